@@ -1,0 +1,1 @@
+"""Two parties that execute a compiled program."""

@@ -1,0 +1,1 @@
+"""ONNX to a two-party program and its schedule."""

@@ -1,0 +1,1 @@
+"""Small passes over the graph, each `apply(graph) -> (graph, changed)`."""

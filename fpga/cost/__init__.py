@@ -1,0 +1,1 @@
+"""Kernel cycle formulas, operator latency and the lookup table."""

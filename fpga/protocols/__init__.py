@@ -1,0 +1,1 @@
+"""Two-party protocols: what each costs and what each does."""

@@ -1,0 +1,60 @@
+"""What a protocol says of itself: for each operator, which kernels run and what crosses the network.
+
+An operator is a sequence of phases. `Compute` occupies one kernel of the accelerator; `Exchange` is one round: both
+parties send at once and wait for each other. Everything that needs a cost (lookup table, compiler, schedule, simulator,
+prediction of the bytes that the parties send) reads the same phases, so that the figures cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from ..devices import Device
+from ..operators import OperatorShape
+
+
+@dataclass(frozen=True)
+class Compute:
+    """`cycles` clock cycles of `kernel` ("array", "comparator", "alu")."""
+
+    kernel: str
+    cycles: float
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One round: party 0 sends `bytes_sent[0]` while party 1 sends `bytes_sent[1]`; costs one message latency."""
+
+    bytes_sent: tuple[int, int]
+
+
+Phase: TypeAlias = Compute | Exchange
+
+
+class Protocol(ABC):
+    """A two-party protocol on Z_2^32, priced per operator shape.
+
+    `executable` protocols also have a party's program (see `board/`), whose messages are exactly the `Exchange`
+    phases that `phases` lists, operator by operator.
+    """
+
+    name: ClassVar[str]
+    executable: ClassVar[bool]
+
+    @abstractmethod
+    def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
+        """Network operator -> the program operations it becomes: Conv -> (Conv, Truncate), X2act -> (Square, ...)."""
+
+    @abstractmethod
+    def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
+        """Phases of one primitive operation (a Conv here is without its truncation) on a batch of images."""
+
+    @abstractmethod
+    def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
+        """Bytes that the dealer hands to party 0 and party 1 for one primitive operation."""
+
+    @abstractmethod
+    def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
+        """Bytes sent once per session and model for one primitive operation (opened weights), by party 0 and 1."""

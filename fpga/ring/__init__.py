@@ -1,0 +1,1 @@
+"""Arithmetic on Z_2^32."""

@@ -1,0 +1,1 @@
+"""The `rrnet` command line."""
