@@ -170,9 +170,7 @@ class Truncate:
     elements: int
 
 
-OperatorShape: TypeAlias = (
-    Conv | Linear | Relu | Relu6 | X2act | Square | MaxPool | AvgPool | Add | Affine | Truncate
-)
+OperatorShape: TypeAlias = Conv | Linear | Relu | Relu6 | X2act | Square | MaxPool | AvgPool | Add | Affine | Truncate
 
 
 @dataclass(frozen=True)

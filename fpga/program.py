@@ -165,17 +165,7 @@ class PadOp(Operation):
 
 
 AnyOperation: TypeAlias = (
-    ConvOp
-    | LinearOp
-    | SquareOp
-    | AffineOp
-    | ReluOp
-    | MaxPoolOp
-    | SumPoolOp
-    | TruncateOp
-    | ReshapeOp
-    | ConcatOp
-    | PadOp
+    ConvOp | LinearOp | SquareOp | AffineOp | ReluOp | MaxPoolOp | SumPoolOp | TruncateOp | ReshapeOp | ConcatOp | PadOp
 )
 
 OPERATION_KINDS: dict[str, type[AnyOperation]] = {
@@ -230,9 +220,7 @@ def program_to_dict(program: Program) -> dict[str, Any]:
 def program_from_dict(document: Mapping[str, Any], where: str = "program.json") -> Program:
     """Read a program back; refuses an unknown schema, kind or field, naming `where`."""
     if document.get("schema") != SCHEMA_VERSION:
-        raise Refusal(
-            f"{where}: schema {document.get('schema')!r} is not {SCHEMA_VERSION}; compile the model again"
-        )
+        raise Refusal(f"{where}: schema {document.get('schema')!r} is not {SCHEMA_VERSION}; compile the model again")
     try:
         tensors = [Tensor(**_tuples(entry)) for entry in document["tensors"]]
         constants = [Constant(**_tuples(entry)) for entry in document["constants"]]
