@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from ..cost.kernels import step_compute
 from ..devices import Device
 from ..operators import (
     Add,
@@ -34,7 +35,7 @@ from ..operators import (
     Truncate,
     X2act,
 )
-from .base import Compute, Exchange, Phase, Protocol
+from .base import Exchange, Phase, Protocol
 
 WORD_BYTES = 4
 #: A party's share of its own input is expanded from a seed of this size, which is all that is sent.
@@ -197,7 +198,7 @@ class BeaverOT(Protocol):
             if isinstance(step, Exchange):
                 phases.append(step)
             else:
-                phases.append(Compute(step.kernel, float(step.count)))
+                phases.append(step_compute(step.kernel, step.step, step.count, shape, device))
         return tuple(phases)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:

@@ -1,0 +1,85 @@
+"""The latency lookup table: Lat(OP) of every candidate of every choice, plus the fixed part (Sec. III-C)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..devices import Device
+from ..errors import Refusal
+from ..operators import NamedOperator, OperatorShape
+from ..protocols.base import Protocol
+from .latency import OperatorCost, operator_cost, total_cost
+
+Choices = Mapping[str, Mapping[str, OperatorShape]]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Costs of a search space on one device under one protocol.
+
+    `entries[label][candidate]` are the choices, `fixed[name]` the operators that are there in any case.
+    """
+
+    device: str
+    protocol: str
+    entries: Mapping[str, Mapping[str, OperatorCost]]
+    fixed: Mapping[str, OperatorCost]
+
+    @property
+    def fixed_cost(self) -> OperatorCost:
+        return total_cost(self.fixed.values())
+
+    @property
+    def fixed_ms(self) -> float:
+        return sum(cost.latency_ms for cost in self.fixed.values())
+
+    def cost(self, choices: Mapping[str, str]) -> OperatorCost:
+        """Cost of one architecture: the fixed part and one candidate of every choice."""
+        return total_cost([self.fixed_cost, *(self._entry(label, choices) for label in self._labels(choices))])
+
+    def latency_ms(self, choices: Mapping[str, str]) -> float:
+        """Latency of one architecture: exactly the sum of its entries."""
+        return self.fixed_ms + sum(self._entry(label, choices).latency_ms for label in self._labels(choices))
+
+    def expected_ms(self, theta: Mapping[str, Mapping[str, float]]) -> float:
+        """Lat(α) = Σ_l Σ_j θ_lj · Lat(OP_lj) plus the fixed part (Sec. III-C)."""
+        self._labels(theta)
+        return self.fixed_ms + sum(
+            theta[label][candidate] * cost.latency_ms
+            for label, candidates in self.entries.items()
+            for candidate, cost in candidates.items()
+        )
+
+    def _labels(self, given: Mapping[str, object]) -> list[str]:
+        if missing := [label for label in self.entries if label not in given]:
+            raise Refusal(f"the choice {missing[0]!r} of the latency table has no candidate chosen")
+        if unknown := [label for label in given if label not in self.entries]:
+            raise Refusal(f"the choice {unknown[0]!r} is not in the latency table")
+        return list(self.entries)
+
+    def _entry(self, label: str, choices: Mapping[str, str]) -> OperatorCost:
+        candidates = self.entries[label]
+        if choices[label] not in candidates:
+            raise Refusal(f"choice {label!r}: {choices[label]!r} is not one of {', '.join(candidates)}")
+        return candidates[choices[label]]
+
+
+def build_lut(
+    choices: Choices,
+    fixed: Sequence[NamedOperator],
+    device: Device,
+    protocol: Protocol,
+    cache_dir: str | Path | None = None,
+) -> LatencyTable:
+    """Price every candidate and every fixed operator for one image."""
+    return LatencyTable(
+        device=device.name,
+        protocol=protocol.name,
+        entries={
+            label: {candidate: operator_cost(shape, device, protocol) for candidate, shape in candidates.items()}
+            for label, candidates in choices.items()
+        },
+        fixed={operator.name: operator_cost(operator.shape, device, protocol) for operator in fixed},
+    )
