@@ -1,0 +1,131 @@
+"""Lat(α): the latency that a distribution over candidates expects, with its gradient (Sec. III-C).
+
+    Lat(α) = fixed + Σ_l Σ_j θ_lj · Lat(OP_lj)            [ms]
+
+The entries come from the latency table of one (device, protocol); θ = softmax(α) comes from the search. The same object
+is a profiler for NNI's own tools: `profile(sample)` for filters and `expression` for expectation penalties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from nni.mutable import Categorical, MutableExpression
+from nni.nas.profiler import ExpressionProfiler
+from torch import Tensor
+
+from rrnet_nni.fpga.errors import Refusal
+
+
+class CandidateCost(Protocol):
+    """What one candidate costs, as the latency table prices it."""
+
+    @property
+    def latency_ms(self) -> float: ...
+
+    @property
+    def comparisons(self) -> int: ...
+
+
+class PricedChoices(Protocol):
+    """The part of the latency table that a search reads."""
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, CandidateCost]]: ...
+
+    @property
+    def fixed_ms(self) -> float: ...
+
+
+class ExpectedLatency(ExpressionProfiler):
+    """Latency in ms of one architecture, or of a distribution over architectures.
+
+    Args:
+        table: the latency table; `entries[label][candidate].latency_ms` and `fixed_ms` are read.
+        relus: ReLU activations of each candidate, `relus[label][candidate]`; counted as zero where absent.
+        fixed_relus: ReLU activations outside of every choice.
+
+    Example:
+        >>> latency = ExpectedLatency(table)                                         # doctest: +SKIP
+        >>> latency({"act1": torch.softmax(alpha, 0)}, {"act1": ["relu", "x2act"]})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, table: PricedChoices, relus: Mapping[str, Mapping[str, int]] | None = None, fixed_relus: int = 0
+    ) -> None:
+        self.table = table
+        self.fixed_ms = float(table.fixed_ms)
+        self.milliseconds: dict[str, dict[str, float]] = {
+            label: {candidate: float(cost.latency_ms) for candidate, cost in candidates.items()}
+            for label, candidates in table.entries.items()
+        }
+        self._relus = {label: dict(counts) for label, counts in (relus or {}).items()}
+        self._fixed_relus = fixed_relus
+        self.expression = self._as_expression()
+
+    def __call__(self, theta: Mapping[str, Tensor], candidates: Mapping[str, Sequence[str]] | None = None) -> Tensor:
+        """Lat(α) in ms, a scalar tensor with a gradient with respect to θ.
+
+        Args:
+            theta: label -> probabilities [candidates of the label], each summing to one.
+            candidates: the order of the probabilities; the table's own order where absent.
+        """
+        self.check_covers(
+            candidates if candidates is not None else {label: self.milliseconds[label] for label in theta}
+        )
+        total: Tensor | None = None
+        for label, probabilities in theta.items():
+            order = candidates[label] if candidates is not None else list(self.milliseconds[label])
+            prices = torch.tensor(
+                [self.milliseconds[label][name] for name in order],
+                dtype=probabilities.dtype,
+                device=probabilities.device,
+            )
+            term = (probabilities * prices).sum()
+            total = term if total is None else total + term
+        if total is None:
+            return torch.tensor(self.fixed_ms)
+        return total + self.fixed_ms
+
+    def check_covers(self, candidates: Mapping[str, Sequence[str] | Mapping[str, float]]) -> None:
+        """Refuse choices that the table does not price, and prices without a choice."""
+        for label, names in candidates.items():
+            if label not in self.milliseconds:
+                raise Refusal(f"the latency table has no entry for the choice {label}")
+            missing = [name for name in names if name not in self.milliseconds[label]]
+            if missing:
+                raise Refusal(f"the latency table has no entry for candidate {missing[0]} of the choice {label}")
+        unknown = sorted(set(self.milliseconds) - set(candidates))
+        if unknown:
+            raise Refusal(f"the latency table prices the choice {unknown[0]}, which the search space does not have")
+
+    def profile(self, sample: Mapping[str, str]) -> float:
+        """Latency in ms of one architecture, label -> candidate."""
+        self.check_covers({label: [candidate] for label, candidate in sample.items()})
+        return self.fixed_ms + sum(self.milliseconds[label][candidate] for label, candidate in sample.items())
+
+    def relus(self, sample: Mapping[str, str]) -> int:
+        """ReLU activations of one architecture and one image."""
+        return self._fixed_relus + sum(
+            self._relus.get(label, {}).get(candidate, 0) for label, candidate in sample.items()
+        )
+
+    def comparisons(self, sample: Mapping[str, str]) -> int:
+        """Comparisons that the chosen candidates of one architecture make for one image."""
+        return sum(self.table.entries[label][candidate].comparisons for label, candidate in sample.items())
+
+    def bounds_ms(self) -> tuple[float, float]:
+        """Latency in ms of the fastest and of the slowest architecture."""
+        fastest = self.fixed_ms + sum(min(prices.values()) for prices in self.milliseconds.values())
+        slowest = self.fixed_ms + sum(max(prices.values()) for prices in self.milliseconds.values())
+        return fastest, slowest
+
+    def _as_expression(self) -> MutableExpression | float:
+        """The same sum over NNI's categorical variables, for tools that evaluate expressions."""
+        expression: MutableExpression | float = self.fixed_ms
+        for label, prices in self.milliseconds.items():
+            choice = Categorical(list(prices), label=label)
+            expression = MutableExpression.switch_case(choice, dict(prices)) + expression
+        return expression
