@@ -1,0 +1,195 @@
+"""Ring products in C, compiled at first use for the CPU that runs them.
+
+The library lies in the user's cache under a name that holds the source, the compiler, its options and the CPU's
+abilities, so that another machine that shares the home directory never loads it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .geometry import conv_geometry
+
+_SOURCE = Path(__file__).with_name("ring_kernels.c")
+_OPTIONS = ("-O3", "-march=native", "-funroll-loops", "-fPIC", "-shared")
+_COMPILERS = ("cc", "gcc", "clang", "c++", "g++")
+
+
+class CompilationUnavailable(Exception):
+    """No compiler, or it does not make a library that loads: another backend has to do the work."""
+
+
+class _Geometry(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            *("channels", "height", "width", "out_channels", "out_height", "out_width"),
+            *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "groups"),
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class CompiledWeights:
+    """Weights uint32 [O, C / groups, kh, kw] laid out for the kernels."""
+
+    shape: tuple[int, ...]
+    groups: int
+    words: np.ndarray
+
+
+class CompiledBackend:
+    """`ring_conv2d` and `ring_matmul` in C; raises `CompilationUnavailable` where they cannot be built."""
+
+    name = "compiled"
+
+    def __init__(self) -> None:
+        self._library = _load(build_library(_SOURCE))
+
+    def pack(self, weights: np.ndarray, groups: int) -> CompiledWeights:
+        weights = np.ascontiguousarray(weights)
+        outputs, inputs, kernel_h, kernel_w = weights.shape
+        taps = kernel_h * kernel_w
+        if _depthwise(weights.shape, groups):
+            return CompiledWeights(weights.shape, groups, np.ascontiguousarray(weights.reshape(outputs, taps).T))
+        per_group = outputs // groups
+        words = np.empty((groups, self._library.ring_packed_words(per_group, inputs * taps)), np.uint32)
+        for group in range(groups):
+            part = weights[group * per_group : (group + 1) * per_group]
+            self._library.ring_pack(_address(part), per_group, inputs, taps, _address(words[group]))
+        return CompiledWeights(weights.shape, groups, words)
+
+    def conv2d(
+        self,
+        x: np.ndarray,
+        weights: CompiledWeights,
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        out: np.ndarray | None,
+    ) -> np.ndarray:
+        geometry = conv_geometry(x.shape[1:], weights.shape, stride, padding, weights.groups)
+        accumulate = out is not None
+        if out is None:
+            out = np.empty((len(x), geometry.out_channels, geometry.out_height, geometry.out_width), np.uint32)
+        described = _Geometry(
+            *(geometry.channels, geometry.height, geometry.width),
+            *(geometry.out_channels, geometry.out_height, geometry.out_width),
+            *geometry.kernel,
+            *geometry.stride,
+            *geometry.padding[:2],
+            geometry.groups,
+        )
+        depthwise = _depthwise(weights.shape, weights.groups)
+        kernel = self._library.ring_depthwise if depthwise else self._library.ring_conv2d
+        images = np.ascontiguousarray(x)
+        status = kernel(
+            *(_address(images), len(images), ctypes.byref(described)),
+            *(_address(weights.words), _address(out), int(accumulate)),
+        )
+        _check(status)
+        return out
+
+    def matmul(self, x: np.ndarray, weights: CompiledWeights, out: np.ndarray | None) -> np.ndarray:
+        accumulate = out is not None
+        outputs, depth = weights.shape[:2]
+        if out is None:
+            out = np.empty((len(x), outputs), np.uint32)
+        rows = np.ascontiguousarray(x)
+        status = self._library.ring_matmul(
+            *(_address(rows), len(rows), depth, _address(weights.words), outputs, _address(out), int(accumulate))
+        )
+        _check(status)
+        return out
+
+
+def _depthwise(shape: tuple[int, ...], groups: int) -> bool:
+    return groups == shape[0] and shape[1] == 1 and groups > 1
+
+
+def _address(array: np.ndarray) -> int:
+    if array.dtype != np.uint32 or not array.flags.c_contiguous:
+        raise ValueError("a ring kernel needs contiguous uint32 words")
+    return array.ctypes.data
+
+
+def _check(status: int) -> None:
+    if status:
+        raise MemoryError("not enough memory for a ring convolution")
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilationUnavailable(f"{path} does not load: {error}") from error
+    pointer, size, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    signatures = {
+        "ring_packed_words": (size, [size, size]),
+        "ring_pack": (None, [pointer, size, size, size, pointer]),
+        "ring_conv2d": (flag, [pointer, size, pointer, pointer, pointer, flag]),
+        "ring_depthwise": (flag, [pointer, size, pointer, pointer, pointer, flag]),
+        "ring_matmul": (flag, [pointer, size, size, pointer, size, pointer, flag]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
+    """Compile `source` into the user's cache unless it is there; returns the library's path."""
+    compiler = _find_compiler()
+    key = hashlib.sha256()
+    for part in (source.read_text(), " ".join(options), _version(compiler), platform.machine(), _cpu_abilities()):
+        key.update(part.encode() + b"\0")
+    target = _cache_directory() / f"{source.stem}-{key.hexdigest()[:24]}.so"
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            built = Path(scratch) / target.name
+            command = [compiler, *options, "-x", "c", str(source), "-o", str(built)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            built.replace(target)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CompilationUnavailable(f"{compiler} cannot compile {source.name}: {error}") from error
+    return target
+
+
+def _find_compiler() -> str:
+    for candidate in (os.environ.get("CC"), *_COMPILERS):
+        found = shutil.which(candidate) if candidate else None
+        if found:
+            return found
+    raise CompilationUnavailable("no C compiler (cc, gcc, clang) is on the path")
+
+
+def _version(compiler: str) -> str:
+    try:
+        return subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CompilationUnavailable(f"{compiler} does not run: {error}") from error
+
+
+def _cpu_abilities() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+def _cache_directory() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "rrnet-nni" / "kernels"

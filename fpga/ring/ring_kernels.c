@@ -1,0 +1,234 @@
+/* Ring kernels on Z_2^32: convolution as NHWC im2col and a register-tiled matrix product, depthwise convolution.
+ *
+ * Unsigned words wrap by definition of the language, so every sum is exact modulo 2^32. The vector width follows the
+ * target of the compiler (VECTOR_BYTES); the file needs GCC's vector extensions, nothing of one CPU.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES (VECTOR_BYTES / 4)
+#define PANEL (2 * LANES) /* output channels of one tile */
+#define ROWS 6            /* output pixels of one tile */
+#define DEPTH 512         /* products per pass over a panel: keeps the panel in the first cache */
+#define BLOCK_BYTES (192 * 1024)
+
+typedef uint32_t vector __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+
+typedef struct {
+    int64_t channels, height, width;
+    int64_t out_channels, out_height, out_width;
+    int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
+    int64_t groups;
+} geometry;
+
+int ring_panel(void) { return PANEL; }
+
+static int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+/* Words that the packed form of one group's weights takes. */
+int64_t ring_packed_words(int64_t outputs, int64_t depth) { return round_up(outputs, PANEL) * depth; }
+
+/* weights [outputs, inputs, taps] -> [outputs / PANEL][taps][inputs][PANEL], zeros beyond the last output. */
+void ring_pack(const uint32_t *weights, int64_t outputs, int64_t inputs, int64_t taps, uint32_t *packed) {
+    int64_t depth = inputs * taps;
+    for (int64_t base = 0; base < outputs; base += PANEL) {
+        uint32_t *panel = packed + base * depth;
+        int64_t filled = outputs - base < PANEL ? outputs - base : PANEL;
+        for (int64_t tap = 0; tap < taps; tap++)
+            for (int64_t input = 0; input < inputs; input++) {
+                uint32_t *row = panel + (tap * inputs + input) * PANEL;
+                for (int64_t lane = 0; lane < filled; lane++)
+                    row[lane] = weights[(base + lane) * depth + input * taps + tap];
+                for (int64_t lane = filled; lane < PANEL; lane++) row[lane] = 0;
+            }
+    }
+}
+
+#define TILE(COUNT)                                                                                          \
+    static void tile_##COUNT(const uint32_t *a, int64_t a_stride, const uint32_t *b, int64_t depth,          \
+                             uint32_t *c, int64_t c_stride) {                                                \
+        vector low[COUNT], high[COUNT];                                                                      \
+        for (int row = 0; row < COUNT; row++) {                                                              \
+            low[row] = *(const vector *)(c + row * c_stride);                                                \
+            high[row] = *(const vector *)(c + row * c_stride + LANES);                                       \
+        }                                                                                                    \
+        for (int64_t k = 0; k < depth; k++) {                                                                \
+            vector b_low = *(const vector *)(b + k * PANEL), b_high = *(const vector *)(b + k * PANEL + LANES); \
+            _Pragma("GCC unroll 6") for (int row = 0; row < COUNT; row++) {                                  \
+                uint32_t value = a[row * a_stride + k];                                                      \
+                low[row] += value * b_low;                                                                   \
+                high[row] += value * b_high;                                                                 \
+            }                                                                                                \
+        }                                                                                                    \
+        for (int row = 0; row < COUNT; row++) {                                                              \
+            *(vector *)(c + row * c_stride) = low[row];                                                      \
+            *(vector *)(c + row * c_stride + LANES) = high[row];                                             \
+        }                                                                                                    \
+    }
+
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
+
+typedef void (*tile_function)(const uint32_t *, int64_t, const uint32_t *, int64_t, uint32_t *, int64_t);
+static const tile_function TILES[ROWS + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+
+/* c [rows, panels * PANEL] += a [rows, depth] * packed b. */
+static void multiply(const uint32_t *a, int64_t rows, int64_t depth, const uint32_t *b, int64_t panels, uint32_t *c) {
+    int64_t c_stride = panels * PANEL;
+    for (int64_t start = 0; start < depth; start += DEPTH) {
+        int64_t pass = depth - start < DEPTH ? depth - start : DEPTH;
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const uint32_t *b_pass = b + (panel * depth + start) * PANEL;
+            for (int64_t row = 0; row < rows; row += ROWS) {
+                int64_t count = rows - row < ROWS ? rows - row : ROWS;
+                TILES[count](a + row * depth + start, depth, b_pass, pass, c + row * c_stride + panel * PANEL,
+                             c_stride);
+            }
+        }
+    }
+}
+
+/* a [rows, depth] x packed b -> out [rows, outputs]; 0, or -1 without memory. */
+int ring_matmul(const uint32_t *a, int64_t rows, int64_t depth, const uint32_t *b, int64_t outputs, uint32_t *out,
+                int accumulate) {
+    int64_t columns = round_up(outputs, PANEL);
+    uint32_t *c = calloc((size_t)(rows * columns), sizeof(uint32_t));
+    if (!c) return -1;
+    multiply(a, rows, depth, b, columns / PANEL, c);
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t column = 0; column < outputs; column++) {
+            uint32_t value = c[row * columns + column];
+            out[row * outputs + column] = accumulate ? out[row * outputs + column] + value : value;
+        }
+    free(c);
+    return 0;
+}
+
+/* [channels, pixels] -> [pixels, channels], in blocks that stay in the cache. */
+static void to_pixels(const uint32_t *planes, int64_t channels, int64_t pixels, uint32_t *image) {
+    for (int64_t p0 = 0; p0 < pixels; p0 += 16)
+        for (int64_t c0 = 0; c0 < channels; c0 += 16) {
+            int64_t p1 = p0 + 16 < pixels ? p0 + 16 : pixels, c1 = c0 + 16 < channels ? c0 + 16 : channels;
+            for (int64_t p = p0; p < p1; p++)
+                for (int64_t c = c0; c < c1; c++) image[p * channels + c] = planes[c * pixels + p];
+        }
+}
+
+/* The unrolled windows of output pixels [first, first + count) of one group: rows [tap][channel]. */
+static void unroll(const uint32_t *image, const geometry *g, int64_t group, int64_t first, int64_t count,
+                   uint32_t *rows) {
+    int64_t inputs = g->channels / g->groups, row_words = g->kernel_w * inputs;
+    for (int64_t index = 0; index < count; index++) {
+        int64_t y0 = (first + index) / g->out_width * g->stride_h - g->pad_top;
+        int64_t x0 = (first + index) % g->out_width * g->stride_w - g->pad_left;
+        for (int64_t ky = 0; ky < g->kernel_h; ky++, rows += row_words) {
+            int64_t y = y0 + ky;
+            if (y < 0 || y >= g->height) {
+                memset(rows, 0, (size_t)row_words * 4);
+            } else if (g->groups == 1 && x0 >= 0 && x0 + g->kernel_w <= g->width) {
+                memcpy(rows, image + (y * g->width + x0) * g->channels, (size_t)row_words * 4);
+            } else {
+                for (int64_t kx = 0; kx < g->kernel_w; kx++) {
+                    int64_t x = x0 + kx;
+                    uint32_t *tap = rows + kx * inputs;
+                    if (x < 0 || x >= g->width)
+                        memset(tap, 0, (size_t)inputs * 4);
+                    else
+                        memcpy(tap, image + (y * g->width + x) * g->channels + group * inputs, (size_t)inputs * 4);
+                }
+            }
+        }
+    }
+}
+
+static void store(const uint32_t *c, int64_t count, int64_t columns, int64_t outputs, int64_t pixels, int64_t first,
+                  uint32_t *out, int accumulate) {
+    for (int64_t o0 = 0; o0 < outputs; o0 += 16) {
+        int64_t o1 = o0 + 16 < outputs ? o0 + 16 : outputs;
+        for (int64_t p0 = 0; p0 < count; p0 += 16) {
+            int64_t p1 = p0 + 16 < count ? p0 + 16 : count;
+            for (int64_t o = o0; o < o1; o++) {
+                uint32_t *row = out + o * pixels + first;
+                if (accumulate)
+                    for (int64_t p = p0; p < p1; p++) row[p] += c[p * columns + o];
+                else
+                    for (int64_t p = p0; p < p1; p++) row[p] = c[p * columns + o];
+            }
+        }
+    }
+}
+
+/* x [images, channels, height, width] * packed weights -> out [images, out_channels, out_height, out_width]. */
+int ring_conv2d(const uint32_t *x, int64_t images, const geometry *g, const uint32_t *packed, uint32_t *out,
+                int accumulate) {
+    int64_t inputs = g->channels / g->groups, outputs = g->out_channels / g->groups;
+    int64_t depth = inputs * g->kernel_h * g->kernel_w, columns = round_up(outputs, PANEL);
+    int64_t pixels = g->out_height * g->out_width, in_pixels = g->height * g->width;
+    int64_t block = BLOCK_BYTES / 4 / depth / ROWS * ROWS;
+    if (block < 8 * ROWS) block = 8 * ROWS;
+    if (block > pixels) block = pixels;
+    uint32_t *image = malloc((size_t)(g->channels * in_pixels) * 4);
+    uint32_t *rows = malloc((size_t)(block * depth) * 4);
+    uint32_t *c = malloc((size_t)(block * columns) * 4);
+    int status = image && rows && c ? 0 : -1;
+    for (int64_t n = 0; n < images && !status; n++) {
+        to_pixels(x + n * g->channels * in_pixels, g->channels, in_pixels, image);
+        for (int64_t group = 0; group < g->groups; group++)
+            for (int64_t first = 0; first < pixels; first += block) {
+                int64_t count = pixels - first < block ? pixels - first : block;
+                unroll(image, g, group, first, count, rows);
+                memset(c, 0, (size_t)(count * columns) * 4);
+                multiply(rows, count, depth, packed + group * columns * depth, columns / PANEL, c);
+                store(c, count, columns, outputs, pixels, first,
+                      out + (n * g->out_channels + group * outputs) * pixels, accumulate);
+            }
+    }
+    free(image);
+    free(rows);
+    free(c);
+    return status;
+}
+
+/* One filter per channel (groups = channels = out_channels); weights [taps, channels]. */
+int ring_depthwise(const uint32_t *x, int64_t images, const geometry *g, const uint32_t *weights, uint32_t *out,
+                   int accumulate) {
+    int64_t channels = g->channels, in_pixels = g->height * g->width, pixels = g->out_height * g->out_width;
+    uint32_t *image = malloc((size_t)(channels * in_pixels) * 4);
+    uint32_t *result = malloc((size_t)(channels * pixels) * 4);
+    int status = image && result ? 0 : -1;
+    for (int64_t n = 0; n < images && !status; n++) {
+        to_pixels(x + n * channels * in_pixels, channels, in_pixels, image);
+        memset(result, 0, (size_t)(channels * pixels) * 4);
+        for (int64_t p = 0; p < pixels; p++) {
+            int64_t y0 = p / g->out_width * g->stride_h - g->pad_top;
+            int64_t x0 = p % g->out_width * g->stride_w - g->pad_left;
+            uint32_t *restrict sum = result + p * channels;
+            for (int64_t ky = 0; ky < g->kernel_h; ky++)
+                for (int64_t kx = 0; kx < g->kernel_w; kx++) {
+                    int64_t y = y0 + ky, xx = x0 + kx;
+                    if (y < 0 || y >= g->height || xx < 0 || xx >= g->width) continue;
+                    const uint32_t *restrict tap = image + (y * g->width + xx) * channels;
+                    const uint32_t *restrict weight = weights + (ky * g->kernel_w + kx) * channels;
+                    for (int64_t channel = 0; channel < channels; channel++)
+                        sum[channel] += tap[channel] * weight[channel];
+                }
+        }
+        store(result, pixels, channels, channels, pixels, 0, out + n * channels * pixels, accumulate);
+    }
+    free(image);
+    free(result);
+    return status;
+}

@@ -1,0 +1,107 @@
+"""Every ring backend is exact modulo 2^32, for every geometry."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrnet_nni.fpga import ring
+from rrnet_nni.fpga.ring import compiled, dispatch
+from rrnet_nni.fpga.ring.geometry import conv_geometry
+
+BACKENDS = [backend for name in dispatch.BACKENDS if (backend := dispatch.load_backend(name))]
+
+
+def exact_conv(x, weights, stride, padding, groups):
+    """uint64 arithmetic wraps at 2^64, of which 2^32 is a divisor."""
+    geometry = conv_geometry(x.shape[1:], weights.shape, stride, padding, groups)
+    top, left, bottom, right = padding
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))).astype(np.uint64)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, geometry.kernel, axis=(2, 3))
+    windows = windows[:, :, :: stride[0], :: stride[1]]
+    n, channels = x.shape[:2]
+    grouped = windows.reshape(n, groups, channels // groups, *windows.shape[2:])
+    filters = weights.reshape(groups, -1, *weights.shape[1:]).astype(np.uint64)
+    result = np.einsum("ngihwyx,goiyx->ngohw", grouped, filters)
+    return result.reshape(n, -1, *result.shape[3:]).astype(np.uint32)
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.sampled_from([1, 1, 2, 3, 8]))
+    inputs, outputs = draw(st.integers(1, 9)), draw(st.integers(1, 20))
+    if draw(st.booleans()):
+        inputs, outputs = 1, 1
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    size = (draw(st.integers(4, 9)), draw(st.integers(4, 9)))
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    x = generator.integers(0, 2**32, (draw(st.integers(1, 3)), groups * inputs, *size), dtype=np.uint32)
+    weights = generator.integers(0, 2**32, (groups * outputs, inputs, *kernel), dtype=np.uint32)
+    return x, weights, stride, padding, groups
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@given(case=convolutions())
+@settings(max_examples=60, deadline=None)
+def test_convolution_is_exact(backend, case):
+    x, weights, stride, padding, groups = case
+    expected = exact_conv(x, weights, stride, padding, groups)
+    packed = backend.pack(weights, groups)
+    assert np.array_equal(backend.conv2d(x, packed, stride, padding, None), expected)
+    total = expected.copy()
+    assert np.array_equal(backend.conv2d(x, packed, stride, padding, total), expected + expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("depth", [1, 17, 1500])
+def test_matrix_product_is_exact(backend, depth):
+    generator = np.random.default_rng(depth)
+    x = generator.integers(0, 2**32, (3, depth), dtype=np.uint32)
+    weights = generator.integers(0, 2**32, (37, depth), dtype=np.uint32)
+    packed = backend.pack(weights[:, :, None, None], 1)
+    assert np.array_equal(backend.matmul(x, packed, None), x @ weights.T)
+
+
+def test_deep_convolution_of_the_largest_words_is_exact():
+    x = np.full((1, 700, 3, 3), 2**32 - 1, np.uint32)
+    weights = np.full((33, 700, 3, 3), 2**32 - 1, np.uint32)
+    assert (ring.ring_conv2d(x, weights) == np.uint32(6300)).all()
+
+
+def test_the_compiled_backend_is_used_where_there_is_a_compiler():
+    assert ring.backend_name() == "compiled"
+
+
+def test_a_backend_that_computes_wrongly_is_refused():
+    class Wrong(dispatch.LimbBackend):
+        def conv2d(self, *arguments):
+            return super().conv2d(*arguments) + np.uint32(1)
+
+    assert not dispatch.passes_self_test(Wrong())
+
+
+def test_without_a_compiler_the_limbs_take_over(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    assert dispatch.load_backend("compiled") is None
+    assert dispatch.load_backend("limbs").name == "limbs"
+
+
+def test_a_broken_compiler_is_reported_as_unavailable(tmp_path, monkeypatch):
+    source = tmp_path / "broken.c"
+    source.write_text("this is not C")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(compiled.CompilationUnavailable):
+        compiled.build_library(source)
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        ring.ring_conv2d(np.zeros((1, 3, 4, 4), np.uint32), np.zeros((2, 2, 3, 3), np.uint32))
+    with pytest.raises(ValueError, match="does not fit an image"):
+        ring.ring_conv2d(np.zeros((1, 2, 2, 2), np.uint32), np.zeros((2, 2, 3, 3), np.uint32))
+    with pytest.raises(TypeError, match="uint32"):
+        ring.ring_matmul(np.zeros((1, 3), np.int64), np.zeros((2, 3), np.uint32))
