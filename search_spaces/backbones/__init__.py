@@ -1,1 +1,1 @@
-"""The backbones that are searched."""
+"""The backbones that are searched: residual networks, VGG and MobileNets."""

@@ -1,0 +1,157 @@
+"""A backbone as operator shapes: the bridge from search spaces to costs.
+
+Shapes are read off the real modules, by a forward pass of one image on torch's meta device, which computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..fpga import operators as fpga
+from ..fpga.errors import Refusal
+from ..fpga.operators import NamedOperator, OperatorShape
+from ..search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
+
+
+@dataclass(frozen=True)
+class SpaceOperators:
+    """What may be chosen and what is always there, as shapes.
+
+    Attributes:
+        choices: label -> candidate -> shape, labels in forward order.
+        fixed: every other operator (convolutions, additions, pooling, linear layer) in forward order.
+    """
+
+    choices: Mapping[str, Mapping[str, OperatorShape]]
+    fixed: tuple[NamedOperator, ...]
+
+
+@cache
+def describe_space(backbone: str, options: SpaceOptions) -> SpaceOperators:
+    """All gates and all fixed operators of a space.
+
+    Two networks contain every candidate: all-ReLU with MaxPool, and all-polynomial with AvgPool.
+    """
+    candidates = candidates_of(backbone, options)
+    choices: dict[str, dict[str, OperatorShape]] = {label: {} for label in candidates}
+    fixed: tuple[NamedOperator, ...] = ()
+    for activation, pooling in (("x2act", "avgpool"), ("relu", "maxpool")):
+        chosen = fixed_choices(backbone, options, activation, pooling)
+        operators = network_operators(backbone, options, chosen)
+        for operator in operators:
+            if operator.name in chosen:
+                choices[operator.name][chosen[operator.name]] = operator.shape
+        fixed = tuple(operator for operator in operators if operator.name not in chosen)
+    ordered = {label: {name: choices[label][name] for name in names} for label, names in candidates.items()}
+    return SpaceOperators(ordered, fixed)
+
+
+def network_operators(backbone: str, options: SpaceOptions, choices: Mapping[str, str]) -> list[NamedOperator]:
+    """Every operator of the frozen network in forward order; gates carry their labels."""
+    with torch.device("meta"):
+        network = build_network(backbone, options, choices)
+    return trace_operators(network, (options.channels, options.image_size, options.image_size))
+
+
+def trace_operators(network: nn.Module, input_shape: tuple[int, int, int]) -> list[NamedOperator]:
+    """The operators of any network made of convolutions, linear layers, ReLU, X2act, poolings and `ResidualAdd`.
+
+    `network` must lie on the meta device; `input_shape` is (C, H, W). A module's `label`, else its path, names it.
+    """
+    operators: list[NamedOperator] = []
+
+    def record(module: nn.Module, path: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            operators.append(NamedOperator(getattr(module, "label", path), _shape(module, inputs[0], output)))
+
+        return module.register_forward_hook(hook)
+
+    handles = [record(module, path) for path, module in network.named_modules() if _is_operator(module)]
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *input_shape, device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [operator.name for operator in operators]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise Refusal(f"the network uses the operator name {repeated[0]} more than once")
+    return operators
+
+
+def _is_operator(module: nn.Module) -> bool:
+    return _shape.dispatch(type(module)) is not _shape.dispatch(nn.Module)
+
+
+@singledispatch
+def _shape(module: nn.Module, x: Tensor, output: Tensor) -> OperatorShape:
+    """Shape of one module as it was called: x and output are [1, ...]."""
+    raise TypeError(f"no operator shape for {type(module).__name__}")
+
+
+@_shape.register
+def _(module: nn.Conv2d, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Conv(
+        **_window(module, x),
+        out_channels=module.out_channels,
+        groups=module.groups,
+    )
+
+
+@_shape.register
+def _(module: nn.MaxPool2d, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.MaxPool(**_window(module, x))
+
+
+@_shape.register
+def _(module: nn.AvgPool2d, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.AvgPool(**_window(module, x))
+
+
+@_shape.register
+def _(module: nn.AdaptiveAvgPool2d, x: Tensor, output: Tensor) -> OperatorShape:
+    _, channels, height, width = x.shape
+    return fpga.AvgPool(channels, height, width, kernel=(height, width), stride=(height, width))
+
+
+@_shape.register
+def _(module: nn.Linear, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Linear(module.in_features, module.out_features)
+
+
+@_shape.register
+def _(module: nn.ReLU, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Relu(output.numel())
+
+
+@_shape.register
+def _(module: X2act, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.X2act(output.numel())
+
+
+@_shape.register
+def _(module: ResidualAdd, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Add(output.numel())
+
+
+def _window(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, x: Tensor) -> dict[str, Any]:
+    pad_height, pad_width = _pair(module.padding)
+    return {
+        "channels": x.shape[1],
+        "height": x.shape[2],
+        "width": x.shape[3],
+        "kernel": _pair(module.kernel_size),
+        "stride": _pair(module.stride),
+        "padding": (pad_height, pad_width, pad_height, pad_width),
+    }
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return tuple(value) if isinstance(value, tuple) else (int(value), int(value))

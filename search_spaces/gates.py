@@ -1,0 +1,108 @@
+"""The gates of the search: which activation, which pooling (Sec. III-B), as NNI layer choices with readable labels.
+
+Convolution weights are shared among a gate's candidates, or separate for each. The frozen network is the same tree of
+modules either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nni.nas.nn.pytorch import LayerChoice
+from torch import nn
+
+from .layers import AvgPool, ConvNorm, ConvPlan, MaxPool, Relu, ResidualUnit, Shape, Unit, window_output
+from .options import SpaceOptions
+from .x2act import X2act
+
+ACTIVATIONS = ("relu", "x2act")
+POOLINGS = ("maxpool", "avgpool")
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling window to be gated: label, kernel, stride and padding in pixels."""
+
+    label: str
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    def output_shape(self, shape: Shape) -> Shape:
+        height, width = (window_output(size, self.kernel, self.stride, self.padding) for size in shape[1:])
+        return shape[0], height, width
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Makes the gated units of one backbone as its options say."""
+
+    options: SpaceOptions
+
+    def conv_act(self, label: str, plan: ConvPlan, shape: Shape) -> nn.Module:
+        """Conv-Act with the activation gated under `label`; `shape` is the convolution's output."""
+        return self._activation_unit(label, shape, lambda act: Unit(ConvNorm(plan), act))
+
+    def residual_act(self, label: str, add_label: str, plan: ConvPlan, shape: Shape) -> nn.Module:
+        """Conv, residual addition, gated activation; the module takes (x, shortcut)."""
+        return self._activation_unit(label, shape, lambda act: ResidualUnit(ConvNorm(plan), act, add_label))
+
+    def conv_act_pool(self, label: str, plan: ConvPlan, shape: Shape, pooling: Pooling) -> nn.Module:
+        """Conv-Act-Pool with both gated: the four combinations of Sec. III-B.
+
+        With separate weights each of the four owns its convolution: a pooling gate whose candidates are activation
+        gates of one label, so that a combination's probability is the product of the two gates'.
+        """
+        if not self._separate or not self._pooling_gated:
+            return self._activation_unit(label, shape, lambda act: Unit(ConvNorm(plan), act, self.pooling(pooling)))
+        return LayerChoice(
+            {
+                name: self._activation_unit(
+                    label, shape, lambda act, name=name: Unit(ConvNorm(plan), act, _pool(name, pooling))
+                )
+                for name in POOLINGS
+            },
+            label=pooling.label,
+        )
+
+    def activation(self, label: str, shape: Shape) -> nn.Module:
+        """A gate of activations alone."""
+        if not self._activation_gated:
+            return Relu(label)
+        return LayerChoice({name: self._act(name, label, shape) for name in ACTIVATIONS}, label=label)
+
+    def pooling(self, pooling: Pooling) -> nn.Module:
+        """A gate of poolings alone."""
+        if not self._pooling_gated:
+            return _pool("maxpool", pooling)
+        return LayerChoice({name: _pool(name, pooling) for name in POOLINGS}, label=pooling.label)
+
+    def _activation_unit(self, label: str, shape: Shape, unit: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        if self._separate and self._activation_gated:
+            return LayerChoice({name: unit(self._act(name, label, shape)) for name in ACTIVATIONS}, label=label)
+        return unit(self.activation(label, shape))
+
+    def _act(self, name: str, label: str, shape: Shape) -> nn.Module:
+        if name == "relu":
+            return Relu(label)
+        options = self.options
+        per_channel = options.coefficients == "channel"
+        return X2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
+
+    @property
+    def _separate(self) -> bool:
+        return self.options.conv_weights == "separate"
+
+    @property
+    def _activation_gated(self) -> bool:
+        return self.options.gates in ("both", "activation")
+
+    @property
+    def _pooling_gated(self) -> bool:
+        return self.options.gates in ("both", "pooling")
+
+
+def _pool(name: str, pooling: Pooling) -> nn.Module:
+    kind = MaxPool if name == "maxpool" else AvgPool
+    return kind(pooling.label, pooling.kernel, pooling.stride, pooling.padding)

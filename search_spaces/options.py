@@ -1,0 +1,82 @@
+"""The options that every backbone takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..fpga.errors import Refusal
+
+STEMS = ("pool", "plain", "imagenet")
+CONV_WEIGHTS = ("shared", "separate")
+GATES = ("both", "activation", "pooling")
+COEFFICIENTS = ("layer", "channel")
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """How a backbone is built.
+
+    Attributes:
+        classes: outputs of the classifier.
+        image_size: height and width of the input in pixels.
+        channels: channels of the input, 1 for grey images.
+        width: multiplier of every layer's channels.
+        stem: `pool` (3x3 stride-1 convolution and 3x3 stride-2 pooling, the paper's ResNets), `plain` (no pooling),
+            `imagenet` (strided, for large images); None takes the backbone's own default.
+        conv_weights: `shared` among the candidates of a gate, or `separate` for each of them (Sec. III-B).
+        gates: what is searched: `activation`, `pooling` or `both`; the rest stays ReLU and MaxPool.
+        coefficients: w1, w2 and b of X2act per `layer` or per `channel`.
+        x2act_c: the constant c of Eq. 4; None takes sqrt(Nx), so that c / sqrt(Nx) is 1.
+        x2act_w1: w1 before training; w2 starts at 1 and b at 0 (STPAI, Sec. III-A).
+    """
+
+    classes: int = 10
+    image_size: int = 32
+    channels: int = 3
+    width: float = 1.0
+    stem: str | None = None
+    conv_weights: str = "shared"
+    gates: str = "both"
+    coefficients: str = "layer"
+    x2act_c: float | None = None
+    x2act_w1: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name, least in (("classes", 2), ("image_size", 1), ("channels", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise Refusal(f"{name} must be a whole number of at least {least}, not {value!r}")
+        _require_positive("width", self.width)
+        if self.x2act_c is not None:
+            _require_positive("x2act_c", self.x2act_c)
+        if not _is_number(self.x2act_w1):
+            raise Refusal(f"x2act_w1 must be a finite number, not {self.x2act_w1!r}")
+        for name, allowed in (
+            ("conv_weights", CONV_WEIGHTS),
+            ("gates", GATES),
+            ("coefficients", COEFFICIENTS),
+            ("stem", (None, *STEMS)),
+        ):
+            if getattr(self, name) not in allowed:
+                words = ", ".join(word for word in allowed if word)
+                raise Refusal(f"{name} must be one of {words}, not {getattr(self, name)!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as plain JSON values; `SpaceOptions(**options.to_dict())` gives them back."""
+        return asdict(self)
+
+    def scaled(self, channels: int, divisor: int = 1) -> int:
+        """`channels` times the width multiplier, rounded to a multiple of `divisor`, at least 4 channels."""
+        rounded = int(channels * self.width / divisor + 0.5) * divisor
+        return max(rounded, divisor, 4)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not _is_number(value) or value <= 0:
+        raise Refusal(f"{name} must be a positive number, not {value!r}")

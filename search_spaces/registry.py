@@ -1,0 +1,69 @@
+"""The backbones by name: an explicit list, and what installed packages add through an entry point.
+
+A third-party package registers a `Backbone` under the entry point group `rrnet_nni.backbones`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import entry_points
+
+from nni.nas.nn.pytorch import ModelSpace
+
+from ..fpga.errors import Refusal
+from .backbones.mobilenet_v2 import MobileNetV2
+from .backbones.resnet import PLANS, ResNet
+from .backbones.vgg import VGG16
+from .options import SpaceOptions
+
+ENTRY_POINT_GROUP = "rrnet_nni.backbones"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network family member that can be searched.
+
+    Attributes:
+        name: how task files and command lines call it.
+        build: makes the space from options whose stem is resolved; under NNI's `model_context` it makes the frozen
+            network. Gates must come from `rrnet_nni.search_spaces.gates.Gates`.
+        stems: the stems it has; the first is its default.
+    """
+
+    name: str
+    build: Callable[[SpaceOptions], ModelSpace]
+    stems: tuple[str, ...]
+
+
+BACKBONES = (
+    *(Backbone(name, partial(ResNet, name), ("pool", "plain", "imagenet")) for name in PLANS),
+    Backbone("vgg16", VGG16, ("plain",)),
+    Backbone("mobilenet_v2", MobileNetV2, ("plain", "imagenet")),
+)
+
+
+@cache
+def _registry() -> dict[str, Backbone]:
+    registry = {entry.name: entry for entry in BACKBONES}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        entry = point.load()
+        if not isinstance(entry, Backbone):
+            raise Refusal(f"entry point {point.name} of group {ENTRY_POINT_GROUP} is not a Backbone")
+        if entry.name in registry:
+            raise Refusal(f"entry point {point.name} of group {ENTRY_POINT_GROUP} redefines backbone {entry.name}")
+        registry[entry.name] = entry
+    return registry
+
+
+def backbone_names() -> tuple[str, ...]:
+    """Names of all backbones, the project's own first."""
+    return tuple(_registry())
+
+
+def backbone(name: str) -> Backbone:
+    """The backbone of that name; a `Refusal` lists the names that exist."""
+    if name not in _registry():
+        raise Refusal(f"unknown backbone {name!r}; there are {', '.join(backbone_names())}")
+    return _registry()[name]

@@ -1,0 +1,71 @@
+import pytest
+
+from rrnet_nni.evaluators.space_operators import describe_space, network_operators
+from rrnet_nni.fpga import operators as fpga
+from rrnet_nni.fpga.operators import comparison_count, relu_count
+from rrnet_nni.search_spaces import SpaceOptions, backbone_names, fixed_choices
+
+
+def inventory(backbone: str, **options: object) -> tuple[int, int]:
+    """ReLUs and pool comparisons of the all-ReLU, MaxPool network."""
+    space = SpaceOptions(**options)  # type: ignore[arg-type]
+    operators = network_operators(backbone, space, fixed_choices(backbone, space))
+    relus = sum(relu_count(operator.shape) for operator in operators)
+    return relus, sum(comparison_count(operator.shape) for operator in operators) - relus
+
+
+@pytest.mark.parametrize(
+    ("backbone", "relus", "pool_comparisons"),
+    [
+        ("resnet18", 188_416, 131_072),
+        ("resnet34", 290_816, 131_072),
+        ("resnet50", 784_384, 131_072),
+        ("vgg16", 276_480, 93_696),
+        ("mobilenet_v2", 1_502_208, 0),
+    ],
+)
+def test_inventory_at_32_pixels_is_the_papers(backbone: str, relus: int, pool_comparisons: int) -> None:
+    assert inventory(backbone) == (relus, pool_comparisons)
+
+
+def test_plain_stem_resnet18_is_the_other_network_of_the_literature() -> None:
+    assert inventory("resnet18", stem="plain") == (557_056, 0)
+
+
+@pytest.mark.parametrize("backbone", backbone_names())
+@pytest.mark.parametrize("conv_weights", ["shared", "separate"])
+def test_description_covers_every_operator_once(backbone: str, conv_weights: str) -> None:
+    options = SpaceOptions(conv_weights=conv_weights, width=0.25)
+    space = describe_space(backbone, options)
+    assert list(space.choices) == list(fixed_choices(backbone, options))
+    relus = network_operators(backbone, options, fixed_choices(backbone, options))
+    merged = {operator.name: operator.shape for operator in space.fixed}
+    merged |= {label: shapes.get("relu", shapes.get("maxpool")) for label, shapes in space.choices.items()}
+    assert merged == {operator.name: operator.shape for operator in relus}
+
+
+def test_candidates_of_a_gate_have_one_geometry() -> None:
+    space = describe_space("vgg16", SpaceOptions())
+    relu, x2act = space.choices["stage1.act1"].values()
+    assert isinstance(relu, fpga.Relu)
+    assert isinstance(x2act, fpga.X2act)
+    assert relu.elements == x2act.elements == 64 * 32 * 32
+    maxpool, avgpool = space.choices["stage1.pool"].values()
+    assert isinstance(maxpool, fpga.MaxPool)
+    assert isinstance(avgpool, fpga.AvgPool)
+    assert maxpool.output_elements == avgpool.output_elements == 64 * 16 * 16
+
+
+def test_both_modes_of_convolution_weights_list_the_same_operators() -> None:
+    shared, separate = (
+        describe_space("resnet8", SpaceOptions(image_size=16, conv_weights=mode)) for mode in ("shared", "separate")
+    )
+    assert shared == separate
+
+
+def test_operators_come_in_forward_order() -> None:
+    options = SpaceOptions(image_size=16)
+    names = [operator.name for operator in network_operators("resnet8", options, fixed_choices("resnet8", options))]
+    assert names[:3] == ["stem.conv", "stem.act", "stem.pool"]
+    assert names[-2:] == ["pool", "classifier"]
+    assert names.index("layer2.0.shortcut") < names.index("layer2.0.add") < names.index("layer2.0.act2")
