@@ -11,6 +11,7 @@ from ..errors import Refusal
 from ..operators import NamedOperator, OperatorShape
 from ..protocols.base import Protocol
 from .latency import OperatorCost, operator_cost, total_cost
+from .lut_cache import CostGroups, content_hash, read_cached, write_cached
 
 Choices = Mapping[str, Mapping[str, OperatorShape]]
 
@@ -73,13 +74,31 @@ def build_lut(
     protocol: Protocol,
     cache_dir: str | Path | None = None,
 ) -> LatencyTable:
-    """Price every candidate and every fixed operator for one image."""
-    return LatencyTable(
-        device=device.name,
-        protocol=protocol.name,
-        entries={
-            label: {candidate: operator_cost(shape, device, protocol) for candidate, shape in candidates.items()}
-            for label, candidates in choices.items()
-        },
-        fixed={operator.name: operator_cost(operator.shape, device, protocol) for operator in fixed},
-    )
+    """Price every candidate and every fixed operator for one image.
+
+    With `cache_dir` the table is read from there if a whole and fresh one lies under its content hash, and kept there
+    otherwise.
+
+    Raises:
+        Refusal: two fixed operators have the same name.
+    """
+    names = [operator.name for operator in fixed]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise Refusal(f"the fixed operator {min(repeated)!r} stands twice in the search space")
+    directory = Path(cache_dir) if cache_dir is not None else None
+    key = content_hash(choices, fixed, device, protocol.name) if directory else ""
+    groups = read_cached(directory, key) if directory else None
+    if groups is None:
+        groups = _priced(choices, fixed, device, protocol)
+        if directory:
+            write_cached(directory, key, groups)
+    entries, fixed_costs = groups
+    return LatencyTable(device.name, protocol.name, entries, fixed_costs)
+
+
+def _priced(choices: Choices, fixed: Sequence[NamedOperator], device: Device, protocol: Protocol) -> CostGroups:
+    entries = {
+        label: {candidate: operator_cost(shape, device, protocol) for candidate, shape in candidates.items()}
+        for label, candidates in choices.items()
+    }
+    return entries, {operator.name: operator_cost(operator.shape, device, protocol) for operator in fixed}

@@ -1,0 +1,159 @@
+"""The latency table: additive, cached by content, never believed when damaged or stale."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrnet_nni.fpga.cost import LatencyTable, build_lut, lut, lut_cache, operator_cost
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.fpga.operators import AvgPool, Conv, Linear, MaxPool, NamedOperator, Relu, X2act
+from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+
+DEVICE = load_device("zcu104")
+PAPER = get_protocol("paper")
+CHOICES = {
+    "stem.act": {"relu": Relu(4096), "x2act": X2act(4096)},
+    "stem.pool": {"maxpool": MaxPool(16, 16, 16, (2, 2), (2, 2)), "avgpool": AvgPool(16, 16, 16, (2, 2), (2, 2))},
+}
+FIXED = [
+    NamedOperator("stem.conv", Conv(3, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), out_channels=16)),
+    NamedOperator("head", Linear(1024, 10)),
+]
+
+
+def table(**changes: object) -> LatencyTable:
+    return build_lut(**({"choices": CHOICES, "fixed": FIXED, "device": DEVICE, "protocol": PAPER} | changes))
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_entries_are_the_costs_of_the_operators(name: str) -> None:
+    protocol = get_protocol(name)
+    built = table(protocol=protocol)
+    for label, candidates in CHOICES.items():
+        for candidate, shape in candidates.items():
+            assert built.entries[label][candidate] == operator_cost(shape, DEVICE, protocol)
+    assert [built.fixed[operator.name] for operator in FIXED] == [
+        operator_cost(operator.shape, DEVICE, protocol) for operator in FIXED
+    ]
+
+
+def test_the_latency_of_an_architecture_is_the_sum_of_its_entries() -> None:
+    built = table()
+    choices = {"stem.act": "x2act", "stem.pool": "maxpool"}
+    parts = [built.entries["stem.act"]["x2act"].latency_ms, built.entries["stem.pool"]["maxpool"].latency_ms]
+    assert built.latency_ms(choices) == built.fixed_ms + sum(parts)
+    assert built.cost(choices).latency_ms == pytest.approx(built.latency_ms(choices), rel=1e-12)
+    assert built.cost(choices).comparisons == 3 * 1024
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_expected_latency_is_linear_in_theta(act: float, pool: float) -> None:
+    built = table()
+    theta = {"stem.act": {"relu": act, "x2act": 1 - act}, "stem.pool": {"maxpool": pool, "avgpool": 1 - pool}}
+    wanted = sum(
+        weight_act * weight_pool * built.latency_ms({"stem.act": one, "stem.pool": other})
+        for one, weight_act in theta["stem.act"].items()
+        for other, weight_pool in theta["stem.pool"].items()
+    )
+    assert built.expected_ms(theta) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_choices_that_do_not_fit_the_table_are_refused() -> None:
+    built = table()
+    with pytest.raises(Refusal, match=r"stem\.pool"):
+        built.latency_ms({"stem.act": "relu"})
+    with pytest.raises(Refusal, match="'gelu' is not one of relu, x2act"):
+        built.latency_ms({"stem.act": "gelu", "stem.pool": "avgpool"})
+    with pytest.raises(Refusal, match="'head'"):
+        built.latency_ms({"stem.act": "relu", "stem.pool": "avgpool", "head": "relu"})
+
+
+def test_two_fixed_operators_of_one_name_are_refused() -> None:
+    with pytest.raises(Refusal, match="'head'"):
+        table(fixed=[*FIXED, FIXED[1]])
+
+
+def _cached_file(directory: Path) -> Path:
+    (file,) = directory.glob("*")
+    return file
+
+
+def test_a_cached_table_is_read_and_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = table(cache_dir=tmp_path / "deep" / "cache")
+    monkeypatch.setattr(lut, "operator_cost", None)  # pricing again would fail
+    assert table(cache_dir=tmp_path / "deep" / "cache") == built
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": replace(DEVICE, clock_hz=1e8)},
+        {"device": replace(DEVICE, message_latency_s=0.0)},
+        {"protocol": get_protocol("beaver-ot")},
+        {"choices": {"stem.act": {"relu": Relu(4097), "x2act": X2act(4096)}}},
+        {"fixed": FIXED[:1]},
+        {"fixed": FIXED[::-1]},
+    ],
+)
+def test_whatever_a_table_depends_on_changes_its_hash(tmp_path: Path, changes: dict) -> None:
+    table(cache_dir=tmp_path)
+    assert table(cache_dir=tmp_path, **changes) == table(**changes)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_a_changed_formula_makes_every_older_table_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(cache_dir=tmp_path)
+    monkeypatch.setattr(lut_cache, "source_digest", lambda: "other formulas")
+    table(cache_dir=tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def _flip(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.6, 0.85])
+@pytest.mark.parametrize("damage", ["truncated", "bit flipped"])
+def test_a_damaged_table_is_built_again(tmp_path: Path, damage: str, share: float) -> None:
+    built = table(cache_dir=tmp_path)
+    file = _cached_file(tmp_path)
+    whole = file.read_bytes()
+    position = int(share * len(whole))
+    file.write_bytes(whole[:position] if damage == "truncated" else _flip(whole, position))
+    assert table(cache_dir=tmp_path) == built
+    assert json.loads(file.read_bytes()) == json.loads(whole)
+
+
+def test_an_altered_figure_is_not_believed(tmp_path: Path) -> None:
+    built = table(cache_dir=tmp_path)
+    file = _cached_file(tmp_path)
+    document = json.loads(file.read_bytes())
+    document["table"]["entries"]["stem.act"]["relu"]["compute_ms"] = 0.0
+    file.write_text(json.dumps(document))
+    assert table(cache_dir=tmp_path) == built
+
+
+def test_a_table_under_the_wrong_name_is_not_believed(tmp_path: Path) -> None:
+    table(cache_dir=tmp_path)
+    other = table(device=replace(DEVICE, clock_hz=1e8))
+    key = lut_cache.content_hash(CHOICES, FIXED, replace(DEVICE, clock_hz=1e8), "paper")
+    _cached_file(tmp_path).rename(tmp_path / f"{key}.json")
+    assert table(cache_dir=tmp_path, device=replace(DEVICE, clock_hz=1e8)) == other
+
+
+def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    assert table(cache_dir=tmp_path / "file" / "cache") == table()
+    assert "not kept" in caplog.text
+
+
+def test_nothing_but_the_table_is_left_in_the_cache(tmp_path: Path) -> None:
+    table(cache_dir=tmp_path)
+    assert _cached_file(tmp_path).suffix == ".json"
