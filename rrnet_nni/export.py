@@ -1,0 +1,139 @@
+"""A trained network to ONNX: standard operators, and X2act as an ONNX local function that any runtime can run."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper
+from torch import nn
+
+from .files import write_atomically
+from .search_spaces.x2act import X2act
+
+OPSET = 20
+X2ACT_DOMAIN = "rrnet"
+INPUT_NAME, OUTPUT_NAME = "image", "logits"
+
+
+class _ExportedX2act(nn.Module):
+    """X2act as one node of the `rrnet` domain, its coefficients as initializers."""
+
+    def __init__(self, quadratic: torch.Tensor, linear: torch.Tensor, constant: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("k", quadratic)
+        self.register_buffer("w2", linear)
+        self.register_buffer("b", constant)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.onnx.ops.symbolic(
+            f"{X2ACT_DOMAIN}::X2act", (x, self.k, self.w2, self.b), dtype=x.dtype, shape=x.shape, version=1
+        )
+
+
+def export_onnx(
+    network: nn.Module, image_shape: Sequence[int], path: Path, metadata: Mapping[str, Any] | None = None
+) -> onnx.ModelProto:
+    """Write `network` to `path`, BatchNorm folded, with a dynamic batch axis.
+
+    Args:
+        network: a frozen network; left as it is.
+        image_shape: (C, H, W) of one normalized image.
+        metadata: plain values that go into the file's `metadata_props` as JSON (mean, std, classes, …).
+    """
+    exportable = copy.deepcopy(network).cpu().float().eval()
+    _replace_x2act(exportable)
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.onnx.export(
+            exportable,
+            (torch.zeros(2, *image_shape),),
+            dynamo=True,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: batch},),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if exported is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    model = exported.model_proto
+    if any(node.domain == X2ACT_DOMAIN for node in model.graph.node):
+        model.functions.append(_x2act_function())
+    leaves = {name for name, module in exportable.named_modules() if not any(module.children())}
+    _name_nodes_by_module(model, leaves)
+    model.producer_name = "rrnet-nni"
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=json.dumps(value))
+    onnx.checker.check_model(model, full_check=True)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    return model
+
+
+def onnx_logits(path: Path, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Logits [N, classes] that onnxruntime computes for float32 images [N, C, H, W]."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    images = np.asarray(images, dtype=np.float32)
+    chunks = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    return np.concatenate([session.run(None, {name: chunk})[0] for chunk in chunks])
+
+
+def _replace_x2act(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, X2act):
+            quadratic, linear, constant = (
+                value.detach().clone() for value in (child.square_coefficient, child.w2, child.b)
+            )
+            setattr(module, name, _ExportedX2act(quadratic, linear, constant))
+        else:
+            _replace_x2act(child)
+
+
+def _x2act_function() -> onnx.FunctionProto:
+    """Eq. 4 in standard operators, with c·w1/√Nx folded into k."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["square"]),
+        helper.make_node("Mul", ["k", "square"], ["quadratic"]),
+        helper.make_node("Mul", ["w2", "x"], ["linear"]),
+        helper.make_node("Add", ["quadratic", "linear"], ["sum"]),
+        helper.make_node("Add", ["sum", "b"], ["y"]),
+    ]
+    return helper.make_function(
+        X2ACT_DOMAIN, "X2act", ["x", "k", "w2", "b"], ["y"], nodes, [helper.make_opsetid("", OPSET)]
+    )
+
+
+def _name_nodes_by_module(model: onnx.ModelProto, leaves: set[str]) -> None:
+    """Reports name layers; the exporter's own names are counters, so take the module's path where it is known."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        base = _module_of(node)
+        if base not in leaves:
+            base = f"{base}.{node.op_type.lower()}".lstrip(".")
+        name, suffix = base, 2
+        while name in taken:
+            name, suffix = f"{base}_{suffix}", suffix + 1
+        taken.add(name)
+        node.name = name
+        del node.metadata_props[:]
+
+
+def _module_of(node: onnx.NodeProto) -> str:
+    """Path of the module whose forward made this node, '' where the exporter does not say."""
+    for entry in node.metadata_props:
+        if entry.key == "pkg.torch.onnx.name_scopes":
+            scopes = ast.literal_eval(entry.value)
+            return str(scopes[-2]) if len(scopes) > 1 else ""
+    return ""

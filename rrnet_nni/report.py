@@ -1,0 +1,112 @@
+"""The report of a whole run: what was searched, what was chosen, how well two parties execute it.
+
+`Report` is data (report.json); `report_page.py` makes the page that people look at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .agreement import Agreement
+from .architecture import Architecture
+from .files import write_atomically
+from .fpga.errors import Refusal
+from .report_page import render_page
+from .results import Result, pareto_front
+
+REPORT_JSON, REPORT_PAGE = "report.json", "report.html"
+#: Epoch records of a search, one JSON object a line.
+SEARCH_RECORD = "search.jsonl"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One batch of test images through two real parties, against onnxruntime on the exported model."""
+
+    images: int
+    same_class: float
+    worst_difference: float
+    difference_per_image: tuple[float, ...]
+    online_s: float
+    offline_s: float
+    bytes_sent: tuple[int, int]
+    predicted_bytes: tuple[int, int]
+    rounds: int
+    preprocessing: str
+    protocol: str
+
+    @classmethod
+    def of(cls, agreement: Agreement, answer: Mapping[str, Any], protocol: str) -> Execution:
+        """Combine the comparison of logits with the answer of `rrnet-2pc-run --json`."""
+        return cls(
+            images=agreement.images,
+            same_class=agreement.same_class,
+            worst_difference=agreement.worst_difference,
+            difference_per_image=tuple(float(np.round(value, 9)) for value in agreement.largest_difference),
+            online_s=answer["online_s"],
+            offline_s=answer["offline_s"],
+            bytes_sent=tuple(answer["bytes_sent"]),
+            predicted_bytes=tuple(answer["predicted_bytes"]),
+            rounds=answer["rounds"],
+            preprocessing=str(answer["preprocessing"]),
+            protocol=protocol,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run. `searches[i]` are the epoch records of `results[i]`; `chosen` is an index into `results`."""
+
+    title: str
+    results: tuple[Result, ...]
+    searches: tuple[tuple[Mapping[str, Any], ...], ...]
+    architectures: tuple[Architecture, ...]
+    chosen: int | None = None
+    execution: Execution | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> Path:
+        """Write report.json and report.html; returns the page."""
+        document = {
+            "title": self.title,
+            "results": [result.to_dict() for result in self.results],
+            "front": [self.results.index(result) for result in pareto_front(self.results)],
+            "chosen": self.chosen,
+            "execution": asdict(self.execution) if self.execution else None,
+            "links": dict(self.links),
+        }
+        write_atomically(directory / REPORT_JSON, json.dumps(document, indent=2).encode() + b"\n")
+        page = directory / REPORT_PAGE
+        write_atomically(page, render_page(self).encode())
+        return page
+
+
+def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | None = None) -> Report:
+    """Read the trials of a run from their directories.
+
+    Raises:
+        Refusal: a directory holds no result.
+    """
+    results, searches, architectures = [], [], []
+    for directory in directories:
+        result = Result.load(directory)
+        results.append(result)
+        architectures.append(Architecture.load(Path(result.architecture)))
+        searches.append(read_search_record(directory / SEARCH_RECORD))
+    return Report(title, tuple(results), tuple(searches), tuple(architectures), links=links or {})
+
+
+def read_search_record(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Epoch records of one search; none where the file does not exist (no search was made)."""
+    if not path.exists():
+        return ()
+    try:
+        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path}: not a record of a search ({error})") from None

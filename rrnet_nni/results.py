@@ -1,0 +1,93 @@
+"""What a trial found, as a file (result.json), and the front of the best ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .files import write_atomically
+from .fpga.errors import Refusal
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One searched, trained, exported and compiled network; the answer of `rrnet search`, `train` and `trial`.
+
+    Attributes:
+        accuracy: of the float model on the test set, in [0, 1].
+        fixed_point_accuracy: of the 32-bit fixed-point model on the test set ("accuracy under 2PC"); None where the
+            model was not compiled.
+        validation_accuracy: of the float model on images that took no part in training; what choices are made by.
+        expected_latency_ms: Lat(α) at the end of the search; None where no search was made.
+        latency_ms: modelled latency of one image, operator after operator (the table's sum).
+        makespan_ms: latency of the compiled schedule, in which operators overlap.
+        exploded_images: test images whose logits are not finite or beyond 1e3.
+    """
+
+    backbone: str
+    accuracy: float
+    validation_accuracy: float
+    fixed_point_accuracy: float | None
+    expected_latency_ms: float | None
+    latency_ms: float
+    makespan_ms: float | None
+    relus: int
+    comparisons: int
+    all_relu_comparisons: int
+    latency_weight: float | None
+    seed: int
+    exploded_images: int
+    strategy: str | None
+    architecture: str
+    checkpoint: str
+    model: str | None
+    build: str | None
+    duration_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def save(self, directory: Path) -> Path:
+        path = directory / RESULT_FILE
+        write_atomically(path, json.dumps(self.to_dict(), indent=2).encode() + b"\n")
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Result:
+        """Read a result.json (or the directory that holds it).
+
+        Raises:
+            Refusal: there is none, or it is not one of this version.
+        """
+        path = path / RESULT_FILE if path.is_dir() else path
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{item.name: document[item.name] for item in fields(cls)})
+        except FileNotFoundError:
+            raise Refusal(f"{path}: there is no such file") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Refusal(f"{path}: not a result of this version ({type(error).__name__}: {error})") from None
+
+
+def pareto_front(results: Sequence[Result]) -> list[Result]:
+    """The results that no other one beats in both test accuracy and latency, by rising latency."""
+    front: list[Result] = []
+    for result in sorted(results, key=lambda one: (one.latency_ms, -one.accuracy)):
+        if not front or result.accuracy > front[-1].accuracy:
+            front.append(result)
+    return front
+
+
+def choose(results: Sequence[Result], tolerance: float = 0.02) -> Result:
+    """The fastest network whose validation accuracy is within `tolerance` of the best one's.
+
+    The test set takes no part in the choice.
+    """
+    best = max(result.validation_accuracy for result in results)
+    good_enough = [result for result in results if result.validation_accuracy >= best - tolerance]
+    return min(good_enough, key=lambda result: (result.latency_ms, -result.validation_accuracy))
