@@ -1,0 +1,59 @@
+"""The cost of a whole network: one row per operator, and their sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..devices import Device
+from ..operators import NamedOperator, OperatorShape, relu_count
+from ..protocols.base import Protocol
+from .energy import Energy, inference_energy
+from .latency import OperatorCost, operator_cost, total_cost
+from .pipeline import pipelined_ms
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """One operator of the network with its cost; `pipelined_ms` overlaps the tiles of this operator."""
+
+    name: str
+    shape: OperatorShape
+    cost: OperatorCost
+    pipelined_ms: float
+
+    @property
+    def kind(self) -> str:
+        return type(self.shape).__name__.lower()
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Costs of all operators for `batch` images, one after the other."""
+
+    rows: tuple[OperatorRow, ...]
+    total: OperatorCost
+    batch: int
+    relus: int
+    energy: Energy
+
+    @property
+    def pipelined_ms(self) -> float:
+        """Operators one after the other, each with its own tiles overlapping."""
+        return sum(row.pipelined_ms for row in self.rows)
+
+
+def network_cost(operators: Sequence[NamedOperator], device: Device, protocol: Protocol, batch: int = 1) -> NetworkCost:
+    """Price every operator of a network."""
+    rows = tuple(
+        OperatorRow(
+            operator.name,
+            operator.shape,
+            operator_cost(operator.shape, device, protocol, batch),
+            pipelined_ms(operator.shape, device, protocol, batch),
+        )
+        for operator in operators
+    )
+    total = total_cost(row.cost for row in rows)
+    relus = batch * sum(relu_count(operator.shape) for operator in operators)
+    return NetworkCost(rows, total, batch, relus, inference_energy(total, device))

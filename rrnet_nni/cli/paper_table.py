@@ -1,0 +1,89 @@
+"""`rrnet paper-table`: the ten latencies of Fig. 3(b) beside what the cost model says."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..fpga.console import add_common_options, print_json
+from ..fpga.cost.network import network_cost
+from ..fpga.cost.published import FITTED_NETWORKS, PUBLISHED_LATENCIES
+from ..fpga.cost.text import text_table
+from ..fpga.devices import Device, load_device
+from ..fpga.protocols import Protocol, get_protocol, protocol_names
+
+EXAMPLE = """\
+example:
+  rrnet paper-table
+  rrnet paper-table --protocol beaver-ot --json
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "paper-table",
+        help="the paper's ten latencies beside the model's",
+        description="Price the paper's five networks, all-ReLU and all-polynomial, and compare with Fig. 3(b).",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--device", default="zcu104", help="name or .yaml file of the device (default: %(default)s)")
+    parser.add_argument("--protocol", default="paper", help=f"{', '.join(protocol_names())} (default: %(default)s)")
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    device, protocol = load_device(options.device), get_protocol(options.protocol)
+    rows = paper_rows(device, protocol)
+    if options.json:
+        print_json(rows)
+        return 0
+    print(
+        text_table(
+            ("network", "activation", "constants", "paper ms", "model ms", "error"),
+            (
+                (
+                    row["network"],
+                    row["choice"],
+                    "fitted to it" if row["fitted"] else "predicted",
+                    f"{row['paper_ms']:.1f}",
+                    f"{row['model_ms']:.1f}",
+                    f"{row['error']:+.2%}",
+                )
+                for row in rows
+            ),
+            left=3,
+        ),
+        end="",
+    )
+    print(f"\nprotocol {protocol.name}, device {device.name}; constants fitted to published latencies:")
+    for key, origin in device.provenance.items():
+        if origin.kind == "fitted":
+            print(f"  {key} = {getattr(device, key):g}: {origin.source}")
+    return 0
+
+
+def paper_rows(device: Device, protocol: Protocol) -> list[dict[str, Any]]:
+    """Ten rows: network, choice, paper_ms, model_ms, error (relative) and whether the constants were fitted to it."""
+    from ..evaluators.space_operators import network_operators
+    from ..search_spaces import SpaceOptions, fixed_choices
+
+    options = SpaceOptions()
+    rows = []
+    for published in PUBLISHED_LATENCIES:
+        for activation, pooling in (("relu", "maxpool"), ("x2act", "avgpool")):
+            choices = fixed_choices(published.network, options, activation, pooling)
+            operators = network_operators(published.network, options, choices)
+            model_ms = network_cost(operators, device, protocol).total.latency_ms
+            paper_ms = published.latency_ms(activation)
+            rows.append(
+                {
+                    "network": published.network,
+                    "choice": activation,
+                    "paper_ms": paper_ms,
+                    "model_ms": model_ms,
+                    "error": model_ms / paper_ms - 1,
+                    "fitted": published.network in FITTED_NETWORKS,
+                }
+            )
+    return rows
