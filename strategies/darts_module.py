@@ -1,0 +1,292 @@
+"""The Lightning module of the search: one α update and one ω update for each pair of batches (Algorithm 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from nni.mutable import Sample
+from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from ..evaluators.expected_latency import ExpectedLatency
+from ..fpga.errors import Refusal
+from .architecture_gradient import ArchitectureGradient, first_order, second_order
+from .checkpoint import random_states, restore_random_states, save_checkpoint
+from .gates import Gates
+from .latency_target import LatencyController, derive_within
+from .look_ahead import LookAhead
+from .options import SearchOptions
+from .record import EpochRecord, RecordFile, RunningMean
+from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept, weights_of
+
+
+class RRNetDartsModule(DartsLightningModule):
+    """Wraps the evaluator's module and trains α and ω of its supernet in turns.
+
+    Args:
+        training_module: the evaluator's Lightning module, which says how ω is trained.
+        gates: the gates of the supernet.
+        latency: Lat(α), or None.
+        options: settings of the search.
+        record_path: file for one line of JSON per epoch, or None.
+        checkpoint_path: file for the state of the search after each epoch, or None.
+        on_epoch: called with the record of each epoch.
+    """
+
+    def __init__(
+        self,
+        training_module: LightningModule,
+        *,
+        gates: Gates,
+        latency: ExpectedLatency | None,
+        options: SearchOptions,
+        record_path: Path | None = None,
+        checkpoint_path: Path | None = None,
+        on_epoch: Callable[[EpochRecord], None] | None = None,
+    ) -> None:
+        super().__init__(
+            training_module,
+            arc_learning_rate=options.alpha_learning_rate,
+            gradient_clip_val=options.gradient_clip,
+            warmup_epochs=options.warmup_epochs,
+        )
+        self.gates = gates
+        self.latency = latency
+        self.options = options
+        self.latency_weight = options.latency_weight
+        self.controller: LatencyController | None = None
+        if latency is not None and options.target_latency_ms is not None:
+            self.controller = LatencyController(latency, options.latency_weight, options.target_latency_ms)
+            self.latency_weight = self.controller.latency_weight
+        self._criterion = criterion_of(training_module)
+        self._records = RecordFile(record_path) if record_path else None
+        self._checkpoint_path = checkpoint_path
+        self._on_epoch = on_epoch
+        self._validation_logits: Tensor | None = None
+        self._start_epoch_statistics()
+
+    # -- architecture -------------------------------------------------------------------------------------------------
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        """α ordered by label; NNI's own order goes through a set and may change from one process to the next."""
+        labelled = [gate.alpha for gate in self.gates]
+        known = {id(alpha) for alpha in labelled}
+        others = {
+            id(parameter): parameter
+            for module in self.supernet_modules()
+            if hasattr(module, "arch_parameters")
+            for parameter in module.arch_parameters()  # type: ignore[operator]
+            if id(parameter) not in known
+        }
+        return labelled + list(others.values())
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        alphas = self.arch_parameters()
+        if not alphas:
+            raise Refusal("the search space has no choice: there is nothing to search")
+        return torch.optim.Adam(
+            alphas,
+            self.options.alpha_learning_rate,
+            betas=(0.5, 0.999),
+            weight_decay=self.options.alpha_weight_decay,
+        )
+
+    def expected_latency_ms(self) -> Tensor | None:
+        """Lat(α) in ms with its gradient, or None without a latency table."""
+        if self.latency is None:
+            return None
+        return self.latency(self.gates.theta(), self.gates.candidates)
+
+    def derived(self) -> Sample:
+        """argmax θ, or the most probable network within `target_latency_ms`."""
+        if self.latency is not None and self.options.target_latency_ms is not None:
+            return derive_within(self.gates.probabilities(), self.latency, self.options.target_latency_ms)
+        return self.gates.argmax()
+
+    def export(self) -> Sample:
+        return {**super().export(), **self.derived()}
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Batch], batch_idx: int) -> Any:
+        """One α update (after the warm-up) and one ω update."""
+        train, validation = batch["train"], batch["val"]
+        if self._searching():
+            self.architecture_step(train, validation)
+        else:
+            self._observe_validation(validation)
+        outputs = self.weight_step(train, batch_idx)
+        self.advance_lr_schedulers(batch_idx)
+        return outputs
+
+    def architecture_step(self, train: Batch, validation: Batch) -> None:
+        """Update α along δα with Adam (Algorithm 1, lines 3-15); skipped where a gradient is not finite."""
+        optimizer = self.architecture_optimizers()
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        alphas = [alpha for alpha in self.arch_parameters() if alpha.requires_grad]
+        if alphas:
+            found = self.architecture_gradient(alphas, train, validation)
+            self._count_validation(found.validation_loss, validation[1])
+            if found.finite:
+                optimizer.zero_grad()
+                for alpha, gradient in zip(alphas, found.gradients):
+                    alpha.grad = gradient
+                optimizer.step()
+                optimizer.zero_grad()
+            else:
+                self._skipped += 1
+        if self.controller is not None:
+            expected = self.expected_latency_ms()
+            assert expected is not None
+            self.latency_weight = self.controller.update(float(expected.detach()))
+
+    def architecture_gradient(
+        self, alphas: list[nn.Parameter], train: Batch, validation: Batch
+    ) -> ArchitectureGradient:
+        """δα of ζ_val(ω′, α) + λ·Lat(α) for these batches; changes neither weights, statistics nor random state."""
+        loss = SupernetLoss(self.model, self._criterion)
+        weights = weights_of(self.model, self.arch_parameters())
+
+        def training_loss(at: Any) -> Tensor:
+            rewind()
+            return loss(at, train)
+
+        def validation_loss(at: Any) -> Tensor:
+            value, logits = loss.with_logits(at, validation)
+            self._validation_logits = logits.detach()
+            self._cross_entropy = value.detach()
+            expected = self.expected_latency_ms()
+            return value if expected is None else value + self.latency_weight * expected  # ζ_CE + λ·Lat(α)
+
+        with random_state_kept(self.device) as rewind:
+            if self.options.order == 1:
+                return first_order(alphas, weights, validation_loss)
+            look_ahead = LookAhead.of(self._weight_optimizer(), weights, self.options.gradient_clip)
+            return second_order(
+                alphas,
+                weights,
+                training_loss,
+                validation_loss,
+                look_ahead,
+                self.options.hvp,  # type: ignore[arg-type]
+                self.options.epsilon,
+            )
+
+    def weight_step(self, train: Batch, batch_idx: int) -> Any:
+        """Update ω with the evaluator's own optimizer (Algorithm 1, lines 16-19)."""
+        open_alphas = [alpha for alpha in self.arch_parameters() if alpha.requires_grad]
+        for alpha in open_alphas:
+            alpha.requires_grad_(False)
+        outputs = self.training_module.training_step(train, batch_idx)
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self._train_loss.add(float(loss.detach()))
+        self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
+        for alpha in open_alphas:
+            alpha.requires_grad_(True)
+        return outputs
+
+    def _weight_optimizer(self) -> torch.optim.Optimizer:
+        return next(
+            optimizer for optimizer in self.trainer.optimizers if not getattr(optimizer, "is_arch_optimizer", False)
+        )
+
+    def _searching(self) -> bool:
+        return self.trainer.current_epoch >= self.options.warmup_epochs
+
+    # -- what is measured on the way ----------------------------------------------------------------------------------
+
+    def _start_epoch_statistics(self) -> None:
+        self._started = time.monotonic()
+        self._train_loss, self._validation_loss, self._validation_accuracy = RunningMean(), RunningMean(), RunningMean()
+        self._skipped = 0
+
+    def _observe_validation(self, validation: Batch) -> None:
+        """Loss and accuracy of the mixture during the warm-up, which has no α update to read them from."""
+        with torch.no_grad(), random_state_kept(self.device):
+            loss, logits = SupernetLoss(self.model, self._criterion).with_logits({}, validation)
+        self._validation_logits, self._cross_entropy = logits, loss
+        self._count_validation(loss, validation[1])
+
+    def _count_validation(self, _: Tensor, labels: Tensor) -> None:
+        assert self._validation_logits is not None
+        correct = (self._validation_logits.argmax(dim=-1) == labels).float().mean()
+        self._validation_accuracy.add(float(correct), len(labels))
+        self._validation_loss.add(float(self._cross_entropy), len(labels))
+        self._validation_logits = None
+
+    # -- epochs -------------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str = "") -> None:
+        if self.trainer.world_size > 1:
+            raise Refusal("the search runs on one device; give the trainer devices=1")
+        super().setup(stage)
+
+    def on_train_epoch_start(self) -> None:
+        self._start_epoch_statistics()
+        self.gates.temperature = self._temperature(self.trainer.current_epoch)
+        self.training_module.on_train_epoch_start()
+
+    def _temperature(self, epoch: int) -> float:
+        """1 until the warm-up is over, then geometrically down to `temperature_end` in the last epoch."""
+        first, last = self.options.warmup_epochs, (self.trainer.max_epochs or 0) - 1
+        if epoch <= first or last <= first:
+            return 1.0
+        return float(self.options.temperature_end ** ((epoch - first) / (last - first)))
+
+    def on_train_epoch_end(self) -> None:
+        self.training_module.on_train_epoch_end()
+        if self._searching() and self.options.freeze_threshold is not None:
+            self.gates.freeze_decided(self.options.freeze_threshold)
+        record = self._record()
+        if self._records is not None:
+            self._records.append(record)
+        if self._checkpoint_path is not None:
+            save_checkpoint(self.trainer, self._checkpoint_path)
+        if self._on_epoch is not None:
+            self._on_epoch(record)
+
+    def _record(self) -> EpochRecord:
+        choices = self.derived()
+        expected = self.expected_latency_ms()
+        return EpochRecord(
+            epoch=self.trainer.current_epoch,
+            seconds=round(time.monotonic() - self._started, 3),
+            phase="search" if self._searching() else "warm-up",
+            train_loss=self._train_loss.mean(),
+            validation_loss=self._validation_loss.mean(),
+            validation_accuracy=self._validation_accuracy.mean(),
+            latency_weight=self.latency_weight,
+            expected_latency_ms=float(expected.detach()) if expected is not None else None,
+            latency_ms=self.latency.profile(choices) if self.latency is not None else None,
+            relus=self.latency.relus(choices) if self.latency is not None else None,
+            comparisons=self.latency.comparisons(choices) if self.latency is not None else None,
+            temperature=self.gates.temperature,
+            decided=sum(gate.decided is not None for gate in self.gates),
+            skipped_updates=self._skipped,
+            theta=self.gates.probabilities(),
+            choices=choices,
+        )
+
+    # -- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rrnet_search"] = {
+            "gates": self.gates.state_dict(),
+            "latency_weight": self.latency_weight,
+            "random": random_states(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["rrnet_search"]
+        self.gates.load_state_dict(state["gates"])
+        self.latency_weight = float(state["latency_weight"])
+        if self.controller is not None:
+            self.controller.latency_weight = self.latency_weight
+        if self._records is not None:
+            self._records.forget_from(int(checkpoint["epoch"]) + 1)
+        restore_random_states(state["random"])

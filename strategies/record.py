@@ -1,0 +1,103 @@
+"""The record of a search that one can look at: one line of JSON per epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD_NAME = "search.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch of a search left behind.
+
+    Attributes:
+        epoch: counted from 0.
+        seconds: wall time of this epoch.
+        phase: `warm-up` (ω alone) or `search`.
+        train_loss, validation_loss, validation_accuracy: means over the epoch's batches; the validation figures are the
+            mixture's, at the look-ahead weights during the search. None where nothing was measured or it overflowed.
+        latency_weight: λ in 1/ms as it stood at the end of the epoch.
+        expected_latency_ms: Lat(α), the mixture's latency.
+        latency_ms, relus, comparisons: of the network that argmax θ would give now.
+        theta: label -> candidate -> probability.
+        choices: label -> argmax candidate.
+        temperature: T of θ = softmax(α / T).
+        decided: gates that are frozen.
+        skipped_updates: α updates of this epoch that were skipped because a gradient was not finite.
+    """
+
+    epoch: int
+    seconds: float
+    phase: str
+    train_loss: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    latency_weight: float
+    expected_latency_ms: float | None
+    latency_ms: float | None
+    relus: int | None
+    comparisons: int | None
+    temperature: float
+    decided: int
+    skipped_updates: int
+    theta: Mapping[str, Mapping[str, float]]
+    choices: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class RecordFile:
+    """Appends records to a file of JSON lines, one per epoch."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def append(self, record: EpochRecord) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
+
+    def forget_from(self, epoch: int) -> None:
+        """Drop the records of `epoch` and later, which a resumed search writes again."""
+        if not self.path.exists():
+            return
+        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _epoch_of(line) < epoch]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+def _epoch_of(line: str) -> float:
+    """The epoch of one line; a line that a killed process left half written counts as later than any."""
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class RunningMean:
+    """Mean of the finite values that were added; None where there were none."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, value: float, count: int = 1) -> None:
+        if math.isfinite(value):
+            self._sum += value * count
+            self._count += count
+
+    def mean(self) -> float | None:
+        return self._sum / self._count if self._count else None

@@ -1,0 +1,43 @@
+"""RRNetDARTS runs wherever NNI's DARTS runs, and leaves a record that says what it did."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.strategies.darts import RRNetDARTS
+from rrnet_nni.strategies.options import SearchOptions
+
+
+def test_it_runs_in_the_place_of_nnis_darts(tiny: Any, tmp_path: Any) -> None:
+    seen = []
+    options = SearchOptions(epochs=4, warmup_epochs=1, latency_weight=0.1)
+    strategy = RRNetDARTS(latency=tiny.latency(), options=options, run_dir=tmp_path, on_epoch=seen.append)
+    tiny.search(strategy, epochs=4)
+
+    assert [record.phase for record in seen] == ["warm-up", "search", "search", "search"]
+    assert all(record.validation_accuracy is not None for record in seen)
+    lines = [json.loads(line) for line in (tmp_path / "search.jsonl").read_text().splitlines()]
+    assert lines == [record.to_dict() for record in seen]
+    assert (tmp_path / "search.ckpt").exists()
+    assert set(strategy.derived()) == {"act1", "act2", "pool"}
+    exported = next(iter(strategy.list_models()))
+    assert exported.sample == strategy.derived()
+
+
+def test_nnis_own_arguments_keep_their_meaning() -> None:
+    strategy = RRNetDARTS(arc_learning_rate=0.5, warmup_epochs=2, gradient_clip_val=3.0)
+    assert (strategy.options.alpha_learning_rate, strategy.options.warmup_epochs) == (0.5, 2)
+    assert strategy.options.gradient_clip == 3.0
+    with pytest.raises(Refusal, match="no gradient"):
+        RRNetDARTS(penalty={"profiler": None, "baseline": 1.0})
+
+
+@pytest.mark.parametrize(("order", "hvp"), [(1, "finite_difference"), (2, "exact")])
+def test_a_very_large_weight_gives_all_polynomial_with_avgpool(tiny: Any, order: int, hvp: str) -> None:
+    options = SearchOptions(epochs=4, warmup_epochs=1, latency_weight=1e4, order=order, hvp=hvp)
+    strategy = tiny.search(RRNetDARTS(latency=tiny.latency(), options=options), epochs=4)
+    assert strategy.derived() == {"act1": "x2act", "act2": "x2act", "pool": "avgpool"}
