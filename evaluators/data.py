@@ -1,0 +1,182 @@
+"""Datasets by name: decoded once into one uint8 tensor, with a test part that training and search never see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..fpga.errors import Refusal
+from .batches import Augmentation, BatchLoader
+from .data_cache import default_cache_dir
+from .data_sources import Arrays, cifar, digits, image_folder, stratified, synthetic
+
+DATASETS = ("digits", "cifar10", "cifar100", "folder", "synthetic")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images.
+
+    Attributes:
+        name: `digits`, `cifar10`, `cifar100`, `folder` or `synthetic`.
+        root: the image folder, or where torchvision keeps its files (None: in the cache).
+        image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, and for a folder
+            the size of its first image. CIFAR images are 32 pixels.
+        train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
+        test_images: likewise of the test images.
+        seed: draws those parts.
+        download: let torchvision fetch missing files.
+        cache_dir: where decoded images are kept (None: `~/.cache/rrnet-nni`, or `$RRNET_CACHE`).
+    """
+
+    name: str = "digits"
+    root: str | None = None
+    image_size: int | None = None
+    train_images: int | None = None
+    test_images: int | None = None
+    seed: int = 0
+    download: bool = False
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise Refusal(f"unknown dataset {self.name!r}; there are {', '.join(DATASETS)}")
+        for field in ("image_size", "train_images", "test_images"):
+            value = getattr(self, field)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise Refusal(f"{field} must be a positive whole number, not {value!r}")
+        if self.name == "folder" and self.root is None:
+            raise Refusal("the dataset folder needs root: the folder that has train/CLASS/*.jpg and test/CLASS/*.jpg")
+        if self.name.startswith("cifar") and self.image_size not in (None, 32):
+            raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Images uint8 [N, C, H, W], labels int64 [N], and what training needs to know of them.
+
+    `mean` and `std` are per channel, of the training images' values in 0..1.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        return self.train_images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        return self.train_images.shape[2]
+
+    def loader(
+        self, images: Tensor, labels: Tensor, batch_size: int, *, training: bool = False, seed: int = 0
+    ) -> BatchLoader:
+        """Normalized batches; with `training` shuffled, augmented, and without an incomplete last batch."""
+        return BatchLoader(
+            images,
+            labels,
+            min(batch_size, len(labels)),
+            self.mean,
+            self.std,
+            augmentation=self.augmentation if training else None,
+            shuffle=training,
+            seed=seed,
+            drop_last=training,
+        )
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """uint8 images -> the float images that the network takes."""
+        return BatchLoader(images, torch.zeros(len(images)), len(images), self.mean, self.std).normalize(images)
+
+    def to(self, device: torch.device | str) -> ImageDataset:
+        """The same dataset with its tensors on a device, where batches are then made."""
+        moved = (t.to(device) for t in (self.train_images, self.train_labels, self.test_images, self.test_labels))
+        return ImageDataset(
+            self.name,
+            *moved,
+            class_names=self.class_names,
+            mean=self.mean,
+            std=self.std,
+            augmentation=self.augmentation,
+        )
+
+
+@dataclass(frozen=True)
+class SearchSplit:
+    """The training images in two halves: weights learn on one, the architecture on the other (Algorithm 1)."""
+
+    train_indices: Tensor
+    validation_indices: Tensor
+
+
+def load_dataset(options: DataOptions) -> ImageDataset:
+    """The images that the options name.
+
+    Raises:
+        Refusal: they are missing or damaged; the sentence says what to do.
+    """
+    cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
+    size = options.image_size
+    if options.name == "digits":
+        arrays, augmentation = digits(size or 16), Augmentation(crop_padding=max(1, (size or 16) // 16))
+    elif options.name == "synthetic":
+        arrays, augmentation = synthetic(size or 32), Augmentation()
+    elif options.name == "folder":
+        root = Path(str(options.root)).expanduser()
+        arrays = image_folder(root, size, options.train_images, options.test_images, options.seed, cache_dir)
+        augmentation = Augmentation(crop_padding=max(1, arrays.train_images.shape[-1] // 8), flip=True)
+    else:
+        root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
+        arrays, augmentation = cifar(options.name, root, options.download), Augmentation(crop_padding=4, flip=True)
+    return _dataset(options, arrays, augmentation)
+
+
+def search_split(dataset: ImageDataset, seed: int) -> SearchSplit:
+    """The training images in two equal, stratified, seeded halves."""
+    labels = dataset.train_labels.cpu().numpy()
+    train = np.zeros(len(labels), dtype=bool)
+    train[stratified(labels, len(labels) // 2, seed)] = True
+    return SearchSplit(torch.from_numpy(np.flatnonzero(train)), torch.from_numpy(np.flatnonzero(~train)))
+
+
+def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -> ImageDataset:
+    train = _limited(arrays.train_images, arrays.train_labels, options.train_images, options.seed)
+    test = _limited(arrays.test_images, arrays.test_labels, options.test_images, options.seed)
+    mean, std = _statistics(train[0])
+    return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation)
+
+
+def _limited(images: np.ndarray, labels: np.ndarray, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
+    if limit is not None and limit < len(labels):
+        chosen = stratified(labels, limit, seed)
+        images, labels = images[chosen], labels[chosen]
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of values in 0..1, exactly, from the counts of the 256 values."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in images.unbind(1):
+        counts = torch.bincount(channel.reshape(-1), minlength=256).double()
+        average = (counts * values).sum() / counts.sum()
+        variance = (counts * (values - average) ** 2).sum() / counts.sum()
+        mean.append(float(average))
+        std.append(max(float(variance.sqrt()), 1e-3))
+    return tuple(mean), tuple(std)

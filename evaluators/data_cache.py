@@ -1,0 +1,58 @@
+"""Decoded images on disk: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+_logger = logging.getLogger(__name__)
+
+
+def default_cache_dir() -> Path:
+    """`$RRNET_CACHE`, else `$XDG_CACHE_HOME/rrnet-nni`, else `~/.cache/rrnet-nni`."""
+    if own := os.environ.get("RRNET_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rrnet-nni"
+
+
+def cached_arrays(
+    directory: Path, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """The arrays stored under `key`, else computed and stored.
+
+    A damaged file is named in a warning and made anew; a file that cannot be written costs a warning and the next
+    run's time, never a half-written cache.
+    """
+    path = directory / f"{key}.npz"
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            _logger.warning("%s is damaged (%s) and is made anew", path, error)
+    arrays = compute()
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        _logger.warning("%s could not be written (%s): the images will be decoded again next time", path, error)
+    return arrays
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,149 @@
+"""The Lightning module that trains a classifier: a frozen network, or a supernet inside of an NNI strategy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from nni.nas.evaluator.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional
+
+from ..fpga.errors import Refusal
+from ..search_spaces import x2act_modules
+from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How weights are trained. The defaults train all-ReLU and all-polynomial networks alike.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: of the weights, at its peak; SGD, linear warm-up, then cosine to zero.
+        momentum: of SGD (Nesterov).
+        weight_decay: on kernels and matrices only.
+        warmup_epochs: epochs of linear warm-up.
+        label_smoothing: share of the target spread over all classes.
+        x2act_factor: learning rate of w1, w2 and b relative to the weights'.
+        range_weight: factor of the range loss Σ relu(|x| − 8)² / batch over the inputs of all X2act.
+        w1_bound: w1 is clamped to ± this after every step.
+        clip_norm: largest norm of a step's gradient.
+        seed: of order and augmentation.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.0
+    x2act_factor: float = 0.01
+    range_weight: float = 1e-3
+    w1_bound: float = 0.1
+    clip_norm: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise Refusal(f"{name} must be a positive whole number, not {value!r}")
+        for name in ("learning_rate", "w1_bound", "clip_norm"):
+            _require(name, getattr(self, name), low=0.0, open_low=True)
+        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight"):
+            _require(name, getattr(self, name), low=0.0)
+        for name in ("momentum", "label_smoothing"):
+            _require(name, getattr(self, name), low=0.0, high=1.0)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
+
+
+def _require(name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < low or value >= high or (open_low and value == low):
+        raise Refusal(f"{name} must be a number {'above' if open_low else 'from'} {low:g}, not {value!r}")
+
+
+class ClassificationModule(LightningModule):
+    """Cross-entropy with the range loss, SGD on three parameter groups, and steps that cannot poison the weights.
+
+    Under Lightning's automatic optimization the guards run in its hooks; a strategy that optimizes by hand calls
+    `guarded_step` in place of `optimizer.step()`.
+
+    Args:
+        options: the recipe.
+        steps_per_epoch: training batches of one epoch, for the learning-rate schedule.
+
+    Attributes:
+        skipped_steps: steps left out so far because their gradient was not finite.
+    """
+
+    def __init__(self, options: TrainingOptions, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.options = options
+        self.steps_per_epoch = steps_per_epoch
+        self.skipped_steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: normalized float [N, C, H, W] -> logits [N, classes]."""
+        return self.model(images)
+
+    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, and in training the range loss of the forward pass that made `logits`; no side effects."""
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+        return loss + self.options.range_weight * self.range_loss() if self.model.training else loss
+
+    def range_loss(self) -> Tensor | float:
+        """Σ over X2act of the range excess of the last forward pass in training mode."""
+        return sum((m.range_excess for m in x2act_modules(self.model) if m.range_excess is not None), start=0.0)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        return self.criterion(self(images), labels)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        hits = (logits.argmax(1) == labels).float().mean()
+        self.log("val_acc", hits, prog_bar=True, batch_size=len(labels))
+        self.log("val_loss", functional.cross_entropy(logits, labels), prog_bar=True, batch_size=len(labels))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        options = self.options
+        groups = parameter_groups(self.model, options.learning_rate, options.weight_decay, options.x2act_factor)
+        optimizer = torch.optim.SGD(groups, momentum=options.momentum, nesterov=options.momentum > 0)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Linear warm-up, then cosine to zero, by training step."""
+        total = self.options.epochs * self.steps_per_epoch
+        warmup = min(self.options.warmup_epochs * self.steps_per_epoch, total / 2)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+    def guarded_step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Clip, step and bound w1; leave the weights alone where a gradient is not finite. Whether it stepped."""
+        kept = self._clip_or_skip(optimizer)
+        optimizer.step()
+        bound_square_coefficients(self.model, self.options.w1_bound)
+        return kept
+
+    def configure_gradient_clipping(self, optimizer: Any, *unused: Any, **also_unused: Any) -> None:
+        self._clip_or_skip(optimizer)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        bound_square_coefficients(self.model, self.options.w1_bound)
+
+    def _clip_or_skip(self, optimizer: torch.optim.Optimizer) -> bool:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        kept = clip_or_drop_gradients(parameters, self.options.clip_norm)
+        self.skipped_steps += not kept
+        return kept

@@ -1,0 +1,156 @@
+"""Training a network from start to end, with a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import nn
+
+from .accuracy import Evaluation, evaluate
+from .data import ImageDataset
+from .module import ClassificationModule, TrainingOptions
+
+__all__ = ["ClassificationModule", "EpochProgress", "TrainingOptions", "TrainingResult", "evaluate", "train_network"]
+
+CHECKPOINT = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """Where a training run stands after an epoch: `epoch` of `epochs` done, mean loss, and the time still needed."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    skipped_steps: int
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training run: the last epoch's mean loss and the evaluation on the test images."""
+
+    test: Evaluation
+    loss: float
+    epochs: int
+    skipped_steps: int
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.test.accuracy
+
+
+def train_network(
+    network: nn.Module,
+    dataset: ImageDataset,
+    options: TrainingOptions,
+    *,
+    checkpoint_dir: Path | None = None,
+    progress: Callable[[EpochProgress], None] | None = None,
+) -> TrainingResult:
+    """Train in place on all training images; the test images are looked at once, at the end.
+
+    With `checkpoint_dir` a run that was killed goes on after its last whole epoch when it is called again; on the CPU
+    it ends with the weights of an uninterrupted run. The dataset may lie on a GPU; the network is moved to it.
+    """
+    started = time.monotonic()
+    device = dataset.train_images.device
+    loader = dataset.loader(
+        dataset.train_images, dataset.train_labels, options.batch_size, training=True, seed=options.seed
+    )
+    module = ClassificationModule(options, len(loader))
+    module.set_model(network)
+    report = _EpochReport(options.epochs, progress)
+    callbacks: list[lightning.Callback] = [report]
+    resume: Path | None = None
+    if checkpoint_dir is not None:
+        callbacks.append(_EpochCheckpoint(checkpoint_dir / CHECKPOINT))
+        resume = checkpoint_dir / CHECKPOINT if (checkpoint_dir / CHECKPOINT).exists() else None
+    with quiet_lightning():
+        trainer = lightning.Trainer(
+            max_epochs=options.epochs,
+            accelerator=device.type,
+            devices=1,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
+    network.to(device)
+    test = evaluate(network, dataset)
+    return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, time.monotonic() - started)
+
+
+class quiet_lightning(warnings.catch_warnings):
+    """Silence Lightning's notes on devices and on loaders that it does not know; errors still show."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        self._loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        return entered
+
+    def __exit__(self, *error: Any) -> None:
+        for logger, level in zip(self._loggers, self._levels):
+            logger.setLevel(level)
+        super().__exit__(*error)
+
+
+class _EpochReport(lightning.Callback):
+    """Keeps the mean loss of the running epoch and tells the caller after each."""
+
+    def __init__(self, epochs: int, progress: Callable[[EpochProgress], None] | None) -> None:
+        self.epochs, self.progress = epochs, progress
+        self.loss = float("nan")
+        self._first_epoch: int | None = None
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if self._first_epoch is None:
+            self._first_epoch, self._started = trainer.current_epoch, time.monotonic()
+        self._total, self._steps = torch.zeros(()), 0
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._total = self._total + outputs["loss"].detach()
+        self._steps += 1
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, ClassificationModule)
+        self.loss = float(self._total) / max(1, self._steps)
+        if self.progress is not None:
+            assert self._first_epoch is not None
+            done = trainer.current_epoch + 1
+            per_epoch = (time.monotonic() - self._started) / (done - self._first_epoch)
+            remaining_s = per_epoch * (self.epochs - done)
+            self.progress(EpochProgress(done, self.epochs, self.loss, module.skipped_steps, remaining_s))
+
+
+class _EpochCheckpoint(lightning.Callback):
+    """Writes one checkpoint after every epoch, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".unfinished")
+        trainer.save_checkpoint(unfinished)
+        with unfinished.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        unfinished.replace(self.path)
