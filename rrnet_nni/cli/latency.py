@@ -1,0 +1,255 @@
+"""`rrnet latency`: what one network costs under a two-party protocol, and what would save most."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..fpga.console import add_common_options, print_json
+from ..fpga.cost.explain import Saving, bottleneck, savings
+from ..fpga.cost.latency import OperatorCost
+from ..fpga.cost.network import NetworkCost, network_cost
+from ..fpga.cost.sweep import Sweep, sweep
+from ..fpga.cost.text import COST_HEADER, cost_columns, text_table
+from ..fpga.devices import Device, load_device
+from ..fpga.errors import Refusal
+from ..fpga.operators import NamedOperator
+from ..fpga.protocols import get_protocol, protocol_names
+
+EXAMPLE = """\
+examples:
+  rrnet latency resnet18 --protocol paper
+  rrnet latency resnet50 --activation x2act --pooling avgpool --device zcu104-gigabit
+  rrnet latency runs/one/architecture.json --explain
+  rrnet latency model.onnx --json
+  rrnet latency resnet18 --sweep map.png
+"""
+#: Round trips of the sweep's text: every decade of the grid.
+SHOWN_ROUND_TRIPS = slice(None, None, 6)
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "latency",
+        help="price a network under a two-party protocol",
+        description="Price a backbone with fixed choices, a searched architecture or an ONNX classifier.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("network", help="a backbone's name, an architecture.json or a .onnx file")
+    parser.add_argument("--device", default="zcu104", help="name or .yaml file of the device (default: %(default)s)")
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        help=f"{', '.join(protocol_names())} (default: {protocol_names()[0]}; --sweep takes several, default all)",
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    choice = parser.add_argument_group("a backbone's choices and options")
+    choice.add_argument("--activation", choices=("relu", "x2act"), help="all activations (default: relu)")
+    choice.add_argument("--pooling", choices=("maxpool", "avgpool"), help="all poolings (default: maxpool)")
+    choice.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
+    choice.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
+    choice.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
+    choice.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
+    choice.add_argument("--stem", help="the backbone's stem: pool, plain, imagenet (default: the backbone's own)")
+    parser.add_argument("--explain", action="store_true", help="operators by cost, and which replacement saves most")
+    parser.add_argument(
+        "--sweep",
+        nargs="?",
+        const="",
+        metavar="FILE.png",
+        help="where on bandwidth x round trip comparison stops being the bottleneck; draws the map into FILE",
+    )
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    device = load_device(options.device)
+    title, operators = load_operators(options)
+    if options.sweep is not None:
+        return _run_sweep(options, title, operators, device)
+    if options.protocol and len(options.protocol) > 1:
+        raise Refusal("--protocol: more than one protocol makes sense with --sweep only")
+    protocol = get_protocol((options.protocol or protocol_names())[0])
+    cost = network_cost(operators, device, protocol, options.batch)
+    saved = savings(operators, device, protocol, options.batch) if options.explain else []
+    if options.json:
+        answer = {"network": title, "device": device.name, "protocol": protocol.name} | network_answer(cost)
+        print_json(answer | ({"savings": [_saving_answer(saving) for saving in saved]} if options.explain else {}))
+        return 0
+    print(f"{title}: protocol {protocol.name}, device {device.name}, {_images(options.batch)}\n")
+    print(_network_text(cost, by_cost=options.explain))
+    if options.explain:
+        print(_explanation(cost, saved))
+    return 0
+
+
+def load_operators(options: argparse.Namespace) -> tuple[str, list[NamedOperator]]:
+    """The operators that the command line names, and what to call them.
+
+    Raises:
+        Refusal: there is no such backbone or file, or an option does not go with it.
+    """
+    target = options.network
+    option_names = ("activation", "pooling", "image_size", "classes", "channels", "width", "stem")
+    given = {name: getattr(options, name) for name in option_names if getattr(options, name) is not None}
+    is_file = target.endswith((".json", ".onnx")) or "/" in target
+    if is_file and given:
+        raise Refusal(f"--{next(iter(given)).replace('_', '-')} goes with a backbone's name: {target} has its own")
+    if not is_file:
+        return _backbone_operators(target, given)
+    if target.endswith(".onnx"):
+        from ..fpga.compiler.frontend import read_onnx
+        from ..fpga.compiler.inventory import graph_operators
+
+        return target, graph_operators(read_onnx(Path(target)))
+    return target, _architecture_operators(Path(target))
+
+
+def _backbone_operators(name: str, given: dict[str, Any]) -> tuple[str, list[NamedOperator]]:
+    from ..evaluators.space_operators import network_operators
+    from ..search_spaces import SpaceOptions, fixed_choices
+
+    activation, pooling = given.pop("activation", "relu"), given.pop("pooling", "maxpool")
+    options = SpaceOptions(**given)
+    choices = fixed_choices(name, options, activation, pooling)
+    return f"{name} ({activation}, {pooling})", network_operators(name, options, choices)
+
+
+def _architecture_operators(path: Path) -> list[NamedOperator]:
+    from ..architecture import Architecture
+    from ..evaluators.space_operators import network_operators
+    from ..search_spaces import SpaceOptions
+
+    if path.is_dir():
+        path = path / "architecture.json"
+    architecture = Architecture.load(path)
+    try:
+        options = SpaceOptions(**architecture.options)
+    except TypeError as error:
+        raise Refusal(f"{path}: options: {error}") from error
+    return network_operators(architecture.backbone, options, architecture.choices)
+
+
+def network_answer(cost: NetworkCost) -> dict[str, Any]:
+    """The cost of a network as JSON values."""
+    return {
+        **_cost_answer(cost.total),
+        "pipelined_ms": cost.pipelined_ms,
+        "relus": cost.relus,
+        "batch": cost.batch,
+        "energy_j": cost.energy.joules,
+        "energy_assumption": cost.energy.assumption,
+        "operators": [
+            {"name": row.name, "kind": row.kind, **_cost_answer(row.cost), "pipelined_ms": row.pipelined_ms}
+            for row in cost.rows
+        ],
+    }
+
+
+def _cost_answer(cost: OperatorCost) -> dict[str, Any]:
+    return {
+        "latency_ms": cost.latency_ms,
+        "compute_ms": cost.compute_ms,
+        "communication_ms": cost.communication_ms,
+        "transfer_ms": cost.transfer_ms,
+        "message_ms": cost.message_ms,
+        "rounds": cost.rounds,
+        "bytes_sent": list(cost.bytes_sent),
+        "offline_bytes": list(cost.offline_bytes),
+        "setup_bytes": list(cost.setup_bytes),
+        "comparisons": cost.comparisons,
+    }
+
+
+def _saving_answer(saving: Saving) -> dict[str, Any]:
+    return {
+        "name": saving.name,
+        "replacement": type(saving.replacement).__name__.lower(),
+        "saved_ms": saving.saved_ms,
+        "saved_comparisons": saving.saved_comparisons,
+    }
+
+
+def _images(batch: int) -> str:
+    return "one image" if batch == 1 else f"{batch} images"
+
+
+def _network_text(cost: NetworkCost, by_cost: bool) -> str:
+    rows = sorted(cost.rows, key=lambda row: -row.cost.latency_ms) if by_cost else cost.rows
+    lines = [(row.name, row.kind, *cost_columns(row.cost)) for row in rows]
+    lines.append(("total", "", *cost_columns(cost.total)))
+    return (
+        text_table(("operator", "kind", *COST_HEADER), lines, left=2)
+        + f"\n{cost.total.latency_ms:.3f} ms one after the other, {cost.pipelined_ms:.3f} ms with the tiles of each"
+        f" operator overlapping; {cost.relus} ReLUs, {cost.total.comparisons} comparisons"
+        f"\nenergy {cost.energy.joules:.3f} J, assuming {cost.energy.assumption}"
+    )
+
+
+def _explanation(cost: NetworkCost, saved: Sequence[Saving]) -> str:
+    comparing_ms = sum(row.cost.latency_ms for row in cost.rows if row.cost.comparisons)
+    share = comparing_ms / cost.total.latency_ms if cost.total.latency_ms else 0.0
+    lines = [f"\n{bottleneck(cost.total)}; comparisons take {share:.0%}."]
+    if not saved:
+        return lines[0] + " No comparison is left to replace."
+    lines.append("Which to replace next, by what it saves:\n")
+    table = text_table(
+        ("operator", "by", "saves ms", "of all", "comparisons", "us each"),
+        [
+            (
+                saving.name,
+                type(saving.replacement).__name__.lower(),
+                f"{saving.saved_ms:.4f}",
+                f"{saving.saved_ms / cost.total.latency_ms:.1%}",
+                f"{saving.saved_comparisons}",
+                f"{saving.saved_us_per_comparison:.4f}",
+            )
+            for saving in saved
+        ],
+        left=2,
+    )
+    return "\n".join(lines) + "\n" + table.rstrip("\n")
+
+
+def _run_sweep(options: argparse.Namespace, title: str, operators: list[NamedOperator], device: Device) -> int:
+    protocols = [get_protocol(name) for name in options.protocol or protocol_names()]
+    results = [sweep(operators, device, protocol, options.batch) for protocol in protocols]
+    if options.sweep:
+        from ..fpga.cost.plot import draw_sweeps
+
+        draw_sweeps(results, title, Path(options.sweep))
+    if options.json:
+        figure = options.sweep or None
+        print_json({"network": title, "device": device.name, "figure": figure, "maps": [_map(one) for one in results]})
+        return 0
+    print(f"{title}: device {device.name}, {_images(options.batch)}; bandwidth from which comparison is no longer half")
+    print("of the latency, and the speed-up there if every ReLU and MaxPool that is left were replaced\n")
+    rows = [[f"{trip * 1e3:g} ms", *(_threshold(one, row) for one in results)] for row, trip in _shown_trips(results)]
+    print(text_table(("round trip", *(one.protocol for one in results)), rows), end="")
+    return 0
+
+
+def _shown_trips(results: Sequence[Sweep]) -> list[tuple[int, float]]:
+    return list(enumerate(results[0].round_trips_s))[SHOWN_ROUND_TRIPS]
+
+
+def _threshold(result: Sweep, row: int) -> str:
+    threshold = result.threshold_bytes_per_s(row)
+    if threshold is None:
+        return f"nowhere (x{result.speed_up[row].min():.1f} at least)"
+    column = list(result.bandwidths_bytes_per_s).index(threshold)
+    return f"{threshold / 1e6:.3g} MB/s (x{result.speed_up[row, column]:.1f})"
+
+
+def _map(result: Sweep) -> dict[str, Any]:
+    return {
+        "protocol": result.protocol,
+        "bandwidths_bytes_per_s": result.bandwidths_bytes_per_s.tolist(),
+        "round_trips_s": result.round_trips_s.tolist(),
+        "latency_ms": result.latency_ms.tolist(),
+        "comparison_share": result.comparison_share.tolist(),
+        "speed_up": result.speed_up.tolist(),
+    }
