@@ -16,7 +16,9 @@ from nni.mutable import Categorical, MutableExpression
 from nni.nas.profiler import ExpressionProfiler
 from torch import Tensor
 
-from rrnet_nni.fpga.errors import Refusal
+from ..fpga.errors import Refusal
+from ..fpga.operators import relu_count
+from .space_operators import SpaceOperators
 
 
 class CandidateCost(Protocol):
@@ -64,6 +66,15 @@ class ExpectedLatency(ExpressionProfiler):
         self._relus = {label: dict(counts) for label, counts in (relus or {}).items()}
         self._fixed_relus = fixed_relus
         self.expression = self._as_expression()
+
+    @classmethod
+    def of_space(cls, operators: SpaceOperators, table: PricedChoices) -> ExpectedLatency:
+        """Lat(α) of a described space, with the ReLU counts of its candidates."""
+        relus = {
+            label: {candidate: relu_count(shape) for candidate, shape in candidates.items()}
+            for label, candidates in operators.choices.items()
+        }
+        return cls(table, relus, sum(relu_count(operator.shape) for operator in operators.fixed))
 
     def __call__(self, theta: Mapping[str, Tensor], candidates: Mapping[str, Sequence[str]] | None = None) -> Tensor:
         """Lat(α) in ms, a scalar tensor with a gradient with respect to θ.

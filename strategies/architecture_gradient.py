@@ -1,7 +1,7 @@
 """δα, the gradient of the validation loss with respect to α at the weights that training is about to reach (Eq. 6-8).
 
-The functions are pure: a loss is a function of a weight dictionary, so the same lines serve the search and the tests that
-compare them with a numeric derivative of the bilevel problem.
+The functions are pure: a loss is a function of a weight dictionary, so the same lines serve the search and the tests
+that compare them with a numeric derivative of the bilevel problem.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class RRNetDARTS(DARTS):
         run_dir: where the record of the epochs and the checkpoint go; None keeps neither.
         on_epoch: called with the record of each epoch.
         options: every other setting; the named arguments above replace those of `options`.
-        **kwargs: what NNI's `DARTS` takes: `arc_learning_rate`, `gradient_clip_val`, `warmup_epochs`, `mutation_hooks`, ...
+        **kwargs: what NNI's `DARTS` takes: `arc_learning_rate`, `gradient_clip_val`, `warmup_epochs`, `mutation_hooks`.
 
     Example:
         >>> strategy = RRNetDARTS(latency=latency, latency_weight=0.1)                    # doctest: +SKIP
@@ -123,6 +123,13 @@ class RRNetDARTS(DARTS):
             checkpoint_path=self.run_dir / CHECKPOINT_NAME if self.run_dir else None,
             on_epoch=self.on_epoch,
         )
+
+    @property
+    def latency_weight(self) -> float:
+        """λ in 1/ms as it stands."""
+        module = self.oneshot_module
+        assert isinstance(module, RRNetDartsModule)
+        return module.latency_weight
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last checkpoint lies, for `load_state_dict` of a strategy in another process."""

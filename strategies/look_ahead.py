@@ -1,8 +1,8 @@
 """The virtual step ω′ = ω − ξ·∂ζ_trn/∂ω (Algorithm 1, line 6), as the weight optimizer would really take it.
 
-ξ is the optimizer's current learning rate, per parameter group. With SGD, momentum, dampening, Nesterov, weight decay and
-gradient clipping belong to the step, so ω′ is where the next weight update would go; other optimizers are approximated by
-a plain step of the same learning rate.
+ξ is the optimizer's current learning rate, per parameter group. With SGD, momentum, dampening, Nesterov, weight decay
+and gradient clipping belong to the step, so ω′ is where the next weight update would go; other optimizers are
+approximated by a plain step of the same learning rate.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class LookAhead:
             moved[name] = torch.sub(weight, update, alpha=rule.learning_rate)
 
         def pull_back(vectors: Mapping[str, Tensor]) -> Weights:
-            """(∂ω′/∂g)ᵀ v, through the clipping as well: c·(v − ĝ⟨ĝ, v⟩) where the gradient was clipped to norm c·|g|."""
+            """(∂ω′/∂g)ᵀ v, through the clipping: c·(v − ĝ⟨ĝ, v⟩) where it scaled the gradient by c."""
             pulled = {
                 name: vectors[name] * (-self.rules[name].learning_rate * self.rules[name].gradient_factor)
                 for name in gradients

@@ -20,7 +20,7 @@ class SearchOptions:
         epochs: passes over the search half of the training data.
         warmup_epochs: epochs at the start that train ω alone.
         latency_weight: λ in 1/ms (Sec. III-C).
-        target_latency_ms: latency that the derived network must meet; λ is adapted, `latency_weight` is where it starts.
+        target_latency_ms: latency that the derived network must meet; λ is adapted, starting at `latency_weight`.
         order: 2 is Algorithm 1, 1 leaves the look-ahead out.
         hvp: second-order term by `finite_difference` (Eq. 8) or `exact` double backward.
         epsilon: distance of ω± from ω in Eq. 8.

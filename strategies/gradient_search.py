@@ -1,0 +1,102 @@
+"""Running RRNetDARTS on a search problem: the strategy names `rrnet` and `rrnet-first-order`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from nni.nas.evaluator.pytorch import Lightning, Trainer
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+
+from ..evaluators.data import search_split
+from ..evaluators.training import ClassificationModule, quiet_lightning
+from ..search_spaces import build_space
+from .checkpoint import CHECKPOINT_NAME
+from .darts import RRNetDARTS
+from .options import SearchOptions
+from .problem import OnEpoch, SearchProblem, SearchResult
+from .record import EpochRecord
+
+
+def search_by_gradient(
+    problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
+) -> SearchResult:
+    """Algorithm 1 on `problem`; a search that was killed goes on from the checkpoint in `run_dir`."""
+    started = time.monotonic()
+    records: list[EpochRecord] = []
+
+    def note(record: EpochRecord) -> None:
+        records.append(record)
+        if on_epoch is not None:
+            on_epoch(record)
+
+    torch.manual_seed(options.seed)
+    strategy = RRNetDARTS(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note)
+    with quiet_lightning():
+        evaluator = search_evaluator(problem, options, run_dir)
+        space = build_space(problem.backbone, problem.space)
+        strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+    choices = strategy.derived()
+    expected = problem.latency(strategy.gates.theta(), strategy.gates.candidates)
+    return SearchResult(
+        strategy=options.strategy,
+        choices=choices,
+        theta=strategy.gates.probabilities(),
+        expected_latency_ms=float(expected.detach()),
+        latency_ms=problem.latency.profile(choices),
+        relus=problem.latency.relus(choices),
+        comparisons=problem.latency.comparisons(choices),
+        validation_accuracy=records[-1].validation_accuracy if records else None,
+        latency_weight=strategy.latency_weight,
+        seconds=time.monotonic() - started,
+        seed=options.seed,
+    )
+
+
+def search_by_first_order(
+    problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
+) -> SearchResult:
+    """The same search without the look-ahead."""
+    return search_by_gradient(problem, replace(options, order=1), run_dir, on_epoch)
+
+
+def search_evaluator(problem: SearchProblem, options: SearchOptions, run_dir: Path | None = None) -> Lightning:
+    """NNI's Lightning evaluator over the two halves of the training images (50 %-50 %, Sec. IV-A)."""
+    dataset = problem.dataset
+    split = search_split(dataset, options.seed)
+    training = replace(
+        problem.training,
+        epochs=options.epochs,
+        seed=options.seed,
+        clip_norm=options.gradient_clip or problem.training.clip_norm,
+    )
+    loaders = [
+        dataset.loader(
+            dataset.train_images[indices],
+            dataset.train_labels[indices],
+            training.batch_size,
+            training=True,
+            seed=2 * options.seed + half,
+        )
+        for half, indices in enumerate((split.train_indices, split.validation_indices))
+    ]
+    checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None else None
+    trainer = Trainer(
+        max_epochs=options.epochs,
+        accelerator=dataset.train_images.device.type,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return Lightning(
+        ClassificationModule(training, len(loaders[0])),
+        trainer,
+        train_dataloaders=loaders[0],
+        val_dataloaders=loaders[1],
+        fit_kwargs={"ckpt_path": str(checkpoint)} if checkpoint is not None and checkpoint.exists() else {},
+    )

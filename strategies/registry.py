@@ -1,0 +1,51 @@
+"""Strategies by name, as `rrnet search --strategy NAME` knows them."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..evaluators.data import ImageDataset
+from ..evaluators.expected_latency import ExpectedLatency
+from ..evaluators.training import TrainingOptions
+from ..fpga.errors import Refusal
+from ..search_spaces import SpaceOptions
+from .gradient_search import search_by_first_order, search_by_gradient
+from .options import SearchOptions
+from .problem import OnEpoch, SearchProblem, SearchResult, Strategy
+
+STRATEGIES: dict[str, Strategy] = {
+    "rrnet": search_by_gradient,
+    "rrnet-first-order": search_by_first_order,
+}
+
+
+def strategy_names() -> list[str]:
+    return list(STRATEGIES)
+
+
+def search(
+    backbone: str,
+    space: SpaceOptions,
+    dataset: ImageDataset,
+    latency: ExpectedLatency,
+    options: SearchOptions,
+    training: TrainingOptions | None = None,
+    run_dir: str | PathLike[str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> SearchResult:
+    """Search a space with the strategy that `options` names.
+
+    Args:
+        backbone, space: what may be chosen.
+        dataset: its training images are split in two halves; its test images are not touched.
+        latency: Lat(α) of the space.
+        training: how weights are trained; epochs and seed are those of `options`.
+        run_dir: where the record of the epochs and the checkpoint go; a killed search goes on from there.
+        on_epoch: called with the record of each epoch, or of each trained candidate.
+    """
+    if options.strategy not in STRATEGIES:
+        raise Refusal(f"unknown strategy {options.strategy!r}; there are {', '.join(STRATEGIES)}")
+    directory = Path(run_dir) if run_dir is not None else None
+    problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions())
+    return STRATEGIES[options.strategy](problem, options, directory, on_epoch)
