@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,8 +155,27 @@ def search_split(dataset: ImageDataset, seed: int) -> SearchSplit:
     return SearchSplit(torch.from_numpy(np.flatnonzero(train)), torch.from_numpy(np.flatnonzero(~train)))
 
 
+def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Tensor, Tensor]]:
+    """Set a stratified, seeded part of the training images aside for choices between networks.
+
+    Returns:
+        the dataset without them, and (images, labels) of the part; an empty part where `fraction` is 0.
+    """
+    labels = dataset.train_labels.cpu().numpy()
+    aside = np.zeros(len(labels), dtype=bool)
+    if count := round(fraction * len(labels)):
+        aside[stratified(labels, count, seed)] = True
+    held, kept = torch.from_numpy(np.flatnonzero(aside)), torch.from_numpy(np.flatnonzero(~aside))
+    images, answers = dataset.train_images, dataset.train_labels
+    remaining = replace(dataset, train_images=images[kept], train_labels=answers[kept])
+    return remaining, (images[held], answers[held])
+
+
 def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -> ImageDataset:
     train = _limited(arrays.train_images, arrays.train_labels, options.train_images, options.seed)
+    # Folders come sorted by class; the first images of a dataset should be a fair part of it.
+    order = torch.from_numpy(np.random.default_rng(options.seed).permutation(len(train[1])))
+    train = train[0][order], train[1][order]
     test = _limited(arrays.test_images, arrays.test_labels, options.test_images, options.seed)
     mean, std = _statistics(train[0])
     return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation)

@@ -21,8 +21,13 @@ from .fpga.errors import Refusal
 Described = TypeVar("Described")
 
 
-def read_yaml(path: Path, described: type[Described]) -> Described:
+def read_yaml(
+    path: Path, described: type[Described], derived: Mapping[type, Mapping[str, str]] | None = None
+) -> Described:
     """Read `path` as one `described` dataclass.
+
+    Args:
+        derived: dataclass -> key -> reason, for keys that a file may not set because they follow from something else.
 
     Raises:
         Refusal: the file is missing, is not YAML, or holds an unknown key, a missing key, a wrong type or an
@@ -40,14 +45,15 @@ def read_yaml(path: Path, described: type[Described]) -> Described:
         raise Refusal(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if root is None:
         raise Refusal(f"{path}: the file is empty")
-    return _Reader(path).dataclass(root, described, "")
+    return _Reader(path, derived or {}).dataclass(root, described, "")
 
 
 class _Reader:
     """Walks YAML nodes rather than plain values, because only nodes know their lines."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, derived: Mapping[type, Mapping[str, str]]) -> None:
         self._path = path
+        self._derived = derived
 
     def refuse(self, node: yaml.Node, message: str) -> Refusal:
         return Refusal(f"{self._path}:{node.start_mark.line + 1}: {message}")
@@ -57,13 +63,17 @@ class _Reader:
             raise self.refuse(node, f"{prefix.rstrip('.') or 'the file'} must be a mapping of keys to values")
         known: dict[str, Field[Any]] = {item.name: item for item in fields(described)}  # type: ignore[arg-type]
         hints = get_type_hints(described)
+        derived = self._derived.get(described, {})
         values: dict[str, Any] = {}
         key_nodes: dict[str, yaml.Node] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
+            if key in derived:
+                raise self.refuse(key_node, f"the key '{prefix}{key}' cannot be set: {derived[key]}")
             if key not in known:
-                close = get_close_matches(key, known, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+                allowed = [name for name in known if name not in derived]
+                close = get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(allowed)}"
                 raise self.refuse(key_node, f"unknown key '{prefix}{key}'; {hint}")
             if key in values:
                 raise self.refuse(key_node, f"the key '{prefix}{key}' stands here a second time")
@@ -76,7 +86,10 @@ class _Reader:
             return described(**values)
         except (ValueError, Refusal) as error:
             guilty = str(error).split(" ", 1)[0].strip("'`")
-            raise self.refuse(key_nodes.get(guilty, node), f"{prefix}{error}") from None
+            if guilty in known:
+                raise self.refuse(key_nodes.get(guilty, node), f"{prefix}{error}") from None
+            section = f"{prefix.rstrip('.')}: " if prefix else ""
+            raise self.refuse(node, f"{section}{error}") from None
 
     def value(self, node: yaml.Node, hint: Any, key: str) -> Any:
         origin = get_origin(hint)
@@ -93,7 +106,7 @@ class _Reader:
             return self.dataclass(node, hint, f"{key}.")
         if origin in (tuple, list):
             return self.sequence(node, hint, key)
-        if origin in (dict, Mapping) or origin is getattr(types, "MappingType", Mapping):
+        if origin in (dict, Mapping):
             return self.mapping(node, hint, key)
         return self.scalar(node, hint, key)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..fpga.console import add_common_options, print_json
 from ..fpga.cost.network import network_cost
-from ..fpga.cost.published import FITTED_NETWORKS, PUBLISHED_LATENCIES
+from ..fpga.cost.published import PUBLISHED_LATENCIES
 from ..fpga.cost.text import text_table
 from ..fpga.devices import Device, load_device
 from ..fpga.protocols import Protocol, get_protocol, protocol_names
@@ -40,19 +40,18 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print(
         text_table(
-            ("network", "activation", "constants", "paper ms", "model ms", "error"),
+            ("network", "activation", "paper ms", "model ms", "error"),
             (
                 (
                     row["network"],
                     row["choice"],
-                    "fitted to it" if row["fitted"] else "predicted",
                     f"{row['paper_ms']:.1f}",
                     f"{row['model_ms']:.1f}",
                     f"{row['error']:+.2%}",
                 )
                 for row in rows
             ),
-            left=3,
+            left=2,
         ),
         end="",
     )
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def paper_rows(device: Device, protocol: Protocol) -> list[dict[str, Any]]:
-    """Ten rows: network, choice, paper_ms, model_ms, error (relative) and whether the constants were fitted to it."""
+    """Ten rows: network, choice, paper_ms, model_ms, error (relative)."""
     from ..evaluators.space_operators import network_operators
     from ..search_spaces import SpaceOptions, fixed_choices
 
@@ -83,7 +82,6 @@ def paper_rows(device: Device, protocol: Protocol) -> list[dict[str, Any]]:
                     "paper_ms": paper_ms,
                     "model_ms": model_ms,
                     "error": model_ms / paper_ms - 1,
-                    "fitted": published.network in FITTED_NETWORKS,
                 }
             )
     return rows

@@ -1,0 +1,35 @@
+"""`rrnet export`: a trained network to ONNX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..fpga.console import add_common_options, print_json
+
+EPILOG = """example:
+  rrnet export runs/first -o model.onnx
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("export", help="write a trained network as ONNX", epilog=EPILOG)
+    parser.add_argument("run", type=Path, metavar="DIR", help="folder with architecture.json and weights.pt")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..architecture import Architecture
+    from ..export import export_onnx
+    from ..pipeline import ARCHITECTURE, WEIGHTS, load_trained
+
+    architecture = Architecture.load(options.run / ARCHITECTURE)
+    network = load_trained(architecture, options.run / WEIGHTS)
+    space = architecture.options
+    shape = (space["channels"], space["image_size"], space["image_size"])
+    model = export_onnx(network, shape, options.output)
+    answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
+    print_json(answer) if options.json else print(f"wrote {options.output}")
+    return 0

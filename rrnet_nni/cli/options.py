@@ -1,0 +1,32 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..task import Task
+
+DEFAULT_TASK = Path("examples/digits.yml")
+
+
+def add_task_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", type=Path, default=DEFAULT_TASK, metavar="FILE", help="task file (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="replaces the seed of the task file")
+
+
+def read_task(options: argparse.Namespace) -> Task:
+    """The task of `--task`, with the seed of `--seed`."""
+    from dataclasses import replace
+
+    from ..fpga.errors import Refusal
+    from ..task import load_task
+
+    task = load_task(options.task)
+    if options.seed is None:
+        return task
+    if options.seed < 0:
+        raise Refusal(f"--seed must not be negative, not {options.seed}")
+    return replace(task, seed=options.seed)

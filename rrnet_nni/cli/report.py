@@ -1,0 +1,57 @@
+"""`rrnet report`: the table and the page of searched networks, from their folders."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from ..fpga.console import add_common_options, print_json
+
+EPILOG = """examples:
+  rrnet report runs/latest                       the newest run of the main job
+  rrnet report runs/first runs/second -o page/   any folders with a result.json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("report", help="compare searched networks on one page", epilog=EPILOG)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folders with a result.json, or of experiments")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write report.html and report.json there")
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ..main_job import pareto_table
+    from ..report import collect
+    from ..results import choose, pareto_front
+
+    report = collect("RRNet", [folder for run in options.runs for folder in result_folders(run)])
+    report = replace(report, chosen=report.results.index(choose(report.results)))
+    page = report.save(options.output) if options.output else None
+    if options.json:
+        front = [report.results.index(result) for result in pareto_front(report.results)]
+        results = [result.to_dict() for result in report.results]
+        print_json({"results": results, "front": front, "chosen": report.chosen, "page": page and str(page)})
+        return 0
+    Console().print(pareto_table(report))
+    if page:
+        print(f"report: {page}")
+    return 0
+
+
+def result_folders(run: Path) -> list[Path]:
+    """The folder itself, or the trials of the experiment that it belongs to."""
+    from ..fpga.errors import Refusal
+    from ..results import RESULT_FILE
+
+    if (run / RESULT_FILE).exists():
+        return [run]
+    experiment = run.resolve().parent if run.resolve().name == "result" else run.resolve()
+    found = sorted(path.parent for path in experiment.glob(f"environments/local-env/trials/*/{RESULT_FILE}"))
+    if not found:
+        raise Refusal(f"{run}: no {RESULT_FILE} there, and it is not the folder of an experiment with finished trials")
+    return found

@@ -1,0 +1,93 @@
+"""`rrnet search`: one search at one λ, then training, export and compilation of what it found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..fpga.console import add_common_options, print_json
+from .options import add_task_option, read_task
+
+if TYPE_CHECKING:
+    from ..results import Result
+
+EPILOG = """example:
+  rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("search", help="search at one latency weight, then train, export and compile", epilog=EPILOG)
+    add_task_option(parser)
+    parser.add_argument("--latency-weight", type=float, metavar="λ", help="λ in 1/ms (default: the task file's)")
+    parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
+    parser.add_argument("--search-only", action="store_true", help="stop after architecture.json")
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from .. import pipeline
+    from ..task import check_latency_weight
+
+    task = read_task(options)
+    weight = task.search.latency_weight if options.latency_weight is None else options.latency_weight
+    weight = check_latency_weight(weight, "--latency-weight")
+    if options.strategy:
+        task = replace(task, search=replace(task.search, strategy=options.strategy))
+    bench = pipeline.prepare(task)
+    options.output.mkdir(parents=True, exist_ok=True)
+    architecture = pipeline.search_architecture(bench, weight, options.output, print_epoch)
+    if options.search_only:
+        path = str(options.output / pipeline.ARCHITECTURE)
+        answer = {
+            "accuracy": None,
+            "fixed_point_accuracy": None,
+            "expected_latency_ms": architecture.expected_latency_ms,
+            "latency_ms": architecture.latency_ms,
+            "relus": architecture.relus,
+            "comparisons": architecture.comparisons,
+            "latency_weight": weight,
+            "seed": task.seed,
+            "architecture": path,
+        }
+        print_json(answer) if options.json else print(f"found {architecture.latency_ms:.3f} ms: {path}")
+        return 0
+    result = pipeline.finish(bench, architecture, options.output, print_training)
+    print_json(result.to_dict()) if options.json else print_result(result)
+    return 0
+
+
+def print_epoch(record: object) -> None:
+    """One line a search epoch on standard error."""
+    from ..strategies import EpochRecord
+
+    assert isinstance(record, EpochRecord)
+    accuracy = "–" if record.validation_accuracy is None else f"{100 * record.validation_accuracy:.1f} %"
+    expected = "–" if record.expected_latency_ms is None else f"{record.expected_latency_ms:.3f} ms"
+    sys.stderr.write(f"search epoch {record.epoch + 1}: {record.phase}, accuracy {accuracy}, expected latency {expected}\n")
+
+
+def print_training(progress: object) -> None:
+    """One line a training epoch on standard error."""
+    from ..evaluators.training import EpochProgress
+
+    assert isinstance(progress, EpochProgress)
+    sys.stderr.write(
+        f"training epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, {progress.remaining_s:.0f} s left\n"
+    )
+
+
+def print_result(result: Result) -> None:
+    """The result in a few lines on standard output."""
+    fixed_point = "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.2f} %"
+    print(f"accuracy {100 * result.accuracy:.2f} %, under 2PC {fixed_point}")
+    print(f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons")
+    for name in ("architecture", "checkpoint", "model", "build"):
+        if value := getattr(result, name):
+            print(f"{name + ':':13} {value}")

@@ -1,0 +1,226 @@
+"""The main job: search with NNI, choose, export, compile, execute in two processes, report. `make run` calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from .agreement import Agreement, compare_logits
+from .fpga.console import Parser, add_common_options, print_json, run_command
+from .fpga.errors import ExecutionFault, Refusal
+from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
+from .progress import TrialsDisplay
+from .report import Execution, Report, collect
+from .report_page import format_weight
+from .results import RESULT_FILE, Result, choose, pareto_front
+
+EXECUTED_IMAGES = 200
+EPILOG = """examples:
+  python -m rrnet_nni.main_job rrnet.yml
+  python -m rrnet_nni.main_job rrnet.yml --resume 4kx0p2ab     go on with an experiment that was stopped
+"""
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="rrnet-main-job", description=__doc__, epilog=EPILOG)
+    parser.add_argument("experiment", type=Path, help="NNI experiment file whose trials are `rrnet trial`")
+    parser.add_argument("--resume", metavar="ID", help="go on with this stopped experiment instead of a new one")
+    parser.add_argument("--images", type=int, default=EXECUTED_IMAGES, help="test images that two parties execute")
+    parser.add_argument("--timeout", type=float, metavar="S", help="give up after that many seconds of searching")
+    add_common_options(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(build_parser(), run, arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search, then finish the chosen trial. The experiment is stopped whatever happens, and can be resumed."""
+    console = Console(stderr=options.json)
+    working_directory = experiment_directory(options.experiment)
+    if options.resume:
+        experiment = resume_experiment(options.resume, working_directory)
+    else:
+        experiment = start_experiment(options.experiment, working_directory)
+    console.print(f"NNI experiment [b]{experiment.id}[/b], web UI on {experiment.web_ui} (this machine only)")
+    try:
+        with TrialsDisplay(console) as display:
+            trials = wait(experiment, display.update, timeout_s=options.timeout)
+        directory = working_directory / experiment.id / "result"
+        answer = finish(experiment, trials, directory, options.images, console)
+    except KeyboardInterrupt:
+        console.print(f"stopping; go on later with: make run RESUME={experiment.id}")
+        raise
+    finally:
+        experiment.stop()
+    _point_latest(working_directory, directory)
+    if options.json:
+        print_json(answer)
+    return 0
+
+
+def finish(
+    experiment: Experiment, trials: Sequence[Trial], directory: Path, images: int, console: Console
+) -> dict[str, Any]:
+    """Everything after the search: table, choice, export, build, execution, report."""
+    succeeded = [trial for trial in trials if (experiment.trial_directory(trial) / RESULT_FILE).exists()]
+    for trial in trials:
+        if trial not in succeeded:
+            log = experiment.trial_directory(trial)
+            console.print(f"[red]trial {trial.number} ended as {trial.status}; its log is in {log}[/red]")
+    if not succeeded:
+        raise ExecutionFault("no trial succeeded")
+    directory.mkdir(parents=True, exist_ok=True)
+    report = collect(f"RRNet, experiment {experiment.id}", [experiment.trial_directory(trial) for trial in succeeded])
+    chosen = choose(report.results)
+    report = replace(report, chosen=report.results.index(chosen))
+    console.print(pareto_table(report))
+
+    model = _copy(Path(_required(chosen.model)), directory / "model.onnx")
+    _copy(Path(chosen.architecture), directory / "architecture.json")
+    build = directory / "build"
+    calibration, inputs = (Path(chosen.architecture).with_name(name) for name in ("calibration.npz", "test_images.npz"))
+    compiled = run_json(
+        "rrnet-2pc-compile",
+        [str(model), "-o", str(build), "--calibrate", str(calibration), *_hardware(Path(chosen.architecture))],
+    )
+    console.print(
+        f"compiled: {compiled['instructions']:,} instructions, {compiled['makespan_ms']:.2f} ms on the scheduled devices "
+        f"(operator by operator {compiled['operator_sum_ms']:.2f} ms)"
+    )
+    execution = execute(model, build, inputs, images, directory, console)
+    links = {"report": str(directory / "report.html"), "model": str(model), "build": str(build)}
+    report = replace(report, execution=execution, links=links)
+    report.save(directory)
+    for name, path in links.items():
+        console.print(f"{name + ':':8} {os.path.relpath(path)}")
+    return {
+        "experiment": experiment.id,
+        "results": [result.to_dict() for result in report.results],
+        "chosen": report.chosen,
+        "same_class": execution.same_class,
+        "worst_difference": execution.worst_difference,
+        **links,
+    }
+
+
+def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> Execution:
+    """Run test images through two parties and compare with onnxruntime on the exported model."""
+    from .export import onnx_logits
+
+    stored = np.load(inputs)
+    batch = stored["image"][:images]
+    np.save(directory / "images.npy", batch)
+    answer = run_json("rrnet-2pc-run", [str(build), "--input", str(directory / "images.npy")])
+    logits = np.asarray(answer["logits"], dtype=np.float64).reshape(len(batch), -1)
+    np.save(directory / "logits.npy", logits)
+    agreement: Agreement = compare_logits(onnx_logits(model, batch), logits)
+    protocol = json.loads((build / "report.json").read_text())["protocol"]
+    execution = Execution.of(agreement, answer, protocol)
+    sent = sum(execution.bytes_sent)
+    console.print(
+        f"two parties classified {len(batch)} test images: {execution.same_class:.1%} like onnxruntime, largest "
+        f"difference of a logit {execution.worst_difference:.4f}, {execution.online_s:.1f} s online, {sent:,} bytes, "
+        f"preprocessing by a {execution.preprocessing} {execution.offline_s:.1f} s"
+    )
+    return execution
+
+
+def pareto_table(report: Report) -> Table:
+    """The table of all trials by latency; the front and the chosen trial are marked."""
+    front = pareto_front(report.results)
+    table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
+    for head in ("", "λ [1/ms]", "accuracy", "fixed point", "2PC latency [ms]", "ReLUs", "comparisons"):
+        table.add_column(head, justify="right")
+    order = sorted(range(len(report.results)), key=lambda i: report.results[i].latency_ms)
+    for i in order:
+        table.add_row(*_table_row(report.results[i], i == report.chosen, report.results[i] in front))
+    return table
+
+
+def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:
+    fixed_point = "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.1f} %"
+    return [
+        (">" if chosen else "") + ("*" if on_front else ""),
+        format_weight(result.latency_weight),
+        f"{100 * result.accuracy:.1f} %",
+        fixed_point,
+        f"{result.latency_ms:.3f}",
+        f"{result.relus:,}",
+        f"{result.comparisons:,}",
+    ]
+
+
+def experiment_directory(config: Path) -> Path:
+    """Where the experiment file keeps its experiments.
+
+    Raises:
+        Refusal: the file is missing or is not a YAML mapping.
+    """
+    try:
+        document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"{config}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refusal(f"{config}: not a readable YAML file ({' '.join(str(error).split())})") from None
+    if not isinstance(document, dict):
+        raise Refusal(f"{config}: not an NNI experiment file")
+    directory = Path(str(document.get("experimentWorkingDirectory", "~/nni-experiments"))).expanduser()
+    return (config.resolve().parent / directory).resolve()
+
+
+def run_json(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run one of the project's command lines with `--json`; its progress and errors go to our standard error.
+
+    Raises:
+        ExecutionFault: it did not end with status 0.
+    """
+    script = Path(sys.executable).with_name(command)
+    finished = subprocess.run([str(script), *arguments, "--json"], stdout=subprocess.PIPE, text=True)
+    if finished.returncode != 0:
+        raise ExecutionFault(f"{command} ended with status {finished.returncode}")
+    answer: dict[str, Any] = json.loads(finished.stdout)
+    return answer
+
+
+def _hardware(architecture: Path) -> list[str]:
+    document = json.loads(architecture.read_text())
+    return ["--device", document["device"], "--protocol", document["protocol"]]
+
+
+def _required(path: str | None) -> str:
+    if path is None:
+        raise ExecutionFault("the chosen trial exported no model")
+    return path
+
+
+def _copy(source: Path, destination: Path) -> Path:
+    shutil.copyfile(source, destination)
+    return destination
+
+
+def _point_latest(working_directory: Path, directory: Path) -> None:
+    """`runs/latest` leads to the newest result."""
+    link = working_directory / "latest"
+    temporary = working_directory / f".latest-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(directory, working_directory))
+    os.replace(temporary, link)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

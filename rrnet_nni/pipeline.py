@@ -1,0 +1,245 @@
+"""From a task and λ to a result: search, train, export, compile, accuracy under 2PC. Every step leaves its file.
+
+    architecture.json -> weights.pt -> model.onnx (+ calibration.npz, test_images.npz) -> build/ -> result.json
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .architecture import Architecture, installed_versions
+from .evaluators.accuracy import Evaluation, evaluate
+from .evaluators.data import ImageDataset, holdout, load_dataset
+from .evaluators.expected_latency import ExpectedLatency
+from .evaluators.fixed_point import fixed_point_accuracy
+from .evaluators.space_operators import SpaceOperators, describe_space
+from .evaluators.training import EpochProgress, train_network
+from .export import export_onnx
+from .fpga.compiler import compile_onnx
+from .fpga.compiler.build import load_build
+from .fpga.cost import LatencyTable, build_lut
+from .fpga.devices import load_device
+from .fpga.errors import Refusal
+from .fpga.operators import comparison_count, relu_count
+from .fpga.protocols import get_protocol
+from .results import Result
+from .search_spaces import SpaceOptions, build_network, fixed_choices
+from .strategies import EpochRecord, search
+from .task import Task, check_latency_weight
+
+ARCHITECTURE, WEIGHTS, MODEL, BUILD = "architecture.json", "weights.pt", "model.onnx", "build"
+CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a task needs in memory: the images, the space as operators, and its latency table.
+
+    `dataset.train_images` are those that weights may learn from; `validation` decides between networks.
+    """
+
+    task: Task
+    dataset: ImageDataset
+    validation: tuple[torch.Tensor, torch.Tensor]
+    space: SpaceOptions
+    operators: SpaceOperators
+    table: LatencyTable
+
+    @property
+    def latency(self) -> ExpectedLatency:
+        relus = {
+            label: {name: relu_count(shape) for name, shape in candidates.items()}
+            for label, candidates in self.operators.choices.items()
+        }
+        return ExpectedLatency(self.table, relus, sum(relu_count(fixed.shape) for fixed in self.operators.fixed))
+
+    def counts(self, choices: Mapping[str, str]) -> tuple[int, int]:
+        """(ReLUs, comparisons) of one architecture and one image."""
+        shapes = [self.operators.choices[label][choices[label]] for label in self.operators.choices]
+        shapes += [fixed.shape for fixed in self.operators.fixed]
+        return sum(map(relu_count, shapes)), sum(map(comparison_count, shapes))
+
+
+def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
+    """Load the images and price the space.
+
+    Raises:
+        Refusal: the dataset is missing, or the backbone cannot take its images.
+    """
+    whole = load_dataset(task.data)
+    dataset, validation = holdout(whole, task.validation_fraction, task.seed)
+    space = replace(task.space, classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
+    operators = describe_space(task.backbone, space)
+    device, protocol = load_device(task.hardware.device), get_protocol(task.hardware.protocol)
+    table = build_lut(operators.choices, operators.fixed, device, protocol, cache_dir)
+    return Workbench(task, dataset, validation, space, operators, table)
+
+
+def search_architecture(
+    bench: Workbench,
+    latency_weight: float,
+    directory: Path,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> Architecture:
+    """Search at one λ (1/ms) and write architecture.json; a search that was killed goes on where it stood."""
+    task = bench.task
+    latency_weight = check_latency_weight(latency_weight)
+    options = replace(task.search, latency_weight=latency_weight, seed=task.seed)
+    found = search(
+        task.backbone, bench.space, bench.dataset, bench.latency, options, task.training, directory, on_epoch
+    )
+    architecture = describe(bench, found.choices)
+    architecture = replace(
+        architecture,
+        theta=found.theta,
+        latency_weight=latency_weight,
+        strategy=options.strategy,
+        expected_latency_ms=found.expected_latency_ms,
+    )
+    architecture.save(directory / ARCHITECTURE)
+    return architecture
+
+
+def describe(bench: Workbench, choices: Mapping[str, str]) -> Architecture:
+    """An architecture with its costs, for choices from anywhere."""
+    relus, comparisons = bench.counts(choices)
+    return Architecture(
+        backbone=bench.task.backbone,
+        options=bench.space.to_dict(),
+        choices=dict(choices),
+        seed=bench.task.seed,
+        device=bench.task.hardware.device,
+        protocol=bench.task.hardware.protocol,
+        latency_ms=bench.table.latency_ms(choices),
+        relus=relus,
+        comparisons=comparisons,
+        versions=installed_versions(),
+    )
+
+
+def train_architecture(
+    bench: Workbench,
+    architecture: Architecture,
+    directory: Path,
+    progress: Callable[[EpochProgress], None] | None = None,
+) -> tuple[nn.Module, Evaluation, Evaluation]:
+    """Train the frozen network from the start and write weights.pt.
+
+    Returns:
+        the network, its evaluation on the validation images, and on the test images.
+    """
+    torch.manual_seed(bench.task.seed)
+    network = build_network(architecture.backbone, SpaceOptions(**architecture.options), architecture.choices)
+    options = replace(bench.task.training, seed=bench.task.seed)
+    trained = train_network(network, bench.dataset, options, checkpoint_dir=directory, progress=progress)
+    save_weights(network, directory / WEIGHTS)
+    return network, evaluate(network, bench.dataset, *bench.validation), trained.test
+
+
+def export_trained(bench: Workbench, network: nn.Module, directory: Path) -> Path:
+    """Write model.onnx, the calibration images and the test images, all as the model takes them (normalized)."""
+    dataset = bench.dataset
+    shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    metadata = {"mean": dataset.mean, "std": dataset.std, "classes": dataset.class_names, "dataset": dataset.name}
+    path = directory / MODEL
+    export_onnx(network, shape, path, metadata)
+    calibration = dataset.train_images[: bench.task.calibration_images]
+    np.savez(directory / CALIBRATION, image=dataset.normalized(calibration).cpu().numpy())
+    np.savez(
+        directory / TEST_IMAGES,
+        image=dataset.normalized(dataset.test_images).cpu().numpy(),
+        label=dataset.test_labels.cpu().numpy(),
+    )
+    return path
+
+
+def compile_model(bench: Workbench, model: Path, directory: Path) -> tuple[float, float]:
+    """Compile model.onnx into build/.
+
+    Returns:
+        (accuracy of the fixed-point program on the test images, makespan of its schedule in ms).
+    """
+    build_dir = directory / BUILD
+    compile_onnx(
+        model,
+        build_dir,
+        device=bench.task.hardware.device,
+        protocol=bench.task.hardware.protocol,
+        calibration=np.load(directory / CALIBRATION)["image"],
+    )
+    build = load_build(build_dir)
+    test = np.load(directory / TEST_IMAGES)
+    accuracy = fixed_point_accuracy(build, test["image"], test["label"], seed=bench.task.seed)
+    return accuracy, float(build.report["makespan_ms"])
+
+
+def finish(
+    bench: Workbench,
+    architecture: Architecture,
+    directory: Path,
+    progress: Callable[[EpochProgress], None] | None = None,
+) -> Result:
+    """Train, export and compile one architecture, and write result.json."""
+    started = time.monotonic()
+    network, validation, test = train_architecture(bench, architecture, directory, progress)
+    model = export_trained(bench, network, directory)
+    executable = get_protocol(bench.task.hardware.protocol).executable
+    fixed_point, makespan_ms = compile_model(bench, model, directory) if executable else (None, None)
+    assert architecture.latency_ms is not None
+    assert architecture.relus is not None
+    assert architecture.comparisons is not None
+    result = Result(
+        backbone=architecture.backbone,
+        accuracy=test.accuracy,
+        validation_accuracy=validation.accuracy,
+        fixed_point_accuracy=fixed_point,
+        expected_latency_ms=architecture.expected_latency_ms,
+        latency_ms=architecture.latency_ms,
+        makespan_ms=makespan_ms,
+        relus=architecture.relus,
+        comparisons=architecture.comparisons,
+        all_relu_comparisons=bench.counts(fixed_choices(bench.task.backbone, bench.space))[1],
+        latency_weight=architecture.latency_weight,
+        seed=bench.task.seed,
+        exploded_images=test.exploded,
+        strategy=architecture.strategy,
+        architecture=str(directory / ARCHITECTURE),
+        checkpoint=str(directory / WEIGHTS),
+        model=str(model),
+        build=str(directory / BUILD) if executable else None,
+        duration_s=time.monotonic() - started,
+    )
+    result.save(directory)
+    return result
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """The state dict, whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(network.state_dict(), unfinished)
+    unfinished.replace(path)
+
+
+def load_trained(architecture: Architecture, weights: Path) -> nn.Module:
+    """The frozen network with its trained weights, in eval mode.
+
+    Raises:
+        Refusal: the file is missing or belongs to another network.
+    """
+    network = build_network(architecture.backbone, SpaceOptions(**architecture.options), architecture.choices)
+    try:
+        state: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+    except FileNotFoundError:
+        raise Refusal(f"{weights}: there is no such file; rrnet train writes it") from None
+    except Exception as error:
+        raise Refusal(f"{weights}: not the weights of this architecture ({str(error).splitlines()[0]})") from error
+    return network.eval()

@@ -1,0 +1,107 @@
+"""The task file: one YAML file that says what is searched, on which images, for which hardware.
+
+Every verb of `rrnet` and every NNI trial reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .evaluators.data import DataOptions
+from .evaluators.training import TrainingOptions
+from .fpga.devices import load_device
+from .fpga.errors import Refusal
+from .fpga.protocols import get_protocol
+from .search_spaces import SpaceOptions, backbone
+from .strategies.options import SearchOptions
+from .typed_yaml import read_yaml
+
+_FROM_DATASET = "it follows from the dataset"
+_DERIVED = {
+    SpaceOptions: {"classes": _FROM_DATASET, "image_size": _FROM_DATASET, "channels": _FROM_DATASET},
+    SearchOptions: {"latency_weight": "every search gets its own", "seed": "the task's seed holds for everything"},
+    TrainingOptions: {"seed": "the task's seed holds for everything"},
+}
+
+
+@dataclass(frozen=True)
+class HardwareOptions:
+    """What the network will run on: a device by name or file, and the protocol whose latency the search weighs."""
+
+    device: str = "zcu104"
+    protocol: str = "beaver-ot"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that decides a result, apart from λ.
+
+    Attributes:
+        backbone: registered name.
+        space: options of the backbone; classes, image size and channels follow from the dataset.
+        calibration_images: training images that the compiler reads ranges from.
+        validation_fraction: part of the training images that only decides between networks; weights never see it.
+    """
+
+    backbone: str
+    data: DataOptions
+    space: SpaceOptions = field(default_factory=SpaceOptions)
+    search: SearchOptions = field(default_factory=SearchOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    hardware: HardwareOptions = field(default_factory=HardwareOptions)
+    calibration_images: int = 256
+    validation_fraction: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            backbone(self.backbone)
+        except Refusal as refusal:
+            raise Refusal(f"backbone {refusal}") from None
+        if self.calibration_images < 1:
+            raise ValueError(f"calibration_images must be positive, not {self.calibration_images}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}")
+
+
+def load_task(path: Path) -> Task:
+    """Read a task file; relative paths in it start from the file's own folder.
+
+    Raises:
+        Refusal: naming file, line and key.
+    """
+    task = read_yaml(path, Task, _DERIVED)
+    root = task.data.root
+    if root is not None and not Path(root).expanduser().is_absolute():
+        task = replace(task, data=replace(task.data, root=str(path.resolve().parent / root)))
+    return replace(task, hardware=_checked_hardware(task.hardware, path))
+
+
+def _checked_hardware(hardware: HardwareOptions, path: Path) -> HardwareOptions:
+    """Find a device file beside the task file, and refuse a device or protocol that does not exist."""
+    beside = path.resolve().parent / hardware.device
+    found = replace(hardware, device=str(beside)) if beside.is_file() else hardware
+    try:
+        load_device(found.device)
+    except Refusal as refusal:
+        raise Refusal(f"{path}: hardware.device: {refusal}") from None
+    try:
+        get_protocol(found.protocol)
+    except Refusal as refusal:
+        raise Refusal(f"{path}: hardware.protocol: {refusal}") from None
+    return found
+
+
+def check_latency_weight(value: object, where: str = "the latency weight") -> float:
+    """λ in 1/ms as a float; NNI hands 0.0 over as the int 0.
+
+    Raises:
+        Refusal: it is not a finite number of at least zero.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise Refusal(f"{where} must be a finite number of at least 0 (in 1/ms), not {value!r}")
+    return float(value)

@@ -1,0 +1,58 @@
+"""architecture.json: written, read back, refused where it is not one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rrnet_nni.architecture import Architecture, installed_versions
+from rrnet_nni.fpga.errors import Refusal
+
+
+def test_an_architecture_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    architecture = Architecture(
+        backbone="resnet8",
+        options={"classes": 10},
+        choices={"act1": "x2act"},
+        theta={"act1": {"relu": 0.25, "x2act": 0.75}},
+        latency_weight=0.0,
+        seed=3,
+        expected_latency_ms=1.25,
+        versions=installed_versions(),
+    )
+    path = tmp_path / "deep" / "architecture.json"
+    architecture.save(path)
+    assert Architecture.load(path) == architecture
+    assert "torch" in architecture.versions
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("", "JSON"),
+        ("[]", "schema"),
+        ('{"schema": 99}', "schema"),
+        ('{"schema": 1, "backbone": "x", "options": {}}', "'choices' is missing"),
+        ('{"schema": 1, "backbone": "x", "options": {}, "choices": [1]}', "'choices' must"),
+        ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "colour": 1}', "unknown key 'colour'"),
+    ],
+)
+def test_what_is_not_an_architecture_is_refused(tmp_path: Path, content: str, word: str) -> None:
+    path = tmp_path / "architecture.json"
+    path.write_text(content)
+    with pytest.raises(Refusal, match="architecture") as caught:
+        Architecture.load(path)
+    assert word in str(caught.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="absent"):
+        Architecture.load(tmp_path / "absent.json")
+
+
+def test_the_file_is_plain_json_for_people(tmp_path: Path) -> None:
+    path = tmp_path / "architecture.json"
+    Architecture("resnet8", {}, {"act1": "relu"}).save(path)
+    assert json.loads(path.read_text())["choices"] == {"act1": "relu"}

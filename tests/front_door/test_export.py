@@ -1,0 +1,74 @@
+"""Export: what onnxruntime computes from the file is what the network computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
+
+
+def network(activation: str, pooling: str, coefficients: str = "layer") -> nn.Module:
+    torch.manual_seed(3)
+    options = SpaceOptions(image_size=16, channels=1, width=0.5, coefficients=coefficients)
+    built = build_network("resnet8", options, fixed_choices("resnet8", options, activation, pooling))
+    for module in built.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    with torch.no_grad():
+        for act in x2act_modules(built):
+            act.w1.uniform_(-0.1, 0.1)
+            act.b.uniform_(-0.2, 0.2)
+    return built.eval()
+
+
+@pytest.mark.parametrize(
+    ("activation", "pooling", "coefficients"),
+    [("relu", "maxpool", "layer"), ("x2act", "avgpool", "layer"), ("x2act", "maxpool", "channel")],
+)
+def test_onnxruntime_agrees_with_torch_for_any_batch(
+    tmp_path: Path, activation: str, pooling: str, coefficients: str
+) -> None:
+    built = network(activation, pooling, coefficients)
+    path = tmp_path / "model.onnx"
+    model = export_onnx(built, (1, 16, 16), path, {"classes": ["a", "b"]})
+    images = torch.randn(5, 1, 16, 16)
+    for batch in (1, 5):
+        expected = built(images[:batch]).detach().numpy()
+        assert np.allclose(onnx_logits(path, images[:batch].numpy()), expected, atol=1e-5)
+    operators = [node.op_type for node in model.graph.node]
+    assert "BatchNormalization" not in operators
+    assert ("X2act" in operators) == (activation == "x2act")
+    assert ("Relu" in operators) == (activation == "relu")
+    assert {entry.key: entry.value for entry in model.metadata_props}["classes"] == '["a", "b"]'
+
+
+def test_x2act_is_a_local_function_and_nodes_carry_the_names_of_modules(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(network("x2act", "avgpool"), (1, 16, 16), path)
+    model = onnx.load(path)
+    assert [(function.domain, function.name) for function in model.functions] == [("rrnet", "X2act")]
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    assert all(not name.startswith("node_") for name in names)
+
+
+def test_the_network_itself_is_left_as_it_was(tmp_path: Path) -> None:
+    built = network("x2act", "avgpool").train()
+    before = {name: value.clone() for name, value in built.state_dict().items()}
+    export_onnx(built, (1, 16, 16), tmp_path / "model.onnx")
+    assert built.training
+    assert all(torch.equal(value, before[name]) for name, value in built.state_dict().items())
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        export_onnx(network("x2act", "maxpool"), (1, 16, 16), tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()

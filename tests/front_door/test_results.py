@@ -1,0 +1,90 @@
+"""Results on disk, the front, and the choice that never looks at the test set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.results import Result, choose, pareto_front
+
+RESULT = Result(
+    backbone="resnet8",
+    accuracy=0.97,
+    validation_accuracy=0.98,
+    fixed_point_accuracy=0.97,
+    expected_latency_ms=2.0,
+    latency_ms=1.5,
+    makespan_ms=1.1,
+    relus=100,
+    comparisons=150,
+    all_relu_comparisons=1000,
+    latency_weight=0.1,
+    seed=0,
+    exploded_images=0,
+    strategy="rrnet",
+    architecture="architecture.json",
+    checkpoint="weights.pt",
+    model="model.onnx",
+    build="build",
+    duration_s=1.0,
+)
+results = st.lists(
+    st.builds(
+        lambda accuracy, validation, latency: replace(
+            RESULT, accuracy=accuracy, validation_accuracy=validation, latency_ms=latency
+        ),
+        st.floats(0, 1),
+        st.floats(0, 1),
+        st.floats(0.1, 100),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    RESULT.save(tmp_path)
+    assert Result.load(tmp_path) == RESULT
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"accuracy": 1}'])
+def test_a_damaged_result_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(Refusal, match=r"result\.json"):
+        Result.load(tmp_path)
+
+
+@given(results)
+def test_the_front_holds_exactly_what_nothing_else_dominates(found: list[Result]) -> None:
+    front = pareto_front(found)
+    for result in found:
+        beaten = any(
+            other.accuracy >= result.accuracy
+            and other.latency_ms <= result.latency_ms
+            and (other.accuracy, other.latency_ms) != (result.accuracy, result.latency_ms)
+            for other in found
+        )
+        on_front = (result.accuracy, result.latency_ms) in [(one.accuracy, one.latency_ms) for one in front]
+        assert on_front != beaten
+
+
+@given(results)
+def test_the_choice_is_the_fastest_within_tolerance_on_validation(found: list[Result]) -> None:
+    chosen = choose(found, tolerance=0.02)
+    best = max(result.validation_accuracy for result in found)
+    assert chosen.validation_accuracy >= best - 0.02
+    assert all(
+        result.latency_ms >= chosen.latency_ms for result in found if result.validation_accuracy >= best - 0.02
+    )
+
+
+@given(results, st.floats(0, 1))
+def test_the_choice_does_not_depend_on_test_accuracy(found: list[Result], accuracy: float) -> None:
+    chosen = choose(found)
+    changed = [replace(result, accuracy=accuracy) for result in found]
+    assert choose(changed) == changed[found.index(chosen)]
