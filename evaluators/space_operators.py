@@ -26,10 +26,12 @@ class SpaceOperators:
     Attributes:
         choices: label -> candidate -> shape, labels in forward order.
         fixed: every other operator (convolutions, additions, pooling, linear layer) in forward order.
+        input_shapes: label -> (channels, height, width) of what the gate gets.
     """
 
     choices: Mapping[str, Mapping[str, OperatorShape]]
     fixed: tuple[NamedOperator, ...]
+    input_shapes: Mapping[str, tuple[int, ...]]
 
 
 @cache
@@ -41,22 +43,31 @@ def describe_space(backbone: str, options: SpaceOptions) -> SpaceOperators:
     candidates = candidates_of(backbone, options)
     choices: dict[str, dict[str, OperatorShape]] = {label: {} for label in candidates}
     fixed: tuple[NamedOperator, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = {}
     for activation, pooling in (("x2act", "avgpool"), ("relu", "maxpool")):
         chosen = fixed_choices(backbone, options, activation, pooling)
-        operators = network_operators(backbone, options, chosen)
-        for operator in operators:
+        traced = _trace(_meta_network(backbone, options, chosen), _image_shape(options))
+        for operator, shape in traced:
             if operator.name in chosen:
                 choices[operator.name][chosen[operator.name]] = operator.shape
-        fixed = tuple(operator for operator in operators if operator.name not in chosen)
+                shapes[operator.name] = shape
+        fixed = tuple(operator for operator, _ in traced if operator.name not in chosen)
     ordered = {label: {name: choices[label][name] for name in names} for label, names in candidates.items()}
-    return SpaceOperators(ordered, fixed)
+    return SpaceOperators(ordered, fixed, shapes)
 
 
 def network_operators(backbone: str, options: SpaceOptions, choices: Mapping[str, str]) -> list[NamedOperator]:
     """Every operator of the frozen network in forward order; gates carry their labels."""
+    return trace_operators(_meta_network(backbone, options, choices), _image_shape(options))
+
+
+def _meta_network(backbone: str, options: SpaceOptions, choices: Mapping[str, str]) -> nn.Module:
     with torch.device("meta"):
-        network = build_network(backbone, options, choices)
-    return trace_operators(network, (options.channels, options.image_size, options.image_size))
+        return build_network(backbone, options, choices)
+
+
+def _image_shape(options: SpaceOptions) -> tuple[int, int, int]:
+    return options.channels, options.image_size, options.image_size
 
 
 def trace_operators(network: nn.Module, input_shape: tuple[int, int, int]) -> list[NamedOperator]:
@@ -64,11 +75,17 @@ def trace_operators(network: nn.Module, input_shape: tuple[int, int, int]) -> li
 
     `network` must lie on the meta device; `input_shape` is (C, H, W). A module's `label`, else its path, names it.
     """
-    operators: list[NamedOperator] = []
+    return [operator for operator, _ in _trace(network, input_shape)]
+
+
+def _trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[tuple[NamedOperator, tuple[int, ...]]]:
+    """Every operator with the shape of its input, without the batch axis."""
+    operators: list[tuple[NamedOperator, tuple[int, ...]]] = []
 
     def record(module: nn.Module, path: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            operators.append(NamedOperator(getattr(module, "label", path), _shape(module, inputs[0], output)))
+            operator = NamedOperator(getattr(module, "label", path), _shape(module, inputs[0], output))
+            operators.append((operator, tuple(inputs[0].shape[1:])))
 
         return module.register_forward_hook(hook)
 
@@ -79,7 +96,7 @@ def trace_operators(network: nn.Module, input_shape: tuple[int, int, int]) -> li
     finally:
         for handle in handles:
             handle.remove()
-    names = [operator.name for operator in operators]
+    names = [operator.name for operator, _ in operators]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise Refusal(f"the network uses the operator name {repeated[0]} more than once")
