@@ -26,5 +26,5 @@ PUBLISHED_LATENCIES = (
     PublishedLatency("resnet50", 922, 25),
 )
 
-#: The constants were fitted to these alone; the others are predictions.
+#: Constants fitted to these alone must predict the others: the check that the model is more than an interpolation.
 FITTED_NETWORKS = ("vgg16", "mobilenet_v2", "resnet18")
