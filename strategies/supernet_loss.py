@@ -49,7 +49,7 @@ def criterion_of(module: LightningModule) -> Criterion:
     criterion = getattr(module, "criterion", None)
     if not callable(criterion):
         raise Refusal(
-            f"the evaluator's module {type(module).__name__} needs a method criterion(logits, labels) returning the loss"
+            f"the evaluator's module {type(module).__name__} needs a method criterion(logits, labels) for the loss"
         )
     return criterion
 

@@ -1,0 +1,178 @@
+"""ParetoTuner: an NNI tuner that chooses λ so that the trials draw the accuracy-latency front.
+
+It spreads the first λ evenly on a log scale. After that each new λ goes between the two that made the ends of the widest
+gap of the front. Results of an earlier run come back by `import_data`, which NNI calls when an experiment is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nni import ClassArgsValidator
+from nni.tuner import Tuner
+
+from ..fpga.errors import Refusal
+from .pareto_front import Point, gaps, pareto_front
+
+_logger = logging.getLogger(__name__)
+
+PARAMETER = "latency_weight"
+#: Two λ closer than this factor count as the same: the search would hardly answer differently.
+_CLOSEST_RATIO = 1.01
+
+
+class ParetoTuner(Tuner):
+    """Args:
+        low, high: range of λ in 1/ms; where absent, the range that the experiment's search space gives.
+        spread: how many λ are tried on a log scale before gaps are filled.
+
+    Raises:
+        Refusal: an argument is unknown, of the wrong type or impossible; the sentence names it.
+    """
+
+    def __init__(self, **class_args: Any) -> None:
+        arguments = check_class_args(class_args)
+        self._low, self._high, self._spread = arguments["low"], arguments["high"], arguments["spread"]
+        self._given = (self._low is not None, self._high is not None)
+        self._issued: dict[int, float] = {}
+        self._tested: list[float] = []
+        self._points: list[Point] = []
+        self._accept_customized_trials()
+
+    @property
+    def front(self) -> list[Point]:
+        """The front of all results so far."""
+        return pareto_front(self._points)
+
+    def update_search_space(self, search_space: Mapping[str, Any]) -> None:
+        """Take the range of λ from `{latency_weight: {_type: loguniform, _value: [low, high]}}`."""
+        low, high = _range_of(search_space)
+        self._low = self._low if self._given[0] else low
+        self._high = self._high if self._given[1] else high
+        _check_range(self._low, self._high)
+
+    def generate_parameters(self, parameter_id: int, **kwargs: Any) -> dict[str, float]:
+        weight = self._next_weight()
+        self._issued[parameter_id] = weight
+        self._tested.append(weight)
+        return {PARAMETER: weight}
+
+    def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any) -> None:
+        self._issued.pop(parameter_id, None)
+        self._learn(parameters, value)
+
+    def trial_end(self, parameter_id: int, success: bool, **kwargs: Any) -> None:
+        """A failed trial's λ stays among those tried, so that it is not tried again."""
+        if not success:
+            weight = self._issued.pop(parameter_id, None)
+            _logger.warning("the trial with latency_weight %s failed and adds no point to the front", weight)
+
+    def import_data(self, data: list[Any]) -> None:
+        """Results of earlier trials: `[{parameter, value}]`; NNI calls this when an experiment is resumed."""
+        for entry in data:
+            self._learn(entry["parameter"], entry["value"])
+
+    def _learn(self, parameters: Any, value: Any) -> None:
+        parameters = json.loads(parameters) if isinstance(parameters, str) else parameters
+        value = json.loads(value) if isinstance(value, str) else value
+        weight = float(parameters[PARAMETER])
+        if not any(_same(weight, tested) for tested in self._tested):
+            self._tested.append(weight)
+        if not isinstance(value, Mapping) or not {"default", "latency_ms"} <= set(value):
+            _logger.warning("a final result needs the keys default (accuracy) and latency_ms, got %r", value)
+            return
+        point = Point(float(value["default"]), float(value["latency_ms"]), weight)
+        if math.isfinite(point.accuracy) and math.isfinite(point.latency_ms) and point not in self._points:
+            self._points.append(point)
+
+    def _next_weight(self) -> float:
+        for weight in self._log_scale():
+            if self._is_new(weight):
+                return weight
+        for _, left, right in gaps(self.front):
+            weight = self._between(left.latency_weight, right.latency_weight)
+            if weight is not None:
+                return weight
+        return self._between(self._low, self._high) or self._low
+
+    def _log_scale(self) -> list[float]:
+        """`spread` values from low to high: the ends first, then from coarse to fine."""
+        if self._low is None or self._high is None:
+            raise Refusal("ParetoTuner has no range for latency_weight: give it in the search space or as low and high")
+        if self._spread == 1:
+            return [math.sqrt(self._low * self._high)]
+        ratio = (self._high / self._low) ** (1 / (self._spread - 1))
+        return [self._low * ratio**position for position in _coarse_to_fine(self._spread)]
+
+    def _between(self, first: float, second: float) -> float | None:
+        """The middle, on a log scale, of the widest stretch without a λ between two λ; None where it is too narrow."""
+        low, high = sorted((max(first, self._low * 1e-3), max(second, self._low * 1e-3)))
+        marks = [low, *sorted(weight for weight in self._tested if low < weight < high), high]
+        start, end = max(zip(marks, marks[1:]), key=lambda stretch: stretch[1] / stretch[0])
+        middle = math.sqrt(start * end)
+        return middle if self._is_new(middle) else None
+
+    def _is_new(self, weight: float) -> bool:
+        return not any(_same(weight, tested) for tested in self._tested)
+
+
+class ParetoClassArgsValidator(ClassArgsValidator):
+    """Checks the tuner's `classArgs` before an experiment starts."""
+
+    def validate_class_args(self, **kwargs: Any) -> None:
+        check_class_args(kwargs)
+
+
+def check_class_args(class_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with their defaults; refuses unknown, mistyped and impossible ones by name."""
+    known: dict[str, Any] = {"low": None, "high": None, "spread": 5}
+    for name in class_args:
+        if name not in known:
+            raise Refusal(f"ParetoTuner has no argument {name!r}; it takes {', '.join(known)}")
+    arguments = {**known, **class_args}
+    for name in ("low", "high"):
+        value = arguments[name]
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise Refusal(f"ParetoTuner: {name} must be a positive number (λ in 1/ms), not {value!r}")
+            arguments[name] = float(value)
+    spread = arguments["spread"]
+    if isinstance(spread, bool) or not isinstance(spread, int) or spread < 1:
+        raise Refusal(f"ParetoTuner: spread must be a whole number of at least 1, not {spread!r}")
+    _check_range(arguments["low"], arguments["high"])
+    return arguments
+
+
+def _check_range(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low >= high:
+        raise Refusal(f"ParetoTuner: low ({low:g}) must be less than high ({high:g})")
+
+
+def _range_of(search_space: Mapping[str, Any]) -> tuple[float, float]:
+    if set(search_space) != {PARAMETER}:
+        raise Refusal(f"ParetoTuner searches {PARAMETER} alone, but the search space has {sorted(search_space)}")
+    entry = search_space[PARAMETER]
+    if entry.get("_type") not in ("loguniform", "uniform") or len(entry.get("_value", ())) != 2:
+        raise Refusal(f"ParetoTuner: {PARAMETER} must be loguniform with _value [low, high], not {entry!r}")
+    checked = check_class_args({"low": entry["_value"][0], "high": entry["_value"][1]})
+    return checked["low"], checked["high"]
+
+
+def _coarse_to_fine(count: int) -> list[int]:
+    """0..count−1 with the ends first, then always the middle of the widest stretch left."""
+    order = [0, count - 1]
+    while len(order) < count:
+        marks = sorted(order)
+        start, end = max(zip(marks, marks[1:]), key=lambda stretch: stretch[1] - stretch[0])
+        order.append((start + end) // 2)
+    return order
+
+
+def _same(first: float, second: float) -> bool:
+    if first <= 0 or second <= 0:
+        return first == second
+    return max(first, second) / min(first, second) < _CLOSEST_RATIO
