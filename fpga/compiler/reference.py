@@ -6,7 +6,7 @@ randomness is the mask of each truncation, so that with the parties' masks the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypeAlias, overload
 
 import numpy as np
@@ -84,9 +84,30 @@ def run_reference(
     Raises:
         Refusal: the images do not have the program's input shape.
     """
+    kept: dict[str, np.ndarray] = {}
+    logits = np.empty(0)
+    for name, words in walk_reference(program, weights, images, truncation_masks, seed=seed):
+        if tensors:
+            kept[name] = words.view(np.int32)
+        if name == program.output:
+            logits = decode(words, program.tensor(name).fraction_bits)
+    return (logits, kept) if tensors else logits
+
+
+def walk_reference(
+    program: Program,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    truncation_masks: Mapping[str, np.ndarray] | None = None,
+    *,
+    seed: int = 0,
+) -> Iterator[tuple[str, Words]]:
+    """Every tensor (name, uint32 [N, *shape]) in the program's order; each is forgotten after its last use."""
     generator = np.random.default_rng(seed)
+    last_use = {name: index for index, operation in enumerate(program.operations) for name in operation.inputs}
     values: dict[str, Words] = {program.input: encode_images(program, images)}
-    for operation in program.operations:
+    yield program.input, values[program.input]
+    for index, operation in enumerate(program.operations):
         if isinstance(operation, TruncateOp):
             value = values[operation.inputs[0]]
             given = None if truncation_masks is None else truncation_masks.get(operation.name)
@@ -94,10 +115,10 @@ def run_reference(
             values[operation.output] = truncate_words(value, operation.bits, mask)
         else:
             values[operation.output] = evaluate(operation, [values[name] for name in operation.inputs], weights)
-    logits = decode(values[program.output], program.tensor(program.output).fraction_bits)
-    if not tensors:
-        return logits
-    return logits, {name: words.view(np.int32) for name, words in values.items()}
+        yield operation.output, values[operation.output]
+        for name in operation.inputs:
+            if last_use[name] == index:
+                values.pop(name, None)
 
 
 def encode_images(program: Program, images: np.ndarray) -> Words:

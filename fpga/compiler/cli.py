@@ -1,0 +1,91 @@
+"""`rrnet-2pc-compile`: an ONNX classifier becomes a program and a schedule for two parties."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..console import Parser, add_common_options, print_json, run_command
+from ..devices import device_names
+from ..protocols import protocol_names
+from .calibration import DEFAULT_RANGE
+from .compile import Compilation, compile_model
+from .passes import optional_passes
+
+EXAMPLE = """example:
+  rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
+  rrnet-2pc-run build/ --input x.npy
+"""
+JSON_KEYS = (
+    "makespan_ms",
+    "lower_bound_ms",
+    "operator_sum_ms",
+    "bytes_sent",
+    "rounds",
+    "comparisons",
+    "instructions",
+)
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="rrnet-2pc-compile", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("model", help="the classifier, an ONNX file")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="build directory to write")
+    parser.add_argument(
+        "--device", default="zcu104", help=f"a device by name ({', '.join(device_names())}) or its YAML file"
+    )
+    parser.add_argument("--protocol", default=protocol_names()[0], choices=protocol_names())
+    parser.add_argument(
+        "--calibrate",
+        metavar="FILE",
+        help="images (.npy or .npz, NCHW, in the units that the model expects) from which formats are chosen; without "
+        f"them, normalized images in ±{DEFAULT_RANGE:g} are assumed",
+    )
+    parser.add_argument(
+        "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"
+    )
+    add_common_options(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    compilation = compile_model(
+        options.model, options.output, options.device, options.protocol, options.calibrate, options.disable
+    )
+    seconds = time.perf_counter() - started
+    if options.json:
+        print_json(answer(compilation, seconds))
+    else:
+        print_summary(compilation, Path(options.output), seconds)
+    return 0
+
+
+def answer(compilation: Compilation, seconds: float) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {**{key: compilation.report[key] for key in JSON_KEYS}, "compile_s": round(seconds, 3)}
+
+
+def print_summary(compilation: Compilation, output: Path, seconds: float) -> None:
+    report = compilation.report
+    if compilation.calibration.assumed:
+        sys.stderr.write(
+            f"rrnet-2pc-compile: no --calibrate: formats assume normalized images in ±{DEFAULT_RANGE:g}; values "
+            "outside may overflow\n"
+        )
+    tightest = min(report["certificate"], key=lambda entry: entry["margin_bits"])
+    sent = " and ".join(f"{size:,}" for size in report["bytes_sent"])
+    print(f"{report['model']}: {len(compilation.program.operations)} operations on two {report['device']}")
+    print(f"  makespan     {report['makespan_ms']:.3f} ms (lower bound {report['lower_bound_ms']:.3f} ms,")
+    print(f"               one operator after the other {report['operator_sum_ms']:.3f} ms)")
+    print(f"  network      {sent} bytes sent in {report['rounds']} rounds, {report['comparisons']:,} comparisons")
+    print(f"  fixed point  tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
+    print(f"  build        {output} ({report['instructions']:,} instructions, compiled in {seconds:.1f} s)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(make_parser(), run, arguments)

@@ -1,0 +1,106 @@
+"""The compiler from end to end: graph, passes, formats, program, schedule, instructions, report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..devices import Device, load_device
+from ..isa import Instruction, encode_instructions
+from ..program import Program, program_to_dict
+from ..protocols import Protocol, get_protocol
+from .build import INSTRUCTIONS, PAGE, TRACE
+from .calibration import Calibration, calibrate, load_images
+from .certificate import certify
+from .emit import check_output, json_bytes, write_build
+from .formats import choose_formats
+from .frontend import read_onnx
+from .graph import Graph
+from .lower import lower
+from .page import report_page
+from .passes import PassResult, run_passes
+from .report import build_report, trace_events
+from .schedule import Schedule, schedule_instructions, schedule_program
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """Everything that a build holds, in memory."""
+
+    graph: Graph
+    program: Program
+    weights: dict[str, np.ndarray]
+    calibration: Calibration
+    schedule: Schedule
+    instructions: list[Instruction]
+    passes: list[PassResult]
+    report: dict[str, Any]
+
+
+def compile_graph(
+    graph: Graph,
+    device: Device,
+    protocol: Protocol,
+    images: np.ndarray | None = None,
+    disabled: Collection[str] = (),
+) -> Compilation:
+    """Compile a graph.
+
+    Args:
+        graph: from `read_onnx` or `import_model`.
+        images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
+        disabled: names of optional passes that are skipped.
+
+    Raises:
+        Refusal: a range that fits no format, or an operation too large for the device.
+    """
+    optimized, passes = run_passes(graph, disabled)
+    calibration = calibrate(optimized, images)
+    formats = choose_formats(optimized, calibration)
+    program, weights = lower(optimized, formats)
+    certificates, errors = certify(optimized, program, weights, calibration)
+    schedule = schedule_program(program, device, protocol)
+    instructions = schedule_instructions(schedule)
+    report = build_report(
+        program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes
+    )
+    return Compilation(optimized, program, weights, calibration, schedule, instructions, passes, report)
+
+
+def compile_model(
+    model: Path | str,
+    output: Path | str,
+    device: str = "zcu104",
+    protocol: str = "beaver-ot",
+    calibrate_with: Path | str | None = None,
+    disabled: Collection[str] = (),
+) -> Compilation:
+    """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
+
+    Raises:
+        Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
+    """
+    check_output(Path(output))
+    described, priced = load_device(device), get_protocol(protocol)
+    graph = read_onnx(model)
+    images = None if calibrate_with is None else load_images(calibrate_with, graph)
+    compilation = compile_graph(graph, described, priced, images, disabled)
+    write_compilation(compilation, output, described)
+    return compilation
+
+
+def write_compilation(compilation: Compilation, output: Path | str, device: Device) -> Path:
+    """Write the build directory of a compilation."""
+    program = compilation.program
+    digest = hashlib.sha256(json_bytes(program_to_dict(program))).digest()
+    files = {
+        INSTRUCTIONS: encode_instructions(compilation.instructions, digest),
+        TRACE: trace_events(compilation.schedule, program, device),
+        PAGE: report_page(compilation.report, compilation.schedule, program, device),
+    }
+    return write_build(output, program, compilation.weights, compilation.report, files)

@@ -1,0 +1,128 @@
+"""Choice of a fixed-point format for every tensor.
+
+The rule of the ring: with headroom, every value stays inside ±2**30 words, the untruncated products included. The
+`budget` of a tensor is how many fraction bits that leaves; its `cap` is what its readers want: a product's budget is
+shared between its input and its weights, a square takes twice the bits of its input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import Refusal
+from ..program import TRUNCATION_BOUND_BITS
+from .calibration import Calibration
+from .graph import AnyNode, AvgPool, Combine, Concat, Conv, Graph, Linear, MaxPool, Pad, Polynomial, Relu, Reshape
+
+#: A larger range than calibration saw by this factor still fits.
+HEADROOM = 2.0
+#: More fraction bits than this gain nothing for activations.
+ACTIVATION_BITS = 12
+#: Significant bits that weights (root mean square) and activations (maximum) should keep.
+WEIGHT_SIGNIFICANT_BITS = 8
+ACTIVATION_SIGNIFICANT_BITS = 11
+#: Below this, a format is not an approximation any more.
+LEAST_SIGNIFICANT_BITS = 4
+SMALLEST_RANGE = 2.0**-6
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Fraction bits that tensors may have.
+
+    Attributes:
+        bounds: largest absolute value that must fit, headroom included.
+        budgets: fraction bits that keep `bounds` inside ±2**30.
+        caps: fraction bits of the stored tensor, at most the budget.
+    """
+
+    bounds: Mapping[str, float]
+    budgets: Mapping[str, int]
+    caps: Mapping[str, int]
+
+
+def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
+    """Choose formats for every tensor of the graph.
+
+    Raises:
+        Refusal: names the tensor for which no format fits, and its range.
+    """
+    bounds = {name: HEADROOM * max(seen, SMALLEST_RANGE) for name, seen in calibration.seen.items()}
+    for node in graph.nodes:
+        if isinstance(node, Polynomial):
+            bounds[node.output] = max(bounds[node.output], _polynomial_bound(node, bounds))
+    budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
+    caps = {name: min(ACTIVATION_BITS, budget) for name, budget in budgets.items()}
+    for node in reversed(graph.nodes):
+        wanted = _input_cap(node, bounds, budgets, caps)
+        for name in node.inputs:
+            caps[name] = min(caps[name], wanted)
+    for name, cap in caps.items():
+        significant = cap + math.log2(bounds[name])
+        if significant < LEAST_SIGNIFICANT_BITS or budgets[name] < 1:
+            raise Refusal(
+                f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it and "
+                f"what is computed from it ({cap} fraction bits would be left)"
+            )
+    return Formats(bounds, budgets, caps)
+
+
+def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:
+    """Largest value over the input's range with headroom, but not more than twice what calibration asks for."""
+    reach = bounds[node.inputs[0]]
+    worst = np.abs(node.square) * reach**2 + np.abs(node.linear) * reach + np.abs(node.addend)
+    return min(float(worst.max()), 2 * bounds[node.output])
+
+
+def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]) -> int:
+    """Fraction bits that this node wants its inputs to have at most."""
+    budget, cap = budgets[node.output], caps[node.output]
+    match node:
+        case Conv() | Linear():
+            return _product_input_cap(node, budget, bounds[node.inputs[0]])
+        case Polynomial():
+            return _square_input_cap(node, budget, bounds[node.inputs[0]])
+        case AvgPool():
+            growth = math.ceil(math.log2(node.divisor))
+            if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:
+                return cap - growth
+            return budget - growth
+        case Combine():
+            unit = all(is_exact(scale) for scale in node.scales)
+            return cap if unit else budget - 2
+        case Relu() | MaxPool() | Reshape() | Concat() | Pad():
+            return cap
+    raise ValueError(f"{type(node).__name__} cannot be lowered")
+
+
+def weight_bits_wanted(weight: np.ndarray) -> int:
+    """Fraction bits that keep the weights' significant bits."""
+    typical = float(np.sqrt(np.mean(np.square(weight)))) or 1.0
+    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(typical)))
+
+
+def _product_input_cap(node: Conv | Linear, budget: int, bound: float) -> int:
+    """Share the product's budget between weights and input; where it is short, both give."""
+    weight_bits = weight_bits_wanted(node.weight)
+    input_bits = math.ceil(ACTIVATION_SIGNIFICANT_BITS - math.log2(bound))
+    missing = weight_bits + input_bits - budget
+    return budget - weight_bits if missing <= 0 else input_bits - math.ceil(missing / 2)
+
+
+def _square_input_cap(node: Polynomial, budget: int, bound: float) -> int:
+    """The square itself must fit; where the coefficient is near one, so must the product without a truncation."""
+    square_fits = math.floor((TRUNCATION_BOUND_BITS - 2 * math.log2(bound)) / 2)
+    coefficient = float(np.abs(node.square).max())
+    if coefficient >= 0.25:
+        return min(square_fits, math.floor((budget + math.log2(coefficient)) / 2))
+    return square_fits
+
+
+def is_exact(values: np.ndarray) -> bool:
+    """Whether every number is ±2**n, so that an integer multiplier represents it exactly."""
+    mantissas, _ = np.frexp(np.abs(values))
+    return bool((mantissas == 0.5).all())

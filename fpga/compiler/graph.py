@@ -1,0 +1,171 @@
+"""The compiler's own graph: a classifier in real numbers, in the few operators that two parties can compute.
+
+Tensors have the shape of one image, (C, H, W) or (features,). Per-channel parameters are float64 arrays of length 1
+(the same for all channels) or C. Nodes are immutable; a pass returns a new graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """Base of all nodes: named tensors in, one named tensor out; `name` is what reports and refusals show."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Node):
+    """weight [out, in / groups, kh, kw], bias [out]; padding (top, left, bottom, right) with zeros."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """weight [out, in], bias [out]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Combine(Node):
+    """y = Σ_t scales[t] * inputs[t] + addend: additions, BatchNorm, multiplication by constants."""
+
+    scales: tuple[np.ndarray, ...]
+    addend: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Node):
+    """y = inputs[0] * inputs[1]; only as part of a polynomial, into which a pass turns it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Polynomial(Node):
+    """y = square * x² + linear * x + addend (X2act, Eq. 4, with its coefficients folded)."""
+
+    square: np.ndarray
+    linear: np.ndarray
+    addend: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Node):
+    """max(x, 0), or min(max(x, 0), ceiling)."""
+
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Node):
+    """Padding is left out of the windows."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class AvgPool(Node):
+    """The sum over each window (zeros outside) divided by `divisor`."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    divisor: float
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Node):
+    """Flatten to (features,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Node):
+    """Side by side along the channel axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Node):
+    """Zeros around the image; padding (top, left, bottom, right)."""
+
+    padding: tuple[int, int, int, int]
+
+
+AnyNode: TypeAlias = Conv | Linear | Combine | Product | Polynomial | Relu | MaxPool | AvgPool | Reshape | Concat | Pad
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included."""
+
+    name: str
+    input: str
+    output: str
+    shapes: Mapping[str, Shape]
+    nodes: tuple[AnyNode, ...]
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
+        """The same graph with other nodes; tensors that nothing makes are forgotten."""
+        nodes = tuple(nodes)
+        made = {self.input, *(node.output for node in nodes)}
+        shapes = {name: shape for name, shape in self.shapes.items() if name in made}
+        return replace(self, nodes=nodes, output=output or self.output, shapes=shapes)
+
+    def uses(self) -> Counter[str]:
+        """How many times each tensor is read; the graph's output counts as one more."""
+        return Counter([name for node in self.nodes for name in node.inputs] + [self.output])
+
+    def producers(self) -> dict[str, AnyNode]:
+        """Tensor name -> the node that makes it."""
+        return {node.output: node for node in self.nodes}
+
+
+def rename_inputs(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
+    """The node reading other tensors."""
+    if not any(name in names for name in node.inputs):
+        return node
+    return replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+
+
+def print_graph(graph: Graph) -> str:
+    """The graph for people: one line per node."""
+    lines = [f"{graph.name}: {graph.input} {list(graph.shapes[graph.input])} -> {graph.output}"]
+    for node in graph.nodes:
+        shown = []
+        for key, value in vars(node).items():
+            if key in ("name", "inputs", "output"):
+                continue
+            shown.append(f"{key}={_short(value)}")
+        kind = type(node).__name__
+        lines.append(
+            f"  {node.output} {list(graph.shapes[node.output])} = {kind}({', '.join(node.inputs)}) "
+            f"[{node.name}] {' '.join(shown)}".rstrip()
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.flat[0]:.6g}" if value.size == 1 else f"array{list(value.shape)}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_short(item) for item in value) + ")"
+    return str(value)

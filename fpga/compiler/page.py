@@ -1,0 +1,41 @@
+"""report.html: one file that opens anywhere, with the Gantt chart and the tables of report.json."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from ..devices import Device
+from ..isa import Queue
+from ..program import Program
+from .schedule import Schedule
+
+
+def report_page(report: dict[str, Any], schedule: Schedule, program: Program, device: Device) -> bytes:
+    """The page, with its data inside."""
+    template = resources.files(__package__).joinpath("report_template.html").read_text(encoding="utf-8")
+    data = {
+        "report": report,
+        "gantt": gantt_bars(schedule, device),
+        "operations": [op.name for op in program.operations],
+    }
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return template.replace("/*DATA*/null", text).encode()
+
+
+def gantt_bars(schedule: Schedule, device: Device) -> dict[str, list[list[float]]]:
+    """Per queue: [operation index, start ms, end ms]; touching bars of one operation are joined."""
+    ms = 1e3 / device.clock_hz
+    bars: dict[str, list[list[float]]] = {queue.name.lower(): [] for queue in Queue}
+    for index in sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i)):
+        job, start = schedule.jobs[index], schedule.starts[index]
+        row = bars[job.queue.name.lower()]
+        if row and row[-1][0] == job.operation and row[-1][2] >= start:
+            row[-1][2] = start + job.duration
+        elif job.duration:
+            row.append([job.operation, start, start + job.duration])
+    return {
+        name: [[operation, round(start * ms, 5), round(end * ms, 5)] for operation, start, end in row]
+        for name, row in bars.items()
+    }

@@ -1,0 +1,104 @@
+"""Small local rewritings: nodes that do nothing, zeros that a convolution can add itself, ReLU after MaxPool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..graph import AnyNode, AvgPool, Combine, Conv, Graph, MaxPool, Pad, Relu, rename_inputs
+
+
+class RemoveIdentities:
+    """y = 1 * x + 0, a pooling of single pixels, padding by nothing."""
+
+    name: ClassVar[str] = "remove-identities"
+    gain: ClassVar[str] = "no work for nodes that copy"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        names: dict[str, str] = {}
+        nodes: list[AnyNode] = []
+        for original in graph.nodes:
+            node = rename_inputs(original, names)
+            if _is_identity(node) and not (node.output == graph.output and node.inputs[0] == graph.input):
+                names[node.output] = node.inputs[0]
+            else:
+                nodes.append(node)
+        return graph.with_nodes(nodes, names.get(graph.output, graph.output)), bool(names)
+
+
+def _is_identity(node: AnyNode) -> bool:
+    match node:
+        case Combine():
+            return len(node.inputs) == 1 and bool((node.scales[0] == 1).all()) and not node.addend.any()
+        case MaxPool() | AvgPool():
+            single = (node.kernel, node.stride, node.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
+            return single and (isinstance(node, MaxPool) or node.divisor == 1)
+        case Pad():
+            return not any(node.padding)
+    return False
+
+
+class MergePadding:
+    """A Pad that only convolutions and average poolings read becomes their own padding."""
+
+    name: ClassVar[str] = "merge-padding"
+    gain: ClassVar[str] = "no copy of the image"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        producers = graph.producers()
+        readers: dict[str, list[AnyNode]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                readers.setdefault(name, []).append(node)
+        merged = {
+            node.output
+            for node in graph.nodes
+            if isinstance(node, Pad)
+            and node.output != graph.output
+            and all(isinstance(reader, Conv | AvgPool) for reader in readers.get(node.output, ()))
+        }
+        nodes: list[AnyNode] = []
+        for node in graph.nodes:
+            pad = producers.get(node.inputs[0])
+            if isinstance(node, Conv | AvgPool) and isinstance(pad, Pad) and pad.output in merged:
+                padding = tuple(int(a + b) for a, b in zip(node.padding, pad.padding, strict=True))
+                node = replace(node, inputs=pad.inputs, padding=padding)
+            if node.output not in merged:
+                nodes.append(node)
+        return graph.with_nodes(nodes), bool(merged)
+
+
+class MaxPoolBeforeRelu:
+    """max(relu(x)) = relu(max(x)): the ReLU then has only the pooled elements to compare."""
+
+    name: ClassVar[str] = "maxpool-before-relu"
+    gain: ClassVar[str] = "fewer comparisons"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        uses, producers = graph.uses(), graph.producers()
+        shapes = dict(graph.shapes)
+        nodes: list[AnyNode] = []
+        dropped: set[str] = set()
+        for node in graph.nodes:
+            relu = producers.get(node.inputs[0])
+            if isinstance(node, MaxPool) and isinstance(relu, Relu) and uses[relu.output] == 1:
+                pooled = f"{node.output}.before_relu"
+                shapes[pooled] = graph.shapes[node.output]
+                nodes.append(replace(node, inputs=relu.inputs, output=pooled))
+                nodes.append(replace(relu, inputs=(pooled,), output=node.output))
+                dropped.add(relu.output)
+            else:
+                nodes.append(node)
+        kept = [node for node in nodes if node.output not in dropped]
+        return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
+
+
+def is_power_of_two(values: np.ndarray) -> bool:
+    """Whether every number is ±2**n."""
+    mantissas, _ = np.frexp(np.abs(values))
+    return bool((mantissas == 0.5).all())

@@ -1,0 +1,127 @@
+"""What a compilation says of itself: report.json and the trace for Perfetto."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..cost.latency import phase_cost, total_cost
+from ..devices import Device
+from ..isa import Queue
+from ..operators import comparison_count
+from ..program import AnyOperation, Program
+from ..program_shapes import operation_shape
+from ..protocols.base import Exchange, Protocol
+from .calibration import DEFAULT_RANGE, Calibration
+from .certificate import Certificate, LayerError, certificate_rows, error_rows
+from .formats import HEADROOM
+from .passes import PassResult
+from .schedule import Schedule
+
+REPORT_SCHEMA = 1
+
+
+def build_report(
+    program: Program,
+    schedule: Schedule,
+    instructions: int,
+    device: Device,
+    protocol: Protocol,
+    calibration: Calibration,
+    certificates: list[Certificate],
+    errors: list[LayerError],
+    passes: Sequence[PassResult],
+) -> dict[str, Any]:
+    """report.json: times in milliseconds, bytes as [party 0, party 1], everything for a batch of one image."""
+    traffic = [_traffic(operation, program, device, protocol) for operation in program.operations]
+    ms = 1e3 / device.clock_hz
+    return {
+        "schema": REPORT_SCHEMA,
+        "model": program.name,
+        "source": dict(program.source),
+        "device": device.name,
+        "protocol": protocol.name,
+        "network": {
+            "bandwidth_bytes_per_s": device.bandwidth_bytes_per_s,
+            "message_latency_s": device.message_latency_s,
+        },
+        "makespan_ms": schedule.makespan * ms,
+        "lower_bound_ms": schedule.lower_bound * ms,
+        "operator_sum_ms": sum(entry["latency_ms"] for entry in traffic),
+        "bytes_sent": _sum(entry["bytes_sent"] for entry in traffic),
+        "offline_bytes": _sum(entry["offline_bytes"] for entry in traffic),
+        "setup_bytes": _sum(entry["setup_bytes"] for entry in traffic),
+        "rounds": sum(entry["rounds"] for entry in traffic),
+        "comparisons": sum(entry["comparisons"] for entry in traffic),
+        "instructions": instructions,
+        "schedule": {
+            "tiles": schedule.tiles,
+            "makespan_cycles": schedule.makespan,
+            "critical_path_ms": schedule.critical_path * ms,
+            "busy_ms": {queue.name.lower(): cycles * ms for queue, cycles in schedule.busy.items()},
+        },
+        "calibration": {
+            "images": calibration.images,
+            "assumed_range": DEFAULT_RANGE if calibration.assumed else None,
+            "headroom": HEADROOM,
+        },
+        "passes": [
+            {"name": item.name, "changed": item.changed, "nodes": [item.nodes_before, item.nodes_after]}
+            for item in passes
+        ],
+        "traffic": traffic,
+        "certificate": certificate_rows(certificates),
+        "error_budget": error_rows(errors),
+    }
+
+
+def _traffic(operation: AnyOperation, program: Program, device: Device, protocol: Protocol) -> dict[str, Any]:
+    shape = operation_shape(operation, program)
+    phases = protocol.phases(shape, device)
+    cost = total_cost(phase_cost(phase, device) for phase in phases)
+    return {
+        "operation": operation.name,
+        "kind": operation.kind,
+        "rounds": sum(isinstance(phase, Exchange) for phase in phases),
+        "bytes_sent": list(cost.bytes_sent),
+        "offline_bytes": list(protocol.offline_bytes(shape)),
+        "setup_bytes": list(protocol.setup_bytes(shape)),
+        "comparisons": comparison_count(shape),
+        "compute_ms": cost.compute_ms,
+        "communication_ms": cost.communication_ms,
+        "latency_ms": cost.latency_ms,
+    }
+
+
+def _sum(pairs: Any) -> list[int]:
+    totals = [0, 0]
+    for pair in pairs:
+        totals = [totals[0] + pair[0], totals[1] + pair[1]]
+    return totals
+
+
+def trace_events(schedule: Schedule, program: Program, device: Device) -> bytes:
+    """trace.json in the Chrome trace format: one track per queue, times in microseconds."""
+    events: list[dict[str, Any]] = [
+        {"ph": "M", "pid": 0, "name": "process_name", "args": {"name": f"{program.name} on {device.name}"}}
+    ]
+    for queue in Queue:
+        events.append(
+            {"ph": "M", "pid": 0, "tid": int(queue), "name": "thread_name", "args": {"name": queue.name.lower()}}
+        )
+    microseconds = 1e6 / device.clock_hz
+    for index in sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i)):
+        job = schedule.jobs[index]
+        events.append(
+            {
+                "ph": "X",
+                "pid": 0,
+                "tid": int(job.queue),
+                "name": program.operations[job.operation].name,
+                "ts": round(schedule.starts[index] * microseconds, 4),
+                "dur": round(job.duration * microseconds, 4),
+                "args": {"tile": job.tile, "phase": job.phase, "amount": job.amount},
+            }
+        )
+    return (json.dumps({"traceEvents": events}, separators=(",", ":")) + "\n").encode()

@@ -1,0 +1,226 @@
+"""List scheduling of tile jobs on the accelerator's queues, and the bounds that no schedule can beat.
+
+Both parties run the same schedule in lock step, so one timeline describes both: `send` is what party 0 sends. A job
+starts as soon as its queue is free, its inputs are there and, for a load, its buffer fits; among the jobs that are
+ready, the one with the longest way to the end goes first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..devices import Device
+from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
+from ..program import Program
+from ..protocols.base import Protocol
+from .tiling import Job, JobGraph, build_jobs
+
+#: Tiles per operation that are tried; the shortest schedule is kept.
+TILE_CHOICES = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Start cycle of every job, and the on-chip address of every tile's buffer.
+
+    Attributes:
+        jobs: in program order; dependencies are indices into it.
+        starts, addresses: by job.
+        makespan: cycles until everything is done.
+        busy: cycles that each queue works.
+        critical_path: cycles of the longest chain of dependent jobs.
+        tiles: tiles per operation that were asked for.
+    """
+
+    jobs: Sequence[Job]
+    starts: Sequence[int]
+    addresses: Sequence[int]
+    makespan: int
+    busy: dict[Queue, int]
+    critical_path: int
+    tiles: int
+
+    @property
+    def lower_bound(self) -> int:
+        """No schedule of these jobs is shorter."""
+        return max([self.critical_path, *self.busy.values()])
+
+    def end(self, job: int) -> int:
+        return self.starts[job] + self.jobs[job].duration + self.jobs[job].latency
+
+
+def schedule_program(
+    program: Program, device: Device, protocol: Protocol, tile_choices: Sequence[int] = TILE_CHOICES
+) -> Schedule:
+    """The shortest list schedule over the tilings that are tried."""
+    schedules = (list_schedule(build_jobs(program, device, protocol, tiles), device, tiles) for tiles in tile_choices)
+    return min(schedules, key=lambda schedule: (schedule.makespan, len(schedule.jobs)))
+
+
+def distances_to_end(jobs: Sequence[Job]) -> list[int]:
+    """Cycles from the start of each job to the end of the longest chain that begins with it."""
+    distance = [0] * len(jobs)
+    for index in range(len(jobs) - 1, -1, -1):
+        job = jobs[index]
+        distance[index] += job.duration + job.latency
+        for before in job.dependencies:
+            distance[before] = max(distance[before], distance[index])
+    return distance
+
+
+def list_schedule(graph: JobGraph, device: Device, tiles: int = 0) -> Schedule:
+    """Schedule all jobs greedily by their distance to the end."""
+    jobs = graph.jobs
+    distance = distances_to_end(jobs)
+    starts, addresses = _simulate_list(jobs, distance, device.buffer_bytes)
+    busy = dict.fromkeys(Queue, 0)
+    for job in jobs:
+        busy[job.queue] += job.duration
+    makespan = max((starts[i] + job.duration + job.latency for i, job in enumerate(jobs)), default=0)
+    return Schedule(jobs, starts, addresses, makespan, busy, max(distance, default=0), tiles)
+
+
+def _simulate_list(jobs: Sequence[Job], distance: Sequence[int], buffer_bytes: int) -> tuple[list[int], list[int]]:
+    missing = [len(job.dependencies) for job in jobs]
+    readers: list[list[int]] = [[] for _ in jobs]
+    for index, job in enumerate(jobs):
+        for before in job.dependencies:
+            readers[before].append(index)
+    starts, addresses = [0] * len(jobs), [0] * len(jobs)
+    ready: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
+    free_at = dict.fromkeys(Queue, 0)
+    buffers = _Buffers(buffer_bytes)
+    for index, count in enumerate(missing):
+        if not count:
+            heapq.heappush(ready[jobs[index].queue], (-distance[index], index))
+    events: list[tuple[int, int, int]] = []  # cycle, job, 1 where its result is there and 0 where its queue is free
+    now, done = 0, 0
+    while done < len(jobs):
+        for queue, waiting in ready.items():
+            while waiting and free_at[queue] <= now:
+                index = waiting[0][1]
+                job = jobs[index]
+                if job.allocates:
+                    address = buffers.allocate(job.allocates)
+                    if address is None:
+                        break
+                    addresses[index] = address
+                else:
+                    addresses[index] = addresses[job.load]
+                heapq.heappop(waiting)
+                starts[index], free_at[queue] = now, now + job.duration
+                heapq.heappush(events, (now + job.duration, index, 0))
+                heapq.heappush(events, (now + job.duration + job.latency, index, 1))
+        if not events:
+            raise RuntimeError("the schedule is stuck: no job can start")
+        now = events[0][0]
+        while events and events[0][0] == now:
+            _, index, finished = heapq.heappop(events)
+            if not finished:
+                continue
+            done += 1
+            if jobs[index].releases is not None:
+                load = jobs[index].releases
+                buffers.release(addresses[load], jobs[load].allocates)
+            for reader in readers[index]:
+                missing[reader] -= 1
+                if not missing[reader]:
+                    heapq.heappush(ready[jobs[reader].queue], (-distance[reader], reader))
+    return starts, addresses
+
+
+class _Buffers:
+    """First-fit allocation of the on-chip buffer."""
+
+    def __init__(self, size: int) -> None:
+        self.free = [(0, size)]
+
+    def allocate(self, size: int) -> int | None:
+        for position, (start, length) in enumerate(self.free):
+            if length >= size:
+                self.free[position : position + 1] = [(start + size, length - size)] if length > size else []
+                return start
+        return None
+
+    def release(self, start: int, size: int) -> None:
+        merged: list[tuple[int, int]] = []
+        for begin, length in sorted([*self.free, (start, size)]):
+            if merged and merged[-1][0] + merged[-1][1] == begin:
+                merged[-1] = (merged[-1][0], merged[-1][1] + length)
+            else:
+                merged.append((begin, length))
+        self.free = merged
+
+
+def schedule_instructions(schedule: Schedule) -> list[Instruction]:
+    """The schedule as instructions, each queue in its order, with the waits that dependencies and buffers need.
+
+    A wait that other waits already imply is left out; where more remain than an instruction holds, WAIT instructions
+    carry them.
+    """
+    order = sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i))
+    waits_for = [set(job.dependencies) for job in schedule.jobs]
+    _add_buffer_waits(schedule, order, waits_for)
+    issued = dict.fromkeys(Queue, 0)
+    ticket: dict[int, tuple[Queue, int]] = {}
+    clock: dict[int, dict[Queue, int]] = {}
+    known: dict[Queue, dict[Queue, int]] = {queue: dict.fromkeys(Queue, 0) for queue in Queue}
+    instructions: list[Instruction] = []
+    for index in order:
+        job = schedule.jobs[index]
+        have = known[job.queue]
+        needed: list[tuple[Queue, int]] = []
+        for before in sorted(waits_for[index], key=lambda i: (-schedule.end(i), i)):
+            queue, count = ticket[before]
+            if (queue is job.queue and not schedule.jobs[before].latency) or have[queue] >= count:
+                continue
+            needed.append((queue, count))
+            for other, reached in clock[before].items():
+                have[other] = max(have[other], reached)
+        while len(needed) > WAITS:
+            instructions.append(
+                Instruction(Opcode.WAIT, job.queue, job.operation, job.tile, job.phase, tuple(needed[:WAITS]))
+            )
+            issued[job.queue] += 1
+            needed = needed[WAITS:]
+        issued[job.queue] += 1
+        ticket[index] = (job.queue, issued[job.queue])
+        clock[index] = {**have, job.queue: issued[job.queue]}
+        if not job.latency:
+            # an in-order queue without latency has completed what it issued before
+            have[job.queue] = issued[job.queue]
+        instructions.append(
+            Instruction(
+                QUEUE_OPCODE[job.queue],
+                job.queue,
+                job.operation,
+                job.tile,
+                job.phase,
+                tuple(needed),
+                job.amount,
+                schedule.addresses[index],
+                job.count,
+            )
+        )
+    return instructions
+
+
+def _add_buffer_waits(schedule: Schedule, order: Sequence[int], waits_for: list[set[int]]) -> None:
+    """A load must wait for the stores of the tiles whose buffer bytes it takes over."""
+    owners: list[tuple[int, int, int]] = []  # start, end, storing job of the last tile that held these bytes
+    stores = {job.releases: index for index, job in enumerate(schedule.jobs) if job.releases is not None}
+    for index in order:
+        size = schedule.jobs[index].allocates
+        if not size:
+            continue
+        begin, end = schedule.addresses[index], schedule.addresses[index] + size
+        kept = []
+        for start, stop, store in owners:
+            if start < end and begin < stop:
+                waits_for[index].add(store)
+                kept += [(a, b, store) for a, b in ((start, min(stop, begin)), (max(start, end), stop)) if a < b]
+            else:
+                kept.append((start, stop, store))
+        owners = [*kept, (begin, end, stores[index])]

@@ -1,0 +1,169 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small_onnx_models import ModelBuilder, mixed_model, run_onnx
+
+from rrnet_nni.fpga.compiler import cli
+from rrnet_nni.fpga.compiler.build import load_build
+from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph
+from rrnet_nni.fpga.compiler.float_interpreter import run_float
+from rrnet_nni.fpga.compiler.frontend import import_model
+from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.compiler.simulate import simulate
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.isa import decode_instructions
+from rrnet_nni.fpga.protocols import get_protocol
+
+
+def images(count: int, shape: tuple[int, ...] = (3, 16, 16), seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, *shape)).astype(np.float32)
+
+
+def compiled(model: onnx.ModelProto, calibration: np.ndarray | None) -> Compilation:
+    return compile_graph(import_model(model, "model"), load_device("zcu104"), get_protocol("beaver-ot"), calibration)
+
+
+def test_the_float_interpreter_agrees_with_onnxruntime_before_and_after_passes() -> None:
+    model = mixed_model()
+    graph = import_model(model, "model")
+    wanted = run_onnx(model, images(8))
+    np.testing.assert_allclose(run_float(graph, images(8)), wanted, atol=1e-4)
+    np.testing.assert_allclose(run_float(compiled(model, images(4)).graph, images(8)), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fixed_point_gives_the_classes_of_onnxruntime(seed: int) -> None:
+    model = mixed_model(seed=seed)
+    result = compiled(model, images(64))
+    unseen = images(200, seed=2)
+    wanted = run_onnx(model, unseen)
+    found = run_reference(result.program, result.weights, unseen)
+    assert np.mean(found.argmax(1) == wanted.argmax(1)) >= 0.99
+    assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+def test_without_calibration_a_default_range_is_assumed_and_stated() -> None:
+    result = compiled(mixed_model(), None)
+    assert result.report["calibration"]["assumed_range"] == 3.0
+    wanted = run_onnx(mixed_model(), images(50))
+    assert np.mean(run_reference(result.program, result.weights, images(50)).argmax(1) == wanted.argmax(1)) >= 0.98
+
+
+def test_raw_pixels_of_0_to_255_compile() -> None:
+    build = ModelBuilder((1, 8, 8))
+    scaled = build.node("Mul", ["image", build.constant("scale", 1 / 255)], "scaled")
+    x = build.node("Relu", [build.conv(scaled, "conv", 1, 4)], "relu")
+    x = build.node("Flatten", [build.node("GlobalAveragePool", [x], "pool")], "flat")
+    model = build.model(build.gemm(x, "logits", 4, 3))
+    pixels = np.random.default_rng(3).integers(0, 256, (64, 1, 8, 8)).astype(np.float32)
+    result = compiled(model, pixels)
+    np.testing.assert_allclose(
+        run_reference(result.program, result.weights, pixels), run_onnx(model, pixels), atol=0.02
+    )
+
+
+def test_given_masks_make_the_reference_deterministic() -> None:
+    result = compiled(mixed_model(), images(16))
+    generator = np.random.default_rng(0)
+    masks = {
+        op.name: generator.integers(0, 2**32, (2, *result.program.tensor(op.output).shape), dtype=np.uint32)
+        for op in result.program.operations
+        if op.kind == "truncate"
+    }
+    first, tensors = run_reference(result.program, result.weights, images(2), masks, seed=1, tensors=True)
+    assert (first == run_reference(result.program, result.weights, images(2), masks, seed=2)).all()
+    assert set(tensors) == set(result.program.tensors)
+
+
+def test_every_tensor_has_a_certificate_with_margin() -> None:
+    result = compiled(mixed_model(), images(16))
+    rows = {row["tensor"]: row for row in result.report["certificate"]}
+    assert set(rows) == set(result.program.tensors)
+    assert min(row["margin_bits"] for row in rows.values()) > 0.9
+
+
+def test_operation_and_tensor_names_are_unique_and_defined_before_use() -> None:
+    program = compiled(mixed_model(), images(4)).program
+    defined = {program.input}
+    for operation in program.operations:
+        assert set(operation.inputs) <= defined
+        assert operation.output not in defined
+        defined.add(operation.output)
+    assert len({operation.name for operation in program.operations}) == len(program.operations)
+
+
+def test_the_simulated_makespan_is_the_scheduled_one() -> None:
+    result = compiled(mixed_model(), images(4))
+    simulation = simulate(result.instructions, load_device("zcu104"))
+    assert simulation.makespan == result.schedule.makespan
+    assert result.schedule.lower_bound <= result.schedule.makespan
+    assert result.report["makespan_ms"] < result.report["operator_sum_ms"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    onnx.save(mixed_model(), tmp_path / "model.onnx")
+    np.savez(tmp_path / "images.npz", image=images(16), labels=np.zeros(16))
+    return tmp_path
+
+
+def test_the_command_writes_a_build_and_answers_in_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        str(files / "model.onnx"),
+        "-o",
+        str(files / "build"),
+        "--calibrate",
+        str(files / "images.npz"),
+        "--json",
+    ]
+    assert cli.main(arguments) == 0
+    answer = json.loads(capsys.readouterr().out)
+    wanted = {"makespan_ms", "lower_bound_ms", "operator_sum_ms", "bytes_sent", "rounds", "comparisons", "instructions"}
+    assert set(answer) == {*wanted, "compile_s"}
+    build = load_build(files / "build")
+    assert build.report["bytes_sent"] == answer["bytes_sent"]
+    assert [row["operation"] for row in build.report["traffic"]] == [op.name for op in build.program.operations]
+    instructions = decode_instructions((files / "build" / "instructions.bin").read_bytes())
+    assert len(instructions) == answer["instructions"]
+    assert json.loads((files / "build" / "trace.json").read_bytes())["traceEvents"]
+    assert b"/*DATA*/null" not in (files / "build" / "report.html").read_bytes()
+
+
+def test_two_compilations_write_identical_bytes(files: Path) -> None:
+    outputs = [files / "first", files / "elsewhere" / "second"]
+    for output in outputs:
+        assert cli.main([str(files / "model.onnx"), "-o", str(output), "--calibrate", str(files / "images.npz")]) == 0
+    first, second = ({path.name: path.read_bytes() for path in output.iterdir()} for output in outputs)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.onnx", "-o", "build"], "missing.onnx cannot be read"),
+        (["model.onnx", "-o", "build", "--calibrate", "missing.npy"], "missing.npy cannot be read"),
+        (["model.onnx", "-o", "build", "--device", "toaster"], "toaster"),
+        (["model.onnx", "-o", "build", "--protocol", "rot13"], "rot13"),
+        (["model.onnx", "-o", "build", "--disable", "sleep"], "pass 'sleep' cannot be disabled"),
+        (["model.onnx", "-o", "photos"], "photos exists and is not a build"),
+        (["images.npz", "-o", "build"], "images.npz is not an ONNX model"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_status_2(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(files)
+    (files / "photos").mkdir()
+    (files / "photos" / "cat.png").write_bytes(b"cat")
+    try:
+        status = cli.main(arguments)
+    except SystemExit as exit_status:
+        status = int(str(exit_status.code))
+    errors = capsys.readouterr().err
+    assert status == 2
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not (files / "build").exists()
