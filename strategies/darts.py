@@ -102,7 +102,7 @@ class RRNetDARTS(DARTS):
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         self._candidates = {
-            label: tuple(mutable.values)
+            str(label): tuple(mutable.values)
             for label, mutable in model.simplify().items()
             if isinstance(mutable, Categorical)
         }

@@ -83,7 +83,7 @@ class Gates:
         layers: dict[str, list[GatedLayer]] = {label: [] for label in candidates}
         for module in supernet.modules():
             if isinstance(module, GatedLayer):
-                layers[module.label].append(module)
+                layers[str(module.label)].append(module)
         self._gates = [
             Gate(label, tuple(candidates[label]), alphas[label], tuple(layers[label])) for label in sorted(candidates)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,6 @@ def gaps(front: Sequence[Point]) -> list[tuple[float, Point, Point]]:
             a,
             b,
         )
-        for a, b in zip(front, front[1:])
+        for a, b in itertools.pairwise(front)
     ]
     return sorted(widths, key=lambda gap: -gap[0])

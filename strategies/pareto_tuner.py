@@ -1,11 +1,12 @@
 """ParetoTuner: an NNI tuner that chooses λ so that the trials draw the accuracy-latency front.
 
-It spreads the first λ evenly on a log scale. After that each new λ goes between the two that made the ends of the widest
-gap of the front. Results of an earlier run come back by `import_data`, which NNI calls when an experiment is resumed.
+It spreads the first λ evenly on a log scale. After that each new λ goes between the two that made the ends of the
+widest gap of the front. NNI hands the results of an earlier run to `import_data` when it resumes an experiment.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -112,7 +113,7 @@ class ParetoTuner(Tuner):
         """The middle, on a log scale, of the widest stretch without a λ between two λ; None where it is too narrow."""
         low, high = sorted((max(first, self._low * 1e-3), max(second, self._low * 1e-3)))
         marks = [low, *sorted(weight for weight in self._tested if low < weight < high), high]
-        start, end = max(zip(marks, marks[1:]), key=lambda stretch: stretch[1] / stretch[0])
+        start, end = max(itertools.pairwise(marks), key=lambda stretch: stretch[1] / stretch[0])
         middle = math.sqrt(start * end)
         return middle if self._is_new(middle) else None
 
@@ -167,7 +168,7 @@ def _coarse_to_fine(count: int) -> list[int]:
     order = [0, count - 1]
     while len(order) < count:
         marks = sorted(order)
-        start, end = max(zip(marks, marks[1:]), key=lambda stretch: stretch[1] - stretch[0])
+        start, end = max(itertools.pairwise(marks), key=lambda stretch: stretch[1] - stretch[0])
         order.append((start + end) // 2)
     return order
 
