@@ -3,10 +3,23 @@
 from ..errors import Refusal
 from .base import Compute, Exchange, Phase, Protocol
 from .beaver_ot import BeaverOT
+from .masked import Masked, MaskedNarrow, MaskedOneHot
+from .ot_extension import OtExtension, SilentOt
 from .paper import PaperProtocol
 
 #: Every protocol that can be named; the first is the default of a search.
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (BeaverOT(), PaperProtocol())}
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        BeaverOT(),
+        OtExtension(),
+        SilentOt(),
+        Masked(),
+        MaskedNarrow(),
+        MaskedOneHot(),
+        PaperProtocol(),
+    )
+}
 
 
 def protocol_names() -> tuple[str, ...]:

@@ -65,10 +65,11 @@ def _vgg16(net: _Network) -> None:
         net.pool(2)
 
 
-def _resnet(net: _Network, depths: tuple[int, ...], bottleneck: bool) -> None:
+def _resnet(net: _Network, depths: tuple[int, ...], bottleneck: bool, plain_stem: bool = False) -> None:
     net.conv(64, 3)
     net.act()
-    net.pool(3, pad=1)
+    if not plain_stem:
+        net.pool(3, pad=1)
     for stage, depth in enumerate(depths):
         for block in range(depth):
             _residual(net, 64 * 2**stage, 2 if stage and not block else 1, bottleneck)
@@ -133,4 +134,11 @@ def paper_network(name: str, polynomial: bool) -> list[NamedOperator]:
     else:
         depths = {"resnet18": (2, 2, 2, 2)}.get(name, (3, 4, 6, 3))
         _resnet(net, depths, bottleneck=name == "resnet50")
+    return net.head()
+
+
+def plain_stem_resnet18(polynomial: bool) -> list[NamedOperator]:
+    """The other ResNet-18 of the literature: no pooling after the stem, 557,056 activations."""
+    net = _Network(polynomial)
+    _resnet(net, (2, 2, 2, 2), bottleneck=False, plain_stem=True)
     return net.head()
