@@ -41,7 +41,7 @@ class SpaceOptions:
     gates: str = "both"
     coefficients: str = "layer"
     x2act_c: float | None = None
-    x2act_w1: float = 0.005
+    x2act_w1: float = 0.05
 
     def __post_init__(self) -> None:
         for name, least in (("classes", 2), ("image_size", 1), ("channels", 1)):

@@ -38,7 +38,7 @@ class X2act(nn.Module):
         *,
         per_channel: bool = False,
         c: float | None = None,
-        w1: float = 0.005,
+        w1: float = 0.05,
     ) -> None:
         super().__init__()
         self.label = label

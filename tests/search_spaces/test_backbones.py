@@ -107,12 +107,12 @@ def test_labels_are_stable_and_readable() -> None:
 
 
 def test_options_reach_the_polynomials() -> None:
-    options = SpaceOptions(coefficients="channel", x2act_c=2.0, x2act_w1=0.05, image_size=16)
+    options = SpaceOptions(coefficients="channel", x2act_c=2.0, x2act_w1=0.02, image_size=16)
     network = build_network("resnet8", options, fixed_choices("resnet8", options, "x2act", "avgpool"))
     stem = next(x2act_modules(network))
     assert isinstance(stem, X2act)
     assert stem.w1.shape == (16, 1, 1)
-    assert float(stem.w1[0].detach()) == pytest.approx(0.05)
+    assert float(stem.w1[0].detach()) == pytest.approx(0.02)
     assert stem.scale == pytest.approx(2 / (16 * 16 * 16) ** 0.5)
 
 

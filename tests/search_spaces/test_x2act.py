@@ -23,7 +23,7 @@ def test_forward_is_equation_4(w1: float, w2: float, b: float, c: float | None) 
 
 def test_network_starts_as_nearly_the_identity() -> None:
     x = torch.randn(2, 8, 4, 4)
-    assert float((X2act("act", (8, 4, 4))(x) - x).detach().abs().max()) < 0.005 * 36
+    assert float((X2act("act", (8, 4, 4))(x) - x).detach().abs().max()) < 0.05 * 36
 
 
 def test_coefficients_are_scalars_or_one_per_channel() -> None:
@@ -55,4 +55,4 @@ def test_network_can_be_copied_in_the_middle_of_a_step() -> None:
     assert module.range_excess is not None
     with torch.no_grad():
         twin.w1.fill_(3)
-    assert float(module.w1.detach()) == pytest.approx(0.005)
+    assert float(module.w1.detach()) == pytest.approx(0.05)

@@ -1,0 +1,196 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rrnet_nni.evaluators.accuracy import evaluate
+from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
+from rrnet_nni.evaluators.training import (
+    ClassificationModule,
+    EpochProgress,
+    TrainingOptions,
+    TrainingResult,
+    train_network,
+)
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
+
+SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)
+POLYNOMIAL = ("x2act", "avgpool")
+RELU = ("relu", "maxpool")
+
+
+def network(kind: tuple[str, str], seed: int = 0, space: SpaceOptions = SPACE) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_network("resnet8", space, fixed_choices("resnet8", space, *kind))
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset(DataOptions())
+
+
+@pytest.fixture(scope="module")
+def trained(digits: ImageDataset) -> dict[tuple[str, str], TrainingResult]:
+    options = TrainingOptions(epochs=6)
+    return {kind: train_network(network(kind), digits, options) for kind in (RELU, POLYNOMIAL)}
+
+
+def test_few_epochs_teach_both_kinds_of_network(trained: dict[tuple[str, str], TrainingResult]) -> None:
+    for result in trained.values():
+        assert result.accuracy > 0.93
+        assert result.test.exploded == 0
+        assert result.skipped_steps == 0
+
+
+@pytest.mark.slow
+def test_all_polynomial_is_within_a_point_of_all_relu_on_digits(digits: ImageDataset) -> None:
+    space = SpaceOptions(image_size=16, channels=1)
+    accuracies: dict[tuple[str, str], list[float]] = {RELU: [], POLYNOMIAL: []}
+    for seed in range(3):
+        for kind, found in accuracies.items():
+            result = train_network(network(kind, seed, space), digits, TrainingOptions(seed=seed))
+            assert result.test.exploded == 0
+            found.append(result.accuracy)
+    relu, polynomial = (sum(found) / len(found) for found in accuracies.values())
+    assert relu > 0.98
+    assert relu - polynomial <= 0.010 + 1e-9
+
+
+def test_progress_is_told_after_every_epoch(digits: ImageDataset) -> None:
+    seen: list[EpochProgress] = []
+    train_network(network(RELU), digits, TrainingOptions(epochs=2), progress=seen.append)
+    assert [(step.epoch, step.epochs) for step in seen] == [(1, 2), (2, 2)]
+    assert seen[0].remaining_s > 0 == seen[1].remaining_s
+    assert seen[1].loss < seen[0].loss
+
+
+def test_test_images_do_not_touch_training(digits: ImageDataset) -> None:
+    from dataclasses import replace
+
+    blank = replace(digits, test_images=torch.zeros_like(digits.test_images))
+    states = []
+    for dataset in (digits, blank):
+        trained = network(POLYNOMIAL)
+        train_network(trained, dataset, TrainingOptions(epochs=1))
+        states.append(trained.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+RUN = """
+import sys
+from pathlib import Path
+from test_training import five_epochs
+five_epochs(Path(sys.argv[1]))
+"""
+
+
+def five_epochs(directory: Path) -> dict[str, torch.Tensor]:
+    """Train a polynomial network with checkpoints in `directory`, on one thread so that every sum has one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trained = network(POLYNOMIAL)
+    train_network(trained, load_dataset(DataOptions()), TrainingOptions(epochs=5), checkpoint_dir=directory)
+    torch.set_num_threads(threads)
+    return trained.state_dict()
+
+
+def test_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    killed = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "killed")], env=environment)
+    checkpoint = tmp_path / "killed" / "last.ckpt"
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    resumed, whole = five_epochs(tmp_path / "killed"), five_epochs(tmp_path / "whole")
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def test_parameters_of_polynomials_learn_slowly_and_do_not_decay() -> None:
+    groups = parameter_groups(network(POLYNOMIAL), 0.1, 5e-4, 0.01)
+    assert [group["lr"] for group in groups] == pytest.approx([0.1, 0.1, 0.001])
+    assert [group["weight_decay"] for group in groups] == [5e-4, 0, 0]
+    assert len(groups[2]["params"]) == 3 * 7
+    counted = sum(len(group["params"]) for group in groups)
+    assert counted == len(list(network(POLYNOMIAL).parameters()))
+
+
+def test_gradients_that_are_not_finite_are_dropped() -> None:
+    parameters = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    parameters[0].grad, parameters[1].grad = torch.tensor([1.0, float("inf")]), torch.ones(2)
+    assert not clip_or_drop_gradients(parameters, 5.0)
+    assert all(parameter.grad is None for parameter in parameters)
+
+
+def module_with(model: nn.Module, **options: object) -> ClassificationModule:
+    module = ClassificationModule(TrainingOptions(**options), steps_per_epoch=10)  # type: ignore[arg-type]
+    module.set_model(model)
+    return module
+
+
+def test_guarded_step_skips_what_is_not_finite_and_bounds_w1() -> None:
+    model = network(POLYNOMIAL)
+    module = module_with(model)
+    optimizer = module.configure_optimizers()["optimizer"]
+    images, labels = torch.randn(8, 1, 16, 16), torch.arange(8)
+    module.criterion(model(images * float("nan")), labels).backward()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    assert not module.guarded_step(optimizer)
+    assert all(torch.equal(before[name], value) for name, value in model.named_parameters())
+    assert module.skipped_steps == 1
+    with torch.no_grad():
+        for polynomial in x2act_modules(model):
+            polynomial.w1.fill_(7.0)
+    module.guarded_step(optimizer)
+    assert all(abs(float(p.w1.detach())) <= 0.1 + 1e-7 for p in x2act_modules(model))
+
+
+def test_criterion_adds_the_range_loss_in_training_alone() -> None:
+    model = network(POLYNOMIAL)
+    module = module_with(model, range_weight=0.5)
+    images, labels = 30 * torch.randn(8, 1, 16, 16), torch.arange(8)
+    for polynomial in x2act_modules(model):
+        polynomial.range_excess = None
+    logits = model(images)
+    plain = nn.functional.cross_entropy(logits, labels)
+    excess = sum(float(p.range_excess.detach()) for p in x2act_modules(model))
+    assert float(module.criterion(logits, labels).detach()) == pytest.approx(float(plain.detach()) + 0.5 * excess)
+    model.eval()
+    assert torch.equal(module.criterion(logits, labels), plain)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero() -> None:
+    module = module_with(network(RELU), epochs=4, warmup_epochs=1)
+    factors = [module.learning_rate_factor(step) for step in range(41)]
+    assert factors[0] < factors[5] < factors[10] == pytest.approx(1.0)
+    assert factors[10] > factors[25] > factors[40] == pytest.approx(0.0)
+
+
+def test_exploded_images_are_counted(digits: ImageDataset) -> None:
+    class Explosive(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(x), 10)
+            logits[0, 0], logits[1, 0], logits[2, 0] = float("nan"), 2000.0, float("inf")
+            return logits
+
+    assert evaluate(Explosive(), digits, digits.test_images[:400], digits.test_labels[:400]).exploded == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"epochs": 0}, "epochs"), ({"learning_rate": 0}, "learning_rate"), ({"momentum": 1.0}, "momentum"),
+     ({"weight_decay": -1}, "weight_decay"), ({"clip_norm": float("nan")}, "clip_norm"), ({"seed": -1}, "seed")],
+)  # fmt: skip
+def test_impossible_training_options_are_refused_by_name(change: dict[str, object], words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        TrainingOptions(**change)  # type: ignore[arg-type]
