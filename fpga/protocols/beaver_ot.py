@@ -2,10 +2,10 @@
 
 Ring Z_2^32, semi-honest parties, correlated randomness dealt beforehand. Party 0 is the client and owns the image,
 party 1 the server and owns the model. This module is the wire format: which rounds every operator takes, what each
-round carries, exactly how many bytes. `beaver_ot_party` sends these very messages and `beaver_ot_dealer` makes the
-material; both take their counts from here.
+round carries, exactly how many bytes. `beaver_products` and `beaver_ot_compare` send these very messages and
+deal the material for them.
 
-Bits travel in planes: one plane holds the same bit of all n elements of a batch and takes ceil(n / 8) bytes.
+Bits travel in planes: one plane holds the same bit of all n elements of one image and takes ceil(n / 8) bytes.
 
 Comparison (`millionaires`, CrypTFlow2): the carry of the 31 low bits decides the sign of a sum of shares. The 31 bits
 are cut into seven 4-bit digits and one 3-bit digit (the least significant); each digit is a leaf, a (2^4,1)-OT from a
@@ -97,9 +97,9 @@ def _valid_counts(size: int, kernel: int, stride: int, pad_before: int, outputs:
     return [min(start + kernel, size) - max(start, 0) for start in starts]
 
 
-def _relu_steps(elements: int) -> tuple[Step, ...]:
+def _relu_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
     """Compare with zero and multiplex: seven rounds."""
-    planes = plane_bytes(elements)
+    elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
     leaves = (
         Work("comparator", "choices", elements),
         Exchange((0, CHOICE_PLANES * planes)),  # P1, the receiver: its digits, masked by its random choices
@@ -141,11 +141,11 @@ def beaver_ot_steps(shape: OperatorShape, batch: int = 1) -> tuple[Step, ...]:
             opened = batch * elements
             return (Work("alu", "mask", opened), _opened(opened), Work("alu", "truncate", opened))
         case Relu(elements=elements):
-            return _relu_steps(batch * elements)
+            return _relu_steps(elements, batch)
         case MaxPool():
             steps: tuple[Step, ...] = ()
             for comparisons in pool_levels(shape):
-                steps += (Work("alu", "subtract", batch * comparisons), *_relu_steps(batch * comparisons))
+                steps += (Work("alu", "subtract", batch * comparisons), *_relu_steps(comparisons, batch))
             return steps
         case AvgPool():
             return (Work("alu", "add", batch * shape.output_elements * shape.kernel[0] * shape.kernel[1]),)
@@ -164,15 +164,22 @@ def beaver_ot_offline_bytes(shape: OperatorShape, batch: int = 1) -> tuple[int, 
         case Truncate(elements=elements):
             return 0, 2 * WORD_BYTES * batch * elements  # r >> s and the top bit of r
         case Relu(elements=elements):
-            return 0, _relu_offline_bytes(batch * elements)
+            return 0, batch * _relu_offline_bytes(elements)
         case MaxPool():
-            return 0, sum(_relu_offline_bytes(batch * comparisons) for comparisons in pool_levels(shape))
+            return 0, batch * sum(_relu_offline_bytes(comparisons) for comparisons in pool_levels(shape))
     return 0, 0
 
 
 def _relu_offline_bytes(elements: int) -> int:
     planes = OT_CORRECTION_PLANES + sum(AND_GATES)
     return planes * plane_bytes(elements) + 2 * WORD_BYTES * elements  # one correlated OT in each direction
+
+
+def beaver_ot_setup_bytes(shape: OperatorShape) -> tuple[int, int]:
+    """F = W − B, opened once per session."""
+    if isinstance(shape, Conv | Linear):
+        return WORD_BYTES * shape.weights, WORD_BYTES * shape.weights
+    return 0, 0
 
 
 class BeaverOT(Protocol):
@@ -205,6 +212,4 @@ class BeaverOT(Protocol):
         return beaver_ot_offline_bytes(shape, batch)
 
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
-        if isinstance(shape, Conv | Linear):
-            return WORD_BYTES * shape.weights, WORD_BYTES * shape.weights  # F = W − B
-        return 0, 0
+        return beaver_ot_setup_bytes(shape)

@@ -1,0 +1,98 @@
+"""`rrnet-2pc-run`: two parties execute a compiled program and open the logits to one of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..console import Parser, add_common_options, print_json, run_command
+from ..errors import ExecutionFault, Refusal
+from .answer import table
+from .link import DEFAULT_TIMEOUT_S
+from .local_run import run_local
+from .party_process import run_party
+
+EXAMPLES = """\
+examples:
+  rrnet-2pc-run build/ --input images.npy             both parties and the dealer on this machine
+  rrnet-2pc-run build/ --input images.npz --json      the same, for a program
+  rrnet-2pc-run build/ --party 1 --listen 127.0.0.1:7700 --material build.material    the server
+  rrnet-2pc-run build/ --party 0 --connect 127.0.0.1:7700 --input images.npy --material build.material
+
+Party 0 is the client and owns the images, party 1 the server and owns the model (weights.bin). The correlated
+randomness comes from a dealer that both trust not to collude with either; rrnet-2pc-prepare makes it beforehand.
+"""
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(prog="rrnet-2pc-run", description=__doc__, epilog=EXAMPLES)
+    result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
+    result.add_argument("--input", type=Path, metavar="FILE", help="images NCHW: .npy, or .npz with the input's name")
+    result.add_argument("--output", type=Path, metavar="FILE", help="also write the logits to this .npy")
+    result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
+    result.add_argument("--protocol", help="executable protocol (default: the one of the build)")
+    result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
+    result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
+    result.add_argument("--party", type=int, choices=(0, 1), help="run this party alone, against another machine")
+    address = result.add_mutually_exclusive_group()
+    address.add_argument("--listen", metavar="ADDRESS", help="HOST:PORT on which to wait for the other party")
+    address.add_argument("--connect", metavar="ADDRESS", help="HOST:PORT of the other party")
+    address.add_argument("--link-fd", type=int, help=argparse.SUPPRESS)
+    result.add_argument(
+        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"
+    )
+    result.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
+    add_common_options(result)
+    return result
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute and report."""
+    if options.party is None and (options.listen or options.connect):
+        raise Refusal("--listen and --connect belong to one party: --party 0 or --party 1")
+    answer = run_local(options) if options.party is None else run_party(options)
+    if options.output is not None and answer["logits"] is not None:
+        _save(options.output, answer["logits"])
+    if options.json:
+        print_json(answer)
+    else:
+        sys.stdout.write(table(answer) + "\n")
+    return 0
+
+
+def _save(path: Path, logits: list[list[float]]) -> None:
+    try:
+        with path.open("wb") as file:
+            np.save(file, np.asarray(logits))
+    except OSError as error:
+        raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `rrnet-2pc-run`."""
+    return run_command(parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What every executable protocol must satisfy, against the plaintext reference.
+
+A protocol conforms when, for every operator and for whole programs, the opened result is bit for bit the reference's
+with the masks that were dealt, when each operation sends exactly the bytes and rounds that its prediction says, and
+when the dealer's corrections have the predicted size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..compiler.reference import encode_images, run_reference
+from ..program import Constant, Program, Tensor
+from ..protocols.party import Execution
+from .dealer import DealerSeeds, deal_images
+from .in_process import Executed, execute, share_words
+
+
+def run_shared(
+    program: Program,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    execution: Execution,
+    seeds: DealerSeeds | None = None,
+) -> Executed:
+    """Share images and weights, then execute both parties in this process."""
+    words = encode_images(program, images)
+    constants = {name: share_words(np.ascontiguousarray(value)) for name, value in weights.items()}
+    shares = tuple({name: pair[party] for name, pair in constants.items()} for party in (0, 1))
+    return execute(program, share_words(words), (shares[0], shares[1]), execution, seeds)
+
+
+def first_divergence(
+    program: Program, weights: Mapping[str, np.ndarray], images: np.ndarray, execution: Execution
+) -> str | None:
+    """Name of the first operation whose opened result is not the reference's; None when all agree.
+
+    Intermediate tensors are seen by executing prefixes of the program with the same seeds, never by looking into a
+    party.
+    """
+    seeds = DealerSeeds.fresh()
+    count = len(images)
+    masks = execution.truncation_masks(program, lambda operation: seeds.images(range(count), operation))
+    _, tensors = run_reference(program, weights, images, masks, tensors=True)
+
+    def agrees(length: int) -> bool:
+        prefix = program_prefix(program, length)
+        opened = run_shared(prefix, weights, images, execution, seeds).output
+        return np.array_equal(opened, tensors[prefix.output].view(np.uint32))
+
+    if agrees(len(program.operations)):
+        return None
+    return next(
+        (program.operations[length - 1].name for length in range(1, len(program.operations) + 1) if not agrees(length)),
+        None,
+    )
+
+
+def program_prefix(program: Program, length: int) -> Program:
+    """The program that ends after its first `length` operations and outputs the last one's result."""
+    operations = program.operations[:length]
+    return replace(program, operations=operations, output=operations[-1].output)
+
+
+def traffic_mismatch(
+    program: Program, weights: Mapping[str, np.ndarray], images: np.ndarray, execution: Execution
+) -> str | None:
+    """A sentence about the first operation whose traffic is not the predicted one; None when all is."""
+    executed = run_shared(program, weights, images, execution)
+    for traffic in execution.traffic(program, len(images)):
+        for party in (0, 1):
+            measured = {(row.phase, row.operation): row for row in executed.rows[party]}
+            online = measured["online", traffic.operation]
+            setup = measured.get(("setup", traffic.operation))
+            figures = {
+                "bytes": (online.bytes_sent, traffic.bytes_sent[party]),
+                "rounds": (online.rounds, len(traffic.rounds)),
+                "set-up bytes": (0 if setup is None else setup.bytes_sent, traffic.setup_bytes[party]),
+            }
+            for what, (sent, predicted) in figures.items():
+                if sent != predicted:
+                    return f"{traffic.operation}: party {party} has {sent} {what}, predicted are {predicted}"
+    return _offline_mismatch(program, len(images), execution)
+
+
+def _offline_mismatch(program: Program, images: int, execution: Execution) -> str | None:
+    seeds = DealerSeeds.fresh()
+    dealt = deal_images(execution.dealer(program, seeds.weight_masks), program, seeds, range(images))
+    for index, traffic in enumerate(execution.traffic(program, images)):
+        size = sum(len(parts[index]) for parts in dealt)
+        if size != traffic.offline_bytes[1]:
+            return f"{traffic.operation}: {size} bytes are dealt, predicted are {traffic.offline_bytes[1]}"
+    return None
+
+
+class ProgramBuilder:
+    """Writes small programs by hand: each method adds one operation and returns its output's name."""
+
+    def __init__(self, input_shape: tuple[int, ...], fraction_bits: int, seed: int = 0) -> None:
+        self.tensors = {"image": Tensor("image", input_shape, fraction_bits)}
+        self.constants: dict[str, Constant] = {}
+        self.weights: dict[str, np.ndarray] = {}
+        self.operations: list = []
+        self._generator = np.random.default_rng(seed)
+        self._offset = 0
+
+    def add(
+        self, operation: type, name: str, inputs: list[str], shape: tuple[int, ...], fraction_bits: int, **fields
+    ) -> str:  # type: ignore[no-untyped-def]
+        """Append an operation whose output has this shape and these fraction bits."""
+        self.tensors[name] = Tensor(name, shape, fraction_bits)
+        self.operations.append(operation(name=name, inputs=tuple(inputs), output=name, **fields))
+        return name
+
+    def constant(self, name: str, shape: tuple[int, ...], fraction_bits: int, bound: int) -> str:
+        """A secret constant with uniform words in ±bound."""
+        words = self._generator.integers(-bound, bound + 1, shape).astype(np.int32)
+        self.constants[name] = Constant(name, shape, fraction_bits, self._offset)
+        self.weights[name] = words
+        self._offset += words.nbytes
+        return name
+
+    def program(self, name: str = "small") -> Program:
+        """The program whose output is the last operation's."""
+        return Program(name, "image", self.operations[-1].output, self.tensors, self.constants, tuple(self.operations))

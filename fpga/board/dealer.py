@@ -1,0 +1,138 @@
+"""The dealer: a third process that makes the parties' correlated randomness and sees no input, weight or message.
+
+Both parties trust it to follow the protocol and to talk to neither of them: together with one party's messages its
+seeds would reveal the other party's secret. It may be switched off once the material is handed over.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ExecutionFault, Refusal
+from ..program import Program
+from ..protocols.material import CorrectionWriter
+from ..protocols.party import DealerProgram, Execution
+from .randomness import ROOT_BYTES, Keystream, fresh_bytes
+from .store import (
+    SetDescription,
+    corrections_path,
+    image_key,
+    pack_corrections,
+    party_directory,
+    unused_count,
+    weight_source,
+    write_party,
+)
+
+#: Working memory that a group of images may take while it is dealt.
+GROUP_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class DealerSeeds:
+    """Both parties' root seeds: what makes the dealer worth trusting or not."""
+
+    roots: tuple[bytes, bytes]
+
+    @staticmethod
+    def fresh() -> DealerSeeds:
+        return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))
+
+    def weight_masks(self, operation: int) -> tuple[Keystream, Keystream]:
+        """Both parties' parts of an operation's weight mask."""
+        return weight_source(self.roots[0], operation), weight_source(self.roots[1], operation)
+
+    def images(self, indices: range, operation: int) -> tuple[Keystream, Keystream]:
+        """Both parties' expansions of one operation for some inferences."""
+        first, second = ([image_key(root, index) for index in indices] for root in self.roots)
+        return Keystream(first, operation), Keystream(second, operation)
+
+
+def deal_images(dealer: DealerProgram, program: Program, seeds: DealerSeeds, indices: range) -> list[list]:
+    """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
+    per_operation = []
+    for operation in range(len(program.operations)):
+        writer = CorrectionWriter(len(indices))
+        dealer.deal(operation, seeds.images(indices, operation), writer)
+        per_operation.append(writer.buffers())
+    return [[buffers[image] for buffers in per_operation] for image in range(len(indices))]
+
+
+def prepare_set(
+    root: Path,
+    program: Program,
+    program_digest: str,
+    execution: Execution,
+    count: int,
+    replace: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Write material for `count` inferences to `root`/party-0 and `root`/party-1; returns the seconds it took.
+
+    Raises:
+        Refusal: `root` holds unused material and `replace` is not set, or is something else.
+        ExecutionFault: the disk is full or not writable; nothing is left behind.
+    """
+    _check_root(root, replace)
+    started = time.perf_counter()
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    except OSError as error:
+        raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
+    try:
+        _write_set(scratch, program, program_digest, execution, count, started, progress)
+        if root.exists():
+            shutil.rmtree(root)
+        scratch.rename(root)
+    except OSError as error:
+        raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return time.perf_counter() - started
+
+
+def _write_set(
+    scratch: Path,
+    program: Program,
+    program_digest: str,
+    execution: Execution,
+    count: int,
+    started: float,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    seeds = DealerSeeds.fresh()
+    dealer = execution.dealer(program, seeds.weight_masks)
+    for party in (0, 1):
+        party_directory(scratch, party).mkdir(mode=0o700)
+    group = max(1, min(count, GROUP_BYTES // max(1, execution.bytes_per_image(program))))
+    size = 0
+    for start in range(0, count, group):
+        indices = range(start, min(count, start + group))
+        for index, parts in zip(indices, deal_images(dealer, program, seeds, indices)):
+            packed = pack_corrections(parts)
+            size = sum(len(part) for part in parts)
+            corrections_path(party_directory(scratch, 1), index).write_bytes(packed)
+        if progress is not None:
+            progress(indices.stop, count)
+    set_id, elapsed = secrets.token_hex(16), time.perf_counter() - started
+    for party, corrections_bytes in ((0, 0), (1, size)):
+        described = SetDescription(set_id, execution.name, program_digest, count, party, elapsed, corrections_bytes)
+        write_party(party_directory(scratch, party), described, seeds.roots[party])
+
+
+def _check_root(root: Path, replace: bool) -> None:
+    if not root.exists():
+        return
+    parts = [party_directory(root, party) for party in (0, 1)]
+    if not root.is_dir() or any(entry not in parts for entry in root.iterdir()):
+        raise Refusal(f"{root} exists and is not a directory of material")
+    left = max(unused_count(path) for path in parts)
+    if left and not replace:
+        raise Refusal(f"{root} still holds material for {left} inferences; --replace throws it away")

@@ -1,0 +1,86 @@
+"""Both parties and the dealer in one process, for the Python API and for tests.
+
+Party programs, links and material are those of `rrnet-2pc-run`; but one process that holds both shares keeps nothing
+secret.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..program import Program
+from ..protocols.party import Execution
+from .accounting import Measured, Recorder
+from .dealer import DealerSeeds, deal_images
+from .link import Link
+from .randomness import Keystream, fresh_bytes
+from .session import Evaluator
+from .store import PartyMaterial, image_key, weight_source
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Both parties' shares of the output (uint32 [N, *shape]) and what each measured."""
+
+    shares: tuple[np.ndarray, np.ndarray]
+    rows: tuple[tuple[Measured, ...], tuple[Measured, ...]]
+
+    @property
+    def output(self) -> np.ndarray:
+        """The output's words, uint32 [N, *shape]."""
+        return self.shares[0] + self.shares[1]
+
+
+def share_words(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two uniform shares that sum to `words` (uint32 or int32) modulo 2^32."""
+    first = Keystream([fresh_bytes(16)], 0).words(*words.shape)[0]
+    return first, words.view(np.uint32) - first
+
+
+def execute(
+    program: Program,
+    image_shares: tuple[np.ndarray, np.ndarray],
+    weight_shares: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    execution: Execution,
+    seeds: DealerSeeds | None = None,
+    timeout_s: float = 60.0,
+) -> Executed:
+    """Deal material for a batch and run both parties in threads over a pair of sockets.
+
+    Args:
+        program: the two-party program.
+        image_shares: uint32 [N, *shape] shares of the input's words.
+        weight_shares: uint32 shares of every constant.
+        execution: the protocol.
+        seeds: the dealer's seeds; fresh ones by default.
+        timeout_s: of the link.
+
+    Raises:
+        ExecutionFault: the parties could not finish.
+    """
+    seeds = DealerSeeds.fresh() if seeds is None else seeds
+    count = len(image_shares[0])
+    dealer = execution.dealer(program, seeds.weight_masks)
+    corrections = deal_images(dealer, program, seeds, range(count))
+    ends = socket.socketpair()
+
+    def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
+        root = seeds.roots[number]
+        keys = [image_key(root, index) for index in range(count)]
+        material = PartyMaterial(keys, [[] for _ in keys] if number == 0 else corrections)
+        with Link(ends[number], f"party {1 - number}", timeout_s) as link:
+            recorder = Recorder(link)
+            evaluator = Evaluator(number, program, execution, link, recorder)
+            evaluator.setup(weight_shares[number], lambda operation: weight_source(root, operation))
+            share = evaluator.evaluate(image_shares[number], material)
+            return share, tuple(recorder.rows.values())
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(run_party, number) for number in (0, 1)]
+        (first, first_rows), (second, second_rows) = (future.result() for future in futures)
+    return Executed((first, second), (first_rows, second_rows))

@@ -1,0 +1,57 @@
+"""Images from a file, as words of the program's input."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ..compiler.reference import encode_images
+from ..errors import Refusal
+from ..program import TRUNCATION_BOUND_BITS, Program
+
+
+def load_images(path: Path, program: Program) -> np.ndarray:
+    """Images of a .npy, or of the array of a .npz that is named like the program's input, as uint32 [N, *shape].
+
+    Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
+    what is too large for the fixed-point format.
+    """
+    images = _read_array(path, program.input)
+    if images.dtype.kind not in "fiub":
+        raise Refusal(f"{path}: images are {images.dtype}, not numbers")
+    tensor = program.tensor(program.input)
+    values = images.astype(np.float64)
+    if len(images.shape) == 0 or len(images) == 0:
+        raise Refusal(f"{path} holds no images")
+    words = encode_images(program, np.zeros((1, *values.shape[1:]))) if values.size == 0 else None
+    if not np.isfinite(values).all():
+        raise Refusal(f"{path}: image {_first_bad(~np.isfinite(values))} has values that are not finite")
+    too_large = np.abs(values) * 2.0**tensor.fraction_bits >= 2.0**TRUNCATION_BOUND_BITS
+    if too_large.any():
+        limit = 2.0 ** (TRUNCATION_BOUND_BITS - tensor.fraction_bits)
+        raise Refusal(f"{path}: image {_first_bad(too_large)} has values beyond {limit:g}, the limit of this build")
+    return encode_images(program, values) if words is None else words
+
+
+def _first_bad(bad: np.ndarray) -> int:
+    return int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+
+
+def _read_array(path: Path, name: str) -> np.ndarray:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror or 'not an array file'}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise Refusal(f"{path} is not a .npy or .npz file of numbers") from error
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        if name not in loaded.files:
+            raise Refusal(f"{path} has no array {name!r}, the input of the program; it has {', '.join(loaded.files)}")
+        try:
+            return np.asarray(loaded[name])
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise Refusal(f"{path}: array {name!r} is not readable") from error

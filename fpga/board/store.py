@@ -1,0 +1,266 @@
+"""Preprocessed material on disk, one directory per party, each inference's part used once by construction.
+
+A set holds material for `count` inferences of one program under one protocol. Party 0's directory has a seed; party 1's
+a seed and one file of corrections per inference. What has been used is one number, the next index, that is written
+and synced before the first byte of an inference leaves the machine: after a crash the inference that was under way is
+lost, never repeated. A lock keeps a second process away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ..errors import ExecutionFault, Refusal
+from ..protocols.material import Corrections
+from .randomness import ROOT_BYTES, Keystream, derive_key
+
+SET_SCHEMA = 1
+_SET, _SEED, _USED, _LOCK, _WEIGHTS = "set.json", "seed", "used.json", "lock", "weights.sha256"
+
+
+@dataclass(frozen=True)
+class SetDescription:
+    """What a set of material is for; `set_id` is random and the same at both parties, `dealt_s` the dealer's time."""
+
+    set_id: str
+    protocol: str
+    program_digest: str
+    count: int
+    party: int
+    dealt_s: float
+    corrections_bytes: int
+
+
+def party_directory(root: Path, party: int) -> Path:
+    """Where a set's part for one party lies."""
+    return root / f"party-{party}"
+
+
+class PartyMaterial:
+    """One party's material for the images of a batch."""
+
+    def __init__(self, keys: Sequence[bytes], parts: Sequence[Sequence[np.ndarray]]) -> None:
+        self._keys, self._parts = keys, parts
+
+    @property
+    def images(self) -> int:
+        return len(self._keys)
+
+    def source(self, operation: int) -> Keystream:
+        """This party's expansion for one operation."""
+        return Keystream(self._keys, operation)
+
+    def corrections(self, operation: int) -> Corrections:
+        """The dealer's corrections for one operation."""
+        return Corrections([parts[operation] if parts else np.zeros(0, np.uint8) for parts in self._parts])
+
+
+def image_key(root: bytes, index: int) -> bytes:
+    """Key of one inference's material."""
+    return derive_key(root, f"inference {index}")
+
+
+def weight_source(root: bytes, operation: int) -> Keystream:
+    """A party's part of the weight mask B of one operation: one for the whole set, as F = W − B is."""
+    return Keystream([derive_key(root, "weights")], operation)
+
+
+class MaterialStore:
+    """One party's part of a set, locked by this process.
+
+    Raises:
+        Refusal: no set there, a set for another program, protocol or party, or another process is using it.
+    """
+
+    def __init__(self, root: Path, party: int) -> None:
+        self.path = party_directory(root, party)
+        self.description = read_description(self.path)
+        if self.description.party != party:
+            raise Refusal(f"{self.path} holds the material of party {self.description.party}, not of party {party}")
+        self._lock = _lock(self.path / _LOCK)
+        self._root = (self.path / _SEED).read_bytes()
+        if len(self._root) != ROOT_BYTES:
+            raise Refusal(f"{self.path / _SEED} is damaged")
+
+    def __enter__(self) -> MaterialStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+    @property
+    def next_index(self) -> int:
+        """The first inference whose material has not been used."""
+        return _read_next(self.path)
+
+    def check_program(self, program_digest: str, protocol: str) -> None:
+        """Refuse material that was made for something else."""
+        if self.description.program_digest != program_digest:
+            raise Refusal(f"the material in {self.path} was made for another program; run rrnet-2pc-prepare again")
+        if self.description.protocol != protocol:
+            raise Refusal(f"the material in {self.path} is for {self.description.protocol}, not for {protocol}")
+
+    def bind_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Tie the set's weight masks to one model: the same mask on two models would reveal their difference."""
+        digest = hashlib.sha256()
+        for name in sorted(weights):
+            digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
+        path = self.path / _WEIGHTS
+        if not path.exists():
+            write_durably(path, digest.hexdigest().encode())
+        elif path.read_text() != digest.hexdigest():
+            raise Refusal(f"the material in {self.path} was used with other weights; run rrnet-2pc-prepare again")
+
+    def claim(self, start: int, count: int) -> ClaimedMaterial:
+        """Use up the inferences [start, start + count): durable when this returns.
+
+        Raises:
+            Refusal: part of them has been used, or there are not so many.
+        """
+        if start < self.next_index:
+            raise Refusal(f"inference {start} of the material in {self.path} has been used; material is used once")
+        if start + count > self.description.count:
+            left = max(0, self.description.count - start)
+            raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
+        write_durably(self.path / _USED, json.dumps({"next": start + count}).encode())
+        return ClaimedMaterial(self, range(start, start + count))
+
+    def read(self, indices: range) -> PartyMaterial:
+        """The material of claimed inferences; each can be read once."""
+        return PartyMaterial([image_key(self._root, i) for i in indices], [self._take(i) for i in indices])
+
+    def _take(self, index: int) -> list[np.ndarray]:
+        """One inference's corrections, cut by operation; the file goes as soon as it is read."""
+        if self.description.corrections_bytes == 0:
+            return []
+        path = corrections_path(self.path, index)
+        try:
+            data = path.read_bytes()
+            path.unlink()
+        except OSError as error:
+            raise ExecutionFault(f"the material {path} cannot be read: {error.strerror}") from error
+        return unpack_corrections(data, str(path))
+
+    def weight_masks(self, operation: int) -> Keystream:
+        """This party's part of an operation's weight mask."""
+        return weight_source(self._root, operation)
+
+
+@dataclass
+class ClaimedMaterial:
+    """Inferences that are used up and have not all been read yet."""
+
+    _store: MaterialStore
+    _indices: range
+
+    def take(self, count: int) -> PartyMaterial:
+        """The material of the next `count` images; never the same twice."""
+        if count > len(self._indices):
+            raise ValueError(f"material for {len(self._indices)} images is claimed, not for {count}")
+        taken, self._indices = self._indices[:count], self._indices[count:]
+        return self._store.read(taken)
+
+
+def read_description(path: Path) -> SetDescription:
+    """What the set in a party's directory is for."""
+    try:
+        document = json.loads((path / _SET).read_text())
+    except OSError as error:
+        raise Refusal(f"there is no prepared material in {path}; rrnet-2pc-prepare makes it") from error
+    except ValueError as error:
+        raise Refusal(f"{path / _SET} is damaged") from error
+    if not isinstance(document, dict) or document.pop("schema", None) != SET_SCHEMA:
+        raise Refusal(f"{path / _SET} has another schema; run rrnet-2pc-prepare again")
+    try:
+        return SetDescription(**document)
+    except TypeError as error:
+        raise Refusal(f"{path / _SET} is damaged") from error
+
+
+def unused_count(path: Path) -> int:
+    """How many inferences a party's directory still holds material for; 0 where there is none."""
+    if not (path / _SET).exists():
+        return 0
+    return read_description(path).count - _read_next(path)
+
+
+def write_party(path: Path, description: SetDescription, seed: bytes) -> None:
+    """Start a party's directory: description, seed and nothing used."""
+    write_durably(path / _SEED, seed)
+    write_durably(path / _USED, json.dumps({"next": 0}).encode())
+    write_durably(path / _SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())
+
+
+def corrections_path(path: Path, index: int) -> Path:
+    """File of one inference's corrections."""
+    return path / f"inference-{index:06d}.bin"
+
+
+def pack_corrections(parts: Sequence[np.ndarray]) -> bytes:
+    """Corrections of all operations: the count, their lengths, the octets, CRC-32."""
+    lengths = np.array([len(parts), *(len(part) for part in parts)], "<u8")
+    body = lengths.tobytes() + b"".join(part.tobytes() for part in parts)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def unpack_corrections(data: bytes, where: str) -> list[np.ndarray]:
+    """Read `pack_corrections` back; refuses a damaged file."""
+    if len(data) < 12 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise Refusal(f"{where} is damaged (checksum); its inference is lost, run again")
+    octets = np.frombuffer(data, np.uint8)
+    count = int(np.frombuffer(data, "<u8", 1)[0])
+    lengths = np.frombuffer(data, "<u8", count, 8).astype(np.int64)
+    ends = 8 * (count + 1) + np.cumsum(lengths)
+    return [octets[end - length : end] for end, length in zip(ends, lengths)]
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace a small file atomically; when this returns, a crash no longer undoes it."""
+    scratch = path.with_name(path.name + ".new")
+    try:
+        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ExecutionFault(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _read_next(path: Path) -> int:
+    try:
+        return int(json.loads((path / _USED).read_text())["next"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(
+            f"{path / _USED} is missing or damaged: what was used is unknown; prepare new material"
+        ) from error
+
+
+def _lock(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Refusal(f"another process is using the material in {path.parent}") from error
+    return descriptor

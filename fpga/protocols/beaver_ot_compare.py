@@ -1,0 +1,192 @@
+"""Comparison by oblivious transfer: the sign of a shared word, and max(x, 0) from it.
+
+x = x_0 + x_1 is negative as the exclusive or of the shares' top bits and the carry of their 31 low bits says. The carry
+is `x_1 > 2^31 − 1 − x_0` on the low bits, a millionaires' comparison (CrypTFlow2): party 0 is the OT sender with the
+threshold, party 1 the receiver whose digits choose. All bits are handled in planes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, DIGIT_BITS, MESSAGE_PLANES, plane_bytes
+from .bit_planes import exchange_entries, indicators, plane_words, select, word_planes
+from .material import Corrections, CorrectionWriter, RandomSource
+from .party import Channel
+
+LOW_BITS = sum(DIGIT_BITS)
+LOWEST, DIGIT = DIGIT_BITS[0], DIGIT_BITS[1]
+UPPER_DIGITS = len(DIGIT_BITS) - 1
+LOWEST_ENTRIES, ENTRIES = 1 << LOWEST, 1 << DIGIT
+#: Masks of the random OTs, per element: one bit per value of the lowest digit, two per value of the others.
+OT_MASK_PLANES = LOWEST_ENTRIES + UPPER_DIGITS * ENTRIES * 2
+
+
+def _digits(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """31 planes -> the lowest digit [N, 1, 3, P] and the upper ones [N, 7, 4, P]."""
+    images, _, octets = planes.shape
+    lowest = planes[:, :LOWEST].reshape(images, 1, LOWEST, octets)
+    return lowest, planes[:, LOWEST:].reshape(images, UPPER_DIGITS, DIGIT, octets)
+
+
+def _ot_masks(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sender's masks: [N, 1, 8, 1, P] for the lowest digit, [N, 7, 16, 2, P] for the others."""
+    images, _, octets = planes.shape
+    lowest = planes[:, :LOWEST_ENTRIES].reshape(images, 1, LOWEST_ENTRIES, 1, octets)
+    return lowest, planes[:, LOWEST_ENTRIES:].reshape(images, UPPER_DIGITS, ENTRIES, 2, octets)
+
+
+def _join(lowest: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Any two blocks of planes side by side: [N, planes, P]."""
+    images, octets = lowest.shape[0], lowest.shape[-1]
+    return np.concatenate((lowest.reshape(images, -1, octets), upper.reshape(images, -1, octets)), axis=1)
+
+
+def _leaves(lowest: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per digit results [N, 1, 1, P] and [N, 7, 2, P] -> greater [N, 8, P], equal of the upper digits [N, 7, P]."""
+    return np.concatenate((lowest[:, :, 0], upper[:, :, 0]), axis=1), upper[:, :, 1]
+
+
+def _comparison_table(threshold: np.ndarray) -> np.ndarray:
+    """For each value v of a digit: [v > threshold] and [v = threshold]; [N, D, m, P] -> [N, D, 2^m, 2, P]."""
+    equal = indicators(threshold)
+    greater = np.zeros_like(equal)
+    np.bitwise_xor.accumulate(equal[:, :, :-1], axis=2, out=greater[:, :, 1:])
+    return np.stack((greater, equal), axis=3)
+
+
+def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> tuple[np.ndarray, np.ndarray]:
+    """Party 0: answer the choices with a masked table per digit; its own share absorbs the message of value 0."""
+    images, elements = share.shape
+    octets = plane_bytes(elements)
+    masks = _ot_masks(source.planes(OT_MASK_PLANES, octets))
+    thresholds = _digits(word_planes(~share, LOW_BITS))
+    choices = channel.exchange(None, images * CHOICE_PLANES * octets).reshape(images, CHOICE_PLANES, octets)
+    own, messages = [], []
+    for mask, choice, threshold in zip(masks, _digits(choices), thresholds):
+        table = _comparison_table(threshold)[:, :, :, : mask.shape[3]] ^ exchange_entries(mask, choice)
+        own.append(table[:, :, 0])
+        messages.append(table[:, :, 1:] ^ table[:, :, :1])
+    channel.exchange(_join(*messages), 0)
+    return _leaves(own[0], own[1])
+
+
+def _receive_leaves(
+    channel: Channel, share: np.ndarray, source: RandomSource, dealt: Corrections
+) -> tuple[np.ndarray, np.ndarray]:
+    """Party 1: choose with the digits of its share."""
+    images, elements = share.shape
+    octets = plane_bytes(elements)
+    choices = source.planes(CHOICE_PLANES, octets)
+    own = word_planes(share, LOW_BITS)
+    channel.exchange(choices ^ own, 0)
+    received = channel.exchange(None, images * MESSAGE_PLANES * octets).reshape(images, MESSAGE_PLANES, octets)
+    lowest_messages = received[:, : LOWEST_ENTRIES - 1].reshape(images, 1, -1, 1, octets)
+    upper_messages = received[:, LOWEST_ENTRIES - 1 :].reshape(images, UPPER_DIGITS, -1, 2, octets)
+    results = []
+    for messages, digits in zip((lowest_messages, upper_messages), _digits(own)):
+        table = np.concatenate((np.zeros_like(messages[:, :, :1]), messages), axis=2)
+        results.append(select(table, digits))
+    results[0] ^= dealt.planes(1, octets).reshape(results[0].shape)
+    results[1] ^= dealt.planes(2 * UPPER_DIGITS, octets).reshape(results[1].shape)
+    return _leaves(results[0], results[1])
+
+
+def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    """The mask that each of the receiver's random choices names."""
+    octets = plane_bytes(elements)
+    masks = _ot_masks(sources[0].planes(OT_MASK_PLANES, octets))
+    choices = _digits(sources[1].planes(CHOICE_PLANES, octets))
+    for mask, choice in zip(masks, choices):
+        writer.put(select(mask, choice))
+
+
+def _join_leaves(
+    number: int,
+    channel: Channel,
+    leaves: tuple[np.ndarray, np.ndarray],
+    source: RandomSource,
+    dealt: Corrections,
+) -> np.ndarray:
+    """Three levels of AND: greater = greater_hi ⊕ equal_hi ∧ greater_lo, equal = equal_hi ∧ equal_lo. Share [N, P]."""
+    greater, equal = leaves
+    octets = greater.shape[-1]
+    for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
+        pairs = greater.shape[1] // 2
+        masks = source.planes(opened_planes, octets)
+        products = source.planes(gates, octets) if number == 0 else dealt.planes(gates, octets)
+        equal_high, equal_low = equal[:, 0::2], equal[:, 1::2]
+        values = np.concatenate((equal_high, greater[:, 0::2], equal_low), axis=1)
+        mine = values ^ masks
+        opened = mine ^ channel.exchange(mine, mine.nbytes).reshape(mine.shape)
+        first = np.concatenate((opened[:, :pairs], opened[:, 1:pairs]), axis=1)  # equal_hi, for both products
+        first_mask = np.concatenate((masks[:, :pairs], masks[:, 1:pairs]), axis=1)
+        second, second_mask = opened[:, pairs:], masks[:, pairs:]
+        result = products ^ (first & second_mask) ^ (second & first_mask)
+        if number == 0:
+            result ^= first & second
+        greater, equal = greater[:, 1::2] ^ result[:, :pairs], result[:, pairs:]
+    return greater[:, 0]
+
+
+def _deal_and(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    """Bit triples: one factor serves both products of a pair."""
+    octets = plane_bytes(elements)
+    for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
+        pairs = (gates + 1) // 2
+        masks = sources[0].planes(opened_planes, octets) ^ sources[1].planes(opened_planes, octets)
+        first = np.concatenate((masks[:, :pairs], masks[:, 1:pairs]), axis=1)
+        writer.put((first & masks[:, pairs:]) ^ sources[0].planes(gates, octets))
+
+
+def _multiplex(
+    number: int, channel: Channel, share: np.ndarray, bit: np.ndarray, source: RandomSource, dealt: Corrections
+) -> np.ndarray:
+    """Share of b·x from shares of the word x [N, E] and of the bit b (a plane [N, P]).
+
+    Correlated OT in both directions: as sender a party holds (R_0, Δ), as receiver a choice c and R_0 + cΔ.
+    """
+    elements = share.shape[1]
+    octets = plane_bytes(elements)
+    if number == 0:
+        base, step = source.words(elements), source.words(elements)
+        choice, received_mask = source.planes(1, octets)[:, 0], source.words(elements)
+    else:
+        choice, step = source.planes(1, octets)[:, 0], source.words(elements)
+        received_mask, base = dealt.words(elements), dealt.words(elements)
+    own_bit = plane_words(bit, elements)
+    mine = choice ^ bit
+    asked = plane_words(channel.exchange(mine, mine.nbytes).reshape(mine.shape), elements)
+    asked_mask = base + asked * step
+    message = share * (np.uint32(1) - own_bit - own_bit) + step * (asked + asked - np.uint32(1))
+    answer = channel.exchange(message, message.nbytes).view("<u4").astype(np.uint32, copy=False).reshape(message.shape)
+    return share * own_bit - asked_mask + received_mask + own_bit * answer
+
+
+def _deal_multiplexer(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    """Party 1's R_0 + cΔ as receiver and its R_0 as sender."""
+    octets = plane_bytes(elements)
+    base, step = sources[0].words(elements), sources[0].words(elements)
+    choice, received_mask = sources[0].planes(1, octets)[:, 0], sources[0].words(elements)
+    other_choice, other_step = sources[1].planes(1, octets)[:, 0], sources[1].words(elements)
+    writer.put(base + plane_words(other_choice, elements) * step)
+    writer.put(received_mask - plane_words(choice, elements) * other_step)
+
+
+def evaluate_relu(
+    number: int, channel: Channel, share: np.ndarray, source: RandomSource, dealt: Corrections
+) -> np.ndarray:
+    """Share of max(x, 0) from the share of x, uint32 [N, E]; seven rounds."""
+    share = np.ascontiguousarray(share)
+    leaves = _send_leaves(channel, share, source) if number == 0 else _receive_leaves(channel, share, source, dealt)
+    carry = _join_leaves(number, channel, leaves, source, dealt)
+    top = np.packbits((share >> np.uint32(31)).astype(np.uint8), axis=-1)
+    positive = carry ^ top if number == 1 else carry ^ ~top
+    return _multiplex(number, channel, share, positive, source, dealt)
+
+
+def deal_relu(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    """Party 1's corrections for one ReLU of `elements` per image."""
+    _deal_leaves(elements, sources, writer)
+    _deal_and(elements, sources, writer)
+    _deal_multiplexer(elements, sources, writer)

@@ -1,0 +1,178 @@
+"""`beaver-ot` at work: a party's walk through a program, and the dealer's walk that makes its material."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ..operators import MaxPool, comparison_count
+from ..program import (
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    Program,
+    ReluOp,
+    SquareOp,
+    TruncateOp,
+)
+from ..program_shapes import operation_shape
+from ..ring import PackedWeights, pack_weights
+from .base import Exchange
+from .beaver_ot import beaver_ot_offline_bytes, beaver_ot_setup_bytes, beaver_ot_steps, pool_levels
+from .beaver_ot_compare import OT_MASK_PLANES, deal_relu, evaluate_relu
+from .beaver_products import BeaverLinear, BeaverSquare, LinearGeometry, Truncation, truncation_mask
+from .local_operations import LOCAL_OPERATIONS, evaluate_local
+from .material import CorrectionWriter, RandomSource
+from .party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
+from .pool_tree import run_pool_tree
+
+
+def linear_geometry(operation: ConvOp | LinearOp, program: Program) -> LinearGeometry:
+    """The ring product of a convolution or a linear layer."""
+    weights = program.constants[operation.weight].shape
+    if isinstance(operation, LinearOp):
+        return LinearGeometry(weights)
+    return LinearGeometry(weights, operation.stride, operation.padding, operation.groups)
+
+
+def _pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
+    channels, height, width = program.tensor(operation.inputs[0]).shape
+    return MaxPool(channels, height, width, operation.kernel, operation.stride, operation.padding)
+
+
+class BeaverOTParty(PartyProgram):
+    """One party of `beaver-ot`."""
+
+    def setup(
+        self,
+        weight_shares: Mapping[str, np.ndarray],
+        weight_masks: Callable[[int], RandomSource],
+        observe: Observer,
+    ) -> None:
+        self._weights = weight_shares
+        self._linear: dict[int, BeaverLinear] = {}
+        for index, operation in enumerate(self.program.operations):
+            if not isinstance(operation, ConvOp | LinearOp):
+                continue
+            geometry = linear_geometry(operation, self.program)
+            linear = self._linear[index] = BeaverLinear(self.number, geometry)
+            with observe(operation.name):
+                mask = weight_masks(index).words(*geometry.weights)[0]
+                linear.setup(self.channel, weight_shares[operation.weight], mask)
+
+    def evaluate(self, share: np.ndarray, material: BatchMaterial, observe: Observer) -> np.ndarray:
+        values = {self.program.input: share}
+        last_use = {name: index for index, op in enumerate(self.program.operations) for name in op.inputs}
+        for index, operation in enumerate(self.program.operations):
+            with observe(operation.name):
+                inputs = [values[name] for name in operation.inputs]
+                values[operation.output] = self.evaluate_operation(index, operation, inputs, material)
+            for name in operation.inputs:
+                if last_use[name] == index and name != self.program.output:
+                    values.pop(name, None)
+        return values[self.program.output]
+
+    def evaluate_operation(
+        self, index: int, operation: AnyOperation, inputs: list[np.ndarray], material: BatchMaterial
+    ) -> np.ndarray:
+        """Share of one operation's result, uint32 [N, *shape]."""
+        if isinstance(operation, LOCAL_OPERATIONS):
+            return evaluate_local(self.number, operation, inputs)
+        share, number, channel = inputs[0], self.number, self.channel
+        source, dealt = material.source(index), material.corrections(index)
+        match operation:
+            case ConvOp() | LinearOp():
+                output = self.program.tensor(operation.output).shape
+                result = self._linear[index].evaluate(channel, share, output, source, dealt)
+                if operation.bias is not None:
+                    bias = self._weights[operation.bias]
+                    result += bias.reshape(-1, *(1,) * (result.ndim - 2))
+                return result
+            case SquareOp():
+                return BeaverSquare.evaluate(number, channel, share, source, dealt)
+            case TruncateOp():
+                return Truncation.evaluate(number, operation.bits, channel, share, source, dealt)
+            case ReluOp():
+                flat = evaluate_relu(number, channel, share.reshape(len(share), -1), source, dealt)
+                return flat.reshape(share.shape)
+            case MaxPoolOp():
+                return run_pool_tree(
+                    share,
+                    _pool_shape(operation, self.program),
+                    lambda level, difference: evaluate_relu(number, channel, difference, source, dealt),
+                )
+        raise ValueError(f"{operation.kind} is not an operation of beaver-ot")
+
+
+class BeaverOTDealer(DealerProgram):
+    """The dealer of `beaver-ot`; it keeps the session's weight masks B, laid out for its products A ⊗ B."""
+
+    def __init__(self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]) -> None:
+        self._program = program
+        self._masks: dict[int, PackedWeights] = {}
+        for index, operation in enumerate(program.operations):
+            if isinstance(operation, ConvOp | LinearOp):
+                geometry = linear_geometry(operation, program)
+                first, second = (source.words(*geometry.weights)[0] for source in weight_masks(index))
+                self._masks[index] = pack_weights(first + second, geometry.groups)
+
+    def deal(self, operation: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+        step = self._program.operations[operation]
+        source, result = self._program.tensor(step.inputs[0]), self._program.tensor(step.output)
+        match step:
+            case ConvOp() | LinearOp():
+                geometry = linear_geometry(step, self._program)
+                shapes = source.shape, result.shape
+                BeaverLinear.deal(geometry, self._masks[operation], shapes, sources, writer)
+            case SquareOp():
+                BeaverSquare.deal(result.shape, sources, writer)
+            case TruncateOp():
+                Truncation.deal(step.bits, result.shape, sources, writer)
+            case ReluOp():
+                deal_relu(result.elements, sources, writer)
+            case MaxPoolOp():
+                for comparisons in pool_levels(_pool_shape(step, self._program)):
+                    deal_relu(comparisons, sources, writer)
+
+
+class BeaverOTExecution(Execution):
+    """`beaver-ot` for `board/`."""
+
+    name: ClassVar[str] = "beaver-ot"
+
+    def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:
+        result = []
+        for operation in program.operations:
+            shape = operation_shape(operation, program)
+            rounds = tuple(step for step in beaver_ot_steps(shape, batch) if isinstance(step, Exchange))
+            setup, offline = beaver_ot_setup_bytes(shape), beaver_ot_offline_bytes(shape, batch)
+            result.append(Traffic(operation.name, rounds, setup, offline))
+        return result
+
+    def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
+        return BeaverOTParty(number, program, channel)
+
+    def dealer(
+        self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]
+    ) -> DealerProgram:
+        return BeaverOTDealer(program, weight_masks)
+
+    def truncation_masks(
+        self, program: Program, sources: Callable[[int], tuple[RandomSource, RandomSource]]
+    ) -> dict[str, np.ndarray]:
+        return {
+            operation.name: truncation_mask(program.tensor(operation.output).shape, sources(index))
+            for index, operation in enumerate(program.operations)
+            if isinstance(operation, TruncateOp)
+        }
+
+    def bytes_per_image(self, program: Program) -> int:
+        largest = 0
+        for operation in program.operations:
+            elements = max(program.tensor(name).elements for name in (*operation.inputs, operation.output))
+            comparisons = comparison_count(operation_shape(operation, program))
+            largest = max(largest, 32 * elements, comparisons * (OT_MASK_PLANES // 2))
+        return largest

@@ -1,0 +1,141 @@
+"""Beaver products of `beaver-ot`: convolution, matrix product and square, and truncation by an opened word.
+
+Each class holds the dealer's part (`deal`) next to the parties' part (`evaluate`), which draw the same values in the
+same order. Arrays are uint32 [N, *shape]; index i of a share is the party's number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..program import TRUNCATION_BOUND_BITS
+from ..ring import PackedWeights, pack_weights, ring_conv2d, ring_matmul
+from .material import Corrections, CorrectionWriter, RandomSource
+from .party import Channel
+
+Sources = tuple[RandomSource, RandomSource]
+
+
+def open_words(channel: Channel, share: np.ndarray) -> np.ndarray:
+    """Reveal a masked value to both parties: the sum of the two shares."""
+    share = np.ascontiguousarray(share)
+    received = channel.exchange(share, share.nbytes)
+    return share + received.view("<u4").astype(np.uint32, copy=False).reshape(share.shape)
+
+
+@dataclass(frozen=True)
+class LinearGeometry:
+    """A convolution's geometry, or a matrix product's (`padding` and `stride` unused)."""
+
+    weights: tuple[int, ...]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+    def product(self, x: np.ndarray, weights: PackedWeights, out: np.ndarray | None = None) -> np.ndarray:
+        """x ⊗ weights on the ring, added to `out` when it is given."""
+        if len(self.weights) == 2:
+            return ring_matmul(x, weights, out)
+        return ring_conv2d(x, weights, self.stride, self.padding, out=out)
+
+
+class BeaverLinear:
+    """Eq. 2 with the weight mask B of the whole session: F = W − B is opened once, E = X − A for every input.
+
+    Party i computes X_i ⊗ F + E ⊗ (Y_i − i·F) + Z_i; the two sum to X ⊗ W because Y_0 + Y_1 − F = B and Z = A ⊗ B.
+    """
+
+    def __init__(self, number: int, geometry: LinearGeometry) -> None:
+        self.number, self.geometry = number, geometry
+
+    def setup(self, channel: Channel, weight_share: np.ndarray, mask_share: np.ndarray) -> None:
+        """Open F = W − B and lay out the two factors that every image meets."""
+        opened = open_words(channel, weight_share - mask_share)
+        own = weight_share - opened if self.number == 1 else weight_share
+        self._opened = pack_weights(opened, self.geometry.groups)
+        self._own = pack_weights(own, self.geometry.groups)
+
+    def evaluate(
+        self, channel: Channel, share: np.ndarray, output: tuple[int, ...], source: RandomSource, dealt: Corrections
+    ) -> np.ndarray:
+        """Share of X ⊗ W from the share of X; `output` is the shape of one image's result."""
+        difference = open_words(channel, share - source.words(*share.shape[1:]))
+        result = source.words(*output) if self.number == 0 else dealt.words(*output)
+        self.geometry.product(share, self._opened, result)
+        return self.geometry.product(difference, self._own, result)
+
+    @staticmethod
+    def deal(
+        geometry: LinearGeometry,
+        mask: PackedWeights,
+        shapes: tuple[tuple[int, ...], tuple[int, ...]],
+        sources: Sources,
+        writer: CorrectionWriter,
+    ) -> None:
+        """Z_1 = A ⊗ B − Z_0 for inputs and outputs of `shapes`."""
+        a = sources[0].words(*shapes[0]) + sources[1].words(*shapes[0])
+        writer.put(geometry.product(a, mask) - sources[0].words(*shapes[1]))
+
+
+class BeaverSquare:
+    """Eq. 3 with its erratum: R_i = Z_i + 2 E ⊙ A_i, and E ⊙ E is added by party 0 alone."""
+
+    @staticmethod
+    def evaluate(
+        number: int, channel: Channel, share: np.ndarray, source: RandomSource, dealt: Corrections
+    ) -> np.ndarray:
+        shape = share.shape[1:]
+        a = source.words(*shape)
+        difference = open_words(channel, share - a)
+        if number == 0:
+            return source.words(*shape) + difference * (a + a + difference)
+        return dealt.words(*shape) + difference * (a + a)
+
+    @staticmethod
+    def deal(shape: tuple[int, ...], sources: Sources, writer: CorrectionWriter) -> None:
+        """Z_1 = A ⊙ A − Z_0."""
+        a = sources[0].words(*shape) + sources[1].words(*shape)
+        writer.put(a * a - sources[0].words(*shape))
+
+
+class Truncation:
+    """Drop s bits of z, |z| < 2^30, by opening M = z + 2^30 + r with a dealt mask r.
+
+    z >> s is (M >> s) − (r >> s) + w·2^(32−s) − 2^(30−s), or one less: w says that the sum wrapped, which is the top
+    bit of r where M's top bit is clear. The mask, r >> s and the top bit of r are shared.
+    """
+
+    @staticmethod
+    def evaluate(
+        number: int, bits: int, channel: Channel, share: np.ndarray, source: RandomSource, dealt: Corrections
+    ) -> np.ndarray:
+        shape = share.shape[1:]
+        masked = share + source.words(*shape)
+        if number == 0:
+            masked += np.uint32(1 << TRUNCATION_BOUND_BITS)
+        opened = open_words(channel, masked)
+        shifted, top = (source.words(*shape), source.words(*shape)) if number == 0 else dealt_pair(dealt, shape)
+        may_wrap = (opened >> np.uint32(31)) ^ np.uint32(1)
+        result = may_wrap * (top << np.uint32(32 - bits)) - shifted
+        if number == 0:
+            result += (opened >> np.uint32(bits)) - np.uint32(1 << (TRUNCATION_BOUND_BITS - bits))
+        return result
+
+    @staticmethod
+    def deal(bits: int, shape: tuple[int, ...], sources: Sources, writer: CorrectionWriter) -> None:
+        """Party 1's shares of r >> s and of the top bit of r."""
+        r = truncation_mask(shape, sources)
+        writer.put((r >> np.uint32(bits)) - sources[0].words(*shape))
+        writer.put((r >> np.uint32(31)) - sources[0].words(*shape))
+
+
+def dealt_pair(dealt: Corrections, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Two consecutive corrections of one shape."""
+    return dealt.words(*shape), dealt.words(*shape)
+
+
+def truncation_mask(shape: tuple[int, ...], sources: Sources) -> np.ndarray:
+    """The mask r of a truncation from both parties' material: what the dealer knows."""
+    return sources[0].words(*shape) + sources[1].words(*shape)

@@ -1,0 +1,70 @@
+"""What a party holds of one operation's correlated randomness: its own expansion and, for party 1, the corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class RandomSource(Protocol):
+    """Values that a party expands from its seed, drawn in the order in which the dealer drew them."""
+
+    def words(self, *shape: int) -> np.ndarray:
+        """uint32 [N, *shape]."""
+
+    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
+        """uint8 [N, planes, plane_octets]."""
+
+
+class Corrections:
+    """The dealer's corrections for a batch, read in order: one buffer per image.
+
+    Raises ValueError when more is read than the dealer wrote.
+    """
+
+    def __init__(self, buffers: Sequence[np.ndarray]) -> None:
+        self._buffers = buffers
+        self._position = 0
+
+    def _take(self, count: int) -> np.ndarray:
+        end = self._position + count
+        if any(end > len(buffer) for buffer in self._buffers):
+            raise ValueError("the material is shorter than the program needs")
+        part = np.stack([buffer[self._position : end] for buffer in self._buffers])
+        self._position = end
+        return part
+
+    def words(self, *shape: int) -> np.ndarray:
+        """uint32 [N, *shape]."""
+        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
+
+    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
+        """uint8 [N, planes, plane_octets]."""
+        return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything that was dealt has been read."""
+        return all(len(buffer) == self._position for buffer in self._buffers)
+
+
+class CorrectionWriter:
+    """Collects corrections in the order in which `Corrections` reads them."""
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+        self._parts: list[np.ndarray] = []
+
+    def put(self, array: np.ndarray) -> None:
+        """Append uint32 or uint8 [N, ...]."""
+        rows = np.ascontiguousarray(array.astype("<u4", copy=False) if array.dtype == np.uint32 else array)
+        self._parts.append(rows.reshape(self._images, -1).view(np.uint8))
+
+    def buffers(self) -> list[np.ndarray]:
+        """One uint8 buffer per image."""
+        if not self._parts:
+            return [np.zeros(0, np.uint8) for _ in range(self._images)]
+        return list(np.concatenate(self._parts, axis=1))

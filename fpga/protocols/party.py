@@ -1,0 +1,132 @@
+"""What an executable protocol provides beside its costs: the dealer's part and the party's part of every program.
+
+`board/` owns processes, links, files and accounting; a protocol sees a channel, its material and shares.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ..program import Program
+from .base import Exchange
+from .material import Corrections, CorrectionWriter, RandomSource
+
+
+class Channel(Protocol):
+    """One party's end of the link to the other."""
+
+    def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
+        """One round: send `outgoing` (any contiguous array) while receiving `incoming_bytes` octets, uint8."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one operation exchanges for a batch: its rounds, and bytes once per session and from the dealer."""
+
+    operation: str
+    rounds: tuple[Exchange, ...]
+    setup_bytes: tuple[int, int]
+    offline_bytes: tuple[int, int]
+
+    @property
+    def bytes_sent(self) -> tuple[int, int]:
+        """Online bytes of party 0 and party 1."""
+        return sum(r.bytes_sent[0] for r in self.rounds), sum(r.bytes_sent[1] for r in self.rounds)
+
+
+#: Called around each operation with its name: a context manager that measures it.
+Observer = Callable[[str], "ObservedOperation"]
+
+
+class ObservedOperation(Protocol):
+    """A context manager around one operation of the evaluation."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *error: object) -> object: ...
+
+
+class BatchMaterial(Protocol):
+    """One party's material for a batch of images, operation by operation."""
+
+    @property
+    def images(self) -> int: ...
+
+    def source(self, operation: int) -> RandomSource: ...
+
+    def corrections(self, operation: int) -> Corrections: ...
+
+
+class PartyProgram(ABC):
+    """One party's side of a program; made per session."""
+
+    def __init__(self, number: int, program: Program, channel: Channel) -> None:
+        self.number = number
+        self.program = program
+        self.channel = channel
+
+    @abstractmethod
+    def setup(
+        self,
+        weight_shares: Mapping[str, np.ndarray],
+        weight_masks: Callable[[int], RandomSource],
+        observe: Observer,
+    ) -> None:
+        """Open the masked weights, once per session.
+
+        Args:
+            weight_shares: this party's uint32 share of every constant.
+            weight_masks: operation index -> source of this party's part of the weight mask.
+            observe: measures each operation.
+        """
+
+    @abstractmethod
+    def evaluate(self, share: np.ndarray, material: BatchMaterial, observe: Observer) -> np.ndarray:
+        """This party's share of the output from its share of the input, uint32 [N, *shape]."""
+
+
+class DealerProgram(ABC):
+    """The dealer's side: corrections from both parties' expansions. It sees no input, no weight and no message."""
+
+    @abstractmethod
+    def __init__(self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]) -> None: ...
+
+    @abstractmethod
+    def deal(self, operation: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+        """Write party 1's corrections of one operation for a batch of images."""
+
+
+class Execution(ABC):
+    """An executable protocol: what it exchanges, and how its parties and its dealer are made."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:
+        """Predicted traffic of every operation for a batch of images, in program order."""
+
+    @abstractmethod
+    def party(self, number: int, program: Program, channel: Channel) -> PartyProgram: ...
+
+    @abstractmethod
+    def dealer(
+        self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]
+    ) -> DealerProgram: ...
+
+    @abstractmethod
+    def truncation_masks(
+        self, program: Program, sources: Callable[[int], tuple[RandomSource, RandomSource]]
+    ) -> dict[str, np.ndarray]:
+        """Operation name -> mask r of each truncation, uint32 [N, *shape], from both parties' expansions.
+
+        Only the dealer can compute it; with it the fixed-point reference is bit for bit what the parties compute.
+        """
+
+    @abstractmethod
+    def bytes_per_image(self, program: Program) -> int:
+        """Working memory of one image in the most demanding operation, roughly; batches are cut by it."""

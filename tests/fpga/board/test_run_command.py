@@ -1,0 +1,191 @@
+"""`rrnet-2pc-prepare` and `rrnet-2pc-run` as a user meets them: real processes on real files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.compiler.emit import write_build
+from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.program import ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
+
+SECRET_PIXEL = 1.2345678
+
+
+def small_network():
+    b = ProgramBuilder((1, 6, 6), 10, seed=5)
+    weight, bias = b.constant("w", (4, 1, 3, 3), 8, 128), b.constant("b", (4,), 18, 1 << 16)
+    b.add(ConvOp, "conv", ["image"], (4, 6, 6), 18, weight=weight, bias=bias, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "conv.t", ["conv"], (4, 6, 6), 10, bits=8)
+    b.add(ReluOp, "relu", ["conv.t"], (4, 6, 6), 10)
+    b.add(MaxPoolOp, "pool", ["relu"], (4, 3, 3), 10, kernel=(2, 2), stride=(2, 2))
+    b.add(SquareOp, "square", ["pool"], (4, 3, 3), 20)
+    b.add(TruncateOp, "square.t", ["square"], (4, 3, 3), 10, bits=10)
+    b.add(ReshapeOp, "flat", ["square.t"], (36,), 10)
+    b.add(LinearOp, "fc", ["flat"], (3,), 18, weight=b.constant("fc", (3, 36), 8, 100), bias=None)
+    return b.program(), b.weights
+
+
+@pytest.fixture
+def build(tmp_path):
+    program, weights = small_network()
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    images = np.random.default_rng(0).normal(size=(3, 1, 6, 6))
+    images[0, 0, 0, :3] = SECRET_PIXEL
+    np.save(tmp_path / "x.npy", images)
+    return tmp_path / "build"
+
+
+def command(module, *arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        **options,
+    )
+
+
+def run(build, *arguments):
+    return command("cli", build, "--input", build.parent / "x.npy", *arguments)
+
+
+def answer(completed):
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
+
+
+def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
+    result = answer(run(build, "--json"))
+    program, weights = small_network()
+    reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
+    assert np.abs(np.array(result["logits"]) - reference).max() < 0.2
+    assert result["bytes_sent"] == result["predicted_bytes"]
+    assert result["preprocessing"] == "dealer"
+    assert result["preprocessing_source"] == "made for this run"
+    for row in result["operations"]:
+        assert row["bytes_sent"] == row["predicted_bytes"], row["operation"]
+        assert row["rounds"] == row["predicted_rounds"], row["operation"]
+    assert result["rounds"] == sum(row["predicted_rounds"] for row in result["operations"])
+    assert result["online_s"] > 0
+    assert result["offline_s"] > 0
+
+
+def test_batches_are_cut_without_changing_the_result(build):
+    whole, cut = answer(run(build, "--json")), answer(run(build, "--json", "--batch", "2"))
+    assert cut["batches"] == [2, 1]
+    assert cut["bytes_sent"] == cut["predicted_bytes"]
+    assert np.abs(np.array(whole["logits"]) - np.array(cut["logits"])).max() < 0.2
+
+
+def test_prepared_material_is_used_once_and_then_refused(build):
+    prepared = command("prepare_cli", build, "--count", 4, "--json")
+    assert answer(prepared)["count"] == 4
+    assert answer(run(build, "--json"))["preprocessing_source"] == "prepared before"
+    again = run(build, "--material", build.parent / "build.material")
+    assert again.returncode == 2
+    assert "left for 1 of 3 images" in again.stderr
+    assert answer(run(build, "--json"))["preprocessing_source"] == "made for this run"
+
+
+def test_unused_material_is_not_thrown_away_unasked(build):
+    assert command("prepare_cli", build, "--count", 1).returncode == 0
+    refused = command("prepare_cli", build, "--count", 1)
+    assert refused.returncode == 2
+    assert "--replace" in refused.stderr
+    assert command("prepare_cli", build, "--count", 1, "--replace").returncode == 0
+
+
+@pytest.mark.parametrize("reveal_to", [0, 1])
+def test_two_commands_on_two_ends_of_a_network(build, reveal_to, unused_tcp_port):
+    assert command("prepare_cli", build, "--count", 3).returncode == 0
+    address, common = f"127.0.0.1:{unused_tcp_port}", ["--json", "--reveal-to", reveal_to]
+    arguments = [build, "--party", 1, "--listen", address, *common]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "rrnet_nni.fpga.board.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    client = answer(run(build, "--party", 0, "--connect", address, *common))
+    output, _ = server.communicate(timeout=60)
+    served = json.loads(output)
+    assert (client["logits"] is None, served["logits"] is None) == ((False, True) if reveal_to == 0 else (True, False))
+    assert client["bytes_sent"] == served["bytes_sent"] == client["predicted_bytes"]
+
+
+@pytest.fixture
+def unused_tcp_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def bad_inputs():
+    good = np.zeros((1, 1, 6, 6))
+    infinite = good.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    return {
+        "shape": (np.zeros((1, 3, 6, 6)), "shape"),
+        "rank": (np.zeros((1, 6, 6)), "shape"),
+        "empty": (np.zeros((0, 1, 6, 6)), "no images"),
+        "infinite": (infinite, "not finite"),
+        "huge": (good + 1e9, "beyond"),
+        "text": (np.array([["a"]]), "not numbers"),
+    }
+
+
+@pytest.mark.parametrize("name", bad_inputs())
+def test_bad_images_are_refused_in_one_sentence(build, name):
+    images, sentence = bad_inputs()[name]
+    np.save(build.parent / "x.npy", images)
+    refused = run(build, "--json")
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert refused.stdout == ""
+
+
+def test_bad_usage_is_refused_in_one_sentence(build):
+    (build.parent / "broken.npy").write_bytes(b"nothing")
+    cases = {
+        ("--protocol", "paper"): "cannot be executed",
+        ("--batch", "0"): "positive",
+        ("--material", "/nowhere"): "no prepared material",
+        ("--listen", "127.0.0.1:1"): "--party",
+    }
+    for arguments, sentence in cases.items():
+        refused = run(build, *arguments)
+        assert refused.returncode == 2, arguments
+        assert sentence in refused.stderr
+        assert "Traceback" not in refused.stderr
+    refused = command("cli", build, "--input", build.parent / "broken.npy")
+    assert refused.returncode == 2
+    assert "broken.npy" in refused.stderr
+    refused = command("cli", build.parent / "nothing", "--input", build.parent / "x.npy")
+    assert refused.returncode == 2
+
+
+def test_npz_takes_the_array_named_like_the_input(build):
+    images = np.load(build.parent / "x.npy")
+    path = build.parent / "x.npz"
+    np.savez(path, image=images, labels=np.arange(3))
+    assert answer(command("cli", build, "--input", path, "--json"))["images"] == 3
+    np.savez(path, pictures=images)
+    refused = command("cli", build, "--input", path, "--json")
+    assert refused.returncode == 2
+    assert "'image'" in refused.stderr
+
+
+def test_no_secret_is_printed(build):
+    completed = run(build, "--debug")
+    said = completed.stdout + completed.stderr
+    assert completed.returncode == 0
+    assert "1.2345" not in said

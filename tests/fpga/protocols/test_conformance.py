@@ -1,0 +1,142 @@
+"""Every executable protocol computes the reference bit for bit and sends what it predicts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, run_shared, traffic_mismatch
+from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.program import (
+    AffineOp,
+    ConcatOp,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    PadOp,
+    ReluOp,
+    ReshapeOp,
+    SquareOp,
+    SumPoolOp,
+    TruncateOp,
+)
+
+pytestmark = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
+
+
+def residual_network():
+    """Every operator once or more: stem, MaxPool, a residual block with ReLU and X2act, pooling, classifier."""
+    b = ProgramBuilder((3, 9, 9), 8, seed=3)
+    stem = b.constant("stem.w", (6, 3, 3, 3), 8, 100)
+    bias = b.constant("stem.b", (6,), 16, 1 << 14)
+    b.add(ConvOp, "stem", ["image"], (6, 9, 9), 16, weight=stem, bias=bias, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "stem.t", ["stem"], (6, 9, 9), 8, bits=8)
+    b.add(ReluOp, "stem.relu", ["stem.t"], (6, 9, 9), 8)
+    b.add(MaxPoolOp, "pool", ["stem.relu"], (6, 5, 5), 8, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+    depthwise = b.constant("dw.w", (6, 1, 3, 3), 8, 128)
+    b.add(ConvOp, "dw", ["pool"], (6, 5, 5), 16, weight=depthwise, bias=None, padding=(1, 1, 1, 1), groups=6)
+    b.add(TruncateOp, "dw.t", ["dw"], (6, 5, 5), 8, bits=8)
+    b.add(SquareOp, "act.square", ["dw.t"], (6, 5, 5), 16)
+    b.add(
+        AffineOp,
+        "act.affine",
+        ["act.square", "dw.t"],
+        (6, 5, 5),
+        16,
+        multipliers=((3, 1, 2, 5, 1, 0), (256,)),
+        addend=(-70,),
+    )
+    b.add(TruncateOp, "act.t", ["act.affine"], (6, 5, 5), 8, bits=8)
+    b.add(AffineOp, "add", ["act.t", "pool"], (6, 5, 5), 8, multipliers=((1,), (1,)))
+    b.add(ConcatOp, "concat", ["add", "pool"], (12, 5, 5), 8)
+    b.add(PadOp, "pad", ["concat"], (12, 6, 7), 8, padding=(1, 0, 0, 2))
+    grouped = b.constant("down.w", (8, 6, 2, 2), 8, 60)
+    b.add(ConvOp, "down", ["pad"], (8, 3, 3), 16, weight=grouped, bias=None, stride=(2, 2), groups=2)
+    b.add(TruncateOp, "down.t", ["down"], (8, 3, 3), 7, bits=9)
+    b.add(ReluOp, "down.relu", ["down.t"], (8, 3, 3), 7)
+    b.add(SumPoolOp, "gap", ["down.relu"], (8, 1, 1), 7, kernel=(3, 3), stride=(3, 3))
+    b.add(ReshapeOp, "flat", ["gap"], (8,), 7)
+    fc, fc_bias = b.constant("fc.w", (10, 8), 8, 128), b.constant("fc.b", (10,), 15, 1 << 13)
+    b.add(LinearOp, "fc", ["flat"], (10,), 15, weight=fc, bias=fc_bias)
+    return b.program(), b.weights
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_network_of_all_operators_agrees_with_the_reference(execution, batch):
+    program, weights = residual_network()
+    images = np.random.default_rng(batch).normal(size=(batch, 3, 9, 9))
+    assert first_divergence(program, weights, images, execution) is None
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_each_operation_sends_what_is_predicted(execution, batch):
+    program, weights = residual_network()
+    images = np.random.default_rng(batch).normal(size=(batch, 3, 9, 9))
+    assert traffic_mismatch(program, weights, images, execution) is None
+
+
+def test_the_first_layer_that_diverges_is_named(execution):
+    program, weights = residual_network()
+
+    class Damaged(type(execution)):
+        def party(self, number, program, channel):
+            operations = tuple(replace(op, bits=6) if op.name == "dw.t" else op for op in program.operations)
+            return super().party(number, replace(program, operations=operations), channel)
+
+    images = np.random.default_rng(0).normal(size=(1, 3, 9, 9))
+    assert first_divergence(program, weights, images, Damaged()) == "dw.t"
+
+
+def relu_program(elements):
+    b = ProgramBuilder((elements,), 0)
+    b.add(ReluOp, "relu", ["image"], (elements,), 0)
+    return b.program()
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=40))
+@settings(max_examples=25, deadline=None)
+def test_relu_is_exact_on_the_whole_ring(execution, values):
+    words = np.array(values, np.int32)[None]
+    opened = run_shared(relu_program(len(values)), {}, words, execution).output
+    assert np.array_equal(opened.view(np.int32), np.maximum(words, 0))
+
+
+def test_relu_is_exact_at_its_corners(execution):
+    corners = [0, 1, -1, 2**31 - 1, -(2**31), 2**30, -(2**30), 7, 8, -8, 0x7FFFFFF8, -0x7FFFFFF8]
+    words = np.array([corners * 40], np.int32)
+    for _ in range(5):
+        opened = run_shared(relu_program(words.shape[1]), {}, words, execution).output
+        assert np.array_equal(opened.view(np.int32), np.maximum(words, 0))
+
+
+@st.composite
+def poolings(draw):
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    padding = tuple(draw(st.integers(0, kernel[axis % 2] - 1)) for axis in range(4))
+    return kernel, (draw(st.integers(1, 3)), draw(st.integers(1, 3))), padding, draw(st.integers(0, 2**32))
+
+
+@given(poolings())
+@settings(max_examples=15, deadline=None)
+def test_max_pooling_is_exact_for_every_geometry(execution, pooling):
+    kernel, stride, padding, seed = pooling
+    height = (5 + padding[0] + padding[2] - kernel[0]) // stride[0] + 1
+    width = (6 + padding[1] + padding[3] - kernel[1]) // stride[1] + 1
+    b = ProgramBuilder((2, 5, 6), 0)
+    b.add(MaxPoolOp, "pool", ["image"], (2, height, width), 0, kernel=kernel, stride=stride, padding=padding)
+    words = np.random.default_rng(seed).integers(-(2**30), 2**30, (2, 2, 5, 6)).astype(np.int32)
+    assert first_divergence(b.program(), {}, words, execution) is None
+    assert traffic_mismatch(b.program(), {}, words, execution) is None
+
+
+@given(bits=st.integers(1, 29), seed=st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_truncation_is_the_floor_or_one_more(execution, bits, seed):
+    b = ProgramBuilder((300,), 0)
+    b.add(TruncateOp, "t", ["image"], (300,), 0, bits=bits)
+    words = np.random.default_rng(seed).integers(-(2**30) + 1, 2**30, (1, 300)).astype(np.int32)
+    words[0, :4] = 2**30 - 1, -(2**30) + 1, 0, -1
+    result = run_shared(b.program(), {}, words, execution).output.view(np.int32)
+    assert np.isin(result - (words >> bits), (0, 1)).all()
