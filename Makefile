@@ -1,5 +1,6 @@
 # Two commands do everything: `make run` and `make test`.
 PYTHON ?= python3
+RESUME ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -10,10 +11,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/nnictl algo register --meta strategies/pareto_tuner.yml
 	touch $@
 
 run: $(INSTALLED)
-	$(BIN)/python -m rrnet_nni.main_job rrnet.yml
+	$(BIN)/python -m rrnet_nni.main_job rrnet.yml $(if $(RESUME),--resume $(RESUME))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

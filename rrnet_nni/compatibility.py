@@ -10,10 +10,12 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nni.runtime.trial_command_channel import TrialCommandChannel
     from torch import nn
 
 _KEPT_ALIVE: list[object] = []
@@ -80,3 +82,45 @@ def freeze_apart(space: nn.Module, choices: Mapping[str, str]) -> nn.Module:
     Can go when `test_freeze_still_shares_the_candidates` fails.
     """
     return copy.deepcopy(space.freeze(dict(choices)))  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class ManagerChannel:
+    """The manager's command channel, kept from before the search, so that reports inside of it reach the web UI.
+
+    NNI's `SequentialExecutionEngine` puts its own channel in place while a strategy runs, so that a plain
+    `nni.report_intermediate_result` ends in the engine and the web UI stays empty.
+    Can go when `test_the_engine_still_replaces_the_channel` fails.
+    """
+
+    channel: TrialCommandChannel
+
+    @classmethod
+    def keep(cls) -> ManagerChannel:
+        """Take hold of the current channel; call it before the search starts."""
+        from nni.runtime.trial_command_channel import get_default_trial_command_channel
+
+        return cls(get_default_trial_command_channel())
+
+    def report_intermediate(self, metrics: Mapping[str, Any]) -> None:
+        """Send one intermediate result (`default` and any other numbers)."""
+        import nni
+        from nni.runtime.trial_command_channel import (
+            get_default_trial_command_channel,
+            set_default_trial_command_channel,
+        )
+
+        current = get_default_trial_command_channel()
+        set_default_trial_command_channel(self.channel)
+        try:
+            nni.report_intermediate_result(dict(metrics))
+        finally:
+            set_default_trial_command_channel(current)
+
+    def report_final(self, metrics: Mapping[str, Any]) -> None:
+        """Send the final result."""
+        import nni
+        from nni.runtime.trial_command_channel import set_default_trial_command_channel
+
+        set_default_trial_command_channel(self.channel)
+        nni.report_final_result(dict(metrics))

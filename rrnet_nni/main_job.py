@@ -99,7 +99,7 @@ def finish(
         [str(model), "-o", str(build), "--calibrate", str(calibration), *_hardware(Path(chosen.architecture))],
     )
     console.print(
-        f"compiled: {compiled['instructions']:,} instructions, {compiled['makespan_ms']:.2f} ms on the scheduled devices "
+        f"compiled: {compiled['instructions']:,} instructions, {compiled['makespan_ms']:.2f} ms on the device pair "
         f"(operator by operator {compiled['operator_sum_ms']:.2f} ms)"
     )
     execution = execute(model, build, inputs, images, directory, console)

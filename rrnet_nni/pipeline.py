@@ -1,6 +1,6 @@
 """From a task and λ to a result: search, train, export, compile, accuracy under 2PC. Every step leaves its file.
 
-    architecture.json -> weights.pt -> model.onnx (+ calibration.npz, test_images.npz) -> build/ -> result.json
+architecture.json -> weights.pt -> model.onnx (+ calibration.npz, test_images.npz) -> build/ -> result.json
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .evaluators.fixed_point import fixed_point_accuracy
 from .evaluators.space_operators import SpaceOperators, describe_space
 from .evaluators.training import EpochProgress, train_network
 from .export import export_onnx
-from .fpga.compiler import compile_onnx
 from .fpga.compiler.build import load_build
+from .fpga.compiler.compile import compile_model
 from .fpga.cost import LatencyTable, build_lut
 from .fpga.devices import load_device
 from .fpga.errors import Refusal
@@ -161,21 +161,15 @@ def export_trained(bench: Workbench, network: nn.Module, directory: Path) -> Pat
     return path
 
 
-def compile_model(bench: Workbench, model: Path, directory: Path) -> tuple[float, float]:
+def compile_exported(bench: Workbench, model: Path, directory: Path) -> tuple[float, float]:
     """Compile model.onnx into build/.
 
     Returns:
         (accuracy of the fixed-point program on the test images, makespan of its schedule in ms).
     """
-    build_dir = directory / BUILD
-    compile_onnx(
-        model,
-        build_dir,
-        device=bench.task.hardware.device,
-        protocol=bench.task.hardware.protocol,
-        calibration=np.load(directory / CALIBRATION)["image"],
-    )
-    build = load_build(build_dir)
+    hardware = bench.task.hardware
+    compile_model(model, directory / BUILD, hardware.device, hardware.protocol, directory / CALIBRATION)
+    build = load_build(directory / BUILD)
     test = np.load(directory / TEST_IMAGES)
     accuracy = fixed_point_accuracy(build, test["image"], test["label"], seed=bench.task.seed)
     return accuracy, float(build.report["makespan_ms"])
@@ -192,7 +186,7 @@ def finish(
     network, validation, test = train_architecture(bench, architecture, directory, progress)
     model = export_trained(bench, network, directory)
     executable = get_protocol(bench.task.hardware.protocol).executable
-    fixed_point, makespan_ms = compile_model(bench, model, directory) if executable else (None, None)
+    fixed_point, makespan_ms = compile_exported(bench, model, directory) if executable else (None, None)
     assert architecture.latency_ms is not None
     assert architecture.relus is not None
     assert architecture.comparisons is not None

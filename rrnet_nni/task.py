@@ -21,7 +21,7 @@ from .typed_yaml import read_yaml
 _FROM_DATASET = "it follows from the dataset"
 _DERIVED = {
     SpaceOptions: {"classes": _FROM_DATASET, "image_size": _FROM_DATASET, "channels": _FROM_DATASET},
-    SearchOptions: {"latency_weight": "every search gets its own", "seed": "the task's seed holds for everything"},
+    SearchOptions: {"seed": "the task's seed holds for everything"},
     TrainingOptions: {"seed": "the task's seed holds for everything"},
 }
 

@@ -8,8 +8,8 @@ from typing import Any
 import nni
 
 from . import pipeline
+from .compatibility import ManagerChannel
 from .fpga.errors import Refusal
-from .manager_channel import ManagerChannel
 from .results import Result
 from .strategies import EpochRecord
 from .task import Task, check_latency_weight

@@ -10,13 +10,18 @@ from typing import Any
 from ..fpga.console import add_common_options, print_json
 from ..fpga.cost.explain import Saving, bottleneck, savings
 from ..fpga.cost.latency import OperatorCost
+from ..fpga.cost.lut import build_lut
+from ..fpga.cost.lut_cache import default_cache_dir
+from ..fpga.cost.lut_table import diff_tables, draw_table, format_table, table_to_dict
 from ..fpga.cost.network import NetworkCost, network_cost
+from ..fpga.cost.plot import draw_sweeps
 from ..fpga.cost.sweep import Sweep, sweep
 from ..fpga.cost.text import COST_HEADER, cost_columns, text_table
 from ..fpga.devices import Device, load_device
 from ..fpga.errors import Refusal
 from ..fpga.operators import NamedOperator
 from ..fpga.protocols import get_protocol, protocol_names
+from .networks import add_network_options, load_operators, load_space
 
 EXAMPLE = """\
 examples:
@@ -24,6 +29,7 @@ examples:
   rrnet latency resnet50 --activation x2act --pooling avgpool --device zcu104-gigabit
   rrnet latency runs/one/architecture.json --explain
   rrnet latency model.onnx --json
+  rrnet latency resnet18 --table --protocol beaver-ot --protocol masked
   rrnet latency resnet18 --sweep map.png
 """
 #: Round trips of the sweep's text: every decade of the grid.
@@ -37,29 +43,28 @@ def add_parser(subparsers: Any) -> None:
         description="Price a backbone with fixed choices, a searched architecture or an ONNX classifier.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("network", help="a backbone's name, an architecture.json or a .onnx file")
+    add_network_options(parser)
     parser.add_argument("--device", default="zcu104", help="name or .yaml file of the device (default: %(default)s)")
     parser.add_argument(
         "--protocol",
         action="append",
-        help=f"{', '.join(protocol_names())} (default: {protocol_names()[0]}; --sweep takes several, default all)",
+        help=f"{', '.join(protocol_names())} (default: {protocol_names()[0]}; default of --sweep: all)",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
-    choice = parser.add_argument_group("a backbone's choices and options")
-    choice.add_argument("--activation", choices=("relu", "x2act"), help="all activations (default: relu)")
-    choice.add_argument("--pooling", choices=("maxpool", "avgpool"), help="all poolings (default: maxpool)")
-    choice.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
-    choice.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
-    choice.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
-    choice.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
-    choice.add_argument("--stem", help="the backbone's stem: pool, plain, imagenet (default: the backbone's own)")
     parser.add_argument("--explain", action="store_true", help="operators by cost, and which replacement saves most")
+    parser.add_argument(
+        "--table",
+        nargs="?",
+        const="",
+        metavar="FILE.png",
+        help="the latency table of the search space; with two protocols, what differs; draws it into FILE",
+    )
     parser.add_argument(
         "--sweep",
         nargs="?",
         const="",
         metavar="FILE.png",
-        help="where on bandwidth x round trip comparison stops being the bottleneck; draws the map into FILE",
+        help="on which networks replacing comparisons halves the latency; draws the map into FILE",
     )
     add_common_options(parser)
     parser.set_defaults(command=run)
@@ -67,11 +72,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     device = load_device(options.device)
+    if options.table is not None:
+        return _run_table(options, device)
     title, operators = load_operators(options)
     if options.sweep is not None:
         return _run_sweep(options, title, operators, device)
     if options.protocol and len(options.protocol) > 1:
-        raise Refusal("--protocol: more than one protocol makes sense with --sweep only")
+        raise Refusal("--protocol: more than one protocol goes with --sweep or --table only")
     protocol = get_protocol((options.protocol or protocol_names())[0])
     cost = network_cost(operators, device, protocol, options.batch)
     saved = savings(operators, device, protocol, options.batch) if options.explain else []
@@ -84,53 +91,6 @@ def run(options: argparse.Namespace) -> int:
     if options.explain:
         print(_explanation(cost, saved))
     return 0
-
-
-def load_operators(options: argparse.Namespace) -> tuple[str, list[NamedOperator]]:
-    """The operators that the command line names, and what to call them.
-
-    Raises:
-        Refusal: there is no such backbone or file, or an option does not go with it.
-    """
-    target = options.network
-    option_names = ("activation", "pooling", "image_size", "classes", "channels", "width", "stem")
-    given = {name: getattr(options, name) for name in option_names if getattr(options, name) is not None}
-    is_file = target.endswith((".json", ".onnx")) or "/" in target
-    if is_file and given:
-        raise Refusal(f"--{next(iter(given)).replace('_', '-')} goes with a backbone's name: {target} has its own")
-    if not is_file:
-        return _backbone_operators(target, given)
-    if target.endswith(".onnx"):
-        from ..fpga.compiler.frontend import read_onnx
-        from ..fpga.compiler.inventory import graph_operators
-
-        return target, graph_operators(read_onnx(Path(target)))
-    return target, _architecture_operators(Path(target))
-
-
-def _backbone_operators(name: str, given: dict[str, Any]) -> tuple[str, list[NamedOperator]]:
-    from ..evaluators.space_operators import network_operators
-    from ..search_spaces import SpaceOptions, fixed_choices
-
-    activation, pooling = given.pop("activation", "relu"), given.pop("pooling", "maxpool")
-    options = SpaceOptions(**given)
-    choices = fixed_choices(name, options, activation, pooling)
-    return f"{name} ({activation}, {pooling})", network_operators(name, options, choices)
-
-
-def _architecture_operators(path: Path) -> list[NamedOperator]:
-    from ..architecture import Architecture
-    from ..evaluators.space_operators import network_operators
-    from ..search_spaces import SpaceOptions
-
-    if path.is_dir():
-        path = path / "architecture.json"
-    architecture = Architecture.load(path)
-    try:
-        options = SpaceOptions(**architecture.options)
-    except TypeError as error:
-        raise Refusal(f"{path}: options: {error}") from error
-    return network_operators(architecture.backbone, options, architecture.choices)
 
 
 def network_answer(cost: NetworkCost) -> dict[str, Any]:
@@ -214,19 +174,36 @@ def _explanation(cost: NetworkCost, saved: Sequence[Saving]) -> str:
     return "\n".join(lines) + "\n" + table.rstrip("\n")
 
 
+def _run_table(options: argparse.Namespace, device: Device) -> int:
+    _, space = load_space(options)
+    names = options.protocol or [protocol_names()[0]]
+    if len(names) > 2:
+        raise Refusal("--table: expected one protocol, or two to see what differs")
+    cache_dir = default_cache_dir()
+    tables = [build_lut(space.choices, space.fixed, device, get_protocol(name), cache_dir) for name in names]
+    if options.table:
+        draw_table(tables[0], Path(options.table))
+    if options.json:
+        answers = [table_to_dict(table) for table in tables]
+        print_json(answers[0] if len(answers) == 1 else answers)
+    elif len(tables) == 2:
+        print(diff_tables(*tables), end="")
+    else:
+        print(format_table(tables[0]), end="")
+    return 0
+
+
 def _run_sweep(options: argparse.Namespace, title: str, operators: list[NamedOperator], device: Device) -> int:
     protocols = [get_protocol(name) for name in options.protocol or protocol_names()]
     results = [sweep(operators, device, protocol, options.batch) for protocol in protocols]
     if options.sweep:
-        from ..fpga.cost.plot import draw_sweeps
-
         draw_sweeps(results, title, Path(options.sweep))
     if options.json:
         figure = options.sweep or None
         print_json({"network": title, "device": device.name, "figure": figure, "maps": [_map(one) for one in results]})
         return 0
-    print(f"{title}: device {device.name}, {_images(options.batch)}; bandwidth from which comparison is no longer half")
-    print("of the latency, and the speed-up there if every ReLU and MaxPool that is left were replaced\n")
+    print(f"{title}: device {device.name}, {_images(options.batch)}; below this bandwidth, replacing every ReLU and")
+    print("MaxPool that is left halves the latency at least (in brackets, its speed-up over all bandwidths)\n")
     rows = [[f"{trip * 1e3:g} ms", *(_threshold(one, row) for one in results)] for row, trip in _shown_trips(results)]
     print(text_table(("round trip", *(one.protocol for one in results)), rows), end="")
     return 0
@@ -237,11 +214,14 @@ def _shown_trips(results: Sequence[Sweep]) -> list[tuple[int, float]]:
 
 
 def _threshold(result: Sweep, row: int) -> str:
-    threshold = result.threshold_bytes_per_s(row)
+    speed_up, threshold = result.speed_up[row], result.threshold_bytes_per_s(row)
     if threshold is None:
-        return f"nowhere (x{result.speed_up[row].min():.1f} at least)"
-    column = list(result.bandwidths_bytes_per_s).index(threshold)
-    return f"{threshold / 1e6:.3g} MB/s (x{result.speed_up[row, column]:.1f})"
+        below = "everywhere"
+    elif threshold == result.bandwidths_bytes_per_s[0]:
+        below = "nowhere"
+    else:
+        below = f"{threshold / 1e6:,.0f} MB/s"
+    return f"{below} ({speed_up.min():.1f}-{speed_up.max():.1f}x)"
 
 
 def _map(result: Sweep) -> dict[str, Any]:
@@ -250,6 +230,5 @@ def _map(result: Sweep) -> dict[str, Any]:
         "bandwidths_bytes_per_s": result.bandwidths_bytes_per_s.tolist(),
         "round_trips_s": result.round_trips_s.tolist(),
         "latency_ms": result.latency_ms.tolist(),
-        "comparison_share": result.comparison_share.tolist(),
         "speed_up": result.speed_up.tolist(),
     }

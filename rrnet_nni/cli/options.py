@@ -13,7 +13,9 @@ DEFAULT_TASK = Path("examples/digits.yml")
 
 
 def add_task_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=Path, default=DEFAULT_TASK, metavar="FILE", help="task file (default: %(default)s)")
+    parser.add_argument(
+        "--task", type=Path, default=DEFAULT_TASK, metavar="FILE", help="task file (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, help="replaces the seed of the task file")
 
 

@@ -15,8 +15,12 @@ EPILOG = """examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("report", help="compare searched networks on one page", epilog=EPILOG)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folders with a result.json, or of experiments")
+    parser = subparsers.add_parser(
+        "report", help="compare searched networks on one page", description=__doc__, epilog=EPILOG
+    )
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="DIR", help="folders with a result.json, or of experiments"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write report.html and report.json there")
     add_common_options(parser)
     parser.set_defaults(command=run)

@@ -19,7 +19,12 @@ EPILOG = """example:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("search", help="search at one latency weight, then train, export and compile", epilog=EPILOG)
+    parser = subparsers.add_parser(
+        "search",
+        help="search at one latency weight, then train, export and compile",
+        description=__doc__,
+        epilog=EPILOG,
+    )
     add_task_option(parser)
     parser.add_argument("--latency-weight", type=float, metavar="λ", help="λ in 1/ms (default: the task file's)")
     parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
@@ -70,7 +75,9 @@ def print_epoch(record: object) -> None:
     assert isinstance(record, EpochRecord)
     accuracy = "–" if record.validation_accuracy is None else f"{100 * record.validation_accuracy:.1f} %"
     expected = "–" if record.expected_latency_ms is None else f"{record.expected_latency_ms:.3f} ms"
-    sys.stderr.write(f"search epoch {record.epoch + 1}: {record.phase}, accuracy {accuracy}, expected latency {expected}\n")
+    sys.stderr.write(
+        f"search epoch {record.epoch + 1}: {record.phase}, accuracy {accuracy}, expected latency {expected}\n"
+    )
 
 
 def print_training(progress: object) -> None:
@@ -79,7 +86,8 @@ def print_training(progress: object) -> None:
 
     assert isinstance(progress, EpochProgress)
     sys.stderr.write(
-        f"training epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, {progress.remaining_s:.0f} s left\n"
+        f"training epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, "
+        f"{progress.remaining_s:.0f} s left\n"
     )
 
 
@@ -87,7 +95,9 @@ def print_result(result: Result) -> None:
     """The result in a few lines on standard output."""
     fixed_point = "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.2f} %"
     print(f"accuracy {100 * result.accuracy:.2f} %, under 2PC {fixed_point}")
-    print(f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons")
+    print(
+        f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons"
+    )
     for name in ("architecture", "checkpoint", "model", "build"):
         if value := getattr(result, name):
             print(f"{name + ':':13} {value}")

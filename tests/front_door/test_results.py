@@ -78,9 +78,7 @@ def test_the_choice_is_the_fastest_within_tolerance_on_validation(found: list[Re
     chosen = choose(found, tolerance=0.02)
     best = max(result.validation_accuracy for result in found)
     assert chosen.validation_accuracy >= best - 0.02
-    assert all(
-        result.latency_ms >= chosen.latency_ms for result in found if result.validation_accuracy >= best - 0.02
-    )
+    assert all(result.latency_ms >= chosen.latency_ms for result in found if result.validation_accuracy >= best - 0.02)
 
 
 @given(results, st.floats(0, 1))

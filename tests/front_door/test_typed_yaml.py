@@ -96,14 +96,19 @@ def test_a_derived_key_is_refused_with_its_reason(tmp_path: Path) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["name", "count", "inner", "rate", "x"]), inner, max_size=4),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["name", "count", "inner", "rate", "x"]), inner, max_size=4)
+        ),
         max_leaves=8,
     )
 )
-def test_any_yaml_is_read_or_refused_in_one_sentence(tmp_path_factory: pytest.TempPathFactory, document: object) -> None:
+def test_any_yaml_is_read_or_refused_in_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, document: object
+) -> None:
     path = write(tmp_path_factory.mktemp("yaml"), yaml.safe_dump(document))
     try:
-        assert isinstance(read_yaml(path, Outer), Outer)
+        answer: object = read_yaml(path, Outer)
     except Refusal as caught:
-        assert "\n" not in str(caught)
+        answer = caught
+    assert isinstance(answer, Outer) or "\n" not in str(answer)

@@ -1,0 +1,119 @@
+"""A real NNI experiment: `nnictl create`, trials that search and finish, metrics read back over the REST interface."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.main_job import experiment_directory
+from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
+from rrnet_nni.results import Result
+
+ROOT = Path(__file__).parents[2]
+TASK = """
+backbone: resnet8
+space: {width: 0.5}
+data: {name: digits, train_images: 400, test_images: 100}
+search: {epochs: 3, warmup_epochs: 1}
+training: {epochs: 2}
+calibration_images: 64
+"""
+EXPERIMENT = """
+experimentName: small
+trialCommand: rrnet trial --task task.yml
+trialCodeDirectory: .
+experimentWorkingDirectory: runs
+trialConcurrency: 2
+maxTrialNumber: 2
+searchSpace:
+  latency_weight: {_type: loguniform, _value: [0.01, 1.0]}
+tuner: {name: ParetoTuner}
+trainingService: {platform: local}
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Experiment, list[Trial]]]:
+    """An experiment of two small trials that has ended, its manager still up."""
+    register = [sys.executable, "-m", "nni.tools.nnictl.nnictl", "algo", "register", "--meta"]
+    subprocess.run([*register, str(ROOT / "strategies" / "pareto_tuner.yml")], check=True, capture_output=True)
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "task.yml").write_text(TASK)
+    config = folder / "experiment.yml"
+    config.write_text(EXPERIMENT)
+    running = start_experiment(config, experiment_directory(config))
+    try:
+        yield running, wait(running, lambda trials: None, timeout_s=400)
+    finally:
+        running.stop()
+
+
+@pytest.mark.experiment
+def test_every_trial_succeeds_at_its_own_latency_weight(experiment: tuple[Experiment, list[Trial]]) -> None:
+    running, trials = experiment
+    logs = [(running.trial_directory(trial) / "trial.log").read_text()[-2000:] for trial in trials]
+    assert [trial.status for trial in trials] == ["SUCCEEDED"] * 2, logs
+    assert sorted(trial.parameters["latency_weight"] for trial in trials) == pytest.approx([0.01, 1.0])
+
+
+@pytest.mark.experiment
+def test_the_manager_has_one_intermediate_result_per_search_epoch(experiment: tuple[Experiment, list[Trial]]) -> None:
+    for trial in experiment[1]:
+        assert len(trial.intermediate) == 3
+        for epoch in trial.intermediate:
+            assert 0.0 <= epoch["default"] <= 1.0
+            assert epoch["expected_latency_ms"] > 0
+            assert epoch["relus"] >= 0
+
+
+@pytest.mark.experiment
+def test_the_manager_has_the_final_metrics_of_every_trial(experiment: tuple[Experiment, list[Trial]]) -> None:
+    running, trials = experiment
+    for trial in trials:
+        result = Result.load(running.trial_directory(trial))
+        assert trial.final["default"] == pytest.approx(result.validation_accuracy)
+        assert trial.final["accuracy"] == pytest.approx(result.accuracy)
+        assert trial.final["fixed_point_accuracy"] == pytest.approx(result.fixed_point_accuracy)
+        assert trial.final["latency_ms"] == pytest.approx(result.latency_ms)
+        assert trial.final["comparisons"] == result.comparisons
+    assert trials[0].final["latency_weight"] != trials[1].final["latency_weight"]
+
+
+@pytest.mark.experiment
+def test_the_manager_listens_on_the_loopback_interface_only(experiment: tuple[Experiment, list[Trial]]) -> None:
+    port = experiment[0].port
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    ]
+    assert listening == ["127.0.0.1"]
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+
+
+def test_a_missing_experiment_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"absent\.yml"):
+        start_experiment(tmp_path / "absent.yml", tmp_path)
+    with pytest.raises(Refusal, match=r"absent\.yml"):
+        experiment_directory(tmp_path / "absent.yml")
+
+
+def test_what_nnictl_refuses_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    config = tmp_path / "experiment.yml"
+    config.write_text(EXPERIMENT.replace("trialConcurrency: 2", "trialConcurrency: -2"))
+    with pytest.raises((Refusal, ExecutionFault), match="nnictl") as caught:
+        start_experiment(config, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_what_never_was_is_refused(tmp_path: Path) -> None:
+    with pytest.raises((Refusal, ExecutionFault), match="nnictl"):
+        resume_experiment("zzzzzzzz", tmp_path)
