@@ -50,6 +50,7 @@ class Opcode(IntEnum):
     ALU = 5
     SEND = 6
     RECEIVE = 7
+    LOAD_WEIGHTS = 8
 
 
 class Queue(IntEnum):
@@ -73,6 +74,12 @@ QUEUE_OPCODE = {
     Queue.SEND: Opcode.SEND,
     Queue.RECEIVE: Opcode.RECEIVE,
 }
+
+
+def opcodes_of(queue: Queue) -> tuple[Opcode, ...]:
+    """What a queue can execute."""
+    weights = (Opcode.LOAD_WEIGHTS,) if queue is Queue.LOAD else ()
+    return (Opcode.WAIT, QUEUE_OPCODE[queue], *weights)
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def _decode(fields: tuple[int, ...], index: int, where: str) -> Instruction:
     waits = [field for field in fields[5 : 5 + WAITS] if field]
     if opcode not in Opcode._value2member_map_ or queue not in Queue._value2member_map_:
         raise Refusal(f"{where}: instruction {index} has the unknown opcode {opcode} or queue {queue}")
-    if Opcode(opcode) not in (Opcode.WAIT, QUEUE_OPCODE[Queue(queue)]):
+    if Opcode(opcode) not in opcodes_of(Queue(queue)):
         raise Refusal(f"{where}: instruction {index} is {Opcode(opcode).name} on queue {Queue(queue).name}")
     if any(wait >> COUNT_BITS not in Queue._value2member_map_ for wait in waits):
         raise Refusal(f"{where}: instruction {index} waits for an unknown queue")

@@ -343,9 +343,9 @@ def import_flatten(graph: Importer, node: onnx.NodeProto) -> None:
 
 def import_reshape(graph: Importer, node: onnx.NodeProto) -> None:
     shape = graph.shape(node)
-    if attributes(node).get("allowzero", 0):
-        raise Unsupported("allowzero is not supported")
     wanted = [int(size) for size in graph.constant(node, 1, "shape").reshape(-1)]
+    if attributes(node).get("allowzero", 0) and 0 in wanted:
+        raise Unsupported(f"the shape {wanted} would be empty")
     full = (graph.batch, *shape)
     if any(size == 0 and axis >= len(full) for axis, size in enumerate(wanted)):
         raise Unsupported(f"the shape {wanted} copies an axis that its input does not have")

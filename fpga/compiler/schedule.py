@@ -8,6 +8,7 @@ ready, the one with the longest way to the end goes first.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from ..devices import Device
 from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
 from ..program import Program
 from ..protocols.base import Protocol
-from .tiling import Job, JobGraph, build_jobs
+from .tiling import Job, JobGraph, buffer_pools, build_jobs
 
 #: Tiles per operation that are tried; the shortest schedule is kept.
 TILE_CHOICES = (4, 8, 16)
@@ -74,7 +75,7 @@ def list_schedule(graph: JobGraph, device: Device, tiles: int = 0) -> Schedule:
     """Schedule all jobs greedily by their distance to the end."""
     jobs = graph.jobs
     distance = distances_to_end(jobs)
-    starts, addresses = _simulate_list(jobs, distance, device.buffer_bytes)
+    starts, addresses = _ListScheduler(jobs, distance, buffer_pools(device)).run()
     busy = dict.fromkeys(Queue, 0)
     for job in jobs:
         busy[job.queue] += job.duration
@@ -82,60 +83,102 @@ def list_schedule(graph: JobGraph, device: Device, tiles: int = 0) -> Schedule:
     return Schedule(jobs, starts, addresses, makespan, busy, max(distance, default=0), tiles)
 
 
-def _simulate_list(jobs: Sequence[Job], distance: Sequence[int], buffer_bytes: int) -> tuple[list[int], list[int]]:
-    missing = [len(job.dependencies) for job in jobs]
-    readers: list[list[int]] = [[] for _ in jobs]
-    for index, job in enumerate(jobs):
-        for before in job.dependencies:
-            readers[before].append(index)
-    starts, addresses = [0] * len(jobs), [0] * len(jobs)
-    ready: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
-    free_at = dict.fromkeys(Queue, 0)
-    buffers = _Buffers(buffer_bytes)
-    for index, count in enumerate(missing):
-        if not count:
-            heapq.heappush(ready[jobs[index].queue], (-distance[index], index))
-    events: list[tuple[int, int, int]] = []  # cycle, job, 1 where its result is there and 0 where its queue is free
-    now, done = 0, 0
-    while done < len(jobs):
-        for queue, waiting in ready.items():
-            while waiting and free_at[queue] <= now:
-                index = waiting[0][1]
-                job = jobs[index]
-                if job.allocates:
-                    address = buffers.allocate(job.allocates)
-                    if address is None:
-                        break
-                    addresses[index] = address
+class _ListScheduler:
+    """The state of one list scheduling run: what is ready, what is free, what time it is.
+
+    Tiles and weights have buffer pools of their own. Weights are fetched in program order and a tile is loaded only
+    after its weights, so that buffers are never held in a circle.
+    """
+
+    def __init__(self, jobs: Sequence[Job], distance: Sequence[int], pools: tuple[int, int]) -> None:
+        self.jobs, self.distance = jobs, distance
+        self.missing = [len(job.dependencies) for job in jobs]
+        self.readers: list[list[int]] = [[] for _ in jobs]
+        self.holders = [0] * len(jobs)
+        for index, job in enumerate(jobs):
+            for before in job.dependencies:
+                self.readers[before].append(index)
+            for load in job.releases:
+                self.holders[load] += 1
+        self.pools = {False: _Buffers(0, pools[0]), True: _Buffers(pools[0], pools[1])}
+        self.starts, self.addresses = [0] * len(jobs), [0] * len(jobs)
+        self.ready: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
+        self.weights = deque(index for index, job in enumerate(jobs) if job.weights)
+        self.free_at = dict.fromkeys(Queue, 0)
+        self.events: list[tuple[int, int, bool]] = []  # cycle, job, whether its result is there (or its queue free)
+
+    def run(self) -> tuple[list[int], list[int]]:
+        """Start cycle and buffer address of every job."""
+        for index, count in enumerate(self.missing):
+            if not count and not self.jobs[index].weights:
+                self._make_ready(index)
+        now, done = 0, 0
+        while done < len(self.jobs):
+            self._start_all(now)
+            if not self.events:
+                raise RuntimeError("the schedule is stuck: no job can start")
+            now = self.events[0][0]
+            while self.events and self.events[0][0] == now:
+                _, index, finished = heapq.heappop(self.events)
+                if finished:
+                    done += 1
+                    self._finish(index)
+        return self.starts, self.addresses
+
+    def _make_ready(self, index: int) -> None:
+        heapq.heappush(self.ready[self.jobs[index].queue], (-self.distance[index], index))
+
+    def _start_all(self, now: int) -> None:
+        for queue in Queue:
+            while self.free_at[queue] <= now:
+                index = self._next_load() if queue is Queue.LOAD else self._next(queue)
+                if index is None:
+                    break
+                job = self.jobs[index]
+                if not job.allocates:
+                    self.addresses[index] = self.addresses[job.load]
+                self.starts[index], self.free_at[queue] = now, now + job.duration
+                heapq.heappush(self.events, (now + job.duration, index, not job.latency))
+                if job.latency:
+                    heapq.heappush(self.events, (now + job.duration + job.latency, index, True))
+
+    def _next(self, queue: Queue) -> int | None:
+        return heapq.heappop(self.ready[queue])[1] if self.ready[queue] else None
+
+    def _next_load(self) -> int | None:
+        """The next tile or the next weights, whichever is more urgent among those whose buffer fits."""
+        candidates = []
+        if self.ready[Queue.LOAD]:
+            candidates.append((self.ready[Queue.LOAD][0], False))
+        if self.weights:
+            candidates.append(((-self.distance[self.weights[0]], self.weights[0]), True))
+        for (_, index), weights in sorted(candidates):
+            address = self.pools[weights].allocate(self.jobs[index].allocates)
+            if address is not None:
+                self.addresses[index] = address
+                if weights:
+                    self.weights.popleft()
                 else:
-                    addresses[index] = addresses[job.load]
-                heapq.heappop(waiting)
-                starts[index], free_at[queue] = now, now + job.duration
-                heapq.heappush(events, (now + job.duration, index, 0))
-                heapq.heappush(events, (now + job.duration + job.latency, index, 1))
-        if not events:
-            raise RuntimeError("the schedule is stuck: no job can start")
-        now = events[0][0]
-        while events and events[0][0] == now:
-            _, index, finished = heapq.heappop(events)
-            if not finished:
-                continue
-            done += 1
-            if jobs[index].releases is not None:
-                load = jobs[index].releases
-                buffers.release(addresses[load], jobs[load].allocates)
-            for reader in readers[index]:
-                missing[reader] -= 1
-                if not missing[reader]:
-                    heapq.heappush(ready[jobs[reader].queue], (-distance[reader], reader))
-    return starts, addresses
+                    heapq.heappop(self.ready[Queue.LOAD])
+                return index
+        return None
+
+    def _finish(self, index: int) -> None:
+        for load in self.jobs[index].releases:
+            self.holders[load] -= 1
+            if not self.holders[load]:
+                self.pools[self.jobs[load].weights].release(self.addresses[load], self.jobs[load].allocates)
+        for reader in self.readers[index]:
+            self.missing[reader] -= 1
+            if not self.missing[reader]:
+                self._make_ready(reader)
 
 
 class _Buffers:
     """First-fit allocation of the on-chip buffer."""
 
-    def __init__(self, size: int) -> None:
-        self.free = [(0, size)]
+    def __init__(self, start: int, size: int) -> None:
+        self.free = [(start, size)]
 
     def allocate(self, size: int) -> int | None:
         for position, (start, length) in enumerate(self.free):
@@ -193,7 +236,7 @@ def schedule_instructions(schedule: Schedule) -> list[Instruction]:
             have[job.queue] = issued[job.queue]
         instructions.append(
             Instruction(
-                QUEUE_OPCODE[job.queue],
+                Opcode.LOAD_WEIGHTS if job.weights else QUEUE_OPCODE[job.queue],
                 job.queue,
                 job.operation,
                 job.tile,
@@ -209,18 +252,21 @@ def schedule_instructions(schedule: Schedule) -> list[Instruction]:
 
 def _add_buffer_waits(schedule: Schedule, order: Sequence[int], waits_for: list[set[int]]) -> None:
     """A load must wait for the stores of the tiles whose buffer bytes it takes over."""
-    owners: list[tuple[int, int, int]] = []  # start, end, storing job of the last tile that held these bytes
-    stores = {job.releases: index for index, job in enumerate(schedule.jobs) if job.releases is not None}
+    stores: dict[int, list[int]] = {}
+    for index, job in enumerate(schedule.jobs):
+        for load in job.releases:
+            stores.setdefault(load, []).append(index)
+    owners: list[tuple[int, int, int]] = []  # start, end, load of the last tile that held these bytes
     for index in order:
         size = schedule.jobs[index].allocates
         if not size:
             continue
         begin, end = schedule.addresses[index], schedule.addresses[index] + size
         kept = []
-        for start, stop, store in owners:
+        for start, stop, load in owners:
             if start < end and begin < stop:
-                waits_for[index].add(store)
-                kept += [(a, b, store) for a, b in ((start, min(stop, begin)), (max(start, end), stop)) if a < b]
+                waits_for[index].update(stores[load])
+                kept += [(a, b, load) for a, b in ((start, min(stop, begin)), (max(start, end), stop)) if a < b]
             else:
-                kept.append((start, stop, store))
-        owners = [*kept, (begin, end, stores[index])]
+                kept.append((start, stop, load))
+        owners = [*kept, (begin, end, index)]

@@ -26,8 +26,10 @@ def instruction_cycles(instruction: Instruction, rates: Rates) -> tuple[int, int
     match instruction.opcode:
         case Opcode.WAIT:
             return 0, 0
-        case Opcode.LOAD | Opcode.STORE:
-            return _ceil(instruction.amount / rates.memory_bytes_per_cycle), 0
+        case Opcode.LOAD | Opcode.LOAD_WEIGHTS:
+            return _ceil(instruction.amount / rates.load_bytes_per_cycle), 0
+        case Opcode.STORE:
+            return _ceil(instruction.amount / rates.store_bytes_per_cycle), 0
         case Opcode.SEND | Opcode.RECEIVE:
             return _ceil(instruction.amount / rates.link_bytes_per_cycle), rates.latency_cycles
     return instruction.amount, 0

@@ -3,6 +3,9 @@
 A stage is the part of an operation that works tile by tile: a convolution has two (opening its input, then products),
 everything else one. A tile is loaded, passes the protocol's phases and is stored; its buffer on the chip lives from
 load to store. Tiles are bands of rows, or of channels where there are few rows or many weights.
+
+Masks and shares of masks are expanded from seeds on the chip and are not loaded: a product reads the opened weights
+F = W - B, the opened input and the input's share; other operations read shares and the dealer's corrections.
 """
 
 from __future__ import annotations
@@ -26,6 +29,13 @@ KERNEL_QUEUE = {"array": Queue.ARRAY, "comparator": Queue.COMPARATOR, "alu": Que
 #: Fewer elements than this are not worth a tile of their own.
 LEAST_TILE_ELEMENTS = 256
 BUFFER_GRANULE = 64
+LOAD_PORTS, STORE_PORTS = 3, 1
+
+
+def buffer_pools(device: Device) -> tuple[int, int]:
+    """Bytes of buffer for tiles and for weights: half each, so that weights can be fetched ahead of their inputs."""
+    half = device.buffer_bytes // 2 // BUFFER_GRANULE * BUFFER_GRANULE
+    return half, half
 
 
 @dataclass(frozen=True)
@@ -57,13 +67,25 @@ class Job:
     phase: int
     count: int
     dependencies: tuple[int, ...]
-    #: Bytes of on-chip buffer that a load takes, and the load whose buffer a store gives back.
+    #: Bytes of buffer that a load takes, from the pool for weights or the one for tiles.
     allocates: int = 0
-    releases: int | None = None
+    weights: bool = False
+    #: Loads whose buffers this store gives back; a buffer is free when all of its stores are done.
+    releases: tuple[int, ...] = ()
+    #: The load whose buffer this job works on.
     load: int = 0
 
 
 Tiles: TypeAlias = list[tuple[Region, int]]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A region to make, the bytes of inputs that it loads, and the load of its weights."""
+
+    region: Region
+    load_bytes: int
+    weights: int | None = None
 
 
 @dataclass
@@ -75,16 +97,20 @@ class JobGraph:
 
 @dataclass(frozen=True)
 class Rates:
-    """Cycles of the device for transfers. Load and store share the memory's bandwidth equally."""
+    """Transfers per clock cycle: three memory ports load and one stores, as far as the memory keeps up."""
 
-    memory_bytes_per_cycle: float
+    load_bytes_per_cycle: float
+    store_bytes_per_cycle: float
     link_bytes_per_cycle: float
     latency_cycles: int
 
     @staticmethod
     def of(device: Device) -> Rates:
+        memory = device.ddr_bytes_per_s * device.ddr_efficiency / device.clock_hz
+        port = min(device.bus_bytes_per_cycle, memory / (LOAD_PORTS + STORE_PORTS))
         return Rates(
-            device.ddr_bytes_per_s * device.ddr_efficiency / device.clock_hz / 2,
+            LOAD_PORTS * port,
+            STORE_PORTS * port,
             device.bandwidth_bytes_per_s / device.clock_hz,
             round(device.message_latency_s * device.clock_hz),
         )
@@ -106,6 +132,7 @@ class _Builder:
     def __init__(self, program: Program, device: Device, protocol: Protocol, tiles: int) -> None:
         self.program, self.device, self.protocol, self.tiles = program, device, protocol, tiles
         self.rates = Rates.of(device)
+        self.pools = buffer_pools(device)
         self.graph = JobGraph()
         self.made: dict[str, Tiles] = {program.input: []}
 
@@ -115,73 +142,81 @@ class _Builder:
             return
         shape = operation_shape(operation, self.program)
         phases = self.protocol.phases(shape, self.device)
-        material = sum(self.protocol.offline_bytes(shape)) if not isinstance(operation, ConvOp | LinearOp) else 0
         if isinstance(operation, ConvOp | LinearOp) and isinstance(shape, Conv | Linear):
             self._add_product(index, operation, shape, phases)
-        else:
-            regions = self._regions(operation.output, self.tiles)
-            loads = [
-                (sum(self._needed_elements(operation, name, region) for name in operation.inputs) * WORD_BYTES, region)
-                for region in regions
-            ]
-            total = sum(self._elements(operation.output, region) for region in regions)
-            self.made[operation.output] = self._stage(
-                index, operation, operation.output, phases, 0, loads, material / total, operation.inputs
-            )
+            return
+        material = sum(self.protocol.offline_bytes(shape)) / self.program.tensor(operation.output).elements
+        tiles = [
+            _Tile(region, WORD_BYTES * sum(self._needed_elements(operation, name, region) for name in operation.inputs))
+            for region in self._elementwise_regions(operation)
+        ]
+        self.made[operation.output] = self._stage(
+            index, operation, operation.output, phases, 0, tiles, material, operation.inputs
+        )
 
     def _add_product(
         self, index: int, operation: ConvOp | LinearOp, shape: Conv | Linear, phases: Sequence[Phase]
     ) -> None:
-        """Open the input tile by tile, then multiply: row bands share all weights, channel bands all of the input."""
+        """Open the input tile by tile, then multiply; each band of output channels loads its weights once, ahead."""
         split = next((i for i, phase in enumerate(phases) if isinstance(phase, Compute) and phase.kernel == "array"), 0)
         source = operation.inputs[0]
         opened = self.made[source]
         if split:
-            regions = self._regions(source, self.tiles)
-            loads = [(2 * WORD_BYTES * self._elements(source, region), region) for region in regions]
-            opened = self._stage(index, operation, source, phases[:split], 0, loads, 0.0, (source,))
-        regions = self._product_regions(operation, shape)
-        channels = self.program.tensor(operation.output).shape[0]
-        loads = []
-        for region in regions:
-            share = (region.channels[1] - region.channels[0]) / channels
-            weights = math.ceil(2 * WORD_BYTES * shape.weights * share)
-            inputs = 2 * WORD_BYTES * self._needed_elements(operation, source, region)
-            loads.append((weights + inputs, region))
+            regions = [region for region, _ in opened] if self._fits(source) else self._regions(source)
+            tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
+            opened = self._stage(index, operation, source, phases[:split], 0, tiles, 0.0, (source,))
+        tiles = []
+        bands, rows = self._product_grid(operation, shape)
+        for number, band in enumerate(bands):
+            size = _granules(WORD_BYTES * shape.weights * (band[1] - band[0]) / self._channels(operation))
+            weights = self._transfer(Queue.LOAD, size, index, number, split, 0, (), allocates=size, weights=True)
+            for row in rows:
+                region = Region(band, row)
+                inputs = 2 * WORD_BYTES * self._needed_elements(operation, source, region)
+                tiles.append(_Tile(region, inputs, weights))
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases[split:], split, loads, float(WORD_BYTES), (source,), opened
+            index, operation, operation.output, phases[split:], split, tiles, float(WORD_BYTES), (source,), opened
         )
 
-    def _product_regions(self, operation: ConvOp | LinearOp, shape: Conv | Linear) -> list[Region]:
-        """Bands of rows or of channels, whichever loads less, cut further until a tile fits half of the buffer."""
-        channels = self.program.tensor(operation.output).shape[0]
-        rows = self._rows(operation.output)
-        count = self._tile_count(operation.output, self.tiles)
-        by_rows, by_channels = min(count, rows), min(count, channels)
-        row_traffic = by_rows * shape.weights + shape.input_elements
-        channel_traffic = by_channels * shape.input_elements + shape.weights
-        grid = (by_rows, 1) if rows > 1 and row_traffic <= channel_traffic else (1, by_channels)
+    def _product_grid(
+        self, operation: ConvOp | LinearOp, shape: Conv | Linear
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Bands of channels whose weights fit half of their pool, times bands of rows."""
+        channels, rows = self._channels(operation), self._rows(operation.output)
+        count = self._tile_count(operation.output)
+        weights_limit = self.pools[1] // 2
+        down = min(count, rows)
+        across = min(channels, max(-(-WORD_BYTES * shape.weights // weights_limit), -(-count // down)))
         while True:
-            regions = [Region(c, r) for r in _split(rows, grid[0]) for c in _split(channels, grid[1])]
-            if (
-                max(self._product_bytes(operation, shape, region, channels) for region in regions)
-                <= self._half_buffer()
-            ):
-                return regions
-            if grid[1] < channels:
-                grid = (grid[0], min(channels, 2 * grid[1]))
-            elif grid[0] < rows:
-                grid = (min(rows, 2 * grid[0]), grid[1])
-            else:
-                raise self._too_large(operation)
+            bands, parts = _split(channels, across), _split(rows, down)
+            widest = max(end - start for start, end in bands)
+            if WORD_BYTES * shape.weights * widest / channels > weights_limit:
+                if across == channels:
+                    raise self._too_large(operation)
+                across = min(channels, 2 * across)
+                continue
+            if all(self._product_bytes(operation, Region(bands[0], part)) <= self.pools[0] // 2 for part in parts):
+                return bands, parts
+            if down == rows:
+                if across == channels:
+                    raise self._too_large(operation)
+                across = min(channels, 2 * across)
+            down = min(rows, 2 * down)
 
-    def _product_bytes(self, operation: AnyOperation, shape: Conv | Linear, region: Region, channels: int) -> int:
-        weights = 2 * WORD_BYTES * shape.weights * (region.channels[1] - region.channels[0]) / channels
+    def _product_bytes(self, operation: AnyOperation, region: Region) -> int:
         inputs = 2 * WORD_BYTES * self._needed_elements(operation, operation.inputs[0], region)
-        return math.ceil(weights) + inputs + 2 * WORD_BYTES * self._elements(operation.output, region)
+        return inputs + 2 * WORD_BYTES * self._elements(operation.output, region)
 
-    def _half_buffer(self) -> int:
-        return self.device.buffer_bytes // 2
+    def _fits(self, tensor: str) -> bool:
+        return bool(self.made[tensor]) and len(self.program.tensor(tensor).shape) == 3
+
+    def _elementwise_regions(self, operation: AnyOperation) -> list[Region]:
+        """The tiles of the first input where the shapes agree, so that a tile waits for one tile only."""
+        first = operation.inputs[0]
+        same = self.program.tensor(first).shape == self.program.tensor(operation.output).shape
+        if same and self._fits(first) and not isinstance(operation, MaxPoolOp | SumPoolOp):
+            return [region for region, _ in self.made[first]]
+        return self._regions(operation.output)
 
     def _too_large(self, operation: AnyOperation) -> Refusal:
         return Refusal(
@@ -196,35 +231,45 @@ class _Builder:
         tensor: str,
         phases: Sequence[Phase],
         first_phase: int,
-        loads: Sequence[tuple[int, Region]],
+        tiles: Sequence[_Tile],
         material_per_element: float,
         sources: tuple[str, ...],
         opened: Tiles | None = None,
     ) -> Tiles:
         """Append the jobs of one stage; returns its tiles with the job that stores each."""
-        total = sum(self._elements(tensor, region) for _, region in loads)
+        total = sum(self._elements(tensor, tile.region) for tile in tiles)
         done = 0
         made: Tiles = []
-        for tile, (load_bytes, region) in enumerate(loads):
-            count = self._elements(tensor, region)
+        for number, tile in enumerate(tiles):
+            count = self._elements(tensor, tile.region)
             share = (done, done + count, total)
             done += count
-            waits: list[int] = []
+            waits = [] if tile.weights is None else [tile.weights]
             for source in sources:
-                tiles = self.made[source] if opened is None else opened
-                waits += self._waits(operation, tensor, source, region, tiles)
-            load_bytes += math.ceil(material_per_element * count)
-            working = -(-(load_bytes + WORD_BYTES * count) // BUFFER_GRANULE) * BUFFER_GRANULE
-            if working > self.device.buffer_bytes:
+                made_before = self.made[source] if opened is None else opened
+                waits += self._waits(operation, tensor, source, tile.region, made_before)
+            load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
+            working = _granules(load_bytes + WORD_BYTES * count)
+            if working > self.pools[0]:
                 raise self._too_large(operation)
-            load = self._transfer(Queue.LOAD, load_bytes, index, tile, first_phase, count, tuple(waits), 0, working)
+            load = self._transfer(
+                Queue.LOAD, load_bytes, index, number, first_phase, count, tuple(waits), allocates=working
+            )
             last: tuple[int, ...] = (load,)
             for offset, phase in enumerate(phases):
-                last = self._phase(phase, share, index, tile, first_phase + offset, count, last, load)
+                last = self._phase(phase, share, index, number, first_phase + offset, count, last, load)
             store = self._transfer(
-                Queue.STORE, WORD_BYTES * count, index, tile, first_phase + len(phases), count, last, load, 0, load
+                Queue.STORE,
+                WORD_BYTES * count,
+                index,
+                number,
+                first_phase + len(phases),
+                count,
+                last,
+                load=load,
+                releases=(load,) if tile.weights is None else (load, tile.weights),
             )
-            made.append((region, store))
+            made.append((tile.region, store))
         return made
 
     def _phase(
@@ -261,13 +306,15 @@ class _Builder:
         phase: int,
         count: int,
         waits: tuple[int, ...],
-        load: int,
+        load: int | None = None,
         allocates: int = 0,
-        releases: int | None = None,
+        weights: bool = False,
+        releases: tuple[int, ...] = (),
     ) -> int:
-        cycles = math.ceil(size / self.rates.memory_bytes_per_cycle)
-        load = len(self.graph.jobs) if queue is Queue.LOAD else load
-        return self._job(queue, cycles, 0, size, index, tile, phase, count, waits, load, allocates, releases)
+        rate = self.rates.load_bytes_per_cycle if queue is Queue.LOAD else self.rates.store_bytes_per_cycle
+        own = len(self.graph.jobs) if load is None else load
+        cycles = math.ceil(size / rate)
+        return self._job(queue, cycles, 0, size, index, tile, phase, count, waits, own, allocates, weights, releases)
 
     def _job(
         self,
@@ -282,10 +329,11 @@ class _Builder:
         waits: tuple[int, ...],
         load: int,
         allocates: int = 0,
-        releases: int | None = None,
+        weights: bool = False,
+        releases: tuple[int, ...] = (),
     ) -> int:
         self.graph.jobs.append(
-            Job(queue, duration, latency, amount, index, tile, phase, count, waits, allocates, releases, load)
+            Job(queue, duration, latency, amount, index, tile, phase, count, waits, allocates, weights, releases, load)
         )
         return len(self.graph.jobs) - 1
 
@@ -298,13 +346,13 @@ class _Builder:
         width = shape[2] if len(shape) == 3 else 1
         return (region.channels[1] - region.channels[0]) * (region.rows[1] - region.rows[0]) * width
 
-    def _tile_count(self, tensor: str, tiles: int) -> int:
-        return max(1, min(tiles, self.program.tensor(tensor).elements // LEAST_TILE_ELEMENTS))
+    def _tile_count(self, tensor: str) -> int:
+        return max(1, min(self.tiles, self.program.tensor(tensor).elements // LEAST_TILE_ELEMENTS))
 
-    def _regions(self, tensor: str, tiles: int) -> list[Region]:
-        """About `tiles` bands of rows, or of channels where there are too few rows."""
+    def _regions(self, tensor: str) -> list[Region]:
+        """Bands of rows, or of channels where there are too few rows."""
         channels, rows = self.program.tensor(tensor).shape[0], self._rows(tensor)
-        count = self._tile_count(tensor, tiles)
+        count = self._tile_count(tensor)
         if rows >= count:
             return [Region((0, channels), band) for band in _split(rows, count)]
         return [Region(band, (0, rows)) for band in _split(channels, min(count, channels))]
@@ -349,6 +397,10 @@ def _height(operation: ConvOp | MaxPoolOp | SumPoolOp, program: Program) -> int:
     if isinstance(operation, ConvOp):
         return program.constants[operation.weight].shape[2]
     return operation.kernel[0]
+
+
+def _granules(size: float) -> int:
+    return -(-math.ceil(size) // BUFFER_GRANULE) * BUFFER_GRANULE
 
 
 def _split(size: int, parts: int) -> list[tuple[int, int]]:

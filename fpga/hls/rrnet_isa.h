@@ -19,6 +19,7 @@ enum rrnet_opcode {
     RRNET_OP_ALU = 5,
     RRNET_OP_SEND = 6,
     RRNET_OP_RECEIVE = 7,
+    RRNET_OP_LOAD_WEIGHTS = 8,
 };
 
 enum rrnet_queue {
