@@ -14,6 +14,7 @@ from nni.nas.nn.pytorch import ModelSpace
 
 from ..fpga.errors import Refusal
 from .backbones.mobilenet_v2 import MobileNetV2
+from .backbones.mobilenet_v3 import BLOCKS, MobileNetV3
 from .backbones.resnet import PLANS, ResNet
 from .backbones.vgg import VGG16
 from .options import SpaceOptions
@@ -41,6 +42,7 @@ BACKBONES = (
     *(Backbone(name, partial(ResNet, name), ("pool", "plain", "imagenet")) for name in PLANS),
     Backbone("vgg16", VGG16, ("plain",)),
     Backbone("mobilenet_v2", MobileNetV2, ("plain", "imagenet")),
+    *(Backbone(name, partial(MobileNetV3, name), ("plain", "imagenet")) for name in BLOCKS),
 )
 
 

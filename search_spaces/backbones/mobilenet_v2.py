@@ -10,8 +10,9 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 
 from ..gates import Gates
-from ..layers import Classifier, ConvNorm, ConvPlan, ResidualAdd, Shape
+from ..layers import Classifier, ConvPlan
 from ..options import SpaceOptions
+from .inverted_residual import InvertedResidual
 
 #: (expansion, channels, blocks) of the seven stages.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
@@ -55,30 +56,3 @@ class MobileNetV2(ModelSpace):
     def forward(self, x: Tensor) -> Tensor:
         """x: normalized images float [N, C, H, W] -> logits [N, classes]."""
         return self.classifier(self.head(self.blocks(self.stem(x))))
-
-
-class InvertedResidual(nn.Module):
-    """1x1 expansion and depthwise convolution, both activated, and a linear 1x1 projection; shortcut where it fits.
-
-    Without expansion (`expanded` equal to the input's channels) the first convolution is absent.
-    """
-
-    def __init__(
-        self, name: str, gates: Gates, shape: Shape, outputs: int, kernel: int, stride: int, expanded: int
-    ) -> None:
-        super().__init__()
-        self.expand: nn.Module = nn.Identity()
-        inner: Shape = (expanded, *shape[1:])
-        if expanded != shape[0]:
-            expand = ConvPlan(f"{name}.expand", shape[0], expanded, 1)
-            self.expand = gates.conv_act(f"{name}.expand_act", expand, inner)
-        depthwise = ConvPlan(f"{name}.depthwise", expanded, expanded, kernel, stride, expanded)
-        inner = depthwise.output_shape(inner)
-        self.depthwise = gates.conv_act(f"{name}.depthwise_act", depthwise, inner)
-        self.project = ConvNorm(ConvPlan(f"{name}.project", expanded, outputs, 1))
-        self.output_shape: Shape = (outputs, *inner[1:])
-        self.add = ResidualAdd(f"{name}.add") if shape == self.output_shape else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.depthwise(self.expand(x)))
-        return y if self.add is None else self.add(y, x)

@@ -1,9 +1,14 @@
+import re
+
 import pytest
+import torch
+from torch import nn
 
 from rrnet_nni.evaluators.space_operators import describe_space, network_operators
 from rrnet_nni.fpga import operators as fpga
 from rrnet_nni.fpga.operators import comparison_count, relu_count
 from rrnet_nni.search_spaces import SpaceOptions, backbone_names, fixed_choices
+from rrnet_nni.search_spaces.backbones.vgg import STAGES
 
 
 def inventory(backbone: str, **options: object) -> tuple[int, int]:
@@ -30,6 +35,35 @@ def test_inventory_at_32_pixels_is_the_papers(backbone: str, relus: int, pool_co
 
 def test_plain_stem_resnet18_is_the_other_network_of_the_literature() -> None:
     assert inventory("resnet18", stem="plain") == (557_056, 0)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["resnet18", "resnet34", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
+)
+def test_imagenet_networks_count_as_torchvisions_own(backbone: str) -> None:
+    import torchvision
+
+    relus = 0
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal relus
+        relus += output.numel()
+
+    with torch.device("meta"):
+        reference = torchvision.models.get_model(backbone)
+        for path, module in reference.named_modules():
+            # The two activations inside of squeeze-and-excitation have no counterpart.
+            if isinstance(module, nn.ReLU | nn.ReLU6 | nn.Hardswish) and not re.search(r"block\.\d\.activation", path):
+                module.register_forward_hook(count)
+        reference.eval()(torch.zeros(1, 3, 224, 224))
+    expected_pool = 8 * 64 * 56 * 56 if backbone.startswith("resnet") else 0
+    assert inventory(backbone, image_size=224, stem="imagenet", classes=1000) == (relus, expected_pool)
+
+
+def test_vgg16_at_224_pixels() -> None:
+    relus = sum(count * channels * (224 >> stage) ** 2 for stage, (count, channels) in enumerate(STAGES))
+    pools = sum(3 * channels * (112 >> stage) ** 2 for stage, (_, channels) in enumerate(STAGES))
+    assert inventory("vgg16", image_size=224, classes=1000) == (relus, pools) == (13_547_520, 4_591_104)
 
 
 @pytest.mark.parametrize("backbone", backbone_names())
