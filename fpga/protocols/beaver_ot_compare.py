@@ -7,9 +7,19 @@ threshold, party 1 the receiver whose digits choose. All bits are handled in pla
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from .beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, DIGIT_BITS, MESSAGE_PLANES, plane_bytes
+from .beaver_ot import (
+    AND_GATES,
+    AND_OPENED_PLANES,
+    CHOICE_PLANES,
+    DIGIT_BITS,
+    MESSAGE_PLANES,
+    OT_CORRECTION_PLANES,
+    plane_bytes,
+)
 from .bit_planes import exchange_entries, indicators, plane_words, select, word_planes
 from .material import Corrections, CorrectionWriter, RandomSource
 from .party import Channel
@@ -18,6 +28,9 @@ LOW_BITS = sum(DIGIT_BITS)
 LOWEST, DIGIT = DIGIT_BITS[0], DIGIT_BITS[1]
 UPPER_DIGITS = len(DIGIT_BITS) - 1
 LOWEST_ENTRIES, ENTRIES = 1 << LOWEST, 1 << DIGIT
+LEAF_PLANES = OT_CORRECTION_PLANES
+#: Octets of a plane that are worked on together.
+BLOCK_OCTETS = 2048
 #: Masks of the random OTs, per element: one bit per value of the lowest digit, two per value of the others.
 OT_MASK_PLANES = LOWEST_ENTRIES + UPPER_DIGITS * ENTRIES * 2
 
@@ -42,9 +55,9 @@ def _join(lowest: np.ndarray, upper: np.ndarray) -> np.ndarray:
     return np.concatenate((lowest.reshape(images, -1, octets), upper.reshape(images, -1, octets)), axis=1)
 
 
-def _leaves(lowest: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per digit results [N, 1, 1, P] and [N, 7, 2, P] -> greater [N, 8, P], equal of the upper digits [N, 7, P]."""
-    return np.concatenate((lowest[:, :, 0], upper[:, :, 0]), axis=1), upper[:, :, 1]
+def _split_leaves(leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves [N, 15, P] -> greater [N, 8, P], equal of the upper digits [N, 7, P]."""
+    return np.concatenate((leaves[:, :1], leaves[:, 1::2]), axis=1), leaves[:, 2::2]
 
 
 def _comparison_table(threshold: np.ndarray) -> np.ndarray:
@@ -55,20 +68,39 @@ def _comparison_table(threshold: np.ndarray) -> np.ndarray:
     return np.stack((greater, equal), axis=3)
 
 
+def _blocks(images: int, octets: int) -> Iterator[tuple[slice, slice]]:
+    """Images and octets of planes that are worked on together, so that their tables stay in the cache."""
+    width = min(octets, BLOCK_OCTETS)
+    count = max(1, BLOCK_OCTETS // width)
+    for first in range(0, images, count):
+        for start in range(0, octets, width):
+            yield slice(first, first + count), slice(start, start + width)
+
+
 def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> tuple[np.ndarray, np.ndarray]:
     """Party 0: answer the choices with a masked table per digit; its own share absorbs the message of value 0."""
     images, elements = share.shape
     octets = plane_bytes(elements)
-    masks = _ot_masks(source.planes(OT_MASK_PLANES, octets))
-    thresholds = _digits(word_planes(~share, LOW_BITS))
+    masks = source.planes(OT_MASK_PLANES, octets)
+    thresholds = word_planes(~share, LOW_BITS)
     choices = channel.exchange(None, images * CHOICE_PLANES * octets).reshape(images, CHOICE_PLANES, octets)
+    messages = np.empty((images, MESSAGE_PLANES, octets), np.uint8)
+    leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
+    for rows, columns in _blocks(images, octets):
+        block = rows, slice(None), columns
+        messages[block], leaves[block] = _answer(masks[block], choices[block], thresholds[block])
+    channel.exchange(messages, 0)
+    return _split_leaves(leaves)
+
+
+def _answer(masks: np.ndarray, choices: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sender's messages [N, 217, P] to the masked choices, and its own leaves [N, 15, P]."""
     own, messages = [], []
-    for mask, choice, threshold in zip(masks, _digits(choices), thresholds):
+    for mask, choice, threshold in zip(_ot_masks(masks), _digits(choices), _digits(thresholds)):
         table = _comparison_table(threshold)[:, :, :, : mask.shape[3]] ^ exchange_entries(mask, choice)
         own.append(table[:, :, 0])
         messages.append(table[:, :, 1:] ^ table[:, :, :1])
-    channel.exchange(_join(*messages), 0)
-    return _leaves(own[0], own[1])
+    return _join(*messages), _join(*own)
 
 
 def _receive_leaves(
@@ -81,24 +113,34 @@ def _receive_leaves(
     own = word_planes(share, LOW_BITS)
     channel.exchange(choices ^ own, 0)
     received = channel.exchange(None, images * MESSAGE_PLANES * octets).reshape(images, MESSAGE_PLANES, octets)
-    lowest_messages = received[:, : LOWEST_ENTRIES - 1].reshape(images, 1, -1, 1, octets)
-    upper_messages = received[:, LOWEST_ENTRIES - 1 :].reshape(images, UPPER_DIGITS, -1, 2, octets)
-    results = []
-    for messages, digits in zip((lowest_messages, upper_messages), _digits(own)):
-        table = np.concatenate((np.zeros_like(messages[:, :, :1]), messages), axis=2)
-        results.append(select(table, digits))
-    results[0] ^= dealt.planes(1, octets).reshape(results[0].shape)
-    results[1] ^= dealt.planes(2 * UPPER_DIGITS, octets).reshape(results[1].shape)
-    return _leaves(results[0], results[1])
+    leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
+    for rows, columns in _blocks(images, octets):
+        block = rows, slice(None), columns
+        leaves[block] = _choose(received[block], own[block])
+    return _split_leaves(leaves ^ dealt.planes(LEAF_PLANES, octets))
+
+
+def _choose(messages: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The receiver's entries [N, 15, P] of the sender's messages [N, 217, P]; value 0 has no message."""
+    images, _, octets = messages.shape
+    lowest = messages[:, : LOWEST_ENTRIES - 1].reshape(images, 1, -1, 1, octets)
+    upper = messages[:, LOWEST_ENTRIES - 1 :].reshape(images, UPPER_DIGITS, -1, 2, octets)
+    chosen = []
+    for table, digits in zip((lowest, upper), _digits(own)):
+        chosen.append(select(np.concatenate((np.zeros_like(table[:, :, :1]), table), axis=2), digits))
+    return _join(*chosen)
 
 
 def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
     """The mask that each of the receiver's random choices names."""
     octets = plane_bytes(elements)
-    masks = _ot_masks(sources[0].planes(OT_MASK_PLANES, octets))
-    choices = _digits(sources[1].planes(CHOICE_PLANES, octets))
-    for mask, choice in zip(masks, choices):
-        writer.put(select(mask, choice))
+    masks, choices = sources[0].planes(OT_MASK_PLANES, octets), sources[1].planes(CHOICE_PLANES, octets)
+    dealt = np.empty((len(masks), LEAF_PLANES, octets), np.uint8)
+    for rows, columns in _blocks(len(masks), octets):
+        block = rows, slice(None), columns
+        pairs = zip(_ot_masks(masks[block]), _digits(choices[block]))
+        dealt[block] = _join(*(select(mask, choice) for mask, choice in pairs))
+    writer.put(dealt)
 
 
 def _join_leaves(

@@ -43,8 +43,8 @@ void ring_pack(const uint32_t *weights, int64_t outputs, int64_t inputs, int64_t
     for (int64_t base = 0; base < outputs; base += PANEL) {
         uint32_t *panel = packed + base * depth;
         int64_t filled = outputs - base < PANEL ? outputs - base : PANEL;
-        for (int64_t tap = 0; tap < taps; tap++)
-            for (int64_t input = 0; input < inputs; input++) {
+        for (int64_t input = 0; input < inputs; input++)
+            for (int64_t tap = 0; tap < taps; tap++) {
                 uint32_t *row = panel + (tap * inputs + input) * PANEL;
                 for (int64_t lane = 0; lane < filled; lane++)
                     row[lane] = weights[(base + lane) * depth + input * taps + tap];
