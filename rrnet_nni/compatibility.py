@@ -6,11 +6,12 @@ Every room that imports NNI or Lightning calls `prepare_libraries()` in its `__i
 from __future__ import annotations
 
 import copy
-import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,31 @@ _KEPT_ALIVE: list[object] = []
 
 
 def prepare_libraries() -> None:
-    """Make the installed libraries importable together; cheap, and safe to call again."""
-    _define_missing_torchvision_operators()
-    _import_nni_quietly()
+    """Make the installed libraries importable together. Imports none of them, and is safe to call again."""
+    if not any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _BeforeTorchvision())
+    _silence_nni_about_newer_names()
 
 
-def _define_missing_torchvision_operators() -> None:
-    """Declare the two operators that `import torchvision` needs where its extension does not load.
+class _BeforeTorchvision(MetaPathFinder):
+    """Declares the two operators that `import torchvision` needs, just before its first import.
 
     torchvision's only wheel links CUDA libraries. Beside a CPU build of torch its extension is not loaded, and
     `import torchvision`, also from torchmetrics and so from Lightning and NNI, dies with `operator torchvision::nms
-    does not exist`. The schemas alone let models, datasets and transforms work.
+    does not exist`. The schemas alone let models, datasets and transforms work. They are declared at the last moment
+    because importing torch takes seconds, and NNI gives the process of a tuner ten of them to answer.
     Can go when `test_torchvision_still_needs_its_schemas` fails.
     """
-    if _KEPT_ALIVE:
-        return
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Never finds anything itself."""
+        if fullname == "torchvision" and not _KEPT_ALIVE:
+            # Looking for the package below comes back here.
+            _KEPT_ALIVE.append(self)
+            _define_missing_torchvision_operators()
+
+
+def _define_missing_torchvision_operators() -> None:
     import torch
 
     if hasattr(torch.ops.torchvision, "nms") or _torchvision_extension_loads():
@@ -62,16 +73,14 @@ def _torchvision_extension_loads() -> bool:
     return False
 
 
-def _import_nni_quietly() -> None:
-    """Import NNI's layers without its warnings about names of torch.nn that are newer than NNI 3.0.
+def _silence_nni_about_newer_names() -> None:
+    """Drop NNI's warnings about names of torch.nn that are newer than NNI 3.0.
 
     `nni.nas.nn.pytorch` wraps every name of `torch.nn` and warns "Your PyTorch version might not be supported" for
     those that are not modules (`Buffer`, `LinearCrossEntropyOptions`); it skips them, so nothing is lost.
     Can go when `test_nni_still_warns_about_newer_names` fails.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
-        importlib.import_module("nni.nas.nn.pytorch")
+    warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
 
 
 def freeze_apart(space: nn.Module, choices: Mapping[str, str]) -> nn.Module:

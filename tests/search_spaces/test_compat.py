@@ -4,9 +4,16 @@ the workaround whose docstring names it can go."""
 import subprocess
 import sys
 
+import nni
 import pytest
 import torch
+from nni.runtime.trial_command_channel import (
+    TrialCommandChannel,
+    get_default_trial_command_channel,
+    set_default_trial_command_channel,
+)
 
+from rrnet_nni.compatibility import ManagerChannel
 from rrnet_nni.search_spaces import SpaceOptions, build_space, fixed_choices
 
 
@@ -39,3 +46,57 @@ def test_freeze_still_shares_the_candidates() -> None:
     choices = fixed_choices("resnet8", options, "x2act")
     first, second = space.freeze(choices), space.freeze(choices)
     assert {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}
+
+
+def test_preparing_libraries_imports_none_of_them() -> None:
+    statement = "from rrnet_nni.compatibility import prepare_libraries; prepare_libraries(); import sys; "
+    assert errors_of(statement + "assert not {'torch', 'nni', 'pytorch_lightning'} & set(sys.modules)") == ""
+
+
+def test_the_tuner_starts_without_torch() -> None:
+    statement = "import sys, rrnet_nni.strategies.pareto_tuner; assert 'torch' not in sys.modules, 'torch'"
+    assert "AssertionError" not in errors_of(statement)
+
+
+def test_the_engine_still_replaces_the_channel() -> None:
+    from nni.nas.evaluator import FunctionalEvaluator
+    from nni.nas.execution import SequentialExecutionEngine
+    from nni.nas.space import RawFormatModelSpace
+    from nni.runtime.trial_command_channel import get_default_trial_command_channel
+
+    kept = ManagerChannel.keep()
+    seen = []
+
+    def evaluate(network: object) -> None:
+        seen.append(get_default_trial_command_channel())
+        nni.report_final_result(0.5)
+
+    options = SpaceOptions(image_size=16)
+    space = RawFormatModelSpace(build_space("resnet8", options), FunctionalEvaluator(evaluate))
+    SequentialExecutionEngine().submit_models(space.freeze(fixed_choices("resnet8", options)))
+    assert seen[0] is not kept.channel
+    assert get_default_trial_command_channel() is kept.channel
+
+
+def test_reports_inside_an_engine_reach_the_kept_channel() -> None:
+    class Listener(TrialCommandChannel):
+        def __init__(self) -> None:
+            self.metrics: list[str] = []
+
+        def receive_parameter(self) -> None:
+            return None
+
+        def send_metric(self, type: str, parameter_id: object, trial_job_id: str, sequence: int, value: str) -> None:
+            self.metrics.append(value)
+
+    before, manager, engine = get_default_trial_command_channel(), Listener(), Listener()
+    try:
+        set_default_trial_command_channel(manager)
+        kept = ManagerChannel.keep()
+        set_default_trial_command_channel(engine)
+        kept.report_intermediate({"default": 0.5})
+        assert get_default_trial_command_channel() is engine
+    finally:
+        set_default_trial_command_channel(before)
+    assert len(manager.metrics) == 1
+    assert engine.metrics == []
