@@ -63,6 +63,10 @@ class ExpectedLatency(ExpressionProfiler):
             label: {candidate: float(cost.latency_ms) for candidate, cost in candidates.items()}
             for label, candidates in table.entries.items()
         }
+        self.comparison_counts: dict[str, dict[str, int]] = {
+            label: {candidate: int(cost.comparisons) for candidate, cost in candidates.items()}
+            for label, candidates in table.entries.items()
+        }
         self._relus = {label: dict(counts) for label, counts in (relus or {}).items()}
         self._fixed_relus = fixed_relus
         self.expression = self._as_expression()
@@ -125,7 +129,7 @@ class ExpectedLatency(ExpressionProfiler):
 
     def comparisons(self, sample: Mapping[str, str]) -> int:
         """Comparisons that the chosen candidates of one architecture make for one image."""
-        return sum(self.table.entries[label][candidate].comparisons for label, candidate in sample.items())
+        return sum(self.comparison_counts[label][candidate] for label, candidate in sample.items())
 
     def bounds_ms(self) -> tuple[float, float]:
         """Latency in ms of the fastest and of the slowest architecture."""

@@ -44,6 +44,9 @@ class RRNetDARTS(DARTS):
         >>> strategy.gates.argmax()                                                       # doctest: +SKIP
     """
 
+    #: The Lightning module that runs the steps.
+    module_class: type[RRNetDartsModule] = RRNetDartsModule
+
     def __init__(
         self,
         *,
@@ -114,7 +117,7 @@ class RRNetDARTS(DARTS):
     def configure_oneshot_module(self, training_module: LightningModule) -> RRNetDartsModule:
         assert self._supernet is not None
         gates = Gates(self._candidates, self._arch_parameters, self._supernet, self._softmax)
-        return RRNetDartsModule(
+        return self.module_class(
             training_module,
             gates=gates,
             latency=self.latency,

@@ -102,6 +102,11 @@ class RRNetDartsModule(DartsLightningModule):
             return None
         return self.latency(self.gates.theta(), self.gates.candidates)
 
+    def latency_penalty(self) -> Tensor | None:
+        """λ·Lat(α), what is added to ζ_CE; None without a latency table."""
+        expected = self.expected_latency_ms()
+        return None if expected is None else self.latency_weight * expected
+
     def derived(self) -> Sample:
         """argmax θ, or the most probable network within `target_latency_ms`."""
         if self.latency is not None and self.options.target_latency_ms is not None:
@@ -131,7 +136,7 @@ class RRNetDartsModule(DartsLightningModule):
         alphas = [alpha for alpha in self.arch_parameters() if alpha.requires_grad]
         if alphas:
             found = self.architecture_gradient(alphas, train, validation)
-            self._count_validation(found.validation_loss, validation[1])
+            self._count_validation(validation[1])
             if found.finite:
                 optimizer.zero_grad()
                 for alpha, gradient in zip(alphas, found.gradients):
@@ -140,6 +145,8 @@ class RRNetDartsModule(DartsLightningModule):
                 optimizer.zero_grad()
             else:
                 self._skipped += 1
+        else:
+            self._observe_validation(validation)
         if self.controller is not None:
             expected = self.expected_latency_ms()
             assert expected is not None
@@ -160,8 +167,8 @@ class RRNetDartsModule(DartsLightningModule):
             value, logits = loss.with_logits(at, validation)
             self._validation_logits = logits.detach()
             self._cross_entropy = value.detach()
-            expected = self.expected_latency_ms()
-            return value if expected is None else value + self.latency_weight * expected  # ζ_CE + λ·Lat(α)
+            penalty = self.latency_penalty()
+            return value if penalty is None else value + penalty  # ζ(ω, α) = ζ_CE(ω, α) + λ·Lat(α)
 
         with random_state_kept(self.device) as rewind:
             if self.options.order == 1:
@@ -206,13 +213,13 @@ class RRNetDartsModule(DartsLightningModule):
         self._skipped = 0
 
     def _observe_validation(self, validation: Batch) -> None:
-        """Loss and accuracy of the mixture during the warm-up, which has no α update to read them from."""
+        """Loss and accuracy of the mixture where there is no α update to read them from."""
         with torch.no_grad(), random_state_kept(self.device):
             loss, logits = SupernetLoss(self.model, self._criterion).with_logits({}, validation)
         self._validation_logits, self._cross_entropy = logits, loss
-        self._count_validation(loss, validation[1])
+        self._count_validation(validation[1])
 
-    def _count_validation(self, _: Tensor, labels: Tensor) -> None:
+    def _count_validation(self, labels: Tensor) -> None:
         assert self._validation_logits is not None
         correct = (self._validation_logits.argmax(dim=-1) == labels).float().mean()
         self._validation_accuracy.add(float(correct), len(labels))

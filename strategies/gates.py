@@ -33,7 +33,7 @@ class GatedLayer(DifferentiableMixedLayer):
         """Replace a `LayerChoice`; a hook of NNI's `OneShotStrategy`."""
         if type(module) is not LayerChoice:
             return None
-        return cls(module.candidates, memo[module.label], mutate_kwargs["softmax"], module.label)
+        return cls(module.candidates, memo[str(module.label)], mutate_kwargs["softmax"], module.label)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.decided is not None:

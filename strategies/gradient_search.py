@@ -25,6 +25,29 @@ def search_by_gradient(
     problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
 ) -> SearchResult:
     """Algorithm 1 on `problem`; a search that was killed goes on from the checkpoint in `run_dir`."""
+    return run_strategy(RRNetDARTS, problem, options, run_dir, on_epoch)
+
+
+def search_by_first_order(
+    problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
+) -> SearchResult:
+    """The same search without the look-ahead."""
+    return run_strategy(RRNetDARTS, problem, replace(options, order=1), run_dir, on_epoch)
+
+
+def run_strategy(
+    strategy_class: type[RRNetDARTS],
+    problem: SearchProblem,
+    options: SearchOptions,
+    run_dir: Path | None,
+    on_epoch: OnEpoch | None,
+    split: bool = True,
+) -> SearchResult:
+    """Run a gradient strategy from its checkpoint, if there is one, to its end.
+
+    Args:
+        split: train α and ω on different halves of the training images; otherwise both see all of them.
+    """
     started = time.monotonic()
     records: list[EpochRecord] = []
 
@@ -34,9 +57,9 @@ def search_by_gradient(
             on_epoch(record)
 
     torch.manual_seed(options.seed)
-    strategy = RRNetDARTS(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note)
+    strategy = strategy_class(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note)
     with quiet_lightning():
-        evaluator = search_evaluator(problem, options, run_dir)
+        evaluator = search_evaluator(problem, options, run_dir, split)
         space = build_space(problem.backbone, problem.space)
         strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     choices = strategy.derived()
@@ -56,17 +79,16 @@ def search_by_gradient(
     )
 
 
-def search_by_first_order(
-    problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
-) -> SearchResult:
-    """The same search without the look-ahead."""
-    return search_by_gradient(problem, replace(options, order=1), run_dir, on_epoch)
-
-
-def search_evaluator(problem: SearchProblem, options: SearchOptions, run_dir: Path | None = None) -> Lightning:
-    """NNI's Lightning evaluator over the two halves of the training images (50 %-50 %, Sec. IV-A)."""
+def search_evaluator(
+    problem: SearchProblem, options: SearchOptions, run_dir: Path | None = None, split: bool = True
+) -> Lightning:
+    """NNI's Lightning evaluator over two halves of the training images (Sec. IV-A), or over all of them twice."""
     dataset = problem.dataset
-    split = search_split(dataset, options.seed)
+    if split:
+        halves = search_split(dataset, options.seed)
+        parts = (halves.train_indices, halves.validation_indices)
+    else:
+        parts = (torch.arange(len(dataset.train_labels)),) * 2
     training = replace(
         problem.training,
         epochs=options.epochs,
@@ -81,7 +103,7 @@ def search_evaluator(problem: SearchProblem, options: SearchOptions, run_dir: Pa
             training=True,
             seed=2 * options.seed + half,
         )
-        for half, indices in enumerate((split.train_indices, split.validation_indices))
+        for half, indices in enumerate(parts)
     ]
     checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None else None
     trainer = Trainer(

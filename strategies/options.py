@@ -29,7 +29,7 @@ class SearchOptions:
         temperature_end: T of θ = softmax(α / T) in the last epoch; T falls geometrically from 1 after the warm-up.
         freeze_threshold: θ at which a gate is decided and computes its winner alone; None never freezes.
         gradient_clip: largest norm of a weight gradient; None does not clip.
-        budget_s: seconds that a rival strategy may spend; None lets it finish its own plan.
+        budget_s: seconds of computation that a rival strategy may spend; None lets it finish its own plan.
         candidates: architectures that a rival strategy trains at most.
         candidate_epochs: epochs for which a rival strategy trains one architecture.
         seed: of everything random.

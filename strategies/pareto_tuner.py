@@ -95,9 +95,9 @@ class ParetoTuner(Tuner):
             if self._is_new(weight):
                 return weight
         for _, left, right in gaps(self.front):
-            weight = self._between(left.latency_weight, right.latency_weight)
-            if weight is not None:
-                return weight
+            between = self._between(left.latency_weight, right.latency_weight)
+            if between is not None:
+                return between
         return self._between(self._low, self._high) or self._low
 
     def _log_scale(self) -> list[float]:

@@ -10,13 +10,21 @@ from ..evaluators.expected_latency import ExpectedLatency
 from ..evaluators.training import TrainingOptions
 from ..fpga.errors import Refusal
 from ..search_spaces import SpaceOptions
+from .evolution_search import search_by_evolution
 from .gradient_search import search_by_first_order, search_by_gradient
+from .greedy_search import search_greedily
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult, Strategy
+from .random_search import search_at_random
+from .sparsity_search import search_by_sparsity
 
 STRATEGIES: dict[str, Strategy] = {
     "rrnet": search_by_gradient,
     "rrnet-first-order": search_by_first_order,
+    "random": search_at_random,
+    "greedy": search_greedily,
+    "sparsity": search_by_sparsity,
+    "evolution": search_by_evolution,
 }
 
 

@@ -55,10 +55,7 @@ class StepWatch(RRNetDartsModule):
 
 
 class WatchedDARTS(RRNetDARTS):
-    def configure_oneshot_module(self, training_module: Any) -> RRNetDartsModule:
-        module = super().configure_oneshot_module(training_module)
-        module.__class__ = StepWatch
-        return module
+    module_class = StepWatch
 
 
 @pytest.mark.parametrize(

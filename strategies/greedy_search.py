@@ -1,0 +1,83 @@
+"""Greedy replacement: give up the choice that costs the least accuracy per saved millisecond, again and again.
+
+In the spirit of DeepReDuce (Jha et al., 2021), with losses that are measured instead of estimated: each candidate
+replacement starts from the weights of the network that it replaces in, and is trained for one more epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..search_spaces import build_network
+from .candidates import BudgetSpent, CandidateTrainer, Measured
+from .options import SearchOptions
+from .problem import OnEpoch, SearchProblem, SearchResult
+
+_FINE_TUNING_EPOCHS = 1
+
+
+def search_greedily(
+    problem: SearchProblem, options: SearchOptions, run_dir: Path | None, on_epoch: OnEpoch | None = None
+) -> SearchResult:
+    """From the slowest network down, as long as a replacement lowers ζ_CE + λ·latency.
+
+    Each round measures every single replacement and takes the one with the smallest Δζ_CE per saved ms. When the budget
+    ends within a round, the best of those that were measured counts.
+    """
+    started = time.monotonic()
+    trainer = CandidateTrainer(problem, options, run_dir, on_epoch)
+    prices = problem.latency.milliseconds
+    choices = {label: max(names, key=prices[label].__getitem__) for label, names in trainer.candidates.items()}
+    torch.manual_seed(options.seed)
+    network = build_network(problem.backbone, problem.space, choices)
+    current = trainer.train_and_judge(network, choices, options.candidate_epochs)
+    trainer.keep(current)
+    try:
+        while True:
+            found = _best_replacement(trainer, network, current)
+            if found is None:
+                break
+            current, network = found
+    except BudgetSpent:
+        pass
+    return trainer.result(trainer.best(), started)
+
+
+def _best_replacement(
+    trainer: CandidateTrainer, network: nn.Module, current: Measured
+) -> tuple[Measured, nn.Module] | None:
+    """The replacement with the smallest loss per saved ms, trained; None where none lowers the objective."""
+    weight = trainer.options.latency_weight
+    best: tuple[float, Measured, nn.Module] | None = None
+    for label, names in trainer.candidates.items():
+        for name in names:
+            choices = {**current.choices, label: name}
+            saved_ms = current.latency_ms - trainer.problem.latency.profile(choices)
+            if saved_ms <= 0:
+                continue
+            trainer.check_budget()
+            successor = _successor(trainer, network, choices)
+            measured = trainer.train_and_judge(successor, choices, _FINE_TUNING_EPOCHS, fine_tuning=True)
+            trainer.keep(measured)
+            price = (measured.loss - current.loss) / saved_ms
+            if price < weight and (best is None or price < best[0]):
+                best = (price, measured, successor)
+    return None if best is None else (best[1], best[2])
+
+
+def _successor(trainer: CandidateTrainer, network: nn.Module, choices: dict[str, str]) -> nn.Module:
+    """The network of `choices` with every weight that it has in common with `network`."""
+    made = build_network(trainer.problem.backbone, trainer.problem.space, choices)
+    own = made.state_dict()
+    common = {
+        name: copy.deepcopy(tensor)
+        for name, tensor in network.state_dict().items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    made.load_state_dict(common, strict=False)
+    return made.to(next(network.parameters()).device)
