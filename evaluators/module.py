@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..fpga.errors import Refusal
@@ -32,6 +32,8 @@ class TrainingOptions:
         range_weight: factor of the range loss Σ relu(|x| − 8)² / batch over the inputs of all X2act.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
+        distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
+        distillation_temperature: softens the probabilities of both.
         seed: of order and augmentation.
     """
 
@@ -46,6 +48,8 @@ class TrainingOptions:
     range_weight: float = 1e-3
     w1_bound: float = 0.1
     clip_norm: float = 5.0
+    distillation_weight: float = 0.5
+    distillation_temperature: float = 4.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,12 +57,13 @@ class TrainingOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise Refusal(f"{name} must be a positive whole number, not {value!r}")
-        for name in ("learning_rate", "w1_bound", "clip_norm"):
+        for name in ("learning_rate", "w1_bound", "clip_norm", "distillation_temperature"):
             _require(name, getattr(self, name), low=0.0, open_low=True)
         for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight"):
             _require(name, getattr(self, name), low=0.0)
         for name in ("momentum", "label_smoothing"):
             _require(name, getattr(self, name), low=0.0, high=1.0)
+        _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
 
@@ -78,16 +83,21 @@ class ClassificationModule(LightningModule):
     Args:
         options: the recipe.
         steps_per_epoch: training batches of one epoch, for the learning-rate schedule.
+        teacher: a trained network of the same task to distill from; its weights do not move.
 
     Attributes:
         skipped_steps: steps left out so far because their gradient was not finite.
+        learning_rate_scale: factor of all learning rates, lowered after a divergence.
     """
 
-    def __init__(self, options: TrainingOptions, steps_per_epoch: int) -> None:
+    def __init__(self, options: TrainingOptions, steps_per_epoch: int, teacher: nn.Module | None = None) -> None:
         super().__init__()
         self.options = options
         self.steps_per_epoch = steps_per_epoch
         self.skipped_steps = 0
+        self.learning_rate_scale = 1.0
+        # In a tuple: a teacher is no submodule, whose weights would enter checkpoints and optimizers.
+        self._teacher = (teacher.eval(),) if teacher is not None else ()
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""
@@ -104,7 +114,14 @@ class ClassificationModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
-        return self.criterion(self(images), labels)
+        logits = self(images)
+        loss = self.criterion(logits, labels)
+        for teacher in self._teacher:
+            with torch.no_grad():
+                target = teacher(images)
+            weight = self.options.distillation_weight
+            loss = (1 - weight) * loss + weight * distillation(logits, target, self.options.distillation_temperature)
+        return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
@@ -125,8 +142,17 @@ class ClassificationModule(LightningModule):
         total = self.options.epochs * self.steps_per_epoch
         warmup = min(self.options.warmup_epochs * self.steps_per_epoch, total / 2)
         if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+            return self.learning_rate_scale * (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, total - warmup))
+        return self.learning_rate_scale * 0.5 * (1 + math.cos(math.pi * done))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_options"] = asdict(self.options)
+        checkpoint["progress"] = {"skipped_steps": self.skipped_steps, "learning_rate_scale": self.learning_rate_scale}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped_steps = checkpoint["progress"]["skipped_steps"]
+        self.learning_rate_scale = checkpoint["progress"]["learning_rate_scale"]
 
     def guarded_step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Clip, step and bound w1; leave the weights alone where a gradient is not finite. Whether it stepped."""
@@ -147,3 +173,10 @@ class ClassificationModule(LightningModule):
         kept = clip_or_drop_gradients(parameters, self.options.clip_norm)
         self.skipped_steps += not kept
         return kept
+
+
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T² · KL(teacher ‖ student) at temperature T, per image (Hinton, Vinyals and Dean, 2015)."""
+    student = functional.log_softmax(logits / temperature, dim=1)
+    teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
+    return temperature**2 * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 
+from ..fpga.errors import Refusal
 from .accuracy import Evaluation, evaluate
 from .data import ImageDataset
+from .divergence import DivergenceGuard, Fallback
 from .module import ClassificationModule, TrainingOptions
 
 __all__ = ["ClassificationModule", "EpochProgress", "TrainingOptions", "TrainingResult", "evaluate", "train_network"]
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT = "training.ckpt"
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,13 @@ class EpochProgress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished training run: the last epoch's mean loss and the evaluation on the test images."""
+    """A finished training run: the last epoch's mean loss, the evaluation on the test images, and what went wrong."""
 
     test: Evaluation
     loss: float
     epochs: int
     skipped_steps: int
+    fallbacks: tuple[Fallback, ...]
     seconds: float
 
     @property
@@ -55,27 +59,36 @@ def train_network(
     dataset: ImageDataset,
     options: TrainingOptions,
     *,
+    teacher: nn.Module | None = None,
     checkpoint_dir: Path | None = None,
     progress: Callable[[EpochProgress], None] | None = None,
 ) -> TrainingResult:
     """Train in place on all training images; the test images are looked at once, at the end.
 
     With `checkpoint_dir` a run that was killed goes on after its last whole epoch when it is called again; on the CPU
-    it ends with the weights of an uninterrupted run. The dataset may lie on a GPU; the network is moved to it.
+    it ends with the weights of an uninterrupted run. A run that diverges goes back to its last good epoch at half the
+    learning rate. The dataset may lie on a GPU; the network is moved to it.
+
+    Args:
+        teacher: a trained network of the same images to distill from.
+
+    Raises:
+        Refusal: the checkpoint belongs to other training options, or is damaged.
+        ExecutionFault: the run diverged again and again; the sentence names the layer.
     """
     started = time.monotonic()
     device = dataset.train_images.device
     loader = dataset.loader(
         dataset.train_images, dataset.train_labels, options.batch_size, training=True, seed=options.seed
     )
-    module = ClassificationModule(options, len(loader))
+    module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None)
     module.set_model(network)
-    report = _EpochReport(options.epochs, progress)
-    callbacks: list[lightning.Callback] = [report]
+    report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()
+    callbacks: list[lightning.Callback] = [report, guard]
     resume: Path | None = None
     if checkpoint_dir is not None:
         callbacks.append(_EpochCheckpoint(checkpoint_dir / CHECKPOINT))
-        resume = checkpoint_dir / CHECKPOINT if (checkpoint_dir / CHECKPOINT).exists() else None
+        resume = _usable_checkpoint(checkpoint_dir / CHECKPOINT, options)
     with quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=options.epochs,
@@ -90,7 +103,25 @@ def train_network(
         trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
     network.to(device)
     test = evaluate(network, dataset)
-    return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)
+
+
+def _usable_checkpoint(path: Path, options: TrainingOptions) -> Path | None:
+    """The checkpoint to go on from, None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        written_by = torch.load(path, map_location="cpu", weights_only=True)["training_options"]
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise Refusal(
+            f"{path} is not a readable checkpoint ({type(error).__name__}): remove it to start anew"
+        ) from None
+    for name, value in asdict(options).items():
+        if written_by.get(name) != value:
+            was = written_by.get(name)
+            raise Refusal(f"{path} was written with {name} {was!r}, not {value!r}: remove it to start anew")
+    return path
 
 
 class quiet_lightning(warnings.catch_warnings):
@@ -118,6 +149,12 @@ class _EpochReport(lightning.Callback):
         self.epochs, self.progress = epochs, progress
         self.loss = float("nan")
         self._first_epoch: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.loss = state_dict["loss"]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if self._first_epoch is None:

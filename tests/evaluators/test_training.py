@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.initial_weights import load_initial_weights
+from rrnet_nni.evaluators.module import distillation
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
 from rrnet_nni.evaluators.training import (
     ClassificationModule,
@@ -19,7 +22,7 @@ from rrnet_nni.evaluators.training import (
     TrainingResult,
     train_network,
 )
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
 SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)
@@ -73,8 +76,6 @@ def test_progress_is_told_after_every_epoch(digits: ImageDataset) -> None:
 
 
 def test_test_images_do_not_touch_training(digits: ImageDataset) -> None:
-    from dataclasses import replace
-
     blank = replace(digits, test_images=torch.zeros_like(digits.test_images))
     states = []
     for dataset in (digits, blank):
@@ -105,7 +106,7 @@ def five_epochs(directory: Path) -> dict[str, torch.Tensor]:
 def test_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     killed = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "killed")], env=environment)
-    checkpoint = tmp_path / "killed" / "last.ckpt"
+    checkpoint = tmp_path / "killed" / "training.ckpt"
     deadline = time.monotonic() + 200
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -184,6 +185,92 @@ def test_exploded_images_are_counted(digits: ImageDataset) -> None:
             return logits
 
     assert evaluate(Explosive(), digits, digits.test_images[:400], digits.test_labels[:400]).exploded == 3
+
+
+def test_finished_run_is_not_repeated(digits: ImageDataset, tmp_path: Path) -> None:
+    options = TrainingOptions(epochs=1)
+    first = train_network(network(RELU), digits, options, checkpoint_dir=tmp_path)
+    again = train_network(network(RELU, seed=9), digits, options, checkpoint_dir=tmp_path)
+    assert (again.accuracy, again.loss) == (first.accuracy, first.loss)
+
+
+def test_checkpoint_of_other_options_or_damaged_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
+    train_network(network(RELU), digits, TrainingOptions(epochs=1), checkpoint_dir=tmp_path)
+    with pytest.raises(Refusal, match="written with epochs 1, not 2"):
+        train_network(network(RELU), digits, TrainingOptions(epochs=2), checkpoint_dir=tmp_path)
+    checkpoint = tmp_path / "training.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(Refusal, match=str(checkpoint)):
+        train_network(network(RELU), digits, TrainingOptions(epochs=1), checkpoint_dir=tmp_path)
+
+
+class Poisoned(nn.Module):
+    """A network whose `layer2.0.act1` multiplies by infinity in the forward passes of its `bad` range."""
+
+    def __init__(self, bad: range) -> None:
+        super().__init__()
+        self.inner = network(POLYNOMIAL)
+        self.passes = 0
+        self.bad = bad
+        target = next(module for module in x2act_modules(self.inner) if module.label == "layer2.0.act1")
+        target.register_forward_hook(lambda module, inputs, output: output * self.factor())
+
+    def factor(self) -> float:
+        return float("inf") if self.training and self.passes in self.bad else 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.inner(x)
+        self.passes += self.training
+        return logits
+
+
+def test_diverging_run_names_the_layer_and_goes_back_to_its_last_good_epoch(
+    digits: ImageDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    # 20 steps an epoch: one bad step in the second, and the pass that looks for the layer sees it as well.
+    poisoned = Poisoned(range(30, 32))
+    result = train_network(poisoned, digits, TrainingOptions(epochs=3))
+    (fallback,) = result.fallbacks
+    assert (fallback.epoch, fallback.layer) == (2, "layer2.0.act1")
+    assert "layer2.0.act1" in caplog.text
+    assert result.skipped_steps == 1
+    assert result.accuracy > 0.5
+    assert all(torch.isfinite(value).all() for value in poisoned.state_dict().values())
+
+
+def test_run_that_keeps_diverging_fails_with_the_layer(digits: ImageDataset) -> None:
+    with pytest.raises(ExecutionFault, match=r"diverged 6 times, last in layer layer2\.0\.act1"):
+        train_network(Poisoned(range(1000)), digits, TrainingOptions(epochs=3))
+
+
+def test_distillation_pulls_towards_the_teacher() -> None:
+    logits, teacher = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4)
+    loss = distillation(logits, teacher, temperature=3.0)
+    expected = torch.softmax(teacher / 3, 1) * (torch.log_softmax(teacher / 3, 1) - torch.log_softmax(logits / 3, 1))
+    torch.testing.assert_close(loss, 9 * expected.sum(1).mean())
+    assert float(distillation(teacher, teacher, 3.0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_student_learns_from_its_teacher_alone(digits: ImageDataset) -> None:
+    teacher = network(RELU)
+    train_network(teacher, digits, TrainingOptions(epochs=4))
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    scrambled = replace(digits, train_labels=digits.train_labels.roll(1))
+    options = TrainingOptions(epochs=4, distillation_weight=1.0)
+    result = train_network(network(POLYNOMIAL, seed=1), scrambled, options, teacher=teacher)
+    assert result.accuracy > 0.8
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+def test_polynomial_network_starts_from_relu_weights() -> None:
+    relu, polynomial = network(RELU), network(POLYNOMIAL, seed=1)
+    load_initial_weights(polynomial, relu.state_dict())
+    assert all(torch.equal(polynomial.state_dict()[name], value) for name, value in relu.state_dict().items())
+    back = network(RELU, seed=2)
+    load_initial_weights(back, polynomial.state_dict())
+    assert all(torch.equal(back.state_dict()[name], value) for name, value in relu.state_dict().items())
+    with pytest.raises(Refusal, match="other options"):
+        load_initial_weights(network(RELU, space=SpaceOptions(image_size=16, channels=1)), relu.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Starting a network from the weights of another: a polynomial network from its trained all-ReLU form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ..fpga.errors import Refusal
+from ..search_spaces import x2act_modules
+
+
+def load_initial_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights of a network of the same backbone and options, whatever its activations and poolings.
+
+    Coefficients of X2act that the other network has not keep their initialization, and those that only it has are
+    left out: a square starts near the identity where a ReLU was.
+
+    Raises:
+        Refusal: the weights belong to another backbone or other options.
+    """
+    own = network.state_dict()
+    prefixes = {name for name, module in network.named_modules() if module in set(x2act_modules(network))}
+    optional = {f"{prefix}.{coefficient}" for prefix in prefixes for coefficient in ("w1", "w2", "b")}
+    for name, tensor in own.items():
+        if name not in weights and name not in optional:
+            raise Refusal(f"the initial weights have no {name}: they belong to another backbone or other options")
+        if name in weights and weights[name].shape != tensor.shape:
+            shapes = f"{tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
+            raise Refusal(f"the initial weights have {name} of shape {shapes}: they belong to other options")
+    network.load_state_dict({name: weights.get(name, tensor) for name, tensor in own.items()})
