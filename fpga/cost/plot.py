@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refusal
-from .sweep import BOTTLENECK_SHARE, Sweep
+from .sweep import BOTTLENECK_SPEED_UP, Sweep
+
+#: Contours of the speed-up.
+SPEED_UPS = (1.2, 1.5, 2, 3, 5, 10, 20, 50)
 
 
 def figure_canvas(columns: int, width: float = 4.2, height: float = 3.8, rows: int = 1) -> tuple[Any, Any]:
@@ -29,18 +32,25 @@ def figure_canvas(columns: int, width: float = 4.2, height: float = 3.8, rows: i
 
 
 def draw_sweeps(sweeps: Sequence[Sweep], title: str, path: Path) -> None:
-    """One map per protocol: share of comparison in colour, its bottleneck line and the speed-up as contours."""
-    figure, axes = figure_canvas(len(sweeps))
-    for axis, result in zip(axes[0], sweeps, strict=True):
+    """One map per protocol: share saved in colour, the speed-up as contours."""
+    columns = min(len(sweeps), 4)
+    rows = -(-len(sweeps) // columns)
+    figure, axes = figure_canvas(columns, rows=rows)
+    flat = [axis for row in axes for axis in row]
+    for axis, result in zip(flat, sweeps):
         x, y = result.bandwidths_bytes_per_s, result.round_trips_s
-        colours = axis.pcolormesh(x, y, result.comparison_share, vmin=0, vmax=1, cmap="viridis", shading="nearest")
-        if result.comparison_share.min() < BOTTLENECK_SHARE < result.comparison_share.max():
-            axis.contour(x, y, result.comparison_share, levels=[BOTTLENECK_SHARE], colors="white", linewidths=2)
-        lines = axis.contour(x, y, result.speed_up, levels=[1.5, 2, 3, 5, 10, 20, 50], colors="black", linewidths=0.7)
-        axis.clabel(lines, fmt="%gx", fontsize=7)
+        colours = axis.pcolormesh(x, y, result.saved_share, vmin=0, vmax=1, cmap="viridis", shading="nearest")
+        if result.speed_up.min() < BOTTLENECK_SPEED_UP < result.speed_up.max():
+            axis.contour(x, y, result.speed_up, levels=[BOTTLENECK_SPEED_UP], colors="white", linewidths=2.5)
+        levels = [level for level in SPEED_UPS if result.speed_up.min() < level < result.speed_up.max()]
+        if levels:
+            lines = axis.contour(x, y, result.speed_up, levels=levels, colors="black", linewidths=0.7)
+            axis.clabel(lines, fmt="%gx", fontsize=7)
         axis.set(xscale="log", yscale="log", title=result.protocol, xlabel="bandwidth, B/s", ylabel="round trip, s")
-    figure.colorbar(colours, ax=list(axes[0]), label="share of comparison in the latency")
-    figure.suptitle(f"{title}: white, comparison is half of the latency; black, speed-up of all-polynomial", fontsize=9)
+    for axis in flat[len(sweeps) :]:
+        axis.set_axis_off()
+    figure.colorbar(colours, ax=flat, label="share of the latency that replacing every comparison saves")
+    figure.suptitle(f"{title}: speed-up by replacing every ReLU and MaxPool; white, it halves the latency", fontsize=9)
     save_figure(figure, path)
 
 

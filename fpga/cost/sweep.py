@@ -4,7 +4,8 @@ A latency is linear in 1 / bandwidth and in the message latency, so that one pas
 
     t(bandwidth, rtt) = compute + longest bytes / bandwidth + rounds · rtt / 2
 
-A round is one message in each direction at once: half a round trip.
+A round is one message in each direction at once: half a round trip. Comparison is called the bottleneck where replacing
+every ReLU by X2act and every MaxPool by AvgPool would at least halve the latency.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..devices import Device
-from ..operators import NamedOperator, OperatorShape, comparison_count
+from ..operators import NamedOperator, OperatorShape
 from ..protocols.base import Protocol
 from .explain import polynomial_counterpart
 from .latency import MS_PER_S, operator_cost, total_cost
 
 BANDWIDTHS_BYTES_PER_S = np.logspace(6, 11, 41)
 ROUND_TRIPS_S = np.logspace(-6, 0, 37)
-#: From this share on, comparison is called the bottleneck.
-BOTTLENECK_SHARE = 0.5
+BOTTLENECK_SPEED_UP = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,27 @@ class Sweep:
     """One protocol's map for one network.
 
     Attributes:
-        comparison_share: share of the latency spent in ReLU and MaxPool, [round trips, bandwidths].
-        speed_up: latency as it is over latency with every ReLU and MaxPool replaced, same shape.
+        latency_ms: of the network as it is, [round trips, bandwidths].
+        speed_up: that latency over the one with every ReLU and MaxPool replaced, same shape.
     """
 
     protocol: str
     bandwidths_bytes_per_s: np.ndarray
     round_trips_s: np.ndarray
     latency_ms: np.ndarray
-    comparison_share: np.ndarray
     speed_up: np.ndarray
 
-    def threshold_bytes_per_s(self, row: int) -> float | None:
-        """Smallest bandwidth of this round trip at which comparison is no longer the bottleneck, None if nowhere."""
-        free = np.flatnonzero(self.comparison_share[row] < BOTTLENECK_SHARE)
-        return float(self.bandwidths_bytes_per_s[free[0]]) if free.size else None
+    @property
+    def saved_share(self) -> np.ndarray:
+        """Share of the latency that the replacement takes away."""
+        return 1 - 1 / self.speed_up
+
+    def bottleneck_bands(self, row: int) -> list[tuple[float, float]]:
+        """Bands of bandwidth, (lowest, highest) in B/s, in which comparison is the bottleneck at this round trip."""
+        inside = np.concatenate(([False], self.speed_up[row] >= BOTTLENECK_SPEED_UP, [False]))
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        grid = self.bandwidths_bytes_per_s
+        return [(float(grid[start]), float(grid[stop - 1])) for start, stop in zip(edges[::2], edges[1::2])]
 
 
 def sweep(
@@ -72,20 +78,11 @@ def sweep(
 ) -> Sweep:
     """Price a network on every network of the grid; the boards stay as they are."""
     shapes = [operator.shape for operator in operators]
-    comparing = _line((shape for shape in shapes if comparison_count(shape)), device, protocol, batch)
-    other = _line((shape for shape in shapes if not comparison_count(shape)), device, protocol, batch)
+    present = _line(shapes, device, protocol, batch)
     replaced = _line((polynomial_counterpart(shape) or shape for shape in shapes), device, protocol, batch)
-    grid = (bandwidths_bytes_per_s, round_trips_s)
-    comparison_ms = comparing.latency_ms(*grid)
-    latency_ms = comparison_ms + other.latency_ms(*grid)
-    return Sweep(
-        protocol.name,
-        bandwidths_bytes_per_s,
-        round_trips_s,
-        latency_ms,
-        comparison_ms / latency_ms,
-        latency_ms / replaced.latency_ms(*grid),
-    )
+    latency_ms = present.latency_ms(bandwidths_bytes_per_s, round_trips_s)
+    speed_up = latency_ms / replaced.latency_ms(bandwidths_bytes_per_s, round_trips_s)
+    return Sweep(protocol.name, bandwidths_bytes_per_s, round_trips_s, latency_ms, speed_up)
 
 
 def _line(shapes: Iterable[OperatorShape], device: Device, protocol: Protocol, batch: int) -> Line:

@@ -202,9 +202,9 @@ def _run_sweep(options: argparse.Namespace, title: str, operators: list[NamedOpe
         figure = options.sweep or None
         print_json({"network": title, "device": device.name, "figure": figure, "maps": [_map(one) for one in results]})
         return 0
-    print(f"{title}: device {device.name}, {_images(options.batch)}; below this bandwidth, replacing every ReLU and")
-    print("MaxPool that is left halves the latency at least (in brackets, its speed-up over all bandwidths)\n")
-    rows = [[f"{trip * 1e3:g} ms", *(_threshold(one, row) for one in results)] for row, trip in _shown_trips(results)]
+    print(f"{title}: device {device.name}, {_images(options.batch)}")
+    print("MB/s at which replacing every ReLU and MaxPool at least halves the latency (speed-up over all bandwidths)\n")
+    rows = [[f"{trip * 1e3:g} ms", *(_bands(one, row) for one in results)] for row, trip in _shown_trips(results)]
     print(text_table(("round trip", *(one.protocol for one in results)), rows), end="")
     return 0
 
@@ -213,15 +213,20 @@ def _shown_trips(results: Sequence[Sweep]) -> list[tuple[int, float]]:
     return list(enumerate(results[0].round_trips_s))[SHOWN_ROUND_TRIPS]
 
 
-def _threshold(result: Sweep, row: int) -> str:
-    speed_up, threshold = result.speed_up[row], result.threshold_bytes_per_s(row)
-    if threshold is None:
-        below = "everywhere"
-    elif threshold == result.bandwidths_bytes_per_s[0]:
-        below = "nowhere"
-    else:
-        below = f"{threshold / 1e6:,.0f} MB/s"
-    return f"{below} ({speed_up.min():.1f}-{speed_up.max():.1f}x)"
+def _bands(result: Sweep, row: int) -> str:
+    """The bands of bandwidth in words, and the range of the speed-up."""
+    grid, speed_up = result.bandwidths_bytes_per_s, result.speed_up[row]
+    words = []
+    for lowest, highest in result.bottleneck_bands(row):
+        if lowest == grid[0] and highest == grid[-1]:
+            words.append("everywhere")
+        elif lowest == grid[0]:
+            words.append(f"to {highest / 1e6:,.0f}")
+        elif highest == grid[-1]:
+            words.append(f"from {lowest / 1e6:,.0f}")
+        else:
+            words.append(f"{lowest / 1e6:,.0f} to {highest / 1e6:,.0f}")
+    return f"{', '.join(words) or 'nowhere'} ({speed_up.min():.1f}-{speed_up.max():.1f}x)"
 
 
 def _map(result: Sweep) -> dict[str, Any]:
