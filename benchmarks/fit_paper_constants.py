@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -74,16 +73,6 @@ def _latency_ms(operators: Sequence[NamedOperator], device: Device) -> float:
     return sum(operator_cost(operator.shape, device, protocol).latency_ms for operator in operators)
 
 
-def backbone_operators(network: str, activation: str) -> list[NamedOperator]:
-    """The paper's networks from the project's own search spaces."""
-    from rrnet_nni.evaluators.space_operators import network_operators
-    from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
-
-    pooling = "maxpool" if activation == "relu" else "avgpool"
-    options = SpaceOptions()
-    return network_operators(network, options, fixed_choices(network, options, activation, pooling))
-
-
 def report(everything: Fit, held_out: Fit) -> str:
     """Constants and errors of both fits for people."""
     constants = text_table(
@@ -99,9 +88,10 @@ def report(everything: Fit, held_out: Fit) -> str:
 
 
 def main() -> int:
-    networks = cache(backbone_operators)
+    from rrnet_nni.cli.paper_table import paper_operators
+
     every = tuple(published.network for published in PUBLISHED_LATENCIES)
-    sys.stdout.write(report(fit(networks, every), fit(networks, FITTED_NETWORKS)))
+    sys.stdout.write(report(fit(paper_operators, every), fit(paper_operators, FITTED_NETWORKS)))
     return 0
 
 

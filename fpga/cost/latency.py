@@ -17,8 +17,9 @@ MS_PER_S = 1e3
 class OperatorCost:
     """Sequential cost of an operator: nothing overlaps, so that costs of operators add up.
 
-    `bytes_sent` and `offline_bytes` are (party 0, party 1); offline bytes are what the dealer hands out, `setup_bytes`
-    what is sent once per model and not counted in the latency.
+    `bytes_sent` and `offline_bytes` are (party 0, party 1); offline bytes are what is handed out beforehand, and
+    `offline_ms` how long the larger part takes on a link like the parties' own (its generation is not counted).
+    `setup_bytes` are sent once per model. Neither counts in the latency.
     """
 
     compute_ms: float = 0.0
@@ -29,6 +30,7 @@ class OperatorCost:
     offline_bytes: tuple[int, int] = (0, 0)
     setup_bytes: tuple[int, int] = (0, 0)
     comparisons: int = 0
+    offline_ms: float = 0.0
 
     @property
     def communication_ms(self) -> float:
@@ -48,6 +50,7 @@ class OperatorCost:
             _pair_sum(self.offline_bytes, other.offline_bytes),
             _pair_sum(self.setup_bytes, other.setup_bytes),
             self.comparisons + other.comparisons,
+            self.offline_ms + other.offline_ms,
         )
 
 
@@ -84,7 +87,10 @@ def operator_cost(shape: OperatorShape, device: Device, protocol: Protocol, batc
     for primitive in protocol.primitives(shape):
         for phase in protocol.phases(primitive, device, batch):
             cost = cost + phase_cost(phase, device)
+        offline_bytes = protocol.offline_bytes(primitive, batch)
         cost = cost + OperatorCost(
-            offline_bytes=protocol.offline_bytes(primitive, batch), setup_bytes=protocol.setup_bytes(primitive)
+            offline_bytes=offline_bytes,
+            setup_bytes=protocol.setup_bytes(primitive),
+            offline_ms=MS_PER_S * max(offline_bytes) / device.bandwidth_bytes_per_s,
         )
     return cost

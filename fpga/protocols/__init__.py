@@ -3,7 +3,8 @@
 from ..errors import Refusal
 from .base import Compute, Exchange, Phase, Protocol
 from .beaver_ot import BeaverOT
-from .masked import Masked, MaskedNarrow, MaskedOneHot
+from .masked import Masked
+from .masked_variants import MaskedDcf, MaskedDcfNarrow, MaskedOneHotNarrow
 from .ot_extension import OtExtension, SilentOt
 from .paper import PaperProtocol
 
@@ -15,8 +16,9 @@ PROTOCOLS: dict[str, Protocol] = {
         OtExtension(),
         SilentOt(),
         Masked(),
-        MaskedNarrow(),
-        MaskedOneHot(),
+        MaskedDcf(),
+        MaskedDcfNarrow(),
+        MaskedOneHotNarrow(),
         PaperProtocol(),
     )
 }

@@ -119,6 +119,7 @@ def _cost_answer(cost: OperatorCost) -> dict[str, Any]:
         "rounds": cost.rounds,
         "bytes_sent": list(cost.bytes_sent),
         "offline_bytes": list(cost.offline_bytes),
+        "offline_ms": cost.offline_ms,
         "setup_bytes": list(cost.setup_bytes),
         "comparisons": cost.comparisons,
     }
@@ -145,6 +146,7 @@ def _network_text(cost: NetworkCost, by_cost: bool) -> str:
         text_table(("operator", "kind", *COST_HEADER), lines, left=2)
         + f"\n{cost.total.latency_ms:.3f} ms one after the other, {cost.pipelined_ms:.3f} ms with the tiles of each"
         f" operator overlapping; {cost.relus} ReLUs, {cost.total.comparisons} comparisons"
+        f"\noffline {sum(cost.total.offline_bytes)} B, {cost.total.offline_ms:.3f} ms to hand out"
         f"\nenergy {cost.energy.joules:.3f} J, assuming {cost.energy.assumption}"
     )
 

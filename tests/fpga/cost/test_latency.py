@@ -203,7 +203,7 @@ def test_latency_never_falls_with_more_elements(shape, protocol, more) -> None:
 
 @given(st.one_of(convolutions(), elementwise))
 def test_wider_wires_never_cost_less(shape) -> None:
-    full, narrow = get_protocol("masked"), get_protocol("masked-narrow")
+    full, narrow = get_protocol("masked-dcf"), get_protocol("masked-dcf-narrow")
     assert is_no_cheaper(operator_cost(shape, DEVICE, full), operator_cost(shape, DEVICE, narrow))
 
 
@@ -290,14 +290,14 @@ def test_pipelined_time_of_two_stages_is_the_flow_shop_makespan(compute_s: float
 def test_masked_resnet18_sends_what_was_measured_with_a_prototype() -> None:
     """4.44 MB in 36 rounds, 11.4 MB offline; here shortcuts are openings of their own (the prototype fused them)."""
     shortcuts = 4 * (32_768 + 16_384 + 8_192)
-    cost = network_cost(plain_stem_resnet18(polynomial=True), DEVICE, get_protocol("masked")).total
+    cost = network_cost(plain_stem_resnet18(polynomial=True), DEVICE, get_protocol("masked-dcf")).total
     assert (cost.bytes_sent[0] - shortcuts) / 1e6 == pytest.approx(4.44, rel=0.01)
     assert cost.rounds - 3 == pytest.approx(36, abs=1)
     assert cost.offline_bytes == (0, pytest.approx(11.4e6, rel=0.02))
 
 
 @pytest.mark.parametrize(
-    ("protocol", "sent_mb", "offline_mb"), [("masked", 4.51, (223, 236)), ("masked-narrow", 2.84, (80, 94))]
+    ("protocol", "sent_mb", "offline_mb"), [("masked-dcf", 4.51, (223, 236)), ("masked-dcf-narrow", 2.84, (80, 94))]
 )
 def test_masked_all_relu_resnet18_sends_what_was_measured(protocol: str, sent_mb: float, offline_mb) -> None:
     cost = network_cost(plain_stem_resnet18(polynomial=False), DEVICE, get_protocol(protocol)).total
