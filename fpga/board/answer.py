@@ -10,7 +10,7 @@ import numpy as np
 from ..compiler.reference import decode
 from ..program import Program
 from ..protocols.party import Execution
-from .accounting import Measured, peak_memory_mb, predict
+from .accounting import Measured, Prediction, peak_memory_mb, predict
 from .session import SessionResult, Terms
 from .store import SetDescription
 
@@ -38,7 +38,7 @@ def describe_run(
     offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
     operations = []
     for row in result.rows:
-        expected = predicted[row.phase, row.operation]
+        expected = predicted.get((row.phase, row.operation), Prediction(0, (0, 0)))
         operations.append(
             {
                 "operation": row.operation,
@@ -62,7 +62,7 @@ def describe_run(
         "batches": list(result.batches),
         "online_s": result.online_s,
         "setup_s": result.setup_s,
-        "offline_s": material.dealt_s * images / material.count,
+        "offline_s": material.dealt_s * images / material.count + result.prepare_s,
         "clock": "wall",
         "bytes_sent": sent if number == 0 else sent[::-1],
         "predicted_bytes": [sum(entry.bytes_sent[party] for entry in predicted.values()) for party in (0, 1)],

@@ -88,7 +88,7 @@ def traffic_mismatch(
 
 def _offline_mismatch(program: Program, images: int, execution: Execution) -> str | None:
     seeds = DealerSeeds.fresh()
-    dealt = deal_images(execution.dealer(program, seeds.weight_masks), program, seeds, range(images))
+    dealt = deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(images))
     for index, traffic in enumerate(execution.traffic(program, images)):
         size = sum(len(parts[index]) for parts in dealt)
         if size != traffic.offline_bytes[1]:

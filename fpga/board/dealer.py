@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import ExecutionFault, Refusal
 from ..program import Program
-from ..protocols.material import CorrectionWriter
 from ..protocols.party import DealerProgram, Execution
 from .randomness import ROOT_BYTES, Keystream, fresh_bytes
 from .store import (
@@ -54,13 +55,10 @@ class DealerSeeds:
         return Keystream(first, operation), Keystream(second, operation)
 
 
-def deal_images(dealer: DealerProgram, program: Program, seeds: DealerSeeds, indices: range) -> list[list]:
+def deal_images(dealer: DealerProgram, seeds: DealerSeeds, indices: range) -> list[list[np.ndarray]]:
     """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
-    per_operation = []
-    for operation in range(len(program.operations)):
-        writer = CorrectionWriter(len(indices))
-        dealer.deal(operation, seeds.images(indices, operation), writer)
-        per_operation.append(writer.buffers())
+    writers = dealer.deal(lambda operation: seeds.images(indices, operation), len(indices))
+    per_operation = [writer.buffers() for writer in writers]
     return [[buffers[image] for buffers in per_operation] for image in range(len(indices))]
 
 
@@ -115,7 +113,7 @@ def _write_set(
     size = 0
     for start in range(0, count, group):
         indices = range(start, min(count, start + group))
-        for index, parts in zip(indices, deal_images(dealer, program, seeds, indices)):
+        for index, parts in zip(indices, deal_images(dealer, seeds, indices)):
             packed = pack_corrections(parts)
             size = sum(len(part) for part in parts)
             corrections_path(party_directory(scratch, 1), index).write_bytes(packed)

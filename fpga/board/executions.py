@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..errors import Refusal
 from ..protocols.beaver_ot_execution import BeaverOTExecution
+from ..protocols.masked_execution import MaskedExecution
 from ..protocols.party import Execution
 
-EXECUTIONS: dict[str, Execution] = {execution.name: execution for execution in (BeaverOTExecution(),)}
+EXECUTIONS: dict[str, Execution] = {execution.name: execution for execution in (BeaverOTExecution(), MaskedExecution())}
 
 
 def get_execution(name: str) -> Execution:

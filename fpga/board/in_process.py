@@ -66,7 +66,7 @@ def execute(
     seeds = DealerSeeds.fresh() if seeds is None else seeds
     count = len(image_shares[0])
     dealer = execution.dealer(program, seeds.weight_masks)
-    corrections = deal_images(dealer, program, seeds, range(count))
+    corrections = deal_images(dealer, seeds, range(count))
     ends = socket.socketpair()
 
     def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
@@ -77,7 +77,7 @@ def execute(
             recorder = Recorder(link)
             evaluator = Evaluator(number, program, execution, link, recorder)
             evaluator.setup(weight_shares[number], lambda operation: weight_source(root, operation))
-            share = evaluator.evaluate(image_shares[number], material)
+            share = evaluator.evaluate(image_shares[number], evaluator.prepare(material))
             return share, tuple(recorder.rows.values())
 
     with ThreadPoolExecutor(2) as pool:

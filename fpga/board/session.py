@@ -47,6 +47,7 @@ class SessionResult:
     counters: LinkCounters
     batches: tuple[int, ...]
     setup_s: float
+    prepare_s: float
     online_s: float
 
 
@@ -102,18 +103,19 @@ class Party:
         evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder)
         started = time.perf_counter()
         evaluator.setup(self._share_weights(weights), self._store.weight_masks)
-        set_up = time.perf_counter()
+        setup_s, prepare_s, online_s = time.perf_counter() - started, 0.0, 0.0
         opened, first = [], 0
         for size in batches:
-            part = slice(first, first + size)
-            share = self._share_images(None if images is None else images[part], size)
-            output = evaluator.evaluate(share, material.take(size))
-            opened.append(self._open(output, terms.reveal_to))
+            started = time.perf_counter()
+            prepared = evaluator.prepare(material.take(size))
+            begun = time.perf_counter()
+            share = self._share_images(None if images is None else images[first : first + size], size)
+            opened.append(self._open(evaluator.evaluate(share, prepared), terms.reveal_to))
+            prepare_s, online_s = prepare_s + begun - started, online_s + time.perf_counter() - begun
             first += size
-        finished = time.perf_counter()
         logits = np.concatenate(opened) if terms.reveal_to == self.number else None
         rows = tuple(self._recorder.rows.values())
-        return SessionResult(logits, rows, self._link.counters, tuple(batches), set_up - started, finished - set_up)
+        return SessionResult(logits, rows, self._link.counters, tuple(batches), setup_s, prepare_s, online_s)
 
     def _share_weights(self, weights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         """The server's model in two shares: the client's is the expansion of a seed that the server draws."""
@@ -163,9 +165,13 @@ class Evaluator:
         """Open the masked weights, once per session."""
         self._party.setup(weight_shares, weight_masks, lambda name: self._recorder.measure("setup", name))
 
-    def evaluate(self, share: np.ndarray, material: BatchMaterial) -> np.ndarray:
+    def prepare(self, material: BatchMaterial) -> Any:
+        """What can be computed before the input is known; given to `evaluate`."""
+        return self._party.prepare(material, lambda name: self._recorder.measure("prepare", name))
+
+    def evaluate(self, share: np.ndarray, prepared: Any) -> np.ndarray:
         """This party's share of the output, uint32 [N, *shape], from its share of the input."""
-        return self._party.evaluate(share, material, lambda name: self._recorder.measure("online", name))
+        return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
 
 
 def _send_seed(link: Link, sender: bool) -> bytes:

@@ -35,7 +35,7 @@ BLOCK_OCTETS = 2048
 OT_MASK_PLANES = LOWEST_ENTRIES + UPPER_DIGITS * ENTRIES * 2
 
 
-def _digits(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_digits(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """31 planes -> the lowest digit [N, 1, 3, P] and the upper ones [N, 7, 4, P]."""
     images, _, octets = planes.shape
     lowest = planes[:, :LOWEST].reshape(images, 1, LOWEST, octets)
@@ -55,7 +55,7 @@ def _join(lowest: np.ndarray, upper: np.ndarray) -> np.ndarray:
     return np.concatenate((lowest.reshape(images, -1, octets), upper.reshape(images, -1, octets)), axis=1)
 
 
-def _split_leaves(leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_leaves(leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Leaves [N, 15, P] -> greater [N, 8, P], equal of the upper digits [N, 7, P]."""
     return np.concatenate((leaves[:, :1], leaves[:, 1::2]), axis=1), leaves[:, 2::2]
 
@@ -68,7 +68,7 @@ def _comparison_table(threshold: np.ndarray) -> np.ndarray:
     return np.stack((greater, equal), axis=3)
 
 
-def _blocks(images: int, octets: int) -> Iterator[tuple[slice, slice]]:
+def plane_blocks(images: int, octets: int) -> Iterator[tuple[slice, slice]]:
     """Images and octets of planes that are worked on together, so that their tables stay in the cache."""
     width = min(octets, BLOCK_OCTETS)
     count = max(1, BLOCK_OCTETS // width)
@@ -86,17 +86,17 @@ def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> t
     choices = channel.exchange(None, images * CHOICE_PLANES * octets).reshape(images, CHOICE_PLANES, octets)
     messages = np.empty((images, MESSAGE_PLANES, octets), np.uint8)
     leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-    for rows, columns in _blocks(images, octets):
+    for rows, columns in plane_blocks(images, octets):
         block = rows, slice(None), columns
         messages[block], leaves[block] = _answer(masks[block], choices[block], thresholds[block])
     channel.exchange(messages, 0)
-    return _split_leaves(leaves)
+    return split_leaves(leaves)
 
 
 def _answer(masks: np.ndarray, choices: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sender's messages [N, 217, P] to the masked choices, and its own leaves [N, 15, P]."""
     own, messages = [], []
-    for mask, choice, threshold in zip(_ot_masks(masks), _digits(choices), _digits(thresholds)):
+    for mask, choice, threshold in zip(_ot_masks(masks), split_digits(choices), split_digits(thresholds)):
         table = _comparison_table(threshold)[:, :, :, : mask.shape[3]] ^ exchange_entries(mask, choice)
         own.append(table[:, :, 0])
         messages.append(table[:, :, 1:] ^ table[:, :, :1])
@@ -114,10 +114,10 @@ def _receive_leaves(
     channel.exchange(choices ^ own, 0)
     received = channel.exchange(None, images * MESSAGE_PLANES * octets).reshape(images, MESSAGE_PLANES, octets)
     leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-    for rows, columns in _blocks(images, octets):
+    for rows, columns in plane_blocks(images, octets):
         block = rows, slice(None), columns
         leaves[block] = _choose(received[block], own[block])
-    return _split_leaves(leaves ^ dealt.planes(LEAF_PLANES, octets))
+    return split_leaves(leaves ^ dealt.planes(LEAF_PLANES, octets))
 
 
 def _choose(messages: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def _choose(messages: np.ndarray, own: np.ndarray) -> np.ndarray:
     lowest = messages[:, : LOWEST_ENTRIES - 1].reshape(images, 1, -1, 1, octets)
     upper = messages[:, LOWEST_ENTRIES - 1 :].reshape(images, UPPER_DIGITS, -1, 2, octets)
     chosen = []
-    for table, digits in zip((lowest, upper), _digits(own)):
+    for table, digits in zip((lowest, upper), split_digits(own)):
         chosen.append(select(np.concatenate((np.zeros_like(table[:, :, :1]), table), axis=2), digits))
     return _join(*chosen)
 
@@ -136,29 +136,36 @@ def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writ
     octets = plane_bytes(elements)
     masks, choices = sources[0].planes(OT_MASK_PLANES, octets), sources[1].planes(CHOICE_PLANES, octets)
     dealt = np.empty((len(masks), LEAF_PLANES, octets), np.uint8)
-    for rows, columns in _blocks(len(masks), octets):
+    for rows, columns in plane_blocks(len(masks), octets):
         block = rows, slice(None), columns
-        pairs = zip(_ot_masks(masks[block]), _digits(choices[block]))
+        pairs = zip(_ot_masks(masks[block]), split_digits(choices[block]))
         dealt[block] = _join(*(select(mask, choice) for mask, choice in pairs))
     writer.put(dealt)
 
 
-def _join_leaves(
-    number: int,
-    channel: Channel,
-    leaves: tuple[np.ndarray, np.ndarray],
-    source: RandomSource,
-    dealt: Corrections,
-) -> np.ndarray:
-    """Three levels of AND: greater = greater_hi ⊕ equal_hi ∧ greater_lo, equal = equal_hi ∧ equal_lo. Share [N, P]."""
-    greater, equal = leaves
-    octets = greater.shape[-1]
+#: Per level of the tree: this party's masks and its shares of their products, planes.
+BitTriples = list[tuple[np.ndarray, np.ndarray]]
+
+
+def draw_bit_triples(number: int, octets: int, source: RandomSource, dealt: Corrections) -> BitTriples:
+    """This party's material for one AND tree."""
+    triples = []
     for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
-        pairs = greater.shape[1] // 2
         masks = source.planes(opened_planes, octets)
-        products = source.planes(gates, octets) if number == 0 else dealt.planes(gates, octets)
-        equal_high, equal_low = equal[:, 0::2], equal[:, 1::2]
-        values = np.concatenate((equal_high, greater[:, 0::2], equal_low), axis=1)
+        triples.append((masks, source.planes(gates, octets) if number == 0 else dealt.planes(gates, octets)))
+    return triples
+
+
+def join_leaves(
+    number: int, channel: Channel, greater: np.ndarray, equal: np.ndarray, triples: BitTriples
+) -> np.ndarray:
+    """Three levels of AND: greater = greater_hi ⊕ equal_hi ∧ greater_lo, equal = equal_hi ∧ equal_lo. Share [N, P].
+
+    `greater` [N, 8, P] has all digits, the least significant first, `equal` [N, 7, P] all but that one.
+    """
+    for masks, products in triples:
+        pairs = greater.shape[1] // 2
+        values = np.concatenate((equal[:, 0::2], greater[:, 0::2], equal[:, 1::2]), axis=1)
         mine = values ^ masks
         opened = mine ^ channel.exchange(mine, mine.nbytes).reshape(mine.shape)
         first = np.concatenate((opened[:, :pairs], opened[:, 1:pairs]), axis=1)  # equal_hi, for both products
@@ -171,9 +178,8 @@ def _join_leaves(
     return greater[:, 0]
 
 
-def _deal_and(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
-    """Bit triples: one factor serves both products of a pair."""
-    octets = plane_bytes(elements)
+def deal_bit_triples(octets: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    """Party 1's products; one factor serves both products of a pair."""
     for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
         pairs = (gates + 1) // 2
         masks = sources[0].planes(opened_planes, octets) ^ sources[1].planes(opened_planes, octets)
@@ -221,7 +227,8 @@ def evaluate_relu(
     """Share of max(x, 0) from the share of x, uint32 [N, E]; seven rounds."""
     share = np.ascontiguousarray(share)
     leaves = _send_leaves(channel, share, source) if number == 0 else _receive_leaves(channel, share, source, dealt)
-    carry = _join_leaves(number, channel, leaves, source, dealt)
+    octets = plane_bytes(share.shape[1])
+    carry = join_leaves(number, channel, *leaves, draw_bit_triples(number, octets, source, dealt))
     top = np.packbits((share >> np.uint32(31)).astype(np.uint8), axis=-1)
     positive = carry ^ top if number == 1 else carry ^ ~top
     return _multiplex(number, channel, share, positive, source, dealt)
@@ -230,5 +237,5 @@ def evaluate_relu(
 def deal_relu(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
     """Party 1's corrections for one ReLU of `elements` per image."""
     _deal_leaves(elements, sources, writer)
-    _deal_and(elements, sources, writer)
+    deal_bit_triples(plane_bytes(elements), sources, writer)
     _deal_multiplexer(elements, sources, writer)

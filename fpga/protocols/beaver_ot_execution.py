@@ -38,7 +38,8 @@ def linear_geometry(operation: ConvOp | LinearOp, program: Program) -> LinearGeo
     return LinearGeometry(weights, operation.stride, operation.padding, operation.groups)
 
 
-def _pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
+def pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
+    """A pooling's geometry."""
     channels, height, width = program.tensor(operation.inputs[0]).shape
     return MaxPool(channels, height, width, operation.kernel, operation.stride, operation.padding)
 
@@ -63,13 +64,17 @@ class BeaverOTParty(PartyProgram):
                 mask = weight_masks(index).words(*geometry.weights)[0]
                 linear.setup(self.channel, weight_shares[operation.weight], mask)
 
-    def evaluate(self, share: np.ndarray, material: BatchMaterial, observe: Observer) -> np.ndarray:
+    def prepare(self, material: BatchMaterial, observe: Observer) -> BatchMaterial:
+        """Nothing: each operation expands its material when its turn comes, which keeps batches small in memory."""
+        return material
+
+    def evaluate(self, share: np.ndarray, prepared: BatchMaterial, observe: Observer) -> np.ndarray:
         values = {self.program.input: share}
         last_use = {name: index for index, op in enumerate(self.program.operations) for name in op.inputs}
         for index, operation in enumerate(self.program.operations):
             with observe(operation.name):
                 inputs = [values[name] for name in operation.inputs]
-                values[operation.output] = self.evaluate_operation(index, operation, inputs, material)
+                values[operation.output] = self.evaluate_operation(index, operation, inputs, prepared)
             for name in operation.inputs:
                 if last_use[name] == index and name != self.program.output:
                     values.pop(name, None)
@@ -101,7 +106,7 @@ class BeaverOTParty(PartyProgram):
             case MaxPoolOp():
                 return run_pool_tree(
                     share,
-                    _pool_shape(operation, self.program),
+                    pool_shape(operation, self.program),
                     lambda level, difference: evaluate_relu(number, channel, difference, source, dealt),
                 )
         raise ValueError(f"{operation.kind} is not an operation of beaver-ot")
@@ -119,7 +124,15 @@ class BeaverOTDealer(DealerProgram):
                 first, second = (source.words(*geometry.weights)[0] for source in weight_masks(index))
                 self._masks[index] = pack_weights(first + second, geometry.groups)
 
-    def deal(self, operation: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+    def deal(self, sources: Callable[[int], tuple[RandomSource, RandomSource]], images: int) -> list[CorrectionWriter]:
+        writers = [CorrectionWriter(images) for _ in self._program.operations]
+        for operation, writer in enumerate(writers):
+            self._deal_operation(operation, sources(operation), writer)
+        return writers
+
+    def _deal_operation(
+        self, operation: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter
+    ) -> None:
         step = self._program.operations[operation]
         source, result = self._program.tensor(step.inputs[0]), self._program.tensor(step.output)
         match step:
@@ -134,7 +147,7 @@ class BeaverOTDealer(DealerProgram):
             case ReluOp():
                 deal_relu(result.elements, sources, writer)
             case MaxPoolOp():
-                for comparisons in pool_levels(_pool_shape(step, self._program)):
+                for comparisons in pool_levels(pool_shape(step, self._program)):
                     deal_relu(comparisons, sources, writer)
 
 

@@ -1,20 +1,15 @@
-"""`masked`: wires with a public masked word and a dealt mask; one opened word per wire, one ring product per layer.
+"""`masked`, the fast execution: one opened word per wire, one online ring convolution, dealt one-hot comparison.
 
-A wire of w bits shows M = x + r mod 2^w while r is shared. A convolution opens its output under the next wire's mask
-and truncates on the way, X2act is one opening, a comparison looks at one opened word. Online this is the least that is
-known; the price is dealt material. Words are 32 bits, or narrow where calibration allows: 24 bits into a convolution
-and 16 into an activation. Two comparisons:
-
-- `dcf`: a distributed comparison function; keys of 16 (D - 6) B for each party, D - 6 AES blocks per evaluation.
-- `onehot`: D = 15 bits as three 5-bit digits, dealt as one-hot words; 12.6 B to party 1, no AES, one round more.
+Rounds and bytes of the wire format. What an operation opens depends on what was opened before it (`masked_plan`):
+`masked_steps` takes that as an argument, and `Masked.phases` prices the usual place of an operator: a convolution, a
+truncation or a pooling opens its input, a square or a comparison reads the word that a truncation opened.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from ..cost.kernels import WORD_BYTES, aes_compute, alu_compute, array_compute, comparator_compute
+from ..cost.kernels import step_compute
 from ..devices import Device
 from ..operators import (
     Add,
@@ -31,119 +26,118 @@ from ..operators import (
     X2act,
 )
 from .base import Exchange, Phase, Protocol
-from .ot_extension import comparison_counts
+from .beaver_ot import (
+    AND_GATES,
+    AND_OPENED_PLANES,
+    DIGIT_BITS,
+    WORD_BYTES,
+    Step,
+    Work,
+    beaver_ot_setup_bytes,
+    plane_bytes,
+    pool_levels,
+)
 
-#: One-hot words of three 5-bit digits and five dealt products: 12.6 B.
-ONEHOT_BITS = 3 * 32 + 5
-#: Levels of the comparison tree that early termination saves: the last 7 bits are one AES block.
-EARLY_TERMINATION = 6
-AES_BLOCK_BYTES = 16
-#: Operations per element: (alu) X2act's select, square, linear part; ReLU's lift and select.
-X2ACT_OPERATIONS, SELECT_OPERATIONS = 8, 10
-
-
-@dataclass(frozen=True)
-class Wires:
-    """Bytes that an opened word takes, and the comparison's domain."""
-
-    conv_input: int
-    act_input: int
-    domain_bits: int
+#: Dealt one-hot words of a mask's digits: one plane per value of each digit.
+ONEHOT_PLANES = sum(2**bits for bits in DIGIT_BITS)  # 120
 
 
-FULL_WIRES = Wires(conv_input=WORD_BYTES, act_input=WORD_BYTES, domain_bits=31)
-NARROW_WIRES = Wires(conv_input=3, act_input=2, domain_bits=15)
+def _opened(elements: int) -> tuple[Step, ...]:
+    return Work("alu", "mask", elements), Exchange((WORD_BYTES * elements, WORD_BYTES * elements))
+
+
+def _compare_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
+    """Three levels of AND, then the masked sign."""
+    elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
+    steps: list[Step] = [Work("comparator", "choices", elements)]
+    for opened in AND_OPENED_PLANES:
+        steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
+    return (
+        *steps,
+        Work("comparator", "select", elements),
+        Exchange((planes, planes)),
+        Work("alu", "multiplex", elements),
+    )
+
+
+def masked_steps(shape: OperatorShape, batch: int = 1, opens: bool = True) -> tuple[Step, ...]:
+    """Local work and rounds of one primitive operation on a batch; `opens`: its input is not open yet."""
+    match shape:
+        case Conv() | Linear():
+            opening = _opened(batch * shape.input_elements) if opens else ()
+            return (*opening, Work("array", "product", batch * shape.macs))
+        case Square(elements=elements):
+            opening = _opened(batch * elements) if opens else ()
+            return (*opening, Work("alu", "square", batch * elements))
+        case Truncate(elements=elements):
+            opening = _opened(batch * elements) if opens else ()
+            return (*opening, Work("alu", "truncate", batch * elements))
+        case Relu(elements=elements):
+            opening = _opened(batch * elements) if opens else ()
+            return (*opening, *_compare_steps(elements, batch))
+        case MaxPool():
+            steps = _opened(batch * shape.input_elements) if opens else ()
+            for level, comparisons in enumerate(pool_levels(shape)):
+                # later levels open the differences of what the level before selected
+                steps += _opened(batch * comparisons) if level else ()
+                steps += _compare_steps(comparisons, batch)
+            return steps
+        case AvgPool():
+            return (Work("alu", "add", batch * shape.output_elements * shape.kernel[0] * shape.kernel[1]),)
+        case Add(elements=elements) | Affine(elements=elements):
+            return (Work("alu", "add", batch * elements),)
+    raise ValueError(f"{type(shape).__name__} is not a primitive operation of masked")
+
+
+def masked_offline_bytes(shape: OperatorShape, batch: int = 1, lifted: bool = False) -> tuple[int, int]:
+    """Corrections of one primitive operation; `lifted`: its input comes in two forms, of which a public bit selects."""
+    forms = 2 if lifted else 1
+    match shape:
+        case Conv() | Linear():
+            return 0, WORD_BYTES * batch * shape.output_elements  # r_W ⊗ r_x
+        case Square(elements=elements):
+            return 0, WORD_BYTES * forms * batch * elements  # ρ_t²
+        case Truncate(elements=elements):
+            return 0, 2 * WORD_BYTES * batch * elements  # ρ_0 and ρ_1
+        case Relu(elements=elements):
+            return 0, batch * _compare_offline_bytes(elements, forms)
+        case MaxPool():
+            return 0, batch * sum(_compare_offline_bytes(comparisons, 1) for comparisons in pool_levels(shape))
+    return 0, 0
+
+
+def _compare_offline_bytes(elements: int, forms: int) -> int:
+    planes = ONEHOT_PLANES + sum(AND_GATES)
+    return planes * plane_bytes(elements) + WORD_BYTES * elements * (1 + forms)  # r_d and r_d·ρ_t
 
 
 class Masked(Protocol):
-    """Masked wires of 32 bits with comparison by distributed comparison functions."""
+    """Masked wires with dealt preprocessing: the execution to choose for speed."""
 
     name: ClassVar[str] = "masked"
-    executable: ClassVar[bool] = False
-    comparison: ClassVar[str] = "dcf"
-    wires: ClassVar[Wires] = FULL_WIRES
+    executable: ClassVar[bool] = True
 
     def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
-        if isinstance(shape, Relu6):  # relu(x) - relu(x - 6), compared in one batch
-            return (Affine(shape.elements), Relu(2 * shape.elements), Affine(shape.elements))
+        match shape:
+            case Conv() | Linear():
+                return shape, Truncate(shape.output_elements)
+            case X2act(elements=elements):
+                return Square(elements), Affine(elements), Truncate(elements)
+            case Relu6(elements=elements):
+                return Affine(elements), Relu(2 * elements), Affine(elements)
         return (shape,)
 
     def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
-        match shape:
-            case Conv() | Linear():
-                elements = batch * shape.output_elements
-                product = array_compute(shape, 1, device, batch)
-                return (product, alu_compute(2 * elements, device), _opening(self.wires.act_input * elements))
-            case X2act() | Square():
-                elements = batch * shape.elements
-                return (alu_compute(X2ACT_OPERATIONS * elements, device), _opening(self.wires.conv_input * elements))
-            case Relu():
-                return self._select(batch * shape.elements, self.wires.conv_input, device)
-            case MaxPool():
-                levels = comparison_counts(shape, batch)
-                return tuple(phase for count in levels for phase in self._select(count, self.wires.act_input, device))
-            case AvgPool():
-                operations = batch * shape.output_elements * shape.kernel[0] * shape.kernel[1]
-                return (alu_compute(operations, device),)
-            case Add() | Affine() | Truncate():  # truncate-and-reduce drops ring bits with the fraction: local
-                return (alu_compute(batch * shape.elements, device),)
-        raise TypeError(f"{shape!r} is not a primitive operation of {self.name}")
-
-    def _select(self, count: int, word_bytes: int, device: Device) -> tuple[Phase, ...]:
-        """Compare, open the masked sign, select, open the masked result."""
-        sign_and_result = (
-            _opening(_planes(1, count)),
-            alu_compute(SELECT_OPERATIONS * count, device),
-            _opening(word_bytes * count),
-        )
-        if self.comparison == "dcf":
-            return (aes_compute((self.wires.domain_bits - EARLY_TERMINATION) * count, device), *sign_and_result)
-        digits = comparator_compute(12 * count, device)  # three look-ups, five products of bits, both sides
-        return (digits, _opening(_planes(4, count)), *sign_and_result)
+        phases: list[Phase] = []
+        for step in masked_steps(shape, batch, opens=not isinstance(shape, Square | Relu)):
+            if isinstance(step, Exchange):
+                phases.append(step)
+            else:
+                phases.append(step_compute(step.kernel, step.step, step.count, shape, device))
+        return tuple(phases)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        match shape:
-            case Conv() | Linear():
-                return (0, WORD_BYTES * batch * shape.output_elements)
-            case X2act() | Square():
-                return (0, 16 * batch * shape.elements)
-            case Relu():
-                return self._comparison_material(batch * shape.elements, select_bytes=20)
-            case MaxPool():
-                return self._comparison_material(sum(comparison_counts(shape, batch)), select_bytes=12)
-        return (0, 0)
-
-    def _comparison_material(self, count: int, select_bytes: int) -> tuple[int, int]:
-        if self.comparison == "dcf":
-            key = AES_BLOCK_BYTES * (self.wires.domain_bits - EARLY_TERMINATION)
-            return (key * count, (key + select_bytes) * count)
-        return (0, _planes(ONEHOT_BITS, count) + select_bytes * count)
+        return masked_offline_bytes(shape, batch, lifted=isinstance(shape, Square | Relu))
 
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
-        """M_W = W + r_W, opened once per model."""
-        if not isinstance(shape, Conv | Linear):
-            return (0, 0)
-        return (WORD_BYTES * shape.weights, WORD_BYTES * shape.weights)
-
-
-class MaskedNarrow(Masked):
-    """Masked wires of 16 and 24 bits with comparison by distributed comparison functions."""
-
-    name: ClassVar[str] = "masked-narrow"
-    wires: ClassVar[Wires] = NARROW_WIRES
-
-
-class MaskedOneHot(MaskedNarrow):
-    """Masked wires of 16 and 24 bits with comparison by one-hot digits."""
-
-    name: ClassVar[str] = "masked-onehot"
-    comparison: ClassVar[str] = "onehot"
-
-
-def _opening(size: int) -> Exchange:
-    return Exchange((size, size))
-
-
-def _planes(bits: int, count: int) -> int:
-    """`bits` bit planes of `count` elements, each a whole number of bytes."""
-    return bits * (-(-count // 8))
+        return beaver_ot_setup_bytes(shape)

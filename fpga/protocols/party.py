@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -86,7 +86,11 @@ class PartyProgram(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, share: np.ndarray, material: BatchMaterial, observe: Observer) -> np.ndarray:
+    def prepare(self, material: BatchMaterial, observe: Observer) -> Any:
+        """What this party can compute for a batch before its input is known; no messages. Given to `evaluate`."""
+
+    @abstractmethod
+    def evaluate(self, share: np.ndarray, prepared: Any, observe: Observer) -> np.ndarray:
         """This party's share of the output from its share of the input, uint32 [N, *shape]."""
 
 
@@ -97,8 +101,13 @@ class DealerProgram(ABC):
     def __init__(self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]) -> None: ...
 
     @abstractmethod
-    def deal(self, operation: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
-        """Write party 1's corrections of one operation for a batch of images."""
+    def deal(self, sources: Callable[[int], tuple[RandomSource, RandomSource]], images: int) -> list[CorrectionWriter]:
+        """Party 1's corrections of every operation for a batch of images.
+
+        Args:
+            sources: operation index -> both parties' expansions for the batch, at their start.
+            images: size of the batch.
+        """
 
 
 class Execution(ABC):

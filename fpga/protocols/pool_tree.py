@@ -76,3 +76,13 @@ def run_pool_tree(share: np.ndarray, shape: MaxPool, relu: Callable[[int, np.nda
         merged[:, :, window, slot] = values[:, :, window, 2 * slot]
         values = merged
     return values[:, :, :, 0].reshape(images, channels, shape.out_height, shape.out_width)
+
+
+def first_differences(x: np.ndarray, shape: MaxPool) -> np.ndarray:
+    """a − b of the pairs that meet in the first level: uint32 [N, C, H, W] -> [N, E], linear in x."""
+    images, channels = x.shape[:2]
+    tree = pool_tree(shape)
+    window, slot = tree.levels[0].places
+    flat = x.reshape(images, channels, -1)
+    left, right = tree.taps[window, 2 * slot], tree.taps[window, 2 * slot + 1]
+    return (flat[:, :, left] - flat[:, :, right]).reshape(images, -1)

@@ -177,19 +177,42 @@ def test_beaver_maxpool_is_a_tree_of_comparisons(shape: MaxPool) -> None:
     assert priced.comparisons == count
 
 
-# --- masked: the table of the design, per party
+# --- masked: what is executed, an operator in its usual place
 
 
-@pytest.mark.parametrize(("name", "word"), [("masked", 4), ("masked-narrow", 2), ("masked-onehot", 2)])
+@given(elements_8)
+def test_masked_comparison_is_19_bits_each_in_four_rounds(elements: int) -> None:
+    """Its input is open already: 18 bits of the tree and the masked sign, both ways; material for party 1 alone."""
+    priced = cost("masked", Relu(elements))
+    assert (priced.rounds, priced.bytes_sent) == (4, (19 * elements // 8,) * 2)
+    assert priced.offline_bytes[0] == 0
+
+
+def test_masked_opens_a_convolutions_raw_input_and_what_a_truncation_drops() -> None:
+    priced = cost("masked", CONV)
+    opened = 4 * (CONV.input_elements + CONV.output_elements)
+    assert (priced.rounds, priced.bytes_sent) == (2, (opened, opened))
+    assert cost("masked", Truncate(100)).bytes_sent == cost("masked", X2act(100)).bytes_sent == (400, 400)
+
+
+def test_masked_computes_half_of_the_products_of_beaver() -> None:
+    products = [cost(name, Conv(256, 8, 8, (3, 3), out_channels=256)).compute_ms for name in ("masked", "beaver-ot")]
+    assert products[0] / products[1] == pytest.approx(0.5, rel=0.05)
+
+
+# --- variants of masked: the table of their design, per party
+
+
+@pytest.mark.parametrize(("name", "word"), [("masked-dcf", 4), ("masked-dcf-narrow", 2), ("masked-onehot-narrow", 2)])
 @pytest.mark.parametrize("shape", [CONV, LINEAR], ids=["conv", "linear"])
-def test_masked_product_opens_its_output_once(name: str, word: int, shape: Conv | Linear) -> None:
+def test_masked_variants_product_opens_its_output_once(name: str, word: int, shape: Conv | Linear) -> None:
     priced = cost(name, shape)
     assert (priced.rounds, priced.bytes_sent) == (1, (word * shape.output_elements,) * 2)
     assert priced.offline_bytes == (0, 4 * shape.output_elements)
 
 
-@pytest.mark.parametrize(("name", "word"), [("masked", 4), ("masked-narrow", 3), ("masked-onehot", 3)])
-def test_masked_x2act_opens_one_word(name: str, word: int) -> None:
+@pytest.mark.parametrize(("name", "word"), [("masked-dcf", 4), ("masked-dcf-narrow", 3), ("masked-onehot-narrow", 3)])
+def test_masked_variants_x2act_opens_one_word(name: str, word: int) -> None:
     priced = cost(name, X2act(1000))
     assert (priced.rounds, priced.bytes_sent, priced.offline_bytes) == (1, (word * 1000,) * 2, (0, 16_000))
 
@@ -197,21 +220,23 @@ def test_masked_x2act_opens_one_word(name: str, word: int) -> None:
 @pytest.mark.parametrize(
     ("name", "bits", "word", "rounds", "offline"),
     [
-        ("masked", 1, 4, 2, (400, 420)),
-        ("masked-narrow", 1, 3, 2, (144, 164)),
-        ("masked-onehot", 5, 3, 3, (0, 20 + 101 / 8)),
+        ("masked-dcf", 1, 4, 2, (400, 420)),
+        ("masked-dcf-narrow", 1, 3, 2, (144, 164)),
+        ("masked-onehot-narrow", 5, 3, 3, (0, 20 + 101 / 8)),
     ],
 )
 @given(elements=elements_8)
-def test_masked_relu(name: str, bits: int, word: int, rounds: int, offline: tuple[float, float], elements: int) -> None:
+def test_masked_variants_relu(
+    name: str, bits: int, word: int, rounds: int, offline: tuple[float, float], elements: int
+) -> None:
     priced = cost(name, Relu(elements))
     assert (priced.rounds, priced.bytes_sent) == (rounds, (elements * (8 * word + bits) // 8,) * 2)
     assert priced.offline_bytes == (offline[0] * elements, offline[1] * elements)
 
 
-@pytest.mark.parametrize(("name", "word", "key"), [("masked", 4, 400), ("masked-narrow", 2, 144)])
+@pytest.mark.parametrize(("name", "word", "key"), [("masked-dcf", 4, 400), ("masked-dcf-narrow", 2, 144)])
 @given(shape=pools)
-def test_masked_maxpool(name: str, word: int, key: int, shape: MaxPool) -> None:
+def test_masked_variants_maxpool(name: str, word: int, key: int, shape: MaxPool) -> None:
     priced = cost(name, shape)
     count = comparisons_per_output(shape) * shape.output_elements
     assert priced.rounds == 2 * levels(shape)
