@@ -62,7 +62,7 @@ class RRNetDartsModule(DartsLightningModule):
         self.controller: LatencyController | None = None
         if latency is not None and options.target_latency_ms is not None:
             self.controller = LatencyController(latency, options.latency_weight, options.target_latency_ms)
-            self.latency_weight = self.controller.latency_weight
+            self.latency_weight = self.controller.integral
         self._criterion = criterion_of(training_module)
         self._records = RecordFile(record_path) if record_path else None
         self._checkpoint_path = checkpoint_path
@@ -285,6 +285,7 @@ class RRNetDartsModule(DartsLightningModule):
         checkpoint["rrnet_search"] = {
             "gates": self.gates.state_dict(),
             "latency_weight": self.latency_weight,
+            "controller": self.controller.integral if self.controller is not None else None,
             "random": random_states(),
         }
 
@@ -292,8 +293,8 @@ class RRNetDartsModule(DartsLightningModule):
         state = checkpoint["rrnet_search"]
         self.gates.load_state_dict(state["gates"])
         self.latency_weight = float(state["latency_weight"])
-        if self.controller is not None:
-            self.controller.latency_weight = self.latency_weight
+        if self.controller is not None and state["controller"] is not None:
+            self.controller.integral = float(state["controller"])
         if self._records is not None:
             self._records.forget_from(int(checkpoint["epoch"]) + 1)
         restore_random_states(state["random"])

@@ -14,32 +14,41 @@ _GRID = 4000
 
 
 class LatencyController:
-    """Integral control of log λ: λ grows by e^gain for every α update at twice the target, and shrinks below it.
+    """Proportional-integral control of λ from the error e = Lat(α) / target − 1, once per α update.
+
+    The integral part learns the multiplier at which accuracy and latency balance at the target: it grows by e^(gain·e).
+    The proportional part answers at once, in units of one over the latency that the gates can save; below the target it
+    may turn λ negative, so that the mixture comes back up.
 
     Args:
-        latency_weight: λ to start from; 0 takes one over the latency that the gates can save.
+        latency_weight: the integral part to start from, in 1/ms; 0 takes one over what the gates can save.
         target_ms: the latency to meet.
-        gain: of one α update.
+        gain: of the integral part.
+        stiffness: of the proportional part.
     """
 
-    def __init__(self, latency: ExpectedLatency, latency_weight: float, target_ms: float, gain: float = 0.1) -> None:
+    def __init__(
+        self,
+        latency: ExpectedLatency,
+        latency_weight: float,
+        target_ms: float,
+        gain: float = 0.1,
+        stiffness: float = 10.0,
+    ) -> None:
         fastest, slowest = latency.bounds_ms()
         if not fastest <= target_ms:
-            raise Refusal(
-                f"target_latency_ms is {target_ms:g}, but the fastest network of the space takes {fastest:.4g} ms"
-            )
-        natural = 1.0 / max(slowest - fastest, 1e-9)
+            raise Refusal(f"target_latency_ms is {target_ms:g}, but the space's fastest network takes {fastest:.4g} ms")
         self.target_ms = target_ms
-        self.gain = gain
-        self._bounds = (natural * 1e-4, natural * 1e4)
-        self.latency_weight = latency_weight or natural
+        self.gain, self.stiffness = gain, stiffness
+        self._natural = 1.0 / max(slowest - fastest, 1e-9)
+        self.integral = latency_weight or self._natural
 
     def update(self, expected_ms: float) -> float:
-        """One step of control at the current Lat(α); returns the new λ."""
+        """One step of control at the current Lat(α); returns λ for the next α update, in 1/ms."""
         error = expected_ms / self.target_ms - 1.0
-        low, high = self._bounds
-        self.latency_weight = min(max(self.latency_weight * math.exp(self.gain * error), low), high)
-        return self.latency_weight
+        low, high = self._natural * 1e-4, self._natural * 1e4
+        self.integral = min(max(self.integral * math.exp(self.gain * error), low), high)
+        return max(self.integral + self.stiffness * self._natural * error, -self._natural)
 
 
 def derive_within(

@@ -43,9 +43,9 @@ class SearchOptions:
     order: int = 2
     hvp: str = "finite_difference"
     epsilon: float = 0.01
-    alpha_learning_rate: float = 0.03
+    alpha_learning_rate: float = 0.05
     alpha_weight_decay: float = 0.0
-    temperature_end: float = 0.2
+    temperature_end: float = 0.1
     freeze_threshold: float | None = 0.999
     gradient_clip: float | None = 5.0
     budget_s: float | None = None

@@ -1,0 +1,133 @@
+"""What λ and a latency target do to a real search: handwritten digits, a small ResNet, a real latency table."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.space_operators import describe_space
+from rrnet_nni.evaluators.training import TrainingOptions
+from rrnet_nni.fpga.cost.lut import build_lut
+from rrnet_nni.fpga.devices.load import load_device
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
+from rrnet_nni.strategies import SearchOptions, SearchResult, search, strategy_names
+from rrnet_nni.strategies.record import RecordFile
+
+torch.set_num_threads(1)
+
+BACKBONE = "resnet8"
+#: λ in 1/ms, from nearly free to dominating, on the space below (its gates can save 3.2 ms).
+WEIGHTS = (0.0, 0.03, 0.1, 0.3, 3.0)
+QUICK = {"epochs": 8, "warmup_epochs": 2, "alpha_learning_rate": 0.1}
+TRAINING = TrainingOptions(batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[SpaceOptions, ImageDataset, ExpectedLatency]:
+    dataset = load_dataset(DataOptions(image_size=8, train_images=400))
+    space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=0.5)
+    operators = describe_space(BACKBONE, space)
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    return space, dataset, ExpectedLatency.of_space(operators, table)
+
+
+def run(digits: Any, run_dir: Path | None = None, **settings: Any) -> SearchResult:
+    space, dataset, latency = digits
+    return search(BACKBONE, space, dataset, latency, SearchOptions(**{**QUICK, **settings}), TRAINING, run_dir)
+
+
+def test_a_larger_weight_gives_a_faster_network(digits: Any) -> None:
+    latencies = [run(digits, latency_weight=weight).expected_latency_ms for weight in (WEIGHTS[0], WEIGHTS[3])]
+    assert latencies[0] > latencies[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_expected_latency_falls_strictly_with_the_weight(digits: Any, seed: int) -> None:
+    latencies = [run(digits, latency_weight=weight, seed=seed).expected_latency_ms for weight in WEIGHTS]
+    assert all(slower > faster for slower, faster in pairwise(latencies)), latencies
+
+
+def test_without_a_weight_latency_is_ignored(digits: Any) -> None:
+    """At λ = 0 the same search over a table a thousand times slower takes the same bits."""
+    space, dataset, latency = digits
+
+    slower = {
+        label: {name: SimpleNamespace(latency_ms=1e3 * ms, comparisons=0) for name, ms in prices.items()}
+        for label, prices in latency.milliseconds.items()
+    }
+    settings = SearchOptions(**{**QUICK, "epochs": 4, "latency_weight": 0.0})
+    thetas = [
+        search(BACKBONE, space, dataset, table, settings, TRAINING).theta
+        for table in (latency, ExpectedLatency(SimpleNamespace(fixed_ms=0.0, entries=slower)))
+    ]
+    assert thetas[0] == thetas[1]
+
+
+def test_a_very_large_weight_gives_all_polynomial_with_avgpool(digits: Any) -> None:
+    found = run(digits, latency_weight=1e3, epochs=6)
+    assert found.choices == fixed_choices(BACKBONE, digits[0], "x2act", "avgpool")
+    assert found.relus == found.comparisons == 0
+    assert found.latency_ms == pytest.approx(digits[2].bounds_ms()[0])
+
+
+def test_a_target_latency_is_met_within_five_percent(digits: Any) -> None:
+    _target_is_met(digits, relus=5, pooling="maxpool")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("relus", "pooling"), [(2, "avgpool"), (5, "avgpool")])
+def test_other_target_latencies_are_met_within_five_percent(digits: Any, relus: int, pooling: str) -> None:
+    _target_is_met(digits, relus, pooling)
+
+
+def _target_is_met(digits: Any, relus: int, pooling: str) -> None:
+    """The target lies 2 % above a network of the space: that many ReLU layers and this pooling."""
+    space, _, latency = digits
+    network = fixed_choices(BACKBONE, space, "x2act", pooling)
+    for label in [label for label in network if "act" in label][:relus]:
+        network[label] = "relu"
+    target_ms = 1.02 * latency.profile(network)
+    found = run(digits, target_latency_ms=target_ms)
+    assert 0.95 * target_ms <= found.latency_ms <= target_ms
+    assert found.latency_ms == pytest.approx(latency.profile(found.choices))
+
+
+def test_an_impossible_target_is_refused(digits: Any) -> None:
+    with pytest.raises(Refusal, match="fastest network"):
+        run(digits, target_latency_ms=0.5 * digits[2].bounds_ms()[0])
+
+
+@pytest.mark.parametrize("strategy", ["random", "greedy", "sparsity", "evolution"])
+def test_every_rival_answers_in_the_same_terms(digits: Any, strategy: str, tmp_path: Path) -> None:
+    budget = {"candidates": 3, "candidate_epochs": 1, "epochs": 3}
+    found = run(digits, tmp_path, strategy=strategy, latency_weight=0.1, **budget)
+    assert found.strategy == strategy
+    assert set(found.choices) == set(digits[2].milliseconds)
+    assert found.latency_ms == pytest.approx(digits[2].profile(found.choices))
+    assert found.validation_accuracy is not None
+    if strategy != "sparsity":
+        assert len(found.candidates) == 3
+        again = run(digits, tmp_path, strategy=strategy, latency_weight=0.1, **budget)
+        assert again.candidates == found.candidates, "a search started again finds its candidates on disk"
+        assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3
+
+
+def test_first_order_is_a_strategy_of_its_own(digits: Any, tmp_path: Path) -> None:
+    found = run(digits, tmp_path, strategy="rrnet-first-order", epochs=3)
+    assert len(RecordFile(tmp_path / "search.jsonl").read()) == 3
+    assert found.strategy == "rrnet-first-order"
+
+
+def test_an_unknown_strategy_is_refused_with_the_ones_that_exist(digits: Any) -> None:
+    with pytest.raises(Refusal, match=", ".join(strategy_names())):
+        run(digits, strategy="annealing")
