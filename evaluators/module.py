@@ -119,8 +119,9 @@ class ClassificationModule(LightningModule):
         for teacher in self._teacher:
             with torch.no_grad():
                 target = teacher(images)
-            weight = self.options.distillation_weight
-            loss = (1 - weight) * loss + weight * distillation(logits, target, self.options.distillation_temperature)
+            hard = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+            soft = distillation(logits, target, self.options.distillation_temperature)
+            loss = loss + self.options.distillation_weight * (soft - hard)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -20,6 +20,7 @@ from .evaluators.accuracy import Evaluation, evaluate
 from .evaluators.data import ImageDataset, holdout, load_dataset
 from .evaluators.expected_latency import ExpectedLatency
 from .evaluators.fixed_point import fixed_point_accuracy
+from .evaluators.initial_weights import load_initial_weights
 from .evaluators.space_operators import SpaceOperators, describe_space
 from .evaluators.training import EpochProgress, train_network
 from .export import export_onnx
@@ -130,16 +131,27 @@ def train_architecture(
     architecture: Architecture,
     directory: Path,
     progress: Callable[[EpochProgress], None] | None = None,
+    *,
+    initial_weights: Mapping[str, torch.Tensor] | None = None,
+    teacher: nn.Module | None = None,
 ) -> tuple[nn.Module, Evaluation, Evaluation]:
-    """Train the frozen network from the start and write weights.pt.
+    """Train the frozen network and write weights.pt.
+
+    Args:
+        initial_weights: a state dict to start from, of any choices of the same backbone; None starts anew.
+        teacher: a trained network to distill from.
 
     Returns:
         the network, its evaluation on the validation images, and on the test images.
     """
     torch.manual_seed(bench.task.seed)
     network = build_network(architecture.backbone, SpaceOptions(**architecture.options), architecture.choices)
+    if initial_weights is not None:
+        load_initial_weights(network, initial_weights)
     options = replace(bench.task.training, seed=bench.task.seed)
-    trained = train_network(network, bench.dataset, options, checkpoint_dir=directory, progress=progress)
+    trained = train_network(
+        network, bench.dataset, options, teacher=teacher, checkpoint_dir=directory, progress=progress
+    )
     save_weights(network, directory / WEIGHTS)
     return network, evaluate(network, bench.dataset, *bench.validation), trained.test
 
@@ -180,10 +192,15 @@ def finish(
     architecture: Architecture,
     directory: Path,
     progress: Callable[[EpochProgress], None] | None = None,
+    *,
+    initial_weights: Mapping[str, torch.Tensor] | None = None,
+    teacher: nn.Module | None = None,
 ) -> Result:
-    """Train, export and compile one architecture, and write result.json."""
+    """Train (see `train_architecture`), export and compile one architecture, and write result.json."""
     started = time.monotonic()
-    network, validation, test = train_architecture(bench, architecture, directory, progress)
+    network, validation, test = train_architecture(
+        bench, architecture, directory, progress, initial_weights=initial_weights, teacher=teacher
+    )
     model = export_trained(bench, network, directory)
     executable = get_protocol(bench.task.hardware.protocol).executable
     fixed_point, makespan_ms = compile_exported(bench, model, directory) if executable else (None, None)

@@ -1,0 +1,158 @@
+"""What our training costs beside the bare minimum: two ratios, each of two things measured in turns in one run.
+
+    python benchmarks/training.py [--backbone resnet18 --width 0.25] [--json]
+
+1. One training step of `train_network` (Lightning, range loss, guards, schedule) against a bare PyTorch loop with the
+   same frozen network, the same batches and the same optimizer. Bar: at most 1.10.
+2. Images per second of `BatchLoader` (crop, flip, normalization) against a torchvision transform in a DataLoader
+   without workers, both on one core. Bar: at least 10.
+
+Seconds are of the processor, on one thread, so that other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rrnet_nni.evaluators.batches import Augmentation, BatchLoader
+from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.module import TrainingOptions
+from rrnet_nni.evaluators.parameters import parameter_groups
+from rrnet_nni.evaluators.training import train_network
+from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+
+
+def training_ratio(backbone: str, width: float, activation: str, pooling: str, rounds: int) -> dict[str, float]:
+    """Seconds of an epoch of ours over those of the bare loop, median of alternating rounds."""
+    dataset = load_dataset(DataOptions("synthetic"))
+    space = SpaceOptions(width=width)
+    network = build_network(backbone, space, fixed_choices(backbone, space, activation, pooling))
+    options = TrainingOptions(epochs=3, batch_size=64)
+    ours, bare = [], []
+    for _ in range(rounds):
+        bare.append(bare_epoch_s(copy.deepcopy(network), dataset, options))
+        ours.append(our_epoch_s(copy.deepcopy(network), dataset, options))
+    ratio = statistics.median(mine / plain for mine, plain in zip(ours, bare))
+    return {"ours_s": statistics.median(ours), "bare_s": statistics.median(bare), "ratio": ratio}
+
+
+def bare_epoch_s(network: nn.Module, dataset: ImageDataset, options: TrainingOptions) -> float:
+    """An epoch after the first: forward, cross-entropy, backward, SGD, and nothing else."""
+    groups = parameter_groups(network, 1e-3, options.weight_decay, options.x2act_factor)
+    optimizer = torch.optim.SGD(groups, momentum=options.momentum, nesterov=True)
+    loader = dataset.loader(dataset.train_images, dataset.train_labels, options.batch_size, training=True)
+    marks = []
+    for _ in range(options.epochs):
+        marks.append(time.process_time())
+        for images, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+    marks.append(time.process_time())
+    return min(later - earlier for earlier, later in itertools.pairwise(marks[1:]))
+
+
+def our_epoch_s(network: nn.Module, dataset: ImageDataset, options: TrainingOptions) -> float:
+    marks: list[float] = []
+    train_network(network, dataset, options, progress=lambda step: marks.append(time.process_time()))
+    return min(later - earlier for earlier, later in itertools.pairwise(marks))
+
+
+def input_ratio(images: int, rounds: int) -> dict[str, float]:
+    """Our images per second over those of the usual transform pipeline, median of alternating rounds."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (images, 3, 32, 32), dtype=np.uint8))
+    labels = torch.zeros(images, dtype=torch.int64)
+    ours = BatchLoader(pixels, labels, 128, MEAN, STD, augmentation=Augmentation(4, flip=True), shuffle=True)
+    theirs = transform_loader(pixels, labels)
+    rates: dict[str, list[float]] = {"ours": [], "torchvision": []}
+    for _ in range(rounds):
+        rates["torchvision"].append(images / seconds(lambda: exhaust(theirs)))
+        rates["ours"].append(images / seconds(lambda: exhaust(ours)))
+    ratio = statistics.median(mine / other for mine, other in zip(rates["ours"], rates["torchvision"]))
+    return {
+        "ours_images_per_s": statistics.median(rates["ours"]),
+        "torchvision_images_per_s": statistics.median(rates["torchvision"]),
+        "ratio": ratio,
+    }
+
+
+def transform_loader(pixels: Tensor, labels: Tensor) -> Any:
+    """The pipeline of torchvision's CIFAR-10 examples: a transform for each PIL image, collated by a DataLoader."""
+    from PIL import Image
+    from torchvision import transforms
+
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    arrays = pixels.permute(0, 2, 3, 1).numpy()
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(arrays)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            return transform(Image.fromarray(arrays[index])), labels[index]
+
+    return torch.utils.data.DataLoader(Images(), batch_size=128, shuffle=True)
+
+
+def exhaust(loader: Any) -> None:
+    for _ in loader:
+        pass
+
+
+def seconds(action: Callable[[], None]) -> float:
+    started = time.process_time()
+    action()
+    return time.process_time() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=4096, help="images of a round of the input pipelines")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    kinds = {"relu": ("relu", "maxpool"), "x2act": ("x2act", "avgpool")}
+    answer: dict[str, Any] = {
+        f"step_{kind}": training_ratio(options.backbone, options.width, *choice, options.rounds)
+        for kind, choice in kinds.items()
+    }
+    answer["input"] = input_ratio(options.images, options.rounds)
+    if options.json:
+        print(json.dumps(answer, indent=2))
+        return
+    for kind in kinds:
+        measured = answer[f"step_{kind}"]
+        print(f"training step, {options.backbone} {kind}: {measured['ratio']:.3f}x a bare PyTorch loop (bar: 1.10)")
+    rates = answer["input"]
+    print(
+        f"input pipeline: {rates['ours_images_per_s']:,.0f} images/s, {rates['ratio']:.1f}x torchvision's "
+        f"{rates['torchvision_images_per_s']:,.0f} (bar: 10)"
+    )
+
+
+if __name__ == "__main__":
+    main()

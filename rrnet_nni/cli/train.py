@@ -1,0 +1,136 @@
+"""`rrnet train`: train one architecture, from the start or further, and report its accuracy as floats and under 2PC."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..fpga.console import add_common_options, print_json
+from ..fpga.errors import Refusal
+from .options import add_task_option, read_task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..architecture import Architecture
+    from ..pipeline import Workbench
+    from ..task import Task
+
+EPILOG = """examples:
+  rrnet train runs/first/architecture.json --task examples/digits.yml -o runs/second
+  rrnet train --activation relu --pooling maxpool -o runs/relu
+  rrnet train --activation x2act --pooling avgpool --teacher runs/relu -o runs/distilled
+  rrnet train --activation x2act --pooling avgpool --initial-weights runs/relu/weights.pt -o runs/tuned
+  rrnet train runs/first/architecture.json --distill -o runs/third
+
+A run that was killed goes on after its last whole epoch when the same command is given again.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train", help="train a searched or fixed architecture", description=__doc__, epilog=EPILOG
+    )
+    parser.add_argument("architecture", nargs="?", type=Path, help="architecture.json of a search")
+    parser.add_argument("--activation", choices=("relu", "x2act"), help="instead of a file: all activations")
+    parser.add_argument("--pooling", choices=("maxpool", "avgpool"), help="instead of a file: all poolings")
+    add_task_option(parser)
+    parser.add_argument("--epochs", type=int, metavar="N", help="replaces the epochs of the task file")
+    parser.add_argument(
+        "--initial-weights", type=Path, metavar="FILE", help="weights.pt to start from (any choices of the backbone)"
+    )
+    teacher = parser.add_mutually_exclusive_group()
+    teacher.add_argument("--teacher", type=Path, metavar="DIR", help="distill from the trained network of this run")
+    teacher.add_argument("--distill", action="store_true", help="train the all-ReLU teacher first, then distill")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
+    add_common_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    if (options.architecture is None) == (options.activation is None and options.pooling is None):
+        raise Refusal("name either an architecture.json or --activation and --pooling")
+    from .. import pipeline
+    from .search import print_result, print_training
+
+    task, architecture = _task_and_architecture(options)
+    bench = pipeline.prepare(task)
+    if architecture is None:
+        architecture = _fixed(bench, options.activation or "relu", options.pooling or "maxpool")
+    else:
+        _check_images(architecture, bench, options.architecture)
+    options.output.mkdir(parents=True, exist_ok=True)
+    architecture.save(options.output / pipeline.ARCHITECTURE)
+    initial = _read_weights(options.initial_weights) if options.initial_weights else None
+    teacher = _teacher(options, bench)
+    result = pipeline.finish(
+        bench, architecture, options.output, print_training, initial_weights=initial, teacher=teacher
+    )
+    print_json(result.to_dict()) if options.json else print_result(result)
+    return 0
+
+
+def _task_and_architecture(options: argparse.Namespace) -> tuple[Task, Architecture | None]:
+    """The task with the backbone and options of the architecture, where one was named."""
+    from dataclasses import replace
+
+    from ..architecture import Architecture
+    from ..search_spaces import SpaceOptions
+
+    task = read_task(options)
+    if options.epochs is not None:
+        task = replace(task, training=replace(task.training, epochs=options.epochs))
+    if options.architecture is None:
+        return task, None
+    architecture = Architecture.load(options.architecture)
+    try:
+        space = SpaceOptions(**architecture.options)
+    except TypeError as error:
+        raise Refusal(f"{options.architecture}: options: {error}") from None
+    return replace(task, backbone=architecture.backbone, space=space), architecture
+
+
+def _fixed(bench: Workbench, activation: str, pooling: str) -> Architecture:
+    from ..pipeline import describe
+    from ..search_spaces import fixed_choices
+
+    return describe(bench, fixed_choices(bench.task.backbone, bench.space, activation, pooling))
+
+
+def _check_images(architecture: Architecture, bench: Workbench, path: Path) -> None:
+    for name, value in bench.space.to_dict().items():
+        if architecture.options.get(name, value) != value:
+            raise Refusal(f"{path} was found with {name} {architecture.options[name]}, the task's images have {value}")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refusal(f"{path}: there is no such file") from None
+    except Exception as error:
+        raise Refusal(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
+
+
+def _teacher(options: argparse.Namespace, bench: Workbench) -> nn.Module | None:
+    """The network to distill from: of a run, or newly trained all-ReLU in OUTPUT/teacher; None without distillation."""
+    from .. import pipeline
+    from ..architecture import Architecture
+    from .search import print_training
+
+    if options.distill:
+        directory = options.output / "teacher"
+        directory.mkdir(parents=True, exist_ok=True)
+        relu = _fixed(bench, "relu", "maxpool")
+        relu.save(directory / pipeline.ARCHITECTURE)
+        return pipeline.train_architecture(bench, relu, directory, print_training)[0]
+    if options.teacher is None:
+        return None
+    architecture = Architecture.load(options.teacher / pipeline.ARCHITECTURE)
+    for name in ("classes", "image_size", "channels"):
+        if architecture.options.get(name) != getattr(bench.space, name):
+            raise Refusal(f"the teacher in {options.teacher} was trained on other images ({name} differs)")
+    return pipeline.load_trained(architecture, options.teacher / pipeline.WEIGHTS)
