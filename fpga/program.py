@@ -26,11 +26,16 @@ TRUNCATION_BOUND_BITS = 30
 
 @dataclass(frozen=True)
 class Tensor:
-    """A shared tensor of one image: int32 words with `fraction_bits` bits after the point."""
+    """A shared tensor of one image: int32 words with `fraction_bits` bits after the point.
+
+    `scale` (one number, or one per channel) is how much larger the program's tensor is than the model's: a tensor t of
+    the model is held as round(t * scale * 2**fraction_bits).
+    """
 
     name: str
     shape: tuple[int, ...]
     fraction_bits: int
+    scale: tuple[float, ...] = (1.0,)
 
     @property
     def elements(self) -> int:

@@ -21,6 +21,7 @@ PROGRAM = "program.json"
 WEIGHTS = "weights.bin"
 REPORT = "report.json"
 INSTRUCTIONS = "instructions.bin"
+TILES = "tiles.json"
 TRACE = "trace.json"
 PAGE = "report.html"
 

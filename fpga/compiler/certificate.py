@@ -17,11 +17,11 @@ from ..program import TRUNCATION_BOUND_BITS, Program
 from .calibration import Calibration
 from .float_interpreter import walk_float
 from .graph import Graph
+from .lower import UNTRUNCATED
 from .reference import decode, walk_reference
 
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
 LEAST_MARGIN_BITS = 0.5
-UNTRUNCATED = ".untruncated"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from typing import Any
 
 from ..console import Parser, add_common_options, print_json, run_command
 from ..devices import device_names
+from ..errors import Refusal
 from ..protocols import protocol_names
 from .calibration import DEFAULT_RANGE
+from .check import check_build
 from .compile import Compilation, compile_model
 from .passes import optional_passes
 
 EXAMPLE = """example:
   rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
+  rrnet-2pc-compile --check build/
   rrnet-2pc-run build/ --input x.npy
 """
 JSON_KEYS = (
@@ -33,8 +36,9 @@ JSON_KEYS = (
 
 def make_parser() -> Parser:
     parser = Parser(prog="rrnet-2pc-compile", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("model", help="the classifier, an ONNX file")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="build directory to write")
+    parser.add_argument("model", nargs="?", help="the classifier, an ONNX file")
+    parser.add_argument("-o", "--output", metavar="DIR", help="build directory to write")
+    parser.add_argument("--check", metavar="BUILD", help="validate a build instead: schema, order, buffers, messages")
     parser.add_argument(
         "--device", default="zcu104", help=f"a device by name ({', '.join(device_names())}) or its YAML file"
     )
@@ -53,6 +57,12 @@ def make_parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.check is not None:
+        if options.model is not None or options.output is not None:
+            raise Refusal("--check validates a build and takes neither a model nor -o")
+        return run_check(options)
+    if options.model is None or options.output is None:
+        raise Refusal("a model and -o DIR are needed (see rrnet-2pc-compile --help)")
     started = time.perf_counter()
     compilation = compile_model(
         options.model, options.output, options.device, options.protocol, options.calibrate, options.disable
@@ -62,6 +72,16 @@ def run(options: argparse.Namespace) -> int:
         print_json(answer(compilation, seconds))
     else:
         print_summary(compilation, Path(options.output), seconds)
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """`--check`: status 0 where every rule holds, 2 with the first one broken."""
+    result = check_build(options.check)
+    if options.json:
+        print_json({"valid": True, "instructions": result.instructions, "checks": list(result.checks)})
+    else:
+        print(f"{options.check} is valid: {result.instructions:,} instructions; checked {', '.join(result.checks)}")
     return 0
 
 

@@ -14,7 +14,7 @@ from ..devices import Device, load_device
 from ..isa import Instruction, encode_instructions
 from ..program import Program, program_to_dict
 from ..protocols import Protocol, get_protocol
-from .build import INSTRUCTIONS, PAGE, TRACE
+from .build import INSTRUCTIONS, PAGE, TILES, TRACE
 from .calibration import Calibration, calibrate, load_images
 from .certificate import certify
 from .emit import check_output, json_bytes, write_build
@@ -24,7 +24,7 @@ from .graph import Graph
 from .lower import lower
 from .page import report_page
 from .passes import PassResult, run_passes
-from .report import build_report, trace_events
+from .report import build_report, tiles_document, trace_events
 from .schedule import Schedule, schedule_instructions, schedule_program
 
 
@@ -100,6 +100,7 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
     digest = hashlib.sha256(json_bytes(program_to_dict(program))).digest()
     files = {
         INSTRUCTIONS: encode_instructions(compilation.instructions, digest),
+        TILES: tiles_document(compilation.schedule),
         TRACE: trace_events(compilation.schedule, program, device),
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }

@@ -56,17 +56,21 @@ def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
         if isinstance(node, Polynomial):
             bounds[node.output] = max(bounds[node.output], _polynomial_bound(node, bounds))
     budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
+    for name, budget in budgets.items():
+        if budget < 1:
+            raise Refusal(
+                f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it"
+            )
     caps = {name: min(ACTIVATION_BITS, budget) for name, budget in budgets.items()}
     for node in reversed(graph.nodes):
         wanted = _input_cap(node, bounds, budgets, caps)
         for name in node.inputs:
             caps[name] = min(caps[name], wanted)
     for name, cap in caps.items():
-        significant = cap + math.log2(bounds[name])
-        if significant < LEAST_SIGNIFICANT_BITS or budgets[name] < 1:
+        if cap + math.log2(bounds[name]) < LEAST_SIGNIFICANT_BITS:
             raise Refusal(
-                f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it and "
-                f"what is computed from it ({cap} fraction bits would be left)"
+                f"tensor {name!r} reaches {calibration.seen[name]:.4g}, and what is computed from it leaves it only "
+                f"{cap} fraction bits: no fixed-point format of 32 bits fits both"
             )
     return Formats(bounds, budgets, caps)
 
@@ -114,11 +118,15 @@ def _product_input_cap(node: Conv | Linear, budget: int, bound: float) -> int:
 
 
 def _square_input_cap(node: Polynomial, budget: int, bound: float) -> int:
-    """The square itself must fit; where the coefficient is near one, so must the product without a truncation."""
+    """The square itself must fit, and so must its product with a coefficient that is exact.
+
+    Other coefficients take their bits from a truncation of the square.
+    """
     square_fits = math.floor((TRUNCATION_BOUND_BITS - 2 * math.log2(bound)) / 2)
-    coefficient = float(np.abs(node.square).max())
-    if coefficient >= 0.25:
-        return min(square_fits, math.floor((budget + math.log2(coefficient)) / 2))
+    smallest = float(np.abs(node.square[node.square != 0]).min())
+    exact_fits = math.floor((budget + math.log2(smallest)) / 2)
+    if smallest >= 0.25 or exact_fits + math.log2(bound) >= ACTIVATION_SIGNIFICANT_BITS:
+        return min(square_fits, exact_fits)
     return square_fits
 
 

@@ -38,6 +38,7 @@ def read_onnx(path: Path | str) -> Graph:
 def import_model(model: onnx.ModelProto, where: str, source: Mapping[str, str] | None = None) -> Graph:
     """Turn a loaded model into a graph; `where` names it in refusals."""
     opset = _check_opsets(model, where)
+    _check_text(model, where)
     model = _inline_functions(model, where)
     graph = model.graph
     constants = _initializers(graph, where)
@@ -92,6 +93,17 @@ def _check_opsets(model: onnx.ModelProto, where: str) -> int:
     if versions[0] < OLDEST_OPSET:
         raise Refusal(f"{where}: opset {versions[0]} is too old, expected {OLDEST_OPSET} or newer; export it again")
     return int(versions[0])
+
+
+def _check_text(model: onnx.ModelProto, where: str) -> None:
+    """Damaged names come out of protobuf as bytes."""
+    graph = model.graph
+    texts = [graph.name, *(entry.name for entry in (*graph.input, *graph.output, *graph.initializer))]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    if any(not isinstance(text, str) for text in texts):
+        raise Refusal(f"{where} is damaged: a name in it is not text")
 
 
 def _inline_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

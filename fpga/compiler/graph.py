@@ -114,7 +114,10 @@ AnyNode: TypeAlias = Conv | Linear | Combine | Product | Polynomial | Relu | Max
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included."""
+    """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included.
+
+    `scales` are the factors by which passes made tensors larger than those of the model, where not 1.
+    """
 
     name: str
     input: str
@@ -122,6 +125,7 @@ class Graph:
     shapes: Mapping[str, Shape]
     nodes: tuple[AnyNode, ...]
     source: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
         """The same graph with other nodes; tensors that nothing makes are forgotten."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refusal
 from ..program import (
     AffineOp,
     AnyOperation,
@@ -43,6 +44,8 @@ from .graph import (
     Shape,
 )
 
+#: What a product is called before its truncation.
+UNTRUNCATED = ".untruncated"
 #: Multipliers of the alu keep this many bits beyond what the format asks for.
 MULTIPLIER_BITS = 15
 #: A polynomial's constants may be off by this part of its range before its square is truncated on its own.
@@ -65,12 +68,15 @@ class Lowering:
         return self.tensors[name].fraction_bits
 
     def declare(self, name: str, shape: Shape, fraction_bits: int) -> str:
-        self.tensors[name] = Tensor(name, shape, fraction_bits)
+        scale = self.graph.scales.get(name.removesuffix(UNTRUNCATED), np.ones(1))
+        self.tensors[name] = Tensor(name, shape, fraction_bits, tuple(float(factor) for factor in scale))
         return name
 
     def constant(self, name: str, values: np.ndarray, fraction_bits: int) -> str:
         """round(values * 2**f) modulo 2**32 in weights.bin."""
         words = np.rint(np.ldexp(values, fraction_bits))
+        if np.abs(words).max(initial=0.0) >= 2.0**62:
+            raise Refusal(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
         self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
         self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)
         self.offset += 4 * values.size
@@ -102,7 +108,7 @@ class Lowering:
         if surplus <= 0 or node.output == self.graph.output:
             self.emit(kind, name, inputs, node.output, shape, bits, **fields)
             return
-        untruncated = self.emit(kind, name, inputs, f"{node.output}.untruncated", shape, bits, **fields)
+        untruncated = self.emit(kind, name, inputs, node.output + UNTRUNCATED, shape, bits, **fields)
         self.truncate(node, untruncated, node.output, surplus)
 
     def truncate(self, node: AnyNode, source: str, output: str, bits: int) -> None:

@@ -141,6 +141,13 @@ def decode(words: Words, fraction_bits: int) -> np.ndarray:
     return np.ldexp(words.view(np.int32).astype(np.float64), -fraction_bits)
 
 
+def decode_tensor(program: Program, name: str, words: Words) -> np.ndarray:
+    """Words [N, *shape] of a tensor as the model's own numbers: without fraction bits and without its scale."""
+    tensor = program.tensor(name)
+    scale = np.array(tensor.scale).reshape(-1, *(1,) * (len(tensor.shape) - 1))
+    return decode(words, tensor.fraction_bits) / scale
+
+
 def truncate_words(value: Words, bits: int, mask: np.ndarray) -> Words:
     """Probabilistic truncation by opening z + 2**30 + r: floor(z / 2**bits) or one more, for |z| < 2**30.
 

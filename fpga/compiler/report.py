@@ -101,6 +101,20 @@ def _sum(pairs: Any) -> list[int]:
     return totals
 
 
+def tiles_document(schedule: Schedule) -> bytes:
+    """tiles.json: per stage the regions [first channel, end channel, first row, end row] of its tiles, by number."""
+    stages = [
+        {
+            "operation": stage.operation,
+            "tensor": stage.tensor,
+            "phases": [stage.first_phase, stage.end_phase],
+            "tiles": [[*region.channels, *region.rows] for region in stage.regions],
+        }
+        for stage in schedule.stages
+    ]
+    return (json.dumps({"schema": REPORT_SCHEMA, "stages": stages}, separators=(",", ":")) + "\n").encode()
+
+
 def trace_events(schedule: Schedule, program: Program, device: Device) -> bytes:
     """trace.json in the Chrome trace format: one track per queue, times in microseconds."""
     events: list[dict[str, Any]] = [

@@ -16,7 +16,7 @@ from ..devices import Device
 from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
 from ..program import Program
 from ..protocols.base import Protocol
-from .tiling import Job, JobGraph, buffer_pools, build_jobs
+from .tiling import Job, JobGraph, Stage, buffer_pools, build_jobs
 
 #: Tiles per operation that are tried; the shortest schedule is kept.
 TILE_CHOICES = (4, 8, 16)
@@ -33,6 +33,7 @@ class Schedule:
         busy: cycles that each queue works.
         critical_path: cycles of the longest chain of dependent jobs.
         tiles: tiles per operation that were asked for.
+        stages: regions of the tiles.
     """
 
     jobs: Sequence[Job]
@@ -42,6 +43,7 @@ class Schedule:
     busy: dict[Queue, int]
     critical_path: int
     tiles: int
+    stages: Sequence[Stage]
 
     @property
     def lower_bound(self) -> int:
@@ -80,7 +82,7 @@ def list_schedule(graph: JobGraph, device: Device, tiles: int = 0) -> Schedule:
     for job in jobs:
         busy[job.queue] += job.duration
     makespan = max((starts[i] + job.duration + job.latency for i, job in enumerate(jobs)), default=0)
-    return Schedule(jobs, starts, addresses, makespan, busy, max(distance, default=0), tiles)
+    return Schedule(jobs, starts, addresses, makespan, busy, max(distance, default=0), tiles, graph.stages)
 
 
 class _ListScheduler:

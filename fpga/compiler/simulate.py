@@ -13,12 +13,13 @@ from .tiling import Rates
 
 @dataclass(frozen=True)
 class Simulation:
-    """Start and completion cycle of every instruction; `busy` cycles per queue."""
+    """Start and completion cycle of every instruction; cycles that each queue is `busy`, or `stalled` by a wait."""
 
     starts: Sequence[int]
     completions: Sequence[int]
     makespan: int
     busy: dict[Queue, int]
+    stalled: dict[Queue, int]
 
 
 def instruction_cycles(instruction: Instruction, rates: Rates) -> tuple[int, int]:
@@ -50,7 +51,7 @@ def simulate(instructions: Sequence[Instruction], device: Device) -> Simulation:
     for index, instruction in enumerate(instructions):
         queues[instruction.queue].append(index)
     position = dict.fromkeys(Queue, 0)
-    free_at, busy = dict.fromkeys(Queue, 0), dict.fromkeys(Queue, 0)
+    free_at, busy, stalled = (dict.fromkeys(Queue, 0) for _ in range(3))
     completed: dict[Queue, list[int]] = {queue: [] for queue in Queue}  # completion cycle of the first n
     starts, completions = [0] * len(instructions), [0] * len(instructions)
     remaining, progress = len(instructions), True
@@ -66,6 +67,7 @@ def simulate(instructions: Sequence[Instruction], device: Device) -> Simulation:
                     [free_at[queue], *(completed[other][count - 1] for other, count in instruction.waits if count)]
                 )
                 duration, latency = instruction_cycles(instruction, rates)
+                stalled[queue] += start - free_at[queue]
                 starts[index], free_at[queue] = start, start + duration
                 busy[queue] += duration
                 last = completed[queue][-1] if completed[queue] else 0
@@ -77,4 +79,4 @@ def simulate(instructions: Sequence[Instruction], device: Device) -> Simulation:
     if remaining:
         stuck = next(instructions[queues[q][position[q]]] for q in Queue if position[q] < len(queues[q]))
         raise Refusal(f"the instructions are stuck: {stuck.opcode.name} of operation {stuck.operation} waits for ever")
-    return Simulation(starts, completions, max(completions, default=0), busy)
+    return Simulation(starts, completions, max(completions, default=0), busy, stalled)

@@ -88,11 +88,23 @@ class _Tile:
     weights: int | None = None
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Tiles of one stage: phases [first_phase, end_phase) of the operation, on these regions of `tensor`."""
+
+    operation: int
+    tensor: str
+    first_phase: int
+    end_phase: int
+    regions: tuple[Region, ...]
+
+
 @dataclass
 class JobGraph:
-    """All jobs of one image, in an order that respects dependencies."""
+    """All jobs of one image, in an order that respects dependencies, and the tiles that they work on."""
 
     jobs: list[Job] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -237,6 +249,8 @@ class _Builder:
         opened: Tiles | None = None,
     ) -> Tiles:
         """Append the jobs of one stage; returns its tiles with the job that stores each."""
+        end_phase = first_phase + len(phases)
+        self.graph.stages.append(Stage(index, tensor, first_phase, end_phase, tuple(tile.region for tile in tiles)))
         total = sum(self._elements(tensor, tile.region) for tile in tiles)
         done = 0
         made: Tiles = []
@@ -263,7 +277,7 @@ class _Builder:
                 WORD_BYTES * count,
                 index,
                 number,
-                first_phase + len(phases),
+                end_phase,
                 count,
                 last,
                 load=load,

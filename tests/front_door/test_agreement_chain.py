@@ -27,7 +27,7 @@ from rrnet_nni.fpga.board.conformance import first_divergence
 from rrnet_nni.fpga.board.executions import get_execution
 from rrnet_nni.fpga.compiler.build import Build, load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.compiler.reference import decode_tensor, run_reference
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.search_spaces.gates import Gates, Pooling
 from rrnet_nni.search_spaces.layers import Classifier, ConvPlan
@@ -166,7 +166,7 @@ def first_divergent(expected: View, found: View, tolerance: float) -> str | None
 def fixed_point_view(build: Build, images: np.ndarray) -> View:
     """Every tensor of the program as real numbers."""
     _, words = run_reference(build.program, build.weights, images, tensors=True)
-    return {name: value / 2.0 ** build.program.tensor(name).fraction_bits for name, value in words.items()}
+    return {name: decode_tensor(build.program, name, value) for name, value in words.items()}
 
 
 def test_the_supernet_at_one_hot_alpha_is_the_frozen_network(chain: Chain) -> None:

@@ -10,6 +10,7 @@ from ..graph import Graph
 from .base import Pass
 from .fold_affine import FoldAffine
 from .polynomials import RecognizePolynomials, RemoveUnused
+from .scales import ScaleTensors
 from .simplify import MaxPoolBeforeRelu, MergePadding, RemoveIdentities
 
 #: Every pass, in order. An explicit list: the order is part of the compiler.
@@ -22,8 +23,9 @@ PASSES: tuple[Pass, ...] = (
     FoldAffine(),
     MergePadding(),
     MaxPoolBeforeRelu(),
+    ScaleTensors(),
 )
-ROUNDS_LIMIT = 1000
+ROUNDS_LIMIT = 16
 
 
 @dataclass(frozen=True)
