@@ -42,6 +42,9 @@ def parser() -> Parser:
     address = result.add_mutually_exclusive_group()
     address.add_argument("--listen", metavar="ADDRESS", help="HOST:PORT on which to wait for the other party")
     address.add_argument("--connect", metavar="ADDRESS", help="HOST:PORT of the other party")
+    result.add_argument(
+        "--tls", type=Path, metavar="DIR", help="key and certificates of this party (rrnet-2pc-certificates)"
+    )
     address.add_argument("--link-fd", type=int, help=argparse.SUPPRESS)
     result.add_argument(
         "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"

@@ -11,13 +11,14 @@ from typing import Any
 
 from ..compiler.build import Build, load_build
 from ..errors import ExecutionFault, Refusal
-from .addresses import accept_one, connect
+from .addresses import accept_one, connect, is_loopback, parse_address
 from .answer import default_batch, describe_run
 from .executions import get_execution
 from .inputs import load_images
 from .link import Link
 from .session import ROLES, Party, Terms
 from .store import MaterialStore
+from .tls import secure
 
 
 def run_party(options: argparse.Namespace) -> dict[str, Any]:
@@ -57,11 +58,16 @@ def material_root(options: argparse.Namespace) -> Path:
 def _open_socket(options: argparse.Namespace) -> socket.socket:
     if options.link_fd is not None:
         return socket.socket(fileno=options.link_fd)
-    if options.listen is not None:
-        return accept_one(options.listen, options.timeout)
-    if options.connect is not None:
-        return connect(options.connect, options.timeout)
-    raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
+    address = options.listen or options.connect
+    if address is None:
+        raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
+    host, _ = parse_address(address)
+    if options.tls is None and not is_loopback(host):
+        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
+    connection = accept_one(address, options.timeout) if options.listen else connect(address, options.timeout)
+    if options.tls is None:
+        return connection
+    return secure(connection, options.tls, options.listen is not None, options.timeout)
 
 
 def _progress(options: argparse.Namespace, build: Build) -> Callable[[str, str], None] | None:

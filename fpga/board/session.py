@@ -97,7 +97,7 @@ class Party:
         count, start = agree(self._link, self.number, terms, self._store)
         if weights is not None:
             self._store.bind_weights(weights)
-        batches = [min(terms.batch, count - first) for first in range(0, count, terms.batch)]
+        batches = split_batches(count, terms.batch)
         material = self._store.claim(start, count)
         agree_on_start(self._link, self.number)
         evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder)
@@ -172,6 +172,12 @@ class Evaluator:
     def evaluate(self, share: np.ndarray, prepared: Any) -> np.ndarray:
         """This party's share of the output, uint32 [N, *shape], from its share of the input."""
         return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+
+
+def split_batches(images: int, largest: int) -> list[int]:
+    """Sizes of as few and as equal batches as `largest` allows."""
+    parts = -(-images // largest)
+    return [images // parts + (index < images % parts) for index in range(parts)]
 
 
 def _send_seed(link: Link, sender: bool) -> bytes:
