@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .latency import OperatorCost
 SCHEMA_VERSION = 1
 _FPGA = Path(__file__).parents[1]
 _SOURCES = ("operators.py", "program.py", "cost", "protocols", "devices")
+_COST_FIELDS = {item.name for item in fields(OperatorCost)}
 _log = logging.getLogger(__name__)
 
 CostGroups = tuple[dict[str, dict[str, OperatorCost]], dict[str, OperatorCost]]
@@ -62,7 +63,7 @@ def content_hash(
 
 
 def _described(shape: OperatorShape) -> list[Any]:
-    return [type(shape).__name__, asdict(shape)]
+    return [type(shape).__name__, vars(shape)]
 
 
 def _digest(content: Any) -> str:
@@ -93,12 +94,11 @@ def write_cached(directory: Path, key: str, groups: CostGroups) -> None:
     entries, fixed = groups
     table = {
         "entries": {
-            label: {candidate: asdict(cost) for candidate, cost in candidates.items()}
+            label: {candidate: vars(cost) for candidate, cost in candidates.items()}
             for label, candidates in entries.items()
         },
-        "fixed": {name: asdict(cost) for name, cost in fixed.items()},
+        "fixed": {name: vars(cost) for name, cost in fixed.items()},
     }
-    # The digest is taken of what a reader will see: tuples have become lists.
     document = {"key": key, "digest": _digest(table), "table": table}
     temporary = ""
     try:
@@ -114,6 +114,6 @@ def write_cached(directory: Path, key: str, groups: CostGroups) -> None:
 
 
 def _cost(values: Mapping[str, Any]) -> OperatorCost:
-    if set(values) != {item.name for item in fields(OperatorCost)}:
+    if values.keys() != _COST_FIELDS:
         raise ValueError(f"a cost has the fields {sorted(values)}")
     return OperatorCost(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

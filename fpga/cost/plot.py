@@ -49,7 +49,7 @@ def draw_sweeps(sweeps: Sequence[Sweep], title: str, path: Path) -> None:
         axis.set(xscale="log", yscale="log", title=result.protocol, xlabel="bandwidth, B/s", ylabel="round trip, s")
     for axis in flat[len(sweeps) :]:
         axis.set_axis_off()
-    figure.colorbar(colours, ax=flat, label="share of the latency that replacing every comparison saves")
+    figure.colorbar(colours, ax=flat, label="share of the latency saved")
     figure.suptitle(f"{title}: speed-up by replacing every ReLU and MaxPool; white, it halves the latency", fontsize=9)
     save_figure(figure, path)
 
