@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Search, then finish the chosen trial. The experiment is stopped whatever happens, and can be resumed."""
+    # A job that is ended from outside stops its experiment as one that is ended from the keyboard.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=options.json)
     working_directory = experiment_directory(options.experiment)
     if options.resume:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import rrnet_nni.fpga.devices as devices
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli import main
 from rrnet_nni.export import export_onnx
+from rrnet_nni.fpga.compiler.cli import main as compile_main
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
 SMALL_OPTIONS = ("--image-size", "16", "--width", "0.125")
@@ -148,3 +150,22 @@ def test_what_cannot_be_priced_is_refused_in_one_sentence(arguments, expected, c
     message = refusal(capsys, *arguments)
     assert expected in message
     assert message.count("\n") == 1
+
+
+def test_the_table_prices_what_the_compiler_makes_of_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes and rounds are those of the compiled program, but for the logits, which nobody truncates."""
+    torch.manual_seed(0)
+    options = SpaceOptions(width=0.125)
+    network = build_network("vgg16", options, fixed_choices("vgg16", options, "relu", "maxpool"))
+    export_onnx(network, (3, 32, 32), tmp_path / "model.onnx")
+    arguments = [str(tmp_path / "model.onnx"), "-o", str(tmp_path / "build"), "--disable", "maxpool-before-relu"]
+    assert compile_main([*arguments, "--json"]) == 0
+    compiled = json.loads(capsys.readouterr().out)
+    priced = answer(capsys, "latency", str(tmp_path / "model.onnx"))
+    logits = 4 * options.classes
+    assert [sent - logits for sent in priced["bytes_sent"]] == compiled["bytes_sent"]
+    assert priced["rounds"] - 1 == compiled["rounds"]
+    assert priced["comparisons"] == compiled["comparisons"]
+    assert compiled["operator_sum_ms"] == pytest.approx(priced["latency_ms"], rel=0.02)

@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from rrnet_nni.cli import main
+from rrnet_nni.pipeline import describe, prepare, train_architecture
+from rrnet_nni.search_spaces import fixed_choices
+from rrnet_nni.task import load_task
 
 TASK = """\
 backbone: resnet8
@@ -23,21 +26,22 @@ def task(tmp_path: Path) -> str:
 def test_polynomial_network_is_tuned_from_relu_weights_and_distilled(
     task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    relu, polynomial = tmp_path / "relu", tmp_path / "polynomial"
-    assert main(["train", "--task", task, "--activation", "relu", "-o", str(relu), "--json"]) == 0
-    first = json.loads(capsys.readouterr().out)
-    assert first["comparisons"] == first["all_relu_comparisons"] > 0
-    kind = ["--activation", "x2act", "--pooling", "avgpool"]
-    start = ["--initial-weights", str(relu / "weights.pt"), "--teacher", str(relu)]
-    assert main(["train", "--task", task, *kind, *start, "-o", str(polynomial), "--json"]) == 0
-    second = json.loads(capsys.readouterr().out)
-    assert second["relus"] == second["comparisons"] == 0
-    assert second["latency_ms"] < first["latency_ms"]
-    assert abs(second["fixed_point_accuracy"] - second["accuracy"]) <= 0.03
-    assert second["accuracy"] > 0.3
-    again = ["train", str(polynomial / "architecture.json"), "--task", task, "--epochs", "1"]
-    assert main([*again, "-o", str(tmp_path / "again"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["comparisons"] == 0
+    bench = prepare(load_task(Path(task)))
+    relu, polynomial = (
+        describe(bench, fixed_choices("resnet8", bench.space, *kind))
+        for kind in (("relu", "maxpool"), ("x2act", "avgpool"))
+    )
+    relu.save(tmp_path / "architecture.json")
+    train_architecture(bench, relu, tmp_path)
+    polynomial.save(tmp_path / "polynomial.json")
+    start = ["--initial-weights", str(tmp_path / "weights.pt"), "--teacher", str(tmp_path)]
+    arguments = ["train", str(tmp_path / "polynomial.json"), "--task", task, *start, "--epochs", "3", "--json"]
+    assert main([*arguments, "-o", str(tmp_path / "tuned")]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["relus"] == answer["comparisons"] == 0 < answer["all_relu_comparisons"]
+    assert answer["latency_ms"] < relu.latency_ms
+    assert abs(answer["fixed_point_accuracy"] - answer["accuracy"]) <= 0.03
+    assert answer["accuracy"] > 0.3
 
 
 @pytest.mark.parametrize(
