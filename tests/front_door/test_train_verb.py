@@ -23,6 +23,7 @@ def task(tmp_path: Path) -> str:
     return str(tmp_path / "task.yml")
 
 
+@pytest.mark.slow
 def test_polynomial_network_is_tuned_from_relu_weights_and_distilled(
     task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
