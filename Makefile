@@ -1,5 +1,6 @@
 # Two commands do everything: `make run` and `make test`.
 PYTHON ?= python3
+EXPERIMENT ?= rrnet.yml
 RESUME ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 run: $(INSTALLED)
-	$(BIN)/python -m rrnet_nni.main_job rrnet.yml $(if $(RESUME),--resume $(RESUME))
+	$(BIN)/python -m rrnet_nni.main_job $(EXPERIMENT) $(if $(RESUME),--resume $(RESUME))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

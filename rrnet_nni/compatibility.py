@@ -93,6 +93,20 @@ def freeze_apart(space: nn.Module, choices: Mapping[str, str]) -> nn.Module:
     return copy.deepcopy(space.freeze(dict(choices)))  # type: ignore[operator]
 
 
+def patient_nnictl() -> None:
+    """`nnictl`, but waiting a minute for its manager instead of four seconds.
+
+    nnictl asks the manager four times, a second apart, and then gives up with a traceback although the manager is still
+    starting: on a busy machine Node needs longer. The arguments are those of the command line.
+    Can go when `test_nnictl_still_waits_four_seconds` fails.
+    """
+    from nni.experiment import launcher
+    from nni.tools.nnictl.nnictl import parse_args
+
+    launcher._check_rest_server.__defaults__ = (60, None)
+    parse_args()
+
+
 @dataclass(frozen=True)
 class ManagerChannel:
     """The manager's command channel, kept from before the search, so that reports inside of it reach the web UI.

@@ -177,7 +177,7 @@ def loopback_environment() -> dict[str, str]:
 
 
 def _nnictl(*arguments: str, check: bool = True) -> str:
-    command = [sys.executable, "-m", "nni.tools.nnictl.nnictl", *arguments]
+    command = [sys.executable, "-c", "from rrnet_nni.compatibility import patient_nnictl as run; run()", *arguments]
     finished = subprocess.run(
         command,
         env=loopback_environment(),

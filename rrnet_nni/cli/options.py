@@ -16,17 +16,22 @@ def add_task_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", type=Path, default=DEFAULT_TASK, metavar="FILE", help="task file (default: %(default)s)"
     )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="take DIR/train/CLASS/* and DIR/test/CLASS/* as the task's images"
+    )
     parser.add_argument("--seed", type=int, help="replaces the seed of the task file")
 
 
 def read_task(options: argparse.Namespace) -> Task:
-    """The task of `--task`, with the seed of `--seed`."""
+    """The task of `--task`, with the images of `--images` and the seed of `--seed`."""
     from dataclasses import replace
 
     from ..fpga.errors import Refusal
     from ..task import load_task
 
     task = load_task(options.task)
+    if options.images is not None:
+        task = replace(task, data=replace(task.data, name="folder", root=str(options.images.absolute())))
     if options.seed is None:
         return task
     if options.seed < 0:

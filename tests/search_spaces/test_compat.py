@@ -100,3 +100,9 @@ def test_reports_inside_an_engine_reach_the_kept_channel() -> None:
         set_default_trial_command_channel(before)
     assert len(manager.metrics) == 1
     assert engine.metrics == []
+
+
+def test_nnictl_still_waits_four_seconds() -> None:
+    from nni.experiment import launcher
+
+    assert launcher._check_rest_server.__defaults__ == (3, None)
