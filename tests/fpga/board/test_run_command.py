@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.program import ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
@@ -62,7 +63,7 @@ def answer(completed):
 
 
 def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
-    result = answer(run(build, "--json"))
+    result = answer(run(build, "--json", "--batch", "2"))
     program, weights = small_network()
     reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
     assert np.abs(np.array(result["logits"]) - reference).max() < 0.2
@@ -73,15 +74,16 @@ def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
         assert row["bytes_sent"] == row["predicted_bytes"], row["operation"]
         assert row["rounds"] == row["predicted_rounds"], row["operation"]
     assert result["rounds"] == sum(row["predicted_rounds"] for row in result["operations"])
+    assert result["batches"] == [2, 1]
     assert result["online_s"] > 0
     assert result["offline_s"] > 0
 
 
-def test_batches_are_cut_without_changing_the_result(build):
-    whole, cut = answer(run(build, "--json")), answer(run(build, "--json", "--batch", "2"))
-    assert cut["batches"] == [2, 1]
-    assert cut["bytes_sent"] == cut["predicted_bytes"]
-    assert np.abs(np.array(whole["logits"]) - np.array(cut["logits"])).max() < 0.2
+def test_every_executable_protocol_runs_the_same_build(build):
+    for protocol in EXECUTIONS:
+        result = answer(run(build, "--json", "--protocol", protocol))
+        assert result["protocol"] == protocol
+        assert result["bytes_sent"] == result["predicted_bytes"]
 
 
 def test_prepared_material_is_used_once_and_then_refused(build):

@@ -1,0 +1,335 @@
+"""Whoever dies and whatever breaks: the others stop soon, say why, output no logits and never reuse material."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.board.dealer import prepare_set
+from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.link import Link
+from rrnet_nni.fpga.board.session import Party, Terms
+from rrnet_nni.fpga.board.store import MaterialStore, party_directory, unused_count
+from rrnet_nni.fpga.compiler.emit import write_build
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, TruncateOp
+
+DIGEST = "a" * 64
+SURVIVAL_S = 10.0
+SECRET = 1.2345678
+
+
+def network():
+    b = ProgramBuilder((2, 16, 16), 8, seed=1)
+    b.add(ReluOp, "relu", ["image"], (2, 16, 16), 8)
+    b.add(MaxPoolOp, "pool", ["relu"], (2, 8, 8), 8, kernel=(2, 2), stride=(2, 2))
+    b.add(ReshapeOp, "flat", ["pool"], (128,), 8)
+    b.add(LinearOp, "fc", ["flat"], (64,), 16, weight=b.constant("w", (64, 128), 8, 50), bias=None)
+    b.add(TruncateOp, "t", ["fc"], (64,), 8, bits=8)
+    b.add(ReluOp, "relu2", ["t"], (64,), 8)
+    return b.program(), b.weights
+
+
+def party_process(number, end, other_end, root, protocol, pipe, timeout_s, images):
+    """One party in a process of its own; reports ("logits", sum) or ("fault", sentence)."""
+    other_end.close()
+    program, weights = network()
+    try:
+        with MaterialStore(root, number) as store, Link(end, f"party {1 - number}", timeout_s) as link:
+            party = Party(number, program, EXECUTIONS[protocol], link, store)
+            terms = Terms(DIGEST, protocol, 0, len(images) if number == 0 else None, 2)
+            words = np.full((len(images), 2, 16, 16), 77, np.uint32) if number == 0 else None
+            result = party.run(terms, words, weights if number == 1 else None)
+        pipe.send(("logits", None if result.logits is None else result.logits.shape))
+    except (ExecutionFault, Refusal) as error:
+        pipe.send(("fault", str(error)))
+
+
+class Run:
+    """Both parties as forked processes over a pair of sockets, or over a relay between them."""
+
+    def __init__(self, root, protocol="beaver-ot", timeout_s=20.0, images=6, relay=None):
+        context = multiprocessing.get_context("fork")
+        if relay is None:
+            ends = socket.socketpair()
+        else:
+            first, second = socket.socketpair(), socket.socketpair()
+            ends = first[0], second[0]
+            self.relay = threading.Thread(target=relay, args=(first[1], second[1]), daemon=True)
+        self.pipes, self.processes = [], []
+        for number in (0, 1):
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (number, ends[number], ends[1 - number], root, protocol, sender, timeout_s, range(images))
+            process = context.Process(target=party_process, args=arguments, daemon=True)
+            process.start()
+            sender.close()
+            self.pipes.append(receiver)
+            self.processes.append(process)
+        for end in ends:
+            end.close()
+        if relay is not None:
+            self.relay.start()
+
+    def outcome(self, number, within_s=SURVIVAL_S):
+        """What a party reported, or None if it was killed before it could."""
+        assert self.pipes[number].poll(within_s), f"party {number} did not stop within {within_s} s"
+        try:
+            return self.pipes[number].recv()
+        except EOFError:
+            return None
+        finally:
+            self.processes[number].join(within_s)
+
+
+def kill_at(root, victim, delay_s, protocol):
+    run = Run(root, protocol)
+    time.sleep(delay_s)
+    os.kill(run.processes[victim].pid, signal.SIGKILL)
+    return run.outcome(victim), run.outcome(1 - victim)
+
+
+def used_counts(root):
+    return [6 * 60 - unused_count(party_directory(root, party)) for party in (0, 1)]
+
+
+def check_kills(root, protocol, moments, generator):
+    """Kill at random moments; material that was begun is never begun again."""
+    duration = 0.5
+    faults = 0
+    before = [0, 0]
+    for moment in range(moments):
+        victim = moment % 2
+        killed, survivor = kill_at(root, victim, generator.uniform(0, duration), protocol)
+        assert survivor is not None
+        if survivor[0] == "fault":
+            faults += 1
+            assert f"party {victim}" in survivor[1] or "handshake" in survivor[1], survivor
+        else:
+            assert killed is None or killed[0] == "logits"
+        used = used_counts(root)
+        assert all(now >= then for now, then in zip(used, before))
+        before = used
+    assert faults
+    run = Run(root, protocol)
+    assert [run.outcome(number)[0] for number in (0, 1)] == ["logits", "logits"]
+    assert used_counts(root)[0] == max(before) + 6 == used_counts(root)[1]
+
+
+@pytest.fixture
+def material(tmp_path):
+    def prepare(protocol):
+        prepare_set(tmp_path / "material", network()[0], DIGEST, EXECUTIONS[protocol], 6 * 60)
+        return tmp_path / "material"
+
+    return prepare
+
+
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+def test_a_killed_party_stops_the_other_and_burns_what_was_begun(material, protocol):
+    check_kills(material(protocol), protocol, 4, np.random.default_rng(0))
+
+
+@pytest.mark.slow
+def test_each_party_killed_at_fifty_moments(material):
+    check_kills(material("beaver-ot"), "beaver-ot", 50, np.random.default_rng(1))
+
+
+def pump(source, target, damage):
+    """Forward octets, letting `damage(position, octets)` change, cut (None) or delay them."""
+    position = 0
+    try:
+        while octets := source.recv(1 << 16):
+            changed = damage(position, bytearray(octets))
+            if changed is None:
+                break
+            target.sendall(changed)
+            position += len(octets)
+    except OSError:
+        return
+    finally:
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def relay_with(damage):
+    def relay(first, second):
+        forward = threading.Thread(target=pump, args=(first, second, damage), daemon=True)
+        forward.start()
+        pump(second, first, lambda position, octets: octets)
+        forward.join(1)
+
+    return relay
+
+
+def test_bytes_pass_through_an_honest_relay(material):
+    run = Run(material("beaver-ot"), relay=relay_with(lambda position, octets: octets))
+    assert run.outcome(0)[0] == run.outcome(1)[0] == "logits"
+
+
+@pytest.mark.parametrize("place", [5, 600, 5_000, 50_000])
+def test_a_flipped_byte_is_noticed_and_no_logits_come_out(material, place):
+    def flip(position, octets):
+        if position <= place < position + len(octets):
+            octets[place - position] ^= 0x10
+        return octets
+
+    run = Run(material("beaver-ot"), relay=relay_with(flip))
+    outcomes = run.outcome(0), run.outcome(1)
+    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
+
+
+@pytest.mark.parametrize("place", [0, 700, 60_000])
+def test_a_cut_link_is_noticed_and_no_logits_come_out(material, place):
+    def cut(position, octets):
+        return None if position + len(octets) > place else octets
+
+    run = Run(material("beaver-ot"), relay=relay_with(cut))
+    outcomes = run.outcome(0), run.outcome(1)
+    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
+
+
+def test_a_stall_longer_than_the_timeout_ends_both(material):
+    def stall(position, octets):
+        if position > 2_000:
+            time.sleep(4)
+        return octets
+
+    run = Run(material("beaver-ot"), timeout_s=1.0, relay=relay_with(stall))
+    outcomes = run.outcome(0), run.outcome(1)
+    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
+    assert any("stalled" in sentence for _, sentence in outcomes)
+
+
+def test_a_recorded_session_is_refused_before_any_share_is_sent(material):
+    """A replayed client: everything that a client once said, said again to a server."""
+    root = material("beaver-ot")
+    recorded = bytearray()
+
+    def record(position, octets):
+        recorded.extend(octets)
+        return octets
+
+    run = Run(root, relay=relay_with(record))
+    assert run.outcome(0)[0] == run.outcome(1)[0] == "logits"
+    ours, theirs = socket.socketpair()
+    program, weights = network()
+
+    def replay():
+        with contextlib.suppress(OSError):
+            theirs.sendall(recorded)
+
+    sender = threading.Thread(target=replay, daemon=True)
+    sender.start()
+    with MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
+        used = store.next_index
+        with pytest.raises(ExecutionFault, match="replayed"):
+            Party(1, program, EXECUTIONS["beaver-ot"], link, store).run(
+                Terms(DIGEST, "beaver-ot", 0, None, 2), None, weights
+            )
+        assert store.next_index == used
+        assert link.counters.bytes_sent == 0
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"program_digest": "b" * 64}, "another program"),
+        ({"reveal_to": 1}, "who learns the logits"),
+        ({"batch": 1}, "batch"),
+    ],
+)
+def test_parties_that_want_different_things_refuse_each_other(material, change, sentence):
+    root = material("beaver-ot")
+    program, weights = network()
+    ends = socket.socketpair()
+    said = {}
+
+    def run(number):
+        fields = {"program_digest": DIGEST, "protocol": "beaver-ot", "reveal_to": 0, "images": None, "batch": 2}
+        fields |= {"images": 1} if number == 0 else change
+        with MaterialStore(root, number) as store, Link(ends[number], f"party {1 - number}", 5) as link:
+            try:
+                words = np.zeros((1, 2, 16, 16), np.uint32) if number == 0 else None
+                party = Party(number, program, EXECUTIONS["beaver-ot"], link, store)
+                party.run(Terms(**fields), words, weights if number == 1 else None)
+            except (Refusal, ExecutionFault) as error:
+                said[number] = str(error)
+                link.abort(str(error))
+            assert store.next_index == 0
+            assert link.counters.bytes_sent == 0
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sentence in said[1]
+    assert 0 in said
+
+
+@pytest.mark.parametrize("victim", ["dealer", "party 0", "party 1"])
+def test_the_command_reports_a_killed_process(tmp_path, victim):
+    program, weights = network()
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    np.save(tmp_path / "x.npy", np.full((400, 2, 16, 16), SECRET))
+    command = [sys.executable, "-m", "rrnet_nni.fpga.board.cli", str(tmp_path / "build"), "--json"]
+    running = subprocess.Popen(
+        [*command, "--input", str(tmp_path / "x.npy")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    mark = "prepare_cli" if victim == "dealer" else f"--party\0{victim[-1]}"
+    child = wait_for_child(running.pid, mark)
+    os.kill(child, signal.SIGKILL)
+    killed = time.monotonic()
+    output, errors = running.communicate(timeout=60)
+    assert time.monotonic() - killed < SURVIVAL_S + 5
+    assert running.returncode == 1
+    assert output == ""
+    assert "SIGKILL" in errors
+    assert victim in errors
+    assert "1.2345" not in errors
+    assert "Traceback" not in errors
+
+
+def wait_for_child(parent, mark):
+    """Process id of the parent's child whose command line has `mark`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{parent}/task/{parent}/children") as file:
+                children = file.read().split()
+        except OSError:
+            break
+        for child in children:
+            try:
+                with open(f"/proc/{child}/cmdline") as file:
+                    if mark in file.read():
+                        return int(child)
+            except OSError:
+                continue
+        time.sleep(0.01)
+    raise AssertionError(f"no child with {mark!r} was seen")
+
+
+def test_a_failed_run_says_nothing_of_the_images(tmp_path):
+    program, weights = network()
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    np.save(tmp_path / "x.npy", np.full((1, 3, 16, 16), SECRET))
+    command = [sys.executable, "-m", "rrnet_nni.fpga.board.cli", str(tmp_path / "build"), "--debug"]
+    failed = subprocess.run(
+        [*command, "--input", str(tmp_path / "x.npy")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert failed.returncode == 2
+    assert "1.2345" not in failed.stdout + failed.stderr
+    assert str(int(SECRET * 256)) not in json.dumps(failed.stdout)

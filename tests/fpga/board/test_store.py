@@ -1,0 +1,136 @@
+"""Material is used once: across sessions, processes, crashes and restored files."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from rrnet_nni.fpga.board import store as store_module
+from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.board.dealer import prepare_set
+from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.store import MaterialStore, corrections_path, party_directory, unused_count
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.program import LinearOp, ReluOp, TruncateOp
+
+DIGEST = "d" * 64
+
+
+def small_program():
+    b = ProgramBuilder((6,), 8)
+    b.add(LinearOp, "fc", ["image"], (9,), 16, weight=b.constant("w", (9, 6), 8, 100), bias=None)
+    b.add(TruncateOp, "t", ["fc"], (9,), 8, bits=8)
+    b.add(ReluOp, "relu", ["t"], (9,), 8)
+    return b.program()
+
+
+@pytest.fixture(params=EXECUTIONS.values(), ids=EXECUTIONS)
+def root(request, tmp_path):
+    path = tmp_path / "material"
+    prepare_set(path, small_program(), DIGEST, request.param, 5)
+    return path
+
+
+def test_claimed_material_is_never_given_again(root):
+    with MaterialStore(root, 1) as store:
+        taken = store.claim(0, 2).take(2)
+        with pytest.raises(Refusal, match="used once"):
+            store.claim(1, 1)
+        assert taken.images == 2
+    with MaterialStore(root, 1) as store:
+        assert store.next_index == 2
+        with pytest.raises(Refusal, match="has been used"):
+            store.claim(0, 1)
+        with pytest.raises(Refusal, match="left for 3 of 4"):
+            store.claim(2, 4)
+
+
+def test_a_crash_after_the_claim_burns_the_inference(root):
+    store = MaterialStore(root, 0)
+    store.claim(0, 3)
+    os.close(store._lock)
+    assert unused_count(party_directory(root, 0)) == 2
+
+
+def test_the_claim_is_durable_before_it_returns(root, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(store_module.os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor)))
+    with MaterialStore(root, 0) as store:
+        store.claim(0, 1)
+    assert len(synced) >= 2
+
+
+def test_corrections_leave_the_disk_when_they_are_read(root):
+    with MaterialStore(root, 1) as store:
+        store.claim(0, 1).take(1)
+        with pytest.raises(ExecutionFault, match="cannot be read"):
+            store.read(range(0, 1))
+    assert not corrections_path(party_directory(root, 1), 0).exists()
+    assert corrections_path(party_directory(root, 1), 1).exists()
+
+
+def test_a_second_process_is_kept_away(root):
+    with MaterialStore(root, 0), pytest.raises(Refusal, match="another process"):
+        MaterialStore(root, 0)
+
+
+def test_material_is_for_one_program_one_protocol_one_model(root):
+    with MaterialStore(root, 1) as store:
+        with pytest.raises(Refusal, match="another program"):
+            store.check_program("e" * 64, store.description.protocol)
+        with pytest.raises(Refusal, match="not for"):
+            store.check_program(DIGEST, "other")
+        weights = {"w": np.zeros((9, 6), np.int32)}
+        store.bind_weights(weights)
+        store.bind_weights(weights)
+        with pytest.raises(Refusal, match="other weights"):
+            store.bind_weights({"w": np.ones((9, 6), np.int32)})
+
+
+def test_damage_is_refused(root):
+    path = corrections_path(party_directory(root, 1), 0)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with MaterialStore(root, 1) as store, pytest.raises(Refusal, match="damaged"):
+        store.claim(0, 1).take(1)
+    (party_directory(root, 0) / "used.json").write_text("{}")
+    with pytest.raises(Refusal, match="what was used is unknown"):
+        unused_count(party_directory(root, 0))
+
+
+def test_a_partys_secrets_are_its_own_and_readable_by_the_owner_only(root):
+    for party in (0, 1):
+        directory = party_directory(root, party)
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert stat.S_IMODE((directory / "seed").stat().st_mode) == 0o600
+    seeds = [(party_directory(root, party) / "seed").read_bytes() for party in (0, 1)]
+    assert seeds[0] != seeds[1]
+    assert seeds[0] not in b"".join(p.read_bytes() for p in party_directory(root, 1).iterdir())
+    descriptions = [json.loads((party_directory(root, party) / "set.json").read_text()) for party in (0, 1)]
+    assert descriptions[0]["set_id"] == descriptions[1]["set_id"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(ExecutionFault, match="No space left"):
+        prepare_set(tmp_path / "m", small_program(), DIGEST, EXECUTIONS["beaver-ot"], 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_corrections_alone_are_uniform(root):
+    """Party 1's files are the dealt values minus party 0's expansion: noise without party 0's seed."""
+    with MaterialStore(root, 1) as store:
+        material = store.claim(0, 5).take(5)
+        parts = [buffer for image in material._parts for buffer in image]
+    octets = np.concatenate(parts)
+    counts = np.bincount(octets, minlength=256)
+    expected = octets.size / 256
+    score = (((counts - expected) ** 2 / expected).sum() - 255) / np.sqrt(510)
+    assert abs(score) < 6
