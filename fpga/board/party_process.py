@@ -24,6 +24,7 @@ from .tls import secure
 def run_party(options: argparse.Namespace) -> dict[str, Any]:
     """Run one party's side of a session and return its answer."""
     number = options.party
+    _check_address(options)
     build = load_build(options.build, weights=number == 1)
     if number == 0 and options.input is None:
         raise Refusal("party 0 owns the images: --input FILE")
@@ -55,19 +56,26 @@ def material_root(options: argparse.Namespace) -> Path:
     return build.with_name(f"{build.resolve().name}.material")
 
 
-def _open_socket(options: argparse.Namespace) -> socket.socket:
+def _check_address(options: argparse.Namespace) -> None:
+    """Refuse a missing address, and one on another machine without TLS."""
     if options.link_fd is not None:
-        return socket.socket(fileno=options.link_fd)
+        return
     address = options.listen or options.connect
     if address is None:
         raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
     host, _ = parse_address(address)
     if options.tls is None and not is_loopback(host):
         raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
-    connection = accept_one(address, options.timeout) if options.listen else connect(address, options.timeout)
+
+
+def _open_socket(options: argparse.Namespace) -> socket.socket:
+    if options.link_fd is not None:
+        return socket.socket(fileno=options.link_fd)
+    listens = options.listen is not None
+    connection = accept_one(options.listen, options.timeout) if listens else connect(options.connect, options.timeout)
     if options.tls is None:
         return connection
-    return secure(connection, options.tls, options.listen is not None, options.timeout)
+    return secure(connection, options.tls, listens, options.timeout)
 
 
 def _progress(options: argparse.Namespace, build: Build) -> Callable[[str, str], None] | None:
