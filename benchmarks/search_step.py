@@ -1,0 +1,196 @@
+"""What a step of the search costs: over its bare passes, over NNI's own DARTS step, and in memory.
+
+Times are medians of steps that alternate with what they are compared with, in one process, so that load on the machine
+falls on both alike. Only the ratios mean something.
+
+    python benchmarks/search_step.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rrnet_nni.compatibility import prepare_libraries
+
+prepare_libraries()
+
+from nni.nas.execution import SequentialExecutionEngine  # noqa: E402 (the libraries are prepared before they are used)
+from nni.nas.oneshot.pytorch.strategy import DARTS  # noqa: E402
+from nni.nas.space import RawFormatModelSpace  # noqa: E402
+from pytorch_lightning import Callback  # noqa: E402
+
+from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset  # noqa: E402
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency  # noqa: E402
+from rrnet_nni.evaluators.space_operators import describe_space  # noqa: E402
+from rrnet_nni.evaluators.training import TrainingOptions  # noqa: E402
+from rrnet_nni.fpga.cost.lut import build_lut  # noqa: E402
+from rrnet_nni.fpga.devices.load import load_device  # noqa: E402
+from rrnet_nni.fpga.protocols import get_protocol  # noqa: E402
+from rrnet_nni.search_spaces import SpaceOptions, build_space  # noqa: E402
+from rrnet_nni.strategies import RRNetDARTS, SearchOptions, SearchProblem  # noqa: E402
+from rrnet_nni.strategies.gradient_search import search_evaluator  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet20")
+    parser.add_argument("--image-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=24, help="timed steps of each kind")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
+    parser.add_argument("--memory-of", choices=("first", "second"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.disable(logging.WARNING)
+    if options.memory_of:
+        print(peak_of_one_step(options))
+        return
+    ratios = time_ratios(options)
+    ratios["second_order_memory_over_first_order"] = memory_ratio(options)
+    if options.json:
+        print(json.dumps(ratios))
+        return
+    for name, value in ratios.items():
+        print(f"{name:45} {value:.3f}")
+
+
+def problem_of(options: argparse.Namespace) -> SearchProblem:
+    dataset: ImageDataset = load_dataset(DataOptions(image_size=options.image_size))
+    space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
+    operators = describe_space(options.backbone, space)
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    training = TrainingOptions(batch_size=options.batch_size)
+    return SearchProblem(options.backbone, space, dataset, ExpectedLatency.of_space(operators, table), training)
+
+
+class Stage:
+    """A strategy whose trainer stands in the middle of an epoch, so that single steps can be called."""
+
+    def __init__(self, strategy: Any, problem: SearchProblem) -> None:
+        settings = SearchOptions(epochs=1000, warmup_epochs=0)
+        evaluator = search_evaluator(problem, settings)
+        torch.manual_seed(0)
+        self.batch: Any = None
+        holder = self
+
+        class Stop(Callback):
+            def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+                holder.batch = batch
+                if batch_idx == 2:
+                    raise StopIteration
+
+        evaluator.trainer.callbacks.append(Stop())
+        space = build_space(problem.backbone, problem.space)
+        with contextlib.suppress(StopIteration):
+            strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+        self.module = strategy.oneshot_module
+        self.trainer = evaluator.trainer
+        self.module.trainer = self.trainer
+        self.module.train()
+        # Away from a trainer's loop there is nowhere to log to.
+        self.module.log = self.module.log_dict = lambda *_, **__: None
+        self.module.training_module.log = self.module.log
+
+    def step(self) -> None:
+        self.module.training_step(self.batch, 1)
+
+
+def time_ratios(options: argparse.Namespace) -> dict[str, float]:
+    problem = problem_of(options)
+    settings = SearchOptions(epochs=1000, warmup_epochs=0, freeze_threshold=None)
+    second = Stage(RRNetDARTS(latency=problem.latency, options=settings), problem)
+    exact = Stage(RRNetDARTS(latency=problem.latency, options=settings, hvp="exact"), problem)
+    first = Stage(RRNetDARTS(latency=problem.latency, options=settings, order=1), problem)
+    stock = Stage(DARTS(), problem)
+    times = alternate(
+        options.steps,
+        {
+            "second": second.step,
+            "bare": lambda: bare_passes(second),
+            "exact": exact.step,
+            "first": first.step,
+            "stock": stock.step,
+        },
+    )
+    return {
+        "second_order_step_over_its_bare_passes": times["second"] / times["bare"],
+        "first_order_step_over_nni_darts_step": times["first"] / times["stock"],
+        "second_order_step_over_first_order_step": times["second"] / times["first"],
+        "exact_step_over_finite_difference_step": times["exact"] / times["second"],
+    }
+
+
+def bare_passes(stage: Stage) -> None:
+    """The passes of Algorithm 1 and nothing else: 4 forward and 4 backward for α, one of each for ω, with SGD's step.
+
+    Backward passes go to the same tensors as in the search: ω, α and ω′, α, α, ω.
+    """
+    model, criterion = stage.module.model, stage.module.training_module.criterion
+    alphas = [gate.alpha for gate in stage.module.gates]
+    known = {id(alpha) for alpha in alphas}
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    train, validation = stage.batch["train"], stage.batch["val"]
+    for batch, targets in ((train, weights), (validation, [*alphas, *weights]), (train, alphas), (train, alphas)):
+        torch.autograd.grad(criterion(model(batch[0]), batch[1]), targets)
+    for alpha in alphas:
+        alpha.requires_grad_(False)
+    optimizer = stage.trainer.optimizers[0]
+    optimizer.zero_grad()
+    criterion(model(train[0]), train[1]).backward()
+    optimizer.step()
+    for alpha in alphas:
+        alpha.requires_grad_(True)
+
+
+def alternate(rounds: int, steps: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """Median processor seconds of each step over rounds in which every step has its turn; two rounds warm up."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 2):
+        for name, step in steps.items():
+            started = time.process_time()
+            step()
+            taken[name].append(time.process_time() - started)
+    return {name: statistics.median(seconds[2:]) for name, seconds in taken.items()}
+
+
+def memory_ratio(options: argparse.Namespace) -> float:
+    """Peak memory of a finite-difference step over that of a first-order step, each in a process of its own."""
+    peaks = {}
+    for order in ("first", "second"):
+        command = [sys.executable, __file__, "--memory-of", order]
+        command += ["--backbone", options.backbone, "--batch-size", str(options.batch_size)]
+        command += ["--image-size", str(options.image_size), "--threads", str(options.threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[order] = float(done.stdout.split()[-1])
+    return peaks["second"] / peaks["first"]
+
+
+def peak_of_one_step(options: argparse.Namespace) -> float:
+    """Bytes that one step allocates at its peak beyond what was there before it, weights and optimizers included.
+
+    On a GPU the allocator tells; on a CPU the resident set's high-water mark does.
+    """
+    problem = problem_of(options)
+    settings = SearchOptions(epochs=1000, warmup_epochs=0, order=1 if options.memory_of == "first" else 2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    stage = Stage(RRNetDARTS(latency=problem.latency, options=settings), problem)
+    for _ in range(3):
+        stage.step()
+    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+if __name__ == "__main__":
+    main()
