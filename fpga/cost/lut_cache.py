@@ -116,4 +116,5 @@ def write_cached(directory: Path, key: str, groups: CostGroups) -> None:
 def _cost(values: Mapping[str, Any]) -> OperatorCost:
     if values.keys() != _COST_FIELDS:
         raise ValueError(f"a cost has the fields {sorted(values)}")
-    return OperatorCost(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return OperatorCost(**known)

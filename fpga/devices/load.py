@@ -14,6 +14,8 @@ from ..errors import Refusal
 from .device import PROVENANCES, Device, Provenance
 
 SCHEMA_VERSION = 1
+#: Beyond these a constant is a slip of units, and latencies would leave the range of floats.
+SMALLEST, LARGEST = 1e-12, 1e18
 _DIRECTORY = Path(__file__).parent
 _TOP_KEYS = ("schema", "name", "description", "constants")
 _ENTRY_KEYS = ("value", "provenance", "source")
@@ -105,12 +107,14 @@ def _number(value: Any, where: str, rules: Mapping[str, Any]) -> float:
         raise Refusal(expected)
     if rules["whole"] and not isinstance(value, int):
         raise Refusal(expected)
-    if isinstance(value, int) and abs(value) > 10**18:
-        raise Refusal(f"{where}: expected a number below 10^18 ({rules['meaning']})")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise Refusal(f"{where}: expected a number of at most {LARGEST:g} ({rules['meaning']})")
     if not math.isfinite(value) or value < 0 or (value == 0 and not rules["zero"]):
         raise Refusal(expected)
     if rules["at_most"] is not None and value > rules["at_most"]:
         raise Refusal(expected)
+    if value != 0 and not SMALLEST <= value <= LARGEST:
+        raise Refusal(f"{expected}: no real board lies outside of {SMALLEST:g} to {LARGEST:g}")
     return value if rules["whole"] else float(value)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..fpga.console import Parser, run_command
-from . import export, latency, paper_table, report, search, show, train, trial
+from . import devices, export, latency, paper_table, report, search, show, train, trial
 
-VERBS = (show, search, train, export, latency, paper_table, report, trial)
+VERBS = (show, search, train, export, latency, paper_table, devices, report, trial)
 
 EPILOG = """examples:
   rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first

@@ -169,3 +169,13 @@ def test_the_table_prices_what_the_compiler_makes_of_the_network(
     assert priced["rounds"] - 1 == compiled["rounds"]
     assert priced["comparisons"] == compiled["comparisons"]
     assert compiled["operator_sum_ms"] == pytest.approx(priced["latency_ms"], rel=0.02)
+
+
+def test_devices_lists_every_constant_with_its_provenance(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = answer(capsys, "devices")
+    assert {"zcu104", "u250"} <= {device["name"] for device in listed}
+    one = answer(capsys, "devices", "zcu104")
+    assert one["constants"]["board_power_w"]["provenance"] == "assumed"
+    assert main(["devices", "zcu104"]) == 0
+    assert "Sec. IV" in capsys.readouterr().out
+    assert "expected one of" in refusal(capsys, "devices", "abacus")

@@ -70,7 +70,7 @@ def test_a_missing_constant_is_refused_by_name(tmp_path: Path, key: str) -> None
     assert repr(key) in refusal_of(tmp_path, content)
 
 
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "200e6", True, None, [1], 10**19])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "200e6", True, None, [1], 10**19, 1e-300, 1e300])
 @pytest.mark.parametrize("key", CONSTANTS)
 def test_a_constant_that_is_no_possible_quantity_is_refused(tmp_path: Path, key: str, value: object) -> None:
     content = document()
