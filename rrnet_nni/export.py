@@ -27,6 +27,10 @@ INPUT_NAME, OUTPUT_NAME = "image", "logits"
 class _ExportedX2act(nn.Module):
     """X2act as one node of the `rrnet` domain, its coefficients as initializers."""
 
+    k: torch.Tensor
+    w2: torch.Tensor
+    b: torch.Tensor
+
     def __init__(self, quadratic: torch.Tensor, linear: torch.Tensor, constant: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("k", quadratic)

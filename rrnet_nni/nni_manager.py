@@ -72,7 +72,7 @@ class Experiment:
                 kept.intermediate.append((int(entry["sequence"]), value))
             elif entry["type"] == "FINAL":
                 kept.final = value
-        trials = []
+        trials: list[Trial] = []
         for job in self.get("trial-jobs"):
             kept = metrics.get(job["trialJobId"], _Metrics())
             intermediate = tuple(value for _, value in sorted(kept.intermediate, key=lambda pair: pair[0]))
@@ -170,7 +170,7 @@ def free_port() -> int:
 
 def loopback_environment() -> dict[str, str]:
     """The environment for `nnictl` under which the manager listens on 127.0.0.1 only and finds this interpreter."""
-    preload = Path(__file__).with_name("loopback.js")
+    preload = Path(__file__).with_name("manager_preload.js")
     options = f'--require "{preload}" {os.environ.get("NODE_OPTIONS", "")}'.strip()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "NODE_OPTIONS": options, "PATH": path}
