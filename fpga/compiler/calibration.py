@@ -19,6 +19,9 @@ DEFAULT_RANGE = 3.0
 DEFAULT_IMAGES = 8
 DEFAULT_SEED = 20230207
 CALIBRATION_LIMIT = 256
+#: Images of the error budget; fewer, as those that are assumed, where a network is so large that they take long.
+SAMPLE_IMAGES = 4
+SAMPLE_ELEMENTS = 2**26
 #: Float32 values of one batch of calibration.
 BATCH_ELEMENTS = 2**22
 
@@ -100,8 +103,9 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
         Refusal: a tensor overflows; names the first one.
     """
     assumed = images is None
+    affordable = max(1, SAMPLE_ELEMENTS // sum(math.prod(shape) for shape in graph.shapes.values()))
     if images is None:
-        images = assumed_images(graph)
+        images = assumed_images(graph)[:affordable]
     images = images[:CALIBRATION_LIMIT]
     seen: dict[str, float] = {}
     largest = max(math.prod(shape) for shape in graph.shapes.values())
@@ -112,4 +116,4 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
             if not math.isfinite(extreme):
                 raise Refusal(f"tensor {name!r} overflows on calibration image {start} or soon after: no format fits")
             seen[name] = max(seen.get(name, 0.0), extreme)
-    return Calibration(seen, len(images), assumed, images[:4])
+    return Calibration(seen, len(images), assumed, images[: min(SAMPLE_IMAGES, affordable)])

@@ -19,7 +19,7 @@ FOLDABLE = frozenset(
     | {"Min", "Mul", "Neg", "Pow", "Reciprocal", "ReduceProd", "ReduceSum", "Reshape", "Round", "Shape", "Size"}
     | {"Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )
-ELEMENTS_LIMIT = 2**27
+ELEMENTS_LIMIT = 2**24
 
 
 class Unsupported(Exception):

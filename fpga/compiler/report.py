@@ -58,7 +58,7 @@ def build_report(
         "schedule": {
             "tiles": schedule.tiles,
             "makespan_cycles": schedule.makespan,
-            "critical_path_ms": schedule.critical_path * ms,
+            "bounds_ms": {name: cycles * ms for name, cycles in schedule.bounds.items()},
             "busy_ms": {queue.name.lower(): cycles * ms for queue, cycles in schedule.busy.items()},
         },
         "calibration": {

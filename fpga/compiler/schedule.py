@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..devices import Device
 from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
 from ..program import Program
 from ..protocols.base import Protocol
-from .tiling import Job, JobGraph, Stage, buffer_pools, build_jobs
+from .bounds import distances_to_end, lower_bounds
+from .tiling import Job, JobGraph, Stage, build_jobs, tile_reserve
 
 #: Tiles per operation that are tried; the shortest schedule is kept.
-TILE_CHOICES = (4, 8, 16)
+TILE_CHOICES = (8, 16)
+#: How far ahead weights are fetched, in convolutions and linear layers.
+PREFETCHED_PRODUCTS = 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Schedule:
         starts, addresses: by job.
         makespan: cycles until everything is done.
         busy: cycles that each queue works.
-        critical_path: cycles of the longest chain of dependent jobs.
+        bounds: cycles that no schedule of these jobs can undercut, by reason.
         tiles: tiles per operation that were asked for.
         stages: regions of the tiles.
     """
@@ -41,14 +44,14 @@ class Schedule:
     addresses: Sequence[int]
     makespan: int
     busy: dict[Queue, int]
-    critical_path: int
+    bounds: dict[str, int]
     tiles: int
     stages: Sequence[Stage]
 
     @property
     def lower_bound(self) -> int:
         """No schedule of these jobs is shorter."""
-        return max([self.critical_path, *self.busy.values()])
+        return max(self.bounds.values(), default=0)
 
     def end(self, job: int) -> int:
         return self.starts[job] + self.jobs[job].duration + self.jobs[job].latency
@@ -57,43 +60,46 @@ class Schedule:
 def schedule_program(
     program: Program, device: Device, protocol: Protocol, tile_choices: Sequence[int] = TILE_CHOICES
 ) -> Schedule:
-    """The shortest list schedule over the tilings that are tried."""
-    schedules = (list_schedule(build_jobs(program, device, protocol, tiles), device, tiles) for tiles in tile_choices)
+    """The shortest list schedule over the tilings and urgencies that are tried."""
+    graphs = {tiles: build_jobs(program, device, protocol, tiles) for tiles in tile_choices}
+    schedules = (list_schedule(graph, device, tiles, rule) for tiles, graph in graphs.items() for rule in URGENCIES)
     return min(schedules, key=lambda schedule: (schedule.makespan, len(schedule.jobs)))
 
 
-def distances_to_end(jobs: Sequence[Job]) -> list[int]:
-    """Cycles from the start of each job to the end of the longest chain that begins with it."""
-    distance = [0] * len(jobs)
-    for index in range(len(jobs) - 1, -1, -1):
-        job = jobs[index]
-        distance[index] += job.duration + job.latency
-        for before in job.dependencies:
-            distance[before] = max(distance[before], distance[index])
-    return distance
-
-
-def list_schedule(graph: JobGraph, device: Device, tiles: int = 0) -> Schedule:
-    """Schedule all jobs greedily by their distance to the end."""
+def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, rule: str = "distance") -> Schedule:
+    """Schedule all jobs greedily, the most urgent first by one of the `URGENCIES`."""
     jobs = graph.jobs
-    distance = distances_to_end(jobs)
-    starts, addresses = _ListScheduler(jobs, distance, buffer_pools(device)).run()
+    starts, addresses = _ListScheduler(jobs, URGENCIES[rule](jobs), device).run()
     busy = dict.fromkeys(Queue, 0)
     for job in jobs:
         busy[job.queue] += job.duration
     makespan = max((starts[i] + job.duration + job.latency for i, job in enumerate(jobs)), default=0)
-    return Schedule(jobs, starts, addresses, makespan, busy, max(distance, default=0), tiles, graph.stages)
+    bounds = lower_bounds(jobs)
+    return Schedule(jobs, starts, addresses, makespan, busy, bounds, tiles, graph.stages)
+
+
+def _tile_after_tile(jobs: Sequence[Job]) -> list[int]:
+    """Operations in order, and within one a tile to its end before the next: tiles move on while others begin."""
+    return [-((job.operation << 32) + (job.tile << 16) + job.phase) for job in jobs]
+
+
+#: Rules of which job goes first. None is best for every network, and trying another is cheap.
+URGENCIES: dict[str, Callable[[Sequence[Job]], list[int]]] = {
+    "distance": distances_to_end,
+    "tile": _tile_after_tile,
+}
 
 
 class _ListScheduler:
     """The state of one list scheduling run: what is ready, what is free, what time it is.
 
-    Tiles and weights have buffer pools of their own. Weights are fetched in program order and a tile is loaded only
-    after its weights, so that buffers are never held in a circle.
+    Weights are fetched in program order, at most `PREFETCHED_PRODUCTS` products ahead of the one that is computed, and
+    never into the part of the buffer that is reserved for tiles; a tile is loaded only after its weights. So buffers
+    are never held in a circle.
     """
 
-    def __init__(self, jobs: Sequence[Job], distance: Sequence[int], pools: tuple[int, int]) -> None:
-        self.jobs, self.distance = jobs, distance
+    def __init__(self, jobs: Sequence[Job], urgency: Sequence[int], device: Device) -> None:
+        self.jobs, self.urgency = jobs, urgency
         self.missing = [len(job.dependencies) for job in jobs]
         self.readers: list[list[int]] = [[] for _ in jobs]
         self.holders = [0] * len(jobs)
@@ -102,10 +108,13 @@ class _ListScheduler:
                 self.readers[before].append(index)
             for load in job.releases:
                 self.holders[load] += 1
-        self.pools = {False: _Buffers(0, pools[0]), True: _Buffers(pools[0], pools[1])}
+        self.buffers = _Buffers(device.buffer_bytes, tile_reserve(device))
         self.starts, self.addresses = [0] * len(jobs), [0] * len(jobs)
         self.ready: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
         self.weights = deque(index for index, job in enumerate(jobs) if job.weights)
+        products = sorted({job.operation for job in jobs if job.weights})
+        self.product = {operation: number for number, operation in enumerate(products)}
+        self.computing = 0
         self.free_at = dict.fromkeys(Queue, 0)
         self.events: list[tuple[int, int, bool]] = []  # cycle, job, whether its result is there (or its queue free)
 
@@ -128,7 +137,7 @@ class _ListScheduler:
         return self.starts, self.addresses
 
     def _make_ready(self, index: int) -> None:
-        heapq.heappush(self.ready[self.jobs[index].queue], (-self.distance[index], index))
+        heapq.heappush(self.ready[self.jobs[index].queue], (-self.urgency[index], index))
 
     def _start_all(self, now: int) -> None:
         for queue in Queue:
@@ -153,15 +162,18 @@ class _ListScheduler:
         if self.ready[Queue.LOAD]:
             candidates.append((self.ready[Queue.LOAD][0], False))
         if self.weights:
-            candidates.append(((-self.distance[self.weights[0]], self.weights[0]), True))
+            index = self.weights[0]
+            if self.product[self.jobs[index].operation] <= self.computing + PREFETCHED_PRODUCTS:
+                candidates.append(((-self.urgency[index], index), True))
         for (_, index), weights in sorted(candidates):
-            address = self.pools[weights].allocate(self.jobs[index].allocates)
+            address = self.buffers.allocate(self.jobs[index].allocates, weights)
             if address is not None:
                 self.addresses[index] = address
                 if weights:
                     self.weights.popleft()
                 else:
                     heapq.heappop(self.ready[Queue.LOAD])
+                    self.computing = max(self.computing, self.product.get(self.jobs[index].operation, 0))
                 return index
         return None
 
@@ -169,7 +181,7 @@ class _ListScheduler:
         for load in self.jobs[index].releases:
             self.holders[load] -= 1
             if not self.holders[load]:
-                self.pools[self.jobs[load].weights].release(self.addresses[load], self.jobs[load].allocates)
+                self.buffers.release(self.addresses[load], self.jobs[load].allocates)
         for reader in self.readers[index]:
             self.missing[reader] -= 1
             if not self.missing[reader]:
@@ -177,16 +189,28 @@ class _ListScheduler:
 
 
 class _Buffers:
-    """First-fit allocation of the on-chip buffer."""
+    """The on-chip buffer: tiles from below, weights from above and never into the `reserve` that tiles can count on."""
 
-    def __init__(self, start: int, size: int) -> None:
-        self.free = [(start, size)]
+    def __init__(self, size: int, reserve: int) -> None:
+        self.free = [(0, size)]
+        self.reserve = reserve
 
-    def allocate(self, size: int) -> int | None:
+    def allocate(self, size: int, weights: bool) -> int | None:
+        if weights:
+            return self._allocate_high(size)
         for position, (start, length) in enumerate(self.free):
             if length >= size:
                 self.free[position : position + 1] = [(start + size, length - size)] if length > size else []
                 return start
+        return None
+
+    def _allocate_high(self, size: int) -> int | None:
+        for position in range(len(self.free) - 1, -1, -1):
+            start, length = self.free[position]
+            begin = start + length - size
+            if begin >= max(start, self.reserve):
+                self.free[position : position + 1] = [(start, begin - start)] if begin > start else []
+                return begin
         return None
 
     def release(self, start: int, size: int) -> None:

@@ -32,10 +32,9 @@ BUFFER_GRANULE = 64
 LOAD_PORTS, STORE_PORTS = 3, 1
 
 
-def buffer_pools(device: Device) -> tuple[int, int]:
-    """Bytes of buffer for tiles and for weights: half each, so that weights can be fetched ahead of their inputs."""
-    half = device.buffer_bytes // 2 // BUFFER_GRANULE * BUFFER_GRANULE
-    return half, half
+def tile_reserve(device: Device) -> int:
+    """Bytes of buffer that weights never take, so that tiles can always go on."""
+    return device.buffer_bytes // 4 // BUFFER_GRANULE * BUFFER_GRANULE
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class _Builder:
     def __init__(self, program: Program, device: Device, protocol: Protocol, tiles: int) -> None:
         self.program, self.device, self.protocol, self.tiles = program, device, protocol, tiles
         self.rates = Rates.of(device)
-        self.pools = buffer_pools(device)
+        self.reserve = tile_reserve(device)
         self.graph = JobGraph()
         self.made: dict[str, Tiles] = {program.input: []}
 
@@ -196,7 +195,7 @@ class _Builder:
         """Bands of channels whose weights fit half of their pool, times bands of rows."""
         channels, rows = self._channels(operation), self._rows(operation.output)
         count = self._tile_count(operation.output)
-        weights_limit = self.pools[1] // 2
+        weights_limit = (self.device.buffer_bytes - self.reserve) // 4
         down = min(count, rows)
         across = min(channels, max(-(-WORD_BYTES * shape.weights // weights_limit), -(-count // down)))
         while True:
@@ -207,7 +206,7 @@ class _Builder:
                     raise self._too_large(operation)
                 across = min(channels, 2 * across)
                 continue
-            if all(self._product_bytes(operation, Region(bands[0], part)) <= self.pools[0] // 2 for part in parts):
+            if all(self._product_bytes(operation, Region(bands[0], part)) <= self.reserve // 2 for part in parts):
                 return bands, parts
             if down == rows:
                 if across == channels:
@@ -264,7 +263,7 @@ class _Builder:
                 waits += self._waits(operation, tensor, source, tile.region, made_before)
             load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
             working = _granules(load_bytes + WORD_BYTES * count)
-            if working > self.pools[0]:
+            if working > self.reserve:
                 raise self._too_large(operation)
             load = self._transfer(
                 Queue.LOAD, load_bytes, index, number, first_phase, count, tuple(waits), allocates=working
