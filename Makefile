@@ -2,6 +2,7 @@
 PYTHON ?= python3
 EXPERIMENT ?= rrnet.yml
 RESUME ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -25,10 +26,10 @@ lint: $(INSTALLED)
 	cd build/typecheck && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not experiment"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not experiment"
 
 clean:
 	rm -rf $(VENV) build runs .pytest_cache .mypy_cache .ruff_cache

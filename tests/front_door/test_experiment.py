@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import subprocess
 import sys
@@ -10,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
-from rrnet_nni.main_job import experiment_directory
+from rrnet_nni.main_job import experiment_directory, finish
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from rrnet_nni.results import Result
 
@@ -84,6 +87,22 @@ def test_the_manager_has_the_final_metrics_of_every_trial(experiment: tuple[Expe
         assert trial.final["latency_ms"] == pytest.approx(result.latency_ms)
         assert trial.final["comparisons"] == result.comparisons
     assert trials[0].final["latency_weight"] != trials[1].final["latency_weight"]
+
+
+@pytest.mark.experiment
+def test_the_main_job_compiles_executes_and_reports_the_chosen_trial(
+    experiment: tuple[Experiment, list[Trial]], tmp_path: Path
+) -> None:
+    running, trials = experiment
+    printed = io.StringIO()
+    answer = finish(running, trials, tmp_path / "result", 20, Console(file=printed, width=120))
+    assert answer["same_class"] >= 0.95
+    assert answer["worst_difference"] < 0.1
+    execution = json.loads((tmp_path / "result" / "report.json").read_text())["execution"]
+    assert execution["images"] == len(execution["difference_per_image"]) == 20
+    assert execution["bytes_sent"] == execution["predicted_bytes"]
+    assert {path.name for path in (tmp_path / "result").iterdir()} >= {"model.onnx", "build", "report.html"}
+    assert "fixed point" in printed.getvalue()
 
 
 @pytest.mark.experiment
