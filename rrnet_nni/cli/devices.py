@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from ..fpga.console import add_common_options, print_json
+from ..fpga.cost.resources import kernel_resources
 from ..fpga.cost.text import text_table
 from ..fpga.devices import Device, device_names, load_device
 
@@ -47,13 +49,20 @@ def run(options: argparse.Namespace) -> int:
     ]
     print(f"{device.name}: {device.description}\n")
     print(text_table(("constant", "value", "known by", "source"), rows, left=4), end="")
+    used = kernel_resources(device)
+    print(
+        f"\nkernels, estimated from synthesised blocks: {used.dsp_blocks:,.0f} DSP blocks ({used.dsp_share:.0%}),"
+        f" {used.luts:,.0f} look-up tables ({used.lut_share:.0%}): {'fits' if used.fits else 'does not fit'} the chip"
+    )
     return 0
 
 
 def _answer(device: Device) -> dict[str, Any]:
+    used = kernel_resources(device)
     return {
         "name": device.name,
         "description": device.description,
+        "estimated_resources": {**asdict(used), "fits": used.fits},
         "constants": {
             key: {"value": value, "provenance": device.provenance[key].kind, "source": device.provenance[key].source}
             for key, value in device.constants().items()

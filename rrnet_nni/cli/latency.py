@@ -51,15 +51,16 @@ def add_parser(subparsers: Any) -> None:
         help=f"{', '.join(protocol_names())} (default: {protocol_names()[0]}; default of --sweep: all)",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
-    parser.add_argument("--explain", action="store_true", help="operators by cost, and which replacement saves most")
-    parser.add_argument(
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument("--explain", action="store_true", help="operators by cost, and which replacement saves most")
+    view.add_argument(
         "--table",
         nargs="?",
         const="",
         metavar="FILE.png",
         help="the latency table of the search space; with two protocols, what differs; draws it into FILE",
     )
-    parser.add_argument(
+    view.add_argument(
         "--sweep",
         nargs="?",
         const="",
@@ -177,6 +178,8 @@ def _explanation(cost: NetworkCost, saved: Sequence[Saving]) -> str:
 
 
 def _run_table(options: argparse.Namespace, device: Device) -> int:
+    if options.batch != 1:
+        raise Refusal("--table: the latency table is for one image, leave --batch away")
     _, space = load_space(options)
     names = options.protocol or [protocol_names()[0]]
     if len(names) > 2:

@@ -53,6 +53,9 @@ def load_space(options: argparse.Namespace) -> tuple[str, SpaceOperators]:
     """
     if _is_onnx(options):
         raise Refusal(f"{options.network}: an ONNX file has no choices left: name a backbone or an architecture.json")
+    for option in CHOICE_OPTIONS:
+        if getattr(options, option) is not None:
+            raise Refusal(f"--{option} chooses one candidate, and a search space has them all: leave it away")
     from ..evaluators.space_operators import describe_space
 
     backbone, space_options, _, _ = _resolved(options)
