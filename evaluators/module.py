@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn import functional
 from ..fpga.errors import Refusal
 from ..search_spaces import x2act_modules
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class TrainingOptions:
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
         distillation_temperature: softens the probabilities of both.
+        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it.
+        channels_last: lay tensors out as N, H, W, C, which convolutions on GPUs prefer.
+        compile: run the network through `torch.compile`; pays off in long runs.
         seed: of order and augmentation.
     """
 
@@ -50,6 +56,9 @@ class TrainingOptions:
     clip_norm: float = 5.0
     distillation_weight: float = 0.5
     distillation_temperature: float = 4.0
+    precision: str = "auto"
+    channels_last: bool = False
+    compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +73,8 @@ class TrainingOptions:
         for name in ("momentum", "label_smoothing"):
             _require(name, getattr(self, name), low=0.0, high=1.0)
         _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
+        if self.precision not in PRECISIONS:
+            raise Refusal(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
 
@@ -98,10 +109,19 @@ class ClassificationModule(LightningModule):
         self.learning_rate_scale = 1.0
         # In a tuple: a teacher is no submodule, whose weights would enter checkpoints and optimizers.
         self._teacher = (teacher.eval(),) if teacher is not None else ()
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+
+    def set_model(self, model: nn.Module) -> None:
+        """Take the network to train; with the option `compile`, run it compiled (its weights and names stay)."""
+        super().set_model(model)
+        if self.options.compile:
+            self._compiled = torch.compile(model.forward)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""
-        return self.model(images)
+        if self.options.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self._compiled(images) if self._compiled is not None else self.model(images)
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and in training the range loss of the forward pass that made `logits`; no side effects."""

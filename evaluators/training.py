@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -82,6 +82,8 @@ def train_network(
         dataset.train_images, dataset.train_labels, options.batch_size, training=True, seed=options.seed
     )
     module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None)
+    if options.channels_last:
+        network.to(memory_format=torch.channels_last)
     module.set_model(network)
     report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()
     callbacks: list[lightning.Callback] = [report, guard]
@@ -93,7 +95,8 @@ def train_network(
         trainer = lightning.Trainer(
             max_epochs=options.epochs,
             accelerator=device.type,
-            devices=1,
+            devices=1 if device.type == "cpu" else [device.index or 0],
+            precision=_lightning_precision(options.precision, device),
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -105,6 +108,12 @@ def train_network(
     test = evaluate(network, dataset)
     seconds = time.monotonic() - started
     return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)
+
+
+def _lightning_precision(precision: str, device: torch.device) -> Literal["32-true", "bf16-mixed"]:
+    if precision == "auto":
+        return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if precision == "bfloat16" else "32-true"
 
 
 def _usable_checkpoint(path: Path, options: TrainingOptions) -> Path | None:

@@ -243,6 +243,30 @@ def test_run_that_keeps_diverging_fails_with_the_layer(digits: ImageDataset) -> 
         train_network(Poisoned(range(1000)), digits, TrainingOptions(epochs=3))
 
 
+@pytest.fixture(scope="module")
+def few_digits(digits: ImageDataset) -> ImageDataset:
+    few = {name: getattr(digits, name)[:64] for name in ("train_images", "train_labels", "test_images", "test_labels")}
+    return replace(digits, **few)
+
+
+@pytest.mark.parametrize(
+    ("change", "tolerance"),
+    [
+        ({"channels_last": True}, 1e-4),
+        ({"precision": "bfloat16"}, 0.05),
+        pytest.param({"compile": True}, 1e-3, marks=pytest.mark.slow),
+    ],
+)
+def test_ways_of_computing_agree_on_the_first_steps(
+    few_digits: ImageDataset, change: dict[str, object], tolerance: float
+) -> None:
+    plain, other = (
+        train_network(network(POLYNOMIAL), few_digits, TrainingOptions(epochs=1, batch_size=32, **more)).loss  # type: ignore
+        for more in ({}, change)
+    )
+    assert other == pytest.approx(plain, rel=tolerance)
+
+
 def test_distillation_pulls_towards_the_teacher() -> None:
     logits, teacher = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4)
     loss = distillation(logits, teacher, temperature=3.0)
