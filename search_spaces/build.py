@@ -72,8 +72,9 @@ def check_choices(candidates: Mapping[str, tuple[str, ...]], choices: Mapping[st
 
 
 def resolve(name: str, options: SpaceOptions) -> SpaceOptions:
-    """The options with the backbone's default stem filled in; a stem that it does not have is refused."""
-    stems = backbone(name).stems
+    """The options with the backbone's own stem and w1 filled in; a stem that it does not have is refused."""
+    entry = backbone(name)
+    stems, w1 = entry.stems, options.x2act_w1
     if options.stem is not None and options.stem not in stems:
         raise Refusal(f"{name} has the stems {', '.join(stems)}, not {options.stem!r}")
-    return replace(options, stem=options.stem or stems[0])
+    return replace(options, stem=options.stem or stems[0], x2act_w1=entry.x2act_w1 if w1 is None else w1)

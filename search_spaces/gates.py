@@ -88,6 +88,7 @@ class Gates:
             return Relu(label)
         options = self.options
         per_channel = options.coefficients == "channel"
+        assert options.x2act_w1 is not None, "the registry fills in the backbone's own"
         return X2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
 
     @property

@@ -29,7 +29,8 @@ class SpaceOptions:
         gates: what is searched: `activation`, `pooling` or `both`; the rest stays ReLU and MaxPool.
         coefficients: w1, w2 and b of X2act per `layer` or per `channel`.
         x2act_c: the constant c of Eq. 4; None takes sqrt(Nx), so that c / sqrt(Nx) is 1.
-        x2act_w1: w1 before training; w2 starts at 1 and b at 0 (STPAI, Sec. III-A).
+        x2act_w1: w1 before training; None takes the backbone's own (see `Backbone`). w2 starts at 1 and b at 0 (STPAI,
+            Sec. III-A).
     """
 
     classes: int = 10
@@ -41,7 +42,7 @@ class SpaceOptions:
     gates: str = "both"
     coefficients: str = "layer"
     x2act_c: float | None = None
-    x2act_w1: float = 0.05
+    x2act_w1: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("classes", 2), ("image_size", 1), ("channels", 1)):
@@ -51,7 +52,7 @@ class SpaceOptions:
         _require_positive("width", self.width)
         if self.x2act_c is not None:
             _require_positive("x2act_c", self.x2act_c)
-        if not _is_number(self.x2act_w1):
+        if self.x2act_w1 is not None and not _is_number(self.x2act_w1):
             raise Refusal(f"x2act_w1 must be a finite number, not {self.x2act_w1!r}")
         for name, allowed in (
             ("conv_weights", CONV_WEIGHTS),

@@ -31,15 +31,22 @@ class Backbone:
         build: makes the space from options whose stem is resolved; under NNI's `model_context` it makes the frozen
             network. Gates must come from `rrnet_nni.search_spaces.gates.Gates`.
         stems: the stems it has; the first is its default.
+        x2act_w1: w1 of X2act before training. Squares behind residual additions compound along a stage's identity
+            shortcuts: with six blocks in a row (ResNet-34 and -50) a start at 0.05 overflows in the first forward
+            pass, and 0.005 stays below 20; with up to three 0.05 stays below 40 and trains better.
     """
 
     name: str
     build: Callable[[SpaceOptions], ModelSpace]
     stems: tuple[str, ...]
+    x2act_w1: float = 0.05
 
 
 BACKBONES = (
-    *(Backbone(name, partial(ResNet, name), ("pool", "plain", "imagenet")) for name in PLANS),
+    *(
+        Backbone(name, partial(ResNet, name), ("pool", "plain", "imagenet"), 0.05 if max(plan.blocks) <= 3 else 0.005)
+        for name, plan in PLANS.items()
+    ),
     Backbone("vgg16", VGG16, ("plain",)),
     Backbone("mobilenet_v2", MobileNetV2, ("plain", "imagenet")),
     *(Backbone(name, partial(MobileNetV3, name), ("plain", "imagenet")) for name in BLOCKS),

@@ -116,6 +116,18 @@ def test_options_reach_the_polynomials() -> None:
     assert stem.scale == pytest.approx(2 / (16 * 16 * 16) ** 0.5)
 
 
+@pytest.mark.parametrize("name", backbone_names())
+def test_all_polynomial_network_starts_in_a_safe_range(name: str) -> None:
+    options = SpaceOptions(width=0.25)
+    torch.manual_seed(0)
+    network = build_network(name, options, fixed_choices(name, options, "x2act", "avgpool"))
+    peaks: list[float] = []
+    for module in x2act_modules(network):
+        module.register_forward_hook(lambda module, inputs, output: peaks.append(float(output.detach().abs().max())))
+    network(torch.randn(16, 3, 32, 32))
+    assert max(peaks) < 60
+
+
 def test_building_depends_on_torchs_seed_alone() -> None:
     options = SpaceOptions(image_size=16)
     relu, poly = (fixed_choices("resnet8", options, *kind) for kind in (("relu", "maxpool"), ("x2act", "avgpool")))
