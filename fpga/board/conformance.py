@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..compiler.reference import encode_images, run_reference
-from ..program import Constant, Program, Tensor
+from ..program import AnyOperation, Constant, Program, Tensor
 from ..protocols.party import Execution
 from .dealer import DealerSeeds, deal_images
 from .in_process import Executed, execute, share_words
@@ -103,13 +104,13 @@ class ProgramBuilder:
         self.tensors = {"image": Tensor("image", input_shape, fraction_bits)}
         self.constants: dict[str, Constant] = {}
         self.weights: dict[str, np.ndarray] = {}
-        self.operations: list = []
+        self.operations: list[AnyOperation] = []
         self._generator = np.random.default_rng(seed)
         self._offset = 0
 
     def add(
-        self, operation: type, name: str, inputs: list[str], shape: tuple[int, ...], fraction_bits: int, **fields
-    ) -> str:  # type: ignore[no-untyped-def]
+        self, operation: type, name: str, inputs: list[str], shape: tuple[int, ...], fraction_bits: int, **fields: Any
+    ) -> str:
         """Append an operation whose output has this shape and these fraction bits."""
         self.tensors[name] = Tensor(name, shape, fraction_bits)
         self.operations.append(operation(name=name, inputs=tuple(inputs), output=name, **fields))

@@ -91,9 +91,9 @@ class Link:
     def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
         """One round: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
         started = time.perf_counter()
-        payload = memoryview(b"") if outgoing is None else memoryview(np.ascontiguousarray(outgoing)).cast("B")
+        payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
         received = np.empty(incoming_bytes, np.uint8)
-        frames = self._transfer(DATA, payload, memoryview(received))
+        frames = self._transfer(DATA, payload, received.data)
         counted = self.counters
         self.counters = replace(
             counted,

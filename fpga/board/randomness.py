@@ -44,7 +44,7 @@ class Keystream:
         """uint8 [N, count]."""
         images = len(self._ciphers)
         buffer = np.empty(images * count + _SLACK, np.uint8)
-        zeros, target = bytes(count), memoryview(buffer)
+        zeros, target = bytes(count), buffer.data
         for image, cipher in enumerate(self._ciphers):
             cipher.update_into(zeros, target[image * count : (image + 1) * count + _SLACK])
         return buffer[: images * count].reshape(images, count)

@@ -135,8 +135,9 @@ class MaskedParty(PartyProgram):
                 mask = weight_masks(index).words(*geometry.weights)[0]
                 opened = open_words(self.channel, weight_shares[operation.weight] + mask)  # M_W = W + r_W
                 online = opened - mask if self.number == 1 else np.uint32(0) - mask  # i·M_W − r_W,i
-                packed = (pack_weights(part, geometry.groups) for part in (np.uint32(0) - opened, online))
-                self._factors[index] = (geometry, *packed)
+                negated = np.uint32(0) - opened
+                factors = pack_weights(negated, geometry.groups), pack_weights(online, geometry.groups)
+                self._factors[index] = geometry, *factors
 
     def prepare(self, material: BatchMaterial, observe: Observer) -> list[Prepared]:
         masks = MaskShares()
@@ -162,10 +163,10 @@ class MaskedParty(PartyProgram):
             case ConvOp() | LinearOp():
                 return Prepared(mask=mask, product=self._offline_product(index, operation, mask, own))
             case TruncateOp():
-                forms = own.words(*shape), own.words(*shape)
+                truncated = own.words(*shape), own.words(*shape)
                 if mask is not None:
-                    masks.truncated[operation.output] = mask, forms
-                return Prepared(mask=mask, forms=forms)
+                    masks.truncated[operation.output] = mask, truncated
+                return Prepared(mask=mask, forms=truncated)
             case SquareOp():
                 forms = masks.forms(operation, plan)
                 return Prepared(mask=mask, forms=forms, squares=tuple(own.words(*shape) for _ in forms))
@@ -324,9 +325,9 @@ class MaskedDealer(DealerProgram):
                 writer.put(product - sources[0].words(*product.shape[1:]))
             case TruncateOp():
                 mask = masks.wires[operation.inputs[0]]
-                forms = truncation_forms(mask, operation.bits)
-                masks.truncated[operation.output] = mask, forms
-                for form in forms:
+                truncated = truncation_forms(mask, operation.bits)
+                masks.truncated[operation.output] = mask, truncated
+                for form in truncated:
                     writer.put(form - sources[0].words(*shape))
             case SquareOp():
                 for form in masks.forms(operation, plan):

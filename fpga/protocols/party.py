@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -40,15 +41,7 @@ class Traffic:
 
 
 #: Called around each operation with its name: a context manager that measures it.
-Observer = Callable[[str], "ObservedOperation"]
-
-
-class ObservedOperation(Protocol):
-    """A context manager around one operation of the evaluation."""
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *error: object) -> object: ...
+Observer: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
 class BatchMaterial(Protocol):

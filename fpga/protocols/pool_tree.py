@@ -20,8 +20,8 @@ class PoolLevel:
     `places` and `odd` are (window, slot) index pairs of the result.
     """
 
-    places: tuple[np.ndarray, np.ndarray]
-    odd: tuple[np.ndarray, np.ndarray]
+    places: tuple[np.ndarray, ...]
+    odd: tuple[np.ndarray, ...]
     slots: int
 
 

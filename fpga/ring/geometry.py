@@ -46,9 +46,7 @@ def conv_geometry(
     out_channels, inputs, kernel_h, kernel_w = weights
     if groups < 1 or channels != inputs * groups or out_channels % groups:
         raise ValueError(f"weights {weights} do not fit {channels} channels in {groups} groups")
-    geometry = ConvGeometry(
-        channels, height, width, out_channels, (kernel_h, kernel_w), tuple(stride), tuple(padding), groups
-    )
+    geometry = ConvGeometry(channels, height, width, out_channels, (kernel_h, kernel_w), stride, padding, groups)
     if geometry.out_height < 1 or geometry.out_width < 1:
         raise ValueError(f"a {kernel_h}x{kernel_w} kernel does not fit an image of {height}x{width}")
     return geometry
