@@ -198,6 +198,7 @@ def crypten_party(activation: str) -> None:
 
     torch.set_num_threads(1)
     crypten.init()
+    crypten.cfg.communicator.verbose = True  # counts bytes
     program, _ = ResNet18(activation).build()
     weights = {
         operation.weight: crypten.cryptensor(torch.randn(program.constants[operation.weight].shape) * 0.02, src=1)

@@ -14,6 +14,7 @@ from ..errors import ExecutionFault, Refusal
 from .answer import table
 from .link import DEFAULT_TIMEOUT_S
 from .local_run import run_local
+from .pacing import DEVICE_CLOCK, WALL_CLOCK
 from .party_process import run_party
 
 EXAMPLES = """\
@@ -48,6 +49,12 @@ def parser() -> Parser:
     address.add_argument("--link-fd", type=int, help=argparse.SUPPRESS)
     result.add_argument(
         "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"
+    )
+    result.add_argument(
+        "--pace",
+        choices=(WALL_CLOCK, DEVICE_CLOCK),
+        default=WALL_CLOCK,
+        help="`device` takes as long online as the model of two boards says (default: as fast as it goes)",
     )
     result.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
     add_common_options(result)

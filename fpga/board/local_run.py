@@ -161,7 +161,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments = [
             *(str(options.build), "--party", str(number), "--link-fd", str(end.fileno())),
             *("--material", str(material), "--protocol", protocol, "--reveal-to", str(options.reveal_to)),
-            *("--timeout", str(options.timeout), "--json"),
+            *("--timeout", str(options.timeout), "--pace", options.pace, "--json"),
         ]
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
         arguments += ["--batch", str(options.batch)] if options.batch else []

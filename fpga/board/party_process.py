@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.build import Build, load_build
+from ..devices.load import load_device
 from ..errors import ExecutionFault, Refusal
 from .addresses import accept_one, connect, is_loopback, parse_address
 from .answer import default_batch, describe_run
 from .executions import get_execution
 from .inputs import load_images
 from .link import Link
+from .pacing import DEVICE_CLOCK, Pace
 from .session import ROLES, Party, Terms
 from .store import MaterialStore
 from .tls import secure
@@ -39,13 +41,21 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)
         with Link(_open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
-            party = Party(number, build.program, execution, link, store, _progress(options, build))
+            pace = _pace(options, build, execution.name)
+            party = Party(number, build.program, execution, link, store, _progress(options, build), pace)
             try:
                 result = party.run(terms, images, build.weights if number == 1 else None)
             except (Refusal, ExecutionFault) as error:
                 link.abort(str(error))
                 raise
-        return describe_run(number, build.program, execution, terms, result, store.description)
+        answer = describe_run(number, build.program, execution, terms, result, store.description)
+        if pace is not None:
+            answer |= {"clock": pace.clock, "modelled_s": pace.modelled_s, "late_s": pace.late_s}
+        return answer
+
+
+def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:
+    return Pace(build.program, load_device(build.device_name), protocol) if options.pace == DEVICE_CLOCK else None
 
 
 def material_root(options: argparse.Namespace) -> Path:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..protocols.beaver_ot import SEED_BYTES
 from ..protocols.party import BatchMaterial, Execution
 from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, Measured, Recorder
 from .link import WIRE_VERSION, Link, LinkCounters, LinkFault
+from .pacing import Pace
 from .randomness import Keystream, fresh_bytes
 from .store import MaterialStore
 
@@ -61,6 +63,7 @@ class Party:
         link: to the other party.
         store: this party's preprocessed material.
         progress: hears the phase and the name of every operation that starts.
+        pace: the clock of a device that the online phase keeps; None runs as fast as this machine can.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class Party:
         link: Link,
         store: MaterialStore,
         progress: Callable[[str, str], None] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.number = number
+        self._pace = pace
         self._program, self._execution, self._link, self._store = program, execution, link, store
         self._recorder = Recorder(link, progress)
 
@@ -100,7 +105,7 @@ class Party:
         batches = split_batches(count, terms.batch)
         material = self._store.claim(start, count)
         agree_on_start(self._link, self.number)
-        evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder)
+        evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
         evaluator.setup(self._share_weights(weights), self._store.weight_masks)
         setup_s, prepare_s, online_s = time.perf_counter() - started, 0.0, 0.0
@@ -156,8 +161,15 @@ class Evaluator:
     """A party's walk through the program on shares; what `Party` does between sharing and opening."""
 
     def __init__(
-        self, number: int, program: Program, execution: Execution, link: Link, recorder: Recorder | None = None
+        self,
+        number: int,
+        program: Program,
+        execution: Execution,
+        link: Link,
+        recorder: Recorder | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self._recorder = Recorder(link) if recorder is None else recorder
         self._party = execution.party(number, program, link)
 
@@ -171,7 +183,19 @@ class Evaluator:
 
     def evaluate(self, share: np.ndarray, prepared: Any) -> np.ndarray:
         """This party's share of the output, uint32 [N, *shape], from its share of the input."""
-        return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+        if self._pace is None:
+            return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+        pace, images = self._pace, len(share)
+
+        @contextmanager
+        def observe(name: str) -> Iterator[None]:
+            with self._recorder.measure("online", name), pace.keep(name, images):
+                yield
+
+        pace.start()
+        output = self._party.evaluate(share, prepared, observe)
+        pace.finish()
+        return output
 
 
 def split_batches(images: int, largest: int) -> list[int]:
