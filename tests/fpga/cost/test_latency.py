@@ -33,6 +33,7 @@ from rrnet_nni.fpga.operators import (
 from rrnet_nni.fpga.protocols import PROTOCOLS, get_protocol, protocol_names
 from rrnet_nni.fpga.protocols.base import Compute, Exchange
 from rrnet_nni.fpga.protocols.beaver_ot import Work, beaver_ot_steps
+from rrnet_nni.fpga.protocols.masked_variants import MaskedDcf, Wires
 
 DEVICE = load_device("zcu104")
 protocols = st.sampled_from(list(PROTOCOLS.values()))
@@ -205,6 +206,17 @@ def test_latency_never_falls_with_more_elements(shape, protocol, more) -> None:
 def test_wider_wires_never_cost_less(shape) -> None:
     full, narrow = get_protocol("masked-dcf"), get_protocol("masked-dcf-narrow")
     assert is_no_cheaper(operator_cost(shape, DEVICE, full), operator_cost(shape, DEVICE, narrow))
+
+
+@given(shapes, st.integers(8, 31), st.integers(0, 23), st.integers(0, 3))
+def test_latency_never_falls_with_more_bits(shape, bits: int, more_bits: int, more_bytes: int) -> None:
+    class Narrow(MaskedDcf):
+        wires = Wires(conv_input=1, act_input=1, domain_bits=bits)
+
+    class Wide(MaskedDcf):
+        wires = Wires(conv_input=1 + more_bytes, act_input=1 + more_bytes, domain_bits=bits + more_bits)
+
+    assert is_no_cheaper(operator_cost(shape, DEVICE, Wide()), operator_cost(shape, DEVICE, Narrow()))
 
 
 # --- batches
