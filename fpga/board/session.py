@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ExecutionFault, Refusal
+from ..errors import Refusal
 from ..program import RING_BITS, Program
 from ..protocols.beaver_ot import SEED_BYTES
 from ..protocols.party import BatchMaterial, Execution
@@ -287,9 +287,3 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     if not isinstance(theirs.get("next_index"), int) or not isinstance(theirs.get("nonce"), str):
         return "the other party's handshake is incomplete"
     return None
-
-
-def check_result(result: SessionResult, expected: int) -> None:
-    """Refuse to report an execution whose counted bytes are not the predicted ones."""
-    if result.counters.bytes_sent != expected:
-        raise ExecutionFault(f"{result.counters.bytes_sent} bytes were sent where the program predicts {expected}")
