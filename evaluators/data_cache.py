@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)
+            named: dict[str, Any] = dict(arrays)
+            np.savez(stream, **named)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, path)

@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -254,7 +255,6 @@ def few_digits(digits: ImageDataset) -> ImageDataset:
     [
         ({"channels_last": True}, 1e-4),
         ({"precision": "bfloat16"}, 0.05),
-        pytest.param({"compile": True}, 1e-3, marks=pytest.mark.slow),
     ],
 )
 def test_ways_of_computing_agree_on_the_first_steps(
@@ -265,6 +265,18 @@ def test_ways_of_computing_agree_on_the_first_steps(
         for more in ({}, change)
     )
     assert other == pytest.approx(plain, rel=tolerance)
+
+
+def test_compiled_network_takes_the_same_steps(few_digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Traced and differentiated by the compiler, without the generation of code that needs a matching C++ compiler.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    trained = [network(POLYNOMIAL) for _ in range(2)]
+    losses = [
+        train_network(model, few_digits, TrainingOptions(epochs=1, batch_size=32, compile=compiled)).loss
+        for model, compiled in zip(trained, (False, True))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert trained[0].state_dict().keys() == trained[1].state_dict().keys()
 
 
 def test_distillation_pulls_towards_the_teacher() -> None:
