@@ -20,6 +20,7 @@ from .certificate import certify
 from .emit import check_output, json_bytes, write_build
 from .formats import choose_formats
 from .frontend import read_onnx
+from .gains import pass_gains
 from .graph import Graph
 from .lower import lower
 from .page import report_page
@@ -42,6 +43,25 @@ class Compilation:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class FixedPoint:
+    """A graph in fixed point, before it is scheduled: enough for `run_reference`."""
+
+    graph: Graph
+    program: Program
+    weights: dict[str, np.ndarray]
+    calibration: Calibration
+    passes: list[PassResult]
+
+
+def compile_program(graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = ()) -> FixedPoint:
+    """Passes, calibration, formats and program of a graph; arguments and refusals as of `compile_graph`."""
+    optimized, passes = run_passes(graph, disabled)
+    calibration = calibrate(optimized, images)
+    program, weights = lower(optimized, choose_formats(optimized, calibration))
+    return FixedPoint(optimized, program, weights, calibration, passes)
+
+
 def compile_graph(
     graph: Graph,
     device: Device,
@@ -59,17 +79,16 @@ def compile_graph(
     Raises:
         Refusal: a range that fits no format, or an operation too large for the device.
     """
-    optimized, passes = run_passes(graph, disabled)
-    calibration = calibrate(optimized, images)
-    formats = choose_formats(optimized, calibration)
-    program, weights = lower(optimized, formats)
-    certificates, errors = certify(optimized, program, weights, calibration)
+    fixed = compile_program(graph, images, disabled)
+    program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
+    certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     schedule = schedule_program(program, device, protocol)
     instructions = schedule_instructions(schedule)
+    gains = pass_gains(graph, program, device, protocol, calibration.sample, passes, disabled)
     report = build_report(
-        program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes
+        program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )
-    return Compilation(optimized, program, weights, calibration, schedule, instructions, passes, report)
+    return Compilation(fixed.graph, program, fixed.weights, calibration, schedule, instructions, passes, report)
 
 
 def compile_model(

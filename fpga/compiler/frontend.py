@@ -186,6 +186,10 @@ def _import_nodes(importer: Importer, graph: onnx.GraphProto) -> list[str]:
         except Unsupported as reason:
             problems.append(f"node {label(node)} ({node.op_type}): {reason}")
             importer.refused.update(node.output)
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+            # damaged files have attributes of any type and size
+            problems.append(f"node {label(node)} ({node.op_type}): an attribute or constant is damaged ({error})")
+            importer.refused.update(node.output)
     return problems
 
 

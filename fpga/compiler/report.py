@@ -32,9 +32,10 @@ def build_report(
     certificates: list[Certificate],
     errors: list[LayerError],
     passes: Sequence[PassResult],
+    gains: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """report.json: times in milliseconds, bytes as [party 0, party 1], everything for a batch of one image."""
-    traffic = [_traffic(operation, program, device, protocol) for operation in program.operations]
+    traffic = program_traffic(program, device, protocol)
     ms = 1e3 / device.clock_hz
     return {
         "schema": REPORT_SCHEMA,
@@ -70,10 +71,16 @@ def build_report(
             {"name": item.name, "changed": item.changed, "nodes": [item.nodes_before, item.nodes_after]}
             for item in passes
         ],
+        "gains": list(gains),
         "traffic": traffic,
         "certificate": certificate_rows(certificates),
         "error_budget": error_rows(errors),
     }
+
+
+def program_traffic(program: Program, device: Device, protocol: Protocol) -> list[dict[str, Any]]:
+    """What every operation sends and how long it takes on its own, for one image."""
+    return [_traffic(operation, program, device, protocol) for operation in program.operations]
 
 
 def _traffic(operation: AnyOperation, program: Program, device: Device, protocol: Protocol) -> dict[str, Any]:

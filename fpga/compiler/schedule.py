@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..devices import Device
 from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
@@ -34,7 +35,6 @@ class Schedule:
         starts, addresses: by job.
         makespan: cycles until everything is done.
         busy: cycles that each queue works.
-        bounds: cycles that no schedule of these jobs can undercut, by reason.
         tiles: tiles per operation that were asked for.
         stages: regions of the tiles.
     """
@@ -44,9 +44,13 @@ class Schedule:
     addresses: Sequence[int]
     makespan: int
     busy: dict[Queue, int]
-    bounds: dict[str, int]
     tiles: int
     stages: Sequence[Stage]
+
+    @cached_property
+    def bounds(self) -> dict[str, int]:
+        """Cycles that no schedule of these jobs can undercut, by reason."""
+        return lower_bounds(self.jobs)
 
     @property
     def lower_bound(self) -> int:
@@ -74,8 +78,7 @@ def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, rule: str = "
     for job in jobs:
         busy[job.queue] += job.duration
     makespan = max((starts[i] + job.duration + job.latency for i, job in enumerate(jobs)), default=0)
-    bounds = lower_bounds(jobs)
-    return Schedule(jobs, starts, addresses, makespan, busy, bounds, tiles, graph.stages)
+    return Schedule(jobs, starts, addresses, makespan, busy, tiles, graph.stages)
 
 
 def _tile_after_tile(jobs: Sequence[Job]) -> list[int]:

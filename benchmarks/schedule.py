@@ -1,0 +1,112 @@
+"""Quality of the schedule and speed of the compiler, on the backbones of the paper or on given ONNX files.
+
+    python benchmarks/schedule.py                                  five backbones at 32x32, three choices each
+    python benchmarks/schedule.py --networks resnet50 --image-size 224
+    python benchmarks/schedule.py model.onnx other.onnx
+
+Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
+to the makespan, instructions, compile time and peak memory. Every network is compiled in a process of its own, so that
+memory is that of one compilation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+BACKBONES = ("vgg16", "mobilenet_v2", "resnet18", "resnet34", "resnet50")
+CHOICES = ("relu", "poly", "mixed")
+
+
+def export(backbone: str, image_size: int, choice: str, path: Path) -> None:
+    """An untrained network with BatchNorm statistics of noise: the schedule depends on shapes alone."""
+    import torch
+
+    from rrnet_nni.export import export_onnx
+    from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+
+    torch.manual_seed(0)
+    options = SpaceOptions(image_size=image_size, x2act_w1=5e-4)  # untrained squares of more would explode
+    relu = fixed_choices(backbone, options, activation="relu", pooling="maxpool")
+    polynomial = fixed_choices(backbone, options, activation="x2act", pooling="avgpool")
+    mixed = {label: (relu if index % 2 else polynomial)[label] for index, label in enumerate(relu)}
+    network = build_network(backbone, options, {"relu": relu, "poly": polynomial, "mixed": mixed}[choice])
+    network.train()
+    with torch.no_grad():
+        for _ in range(2):
+            network(torch.randn(4, 3, image_size, image_size))
+    export_onnx(network.eval(), (3, image_size, image_size), path)
+
+
+def measure(model: Path, device: str, protocol: str) -> dict[str, Any]:
+    """Compile in a process of its own; its answer with compile time and peak memory."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, __file__, "--worker", str(model), directory, "--device", device]
+        done = subprocess.run([*command, "--protocol", protocol], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def work(model: Path, directory: Path, device: str, protocol: str) -> None:
+    import time
+
+    from rrnet_nni.fpga.compiler.check import check_build
+    from rrnet_nni.fpga.compiler.compile import compile_model
+
+    started = time.process_time()
+    compilation = compile_model(model, directory / "build", device, protocol)
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    check = check_build(directory / "build")
+    report = compilation.report
+    keys = ("makespan_ms", "lower_bound_ms", "operator_sum_ms", "rounds", "comparisons", "instructions")
+    answer = {key: report[key] for key in keys} | {"compile_cpu_s": seconds, "peak_mb": peak}
+    answer["simulated_over_scheduled"] = check.makespan_cycles / report["schedule"]["makespan_cycles"]
+    print(json.dumps(answer))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--networks", nargs="+", default=BACKBONES)
+    parser.add_argument("--choices", nargs="+", default=CHOICES, choices=CHOICES)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--device", default="zcu104")
+    parser.add_argument("--protocol", default="beaver-ot")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--worker", nargs=2, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(*options.worker, options.device, options.protocol)
+        return
+    if not options.json:
+        print("| network | makespan ms | bound ms | ratio | operator sum ms | gain | instructions | CPU s | peak MB |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as directory:
+        jobs = [(model.stem, model) for model in options.models]
+        if not jobs:
+            jobs = [(f"{n} {c}", Path(directory) / f"{n}-{c}.onnx") for n in options.networks for c in options.choices]
+        for name, model in jobs:
+            if not model.exists():
+                backbone, choice = name.split()
+                export(backbone, options.image_size, choice, model)
+            row = measure(model, options.device, options.protocol)
+            if options.json:
+                print(json.dumps({"network": name, **row}))
+                continue
+            print(
+                f"| {name} | {row['makespan_ms']:.2f} | {row['lower_bound_ms']:.2f} "
+                f"| {row['makespan_ms'] / row['lower_bound_ms']:.3f} | {row['operator_sum_ms']:.2f} "
+                f"| {row['operator_sum_ms'] / row['makespan_ms']:.3f} | {row['instructions']:,} "
+                f"| {row['compile_cpu_s']:.1f} | {row['peak_mb']:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
