@@ -12,12 +12,12 @@ import argparse
 import contextlib
 import json
 import logging
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,8 +58,7 @@ def main() -> None:
     if options.memory_of:
         print(peak_of_one_step(options))
         return
-    ratios = time_ratios(options)
-    ratios["second_order_memory_over_first_order"] = memory_ratio(options)
+    ratios = {"second_order_memory_over_first_order": memory_ratio(options), **time_ratios(options)}
     if options.json:
         print(json.dumps(ratios))
         return
@@ -76,6 +75,13 @@ def problem_of(options: argparse.Namespace) -> SearchProblem:
     return SearchProblem(options.backbone, space, dataset, ExpectedLatency.of_space(operators, table), training)
 
 
+STEPS_BEFORE = 2
+
+
+class Standing(Exception):
+    """The trainer stands where it should."""
+
+
 class Stage:
     """A strategy whose trainer stands in the middle of an epoch, so that single steps can be called."""
 
@@ -89,12 +95,12 @@ class Stage:
         class Stop(Callback):
             def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
                 holder.batch = batch
-                if batch_idx == 2:
-                    raise StopIteration
+                if batch_idx == STEPS_BEFORE:
+                    raise Standing
 
         evaluator.trainer.callbacks.append(Stop())
         space = build_space(problem.backbone, problem.space)
-        with contextlib.suppress(StopIteration):
+        with contextlib.suppress(Standing):
             strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         self.module = strategy.oneshot_module
         self.trainer = evaluator.trainer
@@ -179,17 +185,22 @@ def memory_ratio(options: argparse.Namespace) -> float:
 
 
 def peak_of_one_step(options: argparse.Namespace) -> float:
-    """Bytes that one step allocates at its peak beyond what was there before it, weights and optimizers included.
+    """Bytes that searching holds at its peak beyond the process before it: supernet, optimizers, two steps (Linux).
 
-    On a GPU the allocator tells; on a CPU the resident set's high-water mark does.
+    The batch is four times the timed one, so that activations and not the interpreter's own memory decide.
     """
+    options.batch_size *= 4
     problem = problem_of(options)
     settings = SearchOptions(epochs=1000, warmup_epochs=0, order=1 if options.memory_of == "first" else 2)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    stage = Stage(RRNetDARTS(latency=problem.latency, options=settings), problem)
-    for _ in range(3):
-        stage.step()
-    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+    before = _status_bytes("VmRSS")
+    Stage(RRNetDARTS(latency=problem.latency, options=settings), problem)
+    return _status_bytes("VmHWM") - before
+
+
+def _status_bytes(field: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return 1024.0 * int(line.split()[1])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from .gates import Gates
 from .latency_target import LatencyController, derive_within
 from .look_ahead import LookAhead
 from .options import SearchOptions
-from .record import EpochRecord, RecordFile, RunningMean
+from .record import TENSORBOARD_NAME, EpochRecord, RecordFile, RunningMean, TensorBoardRecord
 from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept, weights_of
 
 
@@ -65,6 +65,9 @@ class RRNetDartsModule(DartsLightningModule):
             self.latency_weight = self.controller.integral
         self._criterion = criterion_of(training_module)
         self._records = RecordFile(record_path) if record_path else None
+        self._curves = (
+            TensorBoardRecord(record_path.parent / TENSORBOARD_NAME) if record_path and options.tensorboard else None
+        )
         self._checkpoint_path = checkpoint_path
         self._on_epoch = on_epoch
         self._validation_logits: Tensor | None = None
@@ -252,6 +255,8 @@ class RRNetDartsModule(DartsLightningModule):
         record = self._record()
         if self._records is not None:
             self._records.append(record)
+        if self._curves is not None:
+            self._curves.append(record)
         if self._checkpoint_path is not None:
             save_checkpoint(self.trainer, self._checkpoint_path)
         if self._on_epoch is not None:

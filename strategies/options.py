@@ -32,6 +32,7 @@ class SearchOptions:
         budget_s: seconds of computation that a rival strategy may spend; None lets it finish its own plan.
         candidates: architectures that a rival strategy trains at most.
         candidate_epochs: epochs for which a rival strategy trains one architecture.
+        tensorboard: also write the record of the epochs as TensorBoard curves.
         seed: of everything random.
     """
 
@@ -51,6 +52,7 @@ class SearchOptions:
     budget_s: float | None = None
     candidates: int = 12
     candidate_epochs: int = 4
+    tensorboard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD_NAME = "search.jsonl"
+TENSORBOARD_NAME = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,39 @@ class RecordFile:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+class TensorBoardRecord:
+    """The same records as TensorBoard curves: one per loss, latency and candidate's θ.
+
+    A resumed search hides what an earlier process wrote about the epochs that it repeats.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = str(directory)
+        self._writer: Any = None
+
+    def append(self, record: EpochRecord) -> None:
+        if self._writer is None:
+            # Imported here because TensorBoard takes seconds to load and few searches ask for it.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(self._directory, purge_step=record.epoch)
+        for name, value in scalars_of(record).items():
+            self._writer.add_scalar(name, value, record.epoch)
+        self._writer.flush()
+
+
+def scalars_of(record: EpochRecord) -> dict[str, float]:
+    """Every number of a record under the name of its curve."""
+    scalars = {
+        f"search/{name}": float(value)
+        for name, value in record.to_dict().items()
+        if isinstance(value, int | float) and name != "epoch"
+    }
+    for label, probabilities in record.theta.items():
+        scalars.update({f"theta/{label}/{candidate}": value for candidate, value in probabilities.items()})
+    return scalars
 
 
 def _epoch_of(line: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..evaluators.expected_latency import ExpectedLatency
@@ -39,11 +40,11 @@ class SparsityModule(RRNetDartsModule):
             return None
         counts = self.latency.comparison_counts
         theta = self.gates.theta()
-        total = sum(
+        expected = [
             (theta[label] * theta[label].new_tensor([counts[label][name] for name in names])).sum()
             for label, names in self.gates.candidates.items()
-        )
-        return self.latency_weight * mean_ms_per_comparison(self.latency) * total
+        ]
+        return self.latency_weight * mean_ms_per_comparison(self.latency) * torch.stack(expected).sum()
 
 
 class SparsityStrategy(RRNetDARTS):

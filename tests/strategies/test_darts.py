@@ -10,6 +10,7 @@ import pytest
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.strategies.darts import RRNetDARTS
 from rrnet_nni.strategies.options import SearchOptions
+from rrnet_nni.strategies.record import scalars_of
 
 
 def test_it_runs_in_the_place_of_nnis_darts(tiny: Any, tmp_path: Any) -> None:
@@ -41,3 +42,18 @@ def test_a_very_large_weight_gives_all_polynomial_with_avgpool(tiny: Any, order:
     options = SearchOptions(epochs=4, warmup_epochs=1, latency_weight=1e4, order=order, hvp=hvp)
     strategy = tiny.search(RRNetDARTS(latency=tiny.latency(), options=options), epochs=4)
     assert strategy.derived() == {"act1": "x2act", "act2": "x2act", "pool": "avgpool"}
+
+
+def test_tensorboard_shows_every_number_of_the_record(tiny: Any, tmp_path: Any) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    seen = []
+    options = SearchOptions(epochs=2, warmup_epochs=1, tensorboard=True)
+    tiny.search(RRNetDARTS(latency=tiny.latency(), options=options, run_dir=tmp_path, on_epoch=seen.append), epochs=2)
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    for name, value in scalars_of(seen[-1]).items():
+        event = curves.Scalars(name)[-1]
+        assert event.step == 1
+        assert event.value == pytest.approx(value, rel=1e-5), name
+    assert "theta/act1/relu" in curves.Tags()["scalars"]
