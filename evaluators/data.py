@@ -106,14 +106,12 @@ class ImageDataset:
 
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same dataset with its tensors on a device, where batches are then made."""
-        moved = (t.to(device) for t in (self.train_images, self.train_labels, self.test_images, self.test_labels))
-        return ImageDataset(
-            self.name,
-            *moved,
-            class_names=self.class_names,
-            mean=self.mean,
-            std=self.std,
-            augmentation=self.augmentation,
+        return replace(
+            self,
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            test_images=self.test_images.to(device),
+            test_labels=self.test_labels.to(device),
         )
 
 

@@ -56,15 +56,14 @@ class Gates:
         """
         if not self._separate or not self._pooling_gated:
             return self._activation_unit(label, shape, lambda act: Unit(ConvNorm(plan), act, self.pooling(pooling)))
-        return LayerChoice(
-            {
-                name: self._activation_unit(
-                    label, shape, lambda act, name=name: Unit(ConvNorm(plan), act, _pool(name, pooling))
-                )
-                for name in POOLINGS
-            },
-            label=pooling.label,
-        )
+
+        def combinations(name: str) -> nn.Module:
+            def unit(act: nn.Module) -> nn.Module:
+                return Unit(ConvNorm(plan), act, _pool(name, pooling))
+
+            return self._activation_unit(label, shape, unit)
+
+        return LayerChoice({name: combinations(name) for name in POOLINGS}, label=pooling.label)
 
     def activation(self, label: str, shape: Shape) -> nn.Module:
         """A gate of activations alone."""

@@ -23,7 +23,8 @@ def draw() -> str:
         parts.append(f'<rect x="{x}" y="40" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#f4f7f9" stroke="#256d85"/>')
         parts.append(f'<text x="{x + WIDTH / 2}" y="62" text-anchor="middle" font-weight="bold">{title}</text>')
         parts.append(
-            f'<text x="{x + WIDTH / 2}" y="80" text-anchor="middle" font-family="monospace" fill="#b4472e">{command}</text>'
+            f'<text x="{x + WIDTH / 2}" y="80" text-anchor="middle" font-family="monospace" fill="#b4472e">'
+            f"{command}</text>"
         )
         for line, words in enumerate(text.split("\n")):
             parts.append(f'<text x="{x + WIDTH / 2}" y="{100 + 16 * line}" text-anchor="middle">{words}</text>')
@@ -32,8 +33,8 @@ def draw() -> str:
             parts.append(f'<path d="M{start} 86 H{end}" stroke="#1c2430" marker-end="url(#arrow)"/>')
     lut_x = 10 + (WIDTH + GAP)
     parts.append(
-        f'<text x="{lut_x + WIDTH / 2}" y="164" text-anchor="middle" fill="#256d85">latency table: what every ReLU costs '
-        "on the device pair</text>"
+        f'<text x="{lut_x + WIDTH / 2}" y="164" text-anchor="middle" fill="#256d85">'
+        "latency table: what every ReLU costs on the device pair</text>"
     )
     parts.append(
         f'<path d="M{lut_x + WIDTH / 2} 150 V136" stroke="#256d85" stroke-dasharray="3 3" marker-end="url(#arrow)"/>'

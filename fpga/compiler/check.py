@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..devices import Device, load_device
 from ..errors import Refusal
@@ -23,6 +23,8 @@ from ..protocols.base import Exchange
 from .build import INSTRUCTIONS, TILES, Build, load_build, read_build_file
 from .check_program import check_program, needed_region
 from .simulate import simulate
+
+Key = TypeVar("Key", bound=tuple[int, ...])
 
 WORD_BYTES = 4
 Box = tuple[int, int, int, int]
@@ -139,15 +141,15 @@ class _Checker:
             raise Refusal(
                 f"{self.where}: instruction {index} belongs to operation {item.operation}, which is not there"
             )
-        table: dict[Any, int]
+        step = (item.operation, item.phase, item.tile)
         if item.opcode is Opcode.LOAD:
-            table, key = self.loads, (item.operation, item.phase, item.tile)
+            self._record(self.loads, step, index)
         elif item.opcode is Opcode.STORE:
-            table, key = self.stores, (item.operation, item.phase, item.tile)
+            self._record(self.stores, step, index)
         elif item.opcode is Opcode.LOAD_WEIGHTS:
-            table, key = self.weights, (item.operation, item.tile)  # type: ignore[assignment]
-        else:
-            return
+            self._record(self.weights, (item.operation, item.tile), index)
+
+    def _record(self, table: dict[Key, int], key: Key, index: int) -> None:
         if key in table:
             raise self._refuse(index, "comes a second time")
         table[key] = index

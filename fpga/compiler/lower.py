@@ -161,7 +161,7 @@ def _lower_product(state: Lowering, node: Conv | Linear) -> None:
     weight = state.constant(f"{node.name}.weight", node.weight, weight_bits)
     bias = state.constant(f"{node.name}.bias", node.bias, bits) if node.bias.any() else None
     if isinstance(node, Conv):
-        geometry = {"stride": node.stride, "padding": node.padding, "groups": node.groups}
+        geometry: dict[str, Any] = {"stride": node.stride, "padding": node.padding, "groups": node.groups}
         state.emit_product(ConvOp, node, (source,), bits, weight=weight, bias=bias, **geometry)
     else:
         state.emit_product(LinearOp, node, (source,), bits, weight=weight, bias=bias)
@@ -256,7 +256,7 @@ def _lower_avg_pool(state: Lowering, node: AvgPool) -> None:
     """The divisor lies in the format where it is a power of two, else in a multiplier with a truncation."""
     source, shape = node.inputs[0], state.graph.shapes[node.output]
     have, budget = state.fraction_bits(source), state.formats.budgets[node.output]
-    geometry = {"kernel": node.kernel, "stride": node.stride, "padding": node.padding}
+    geometry: dict[str, Any] = {"kernel": node.kernel, "stride": node.stride, "padding": node.padding}
     if is_exact(np.array([node.divisor])):
         state.emit_product(SumPoolOp, node, (source,), have + round(math.log2(node.divisor)), **geometry)
         return

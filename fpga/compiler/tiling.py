@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -43,6 +43,16 @@ class Region:
 
     channels: tuple[int, int]
     rows: tuple[int, int]
+
+    def halves(self) -> list[Region]:
+        """Two halves by rows, or by channels where there is one row; none of a single row of a single channel."""
+        for rows in (True, False):
+            start, end = self.rows if rows else self.channels
+            middle = (start + end) // 2
+            if start < middle:
+                parts = ((start, middle), (middle, end))
+                return [Region(self.channels, part) if rows else Region(part, self.rows) for part in parts]
+        return []
 
     def overlaps(self, other: Region) -> bool:
         return (
@@ -157,13 +167,35 @@ class _Builder:
             self._add_product(index, operation, shape, phases)
             return
         material = sum(self.protocol.offline_bytes(shape)) / self.program.tensor(operation.output).elements
-        tiles = [
-            _Tile(region, WORD_BYTES * sum(self._needed_elements(operation, name, region) for name in operation.inputs))
-            for region in self._elementwise_regions(operation)
-        ]
+
+        def load_bytes(region: Region) -> int:
+            return WORD_BYTES * sum(self._needed_elements(operation, name, region) for name in operation.inputs)
+
+        def working_bytes(region: Region) -> int:
+            return load_bytes(region) + math.ceil((material + WORD_BYTES) * self._elements(operation.output, region))
+
+        regions = self._fitting(operation, self._elementwise_regions(operation), working_bytes)
+        tiles = [_Tile(region, load_bytes(region)) for region in regions]
         self.made[operation.output] = self._stage(
             index, operation, operation.output, phases, 0, tiles, material, operation.inputs
         )
+
+    def _fitting(
+        self, operation: AnyOperation, regions: Sequence[Region], working_bytes: Callable[[Region], int]
+    ) -> list[Region]:
+        """The regions, those that would take more than half of the tiles' reserve cut in two until none does."""
+        fitting: list[Region] = []
+        pending = list(reversed(regions))
+        while pending:
+            region = pending.pop()
+            if working_bytes(region) <= self.reserve // 2:
+                fitting.append(region)
+                continue
+            halves = region.halves()
+            if not halves:
+                raise self._too_large(operation)
+            pending += reversed(halves)
+        return fitting
 
     def _add_product(
         self, index: int, operation: ConvOp | LinearOp, shape: Conv | Linear, phases: Sequence[Phase]
@@ -174,6 +206,7 @@ class _Builder:
         opened = self.made[source]
         if split:
             regions = [region for region, _ in opened] if self._fits(source) else self._regions(source)
+            regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
             tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
             opened = self._stage(index, operation, source, phases[:split], 0, tiles, 0.0, (source,))
         tiles = []

@@ -65,8 +65,8 @@ class MergePadding:
         for node in graph.nodes:
             pad = producers.get(node.inputs[0])
             if isinstance(node, Conv | AvgPool) and isinstance(pad, Pad) and pad.output in merged:
-                padding = tuple(int(a + b) for a, b in zip(node.padding, pad.padding, strict=True))
-                node = replace(node, inputs=pad.inputs, padding=padding)
+                top, left, bottom, right = (int(a + b) for a, b in zip(node.padding, pad.padding, strict=True))
+                node = replace(node, inputs=pad.inputs, padding=(top, left, bottom, right))
             if node.output not in merged:
                 nodes.append(node)
         return graph.with_nodes(nodes), bool(merged)
