@@ -30,7 +30,9 @@ KINDS = {
 
 def main() -> None:
     options = parse()
-    data = DataOptions(options.dataset, root=options.root, train_images=options.train_images)
+    data = DataOptions(
+        options.dataset, root=options.root, train_images=options.train_images, test_images=options.test_images
+    )
     dataset = load_dataset(data)
     space = SpaceOptions(
         classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=options.width
@@ -75,6 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--label", help="what to call the dataset in the results")
     parser.add_argument("--root")
     parser.add_argument("--train-images", type=int)
+    parser.add_argument("--test-images", type=int)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
