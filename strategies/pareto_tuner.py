@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nni import ClassArgsValidator
@@ -22,6 +23,7 @@ from .pareto_front import Point, gaps, pareto_front
 _logger = logging.getLogger(__name__)
 
 PARAMETER = "latency_weight"
+CHECKPOINT_NAME = "pareto_tuner.json"
 #: Two λ closer than this factor count as the same: the search would hardly answer differently.
 _CLOSEST_RATIO = 1.01
 
@@ -60,6 +62,7 @@ class ParetoTuner(Tuner):
         weight = self._next_weight()
         self._issued[parameter_id] = weight
         self._tested.append(weight)
+        self.save_checkpoint()
         return {PARAMETER: weight}
 
     def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any) -> None:
@@ -76,6 +79,22 @@ class ParetoTuner(Tuner):
         """Results of earlier trials: `[{parameter, value}]`; NNI calls this when an experiment is resumed."""
         for entry in data:
             self._learn(entry["parameter"], entry["value"])
+
+    def save_checkpoint(self) -> None:
+        """Keep the λ that were issued: trials under way when an experiment stops are run again by NNI on its own."""
+        directory = self.get_checkpoint_path()
+        if directory is not None:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            unfinished = Path(directory) / f"{CHECKPOINT_NAME}.unfinished"
+            unfinished.write_text(json.dumps({"tested": self._tested}), encoding="utf-8")
+            unfinished.replace(Path(directory) / CHECKPOINT_NAME)
+
+    def load_checkpoint(self) -> None:
+        """Read what `save_checkpoint` kept; NNI calls this before it resumes an experiment."""
+        directory = self.get_checkpoint_path()
+        if directory is not None and (Path(directory) / CHECKPOINT_NAME).exists():
+            kept = json.loads((Path(directory) / CHECKPOINT_NAME).read_text(encoding="utf-8"))
+            self._tested += [float(weight) for weight in kept["tested"]]
 
     def _learn(self, parameters: Any, value: Any) -> None:
         parameters = json.loads(parameters) if isinstance(parameters, str) else parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,19 @@ def test_a_resumed_tuner_goes_on_where_it_stood() -> None:
     resumed.import_data(history)
     assert resumed.front == made.front
     assert resumed.generate_parameters(4) == made.generate_parameters(4)
+
+
+def test_what_was_under_way_when_an_experiment_stopped_is_not_issued_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NNI runs such trials again on its own and tells the tuner nothing of them."""
+    monkeypatch.setattr(ParetoTuner, "get_checkpoint_path", lambda self: str(tmp_path / "checkpoint"))
+    made = tuner(spread=3)
+    weights = [made.generate_parameters(i)["latency_weight"] for i in range(4)]
+    resumed = tuner(spread=3)
+    resumed.load_checkpoint()
+    weights += [resumed.generate_parameters(i)["latency_weight"] for i in range(4, 8)]
+    assert len(set(weights)) == 8
 
 
 def test_weights_under_way_and_failed_ones_are_not_issued_again() -> None:
