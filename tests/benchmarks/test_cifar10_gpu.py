@@ -3,7 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_tiny_form_trains_searches_and_draws(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "cifar10_gpu.py"
     subprocess.run([sys.executable, str(script), "--tiny", "-o", str(tmp_path)], check=True, capture_output=True)

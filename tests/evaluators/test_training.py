@@ -267,6 +267,7 @@ def test_ways_of_computing_agree_on_the_first_steps(
     assert other == pytest.approx(plain, rel=tolerance)
 
 
+@pytest.mark.slow
 def test_compiled_network_takes_the_same_steps(few_digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     # Traced and differentiated by the compiler, without the generation of code that needs a matching C++ compiler.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
