@@ -22,6 +22,9 @@ from .tiling import Job, JobGraph, Stage, build_jobs, tile_reserve
 
 #: Tiles per operation that are tried; the shortest schedule is kept.
 TILE_CHOICES = (8, 16)
+#: More jobs than this are scheduled once: they overlap well enough, and trying takes long.
+LARGE_JOBS = 60_000
+DEFAULT_URGENCY = "tile"
 #: How far ahead weights are fetched, in convolutions and linear layers.
 PREFETCHED_PRODUCTS = 2
 
@@ -64,10 +67,20 @@ class Schedule:
 def schedule_program(
     program: Program, device: Device, protocol: Protocol, tile_choices: Sequence[int] = TILE_CHOICES
 ) -> Schedule:
-    """The shortest list schedule over the tilings and urgencies that are tried."""
-    graphs = {tiles: build_jobs(program, device, protocol, tiles) for tiles in tile_choices}
-    schedules = (list_schedule(graph, device, tiles, rule) for tiles, graph in graphs.items() for rule in URGENCIES)
-    return min(schedules, key=lambda schedule: (schedule.makespan, len(schedule.jobs)))
+    """The shortest list schedule over the tilings and urgencies that are tried; large programs get one try."""
+    best: Schedule | None = None
+    for tiles in tile_choices:
+        graph = build_jobs(program, device, protocol, tiles)
+        large = len(graph.jobs) > LARGE_JOBS
+        if best is not None and large:
+            break
+        for rule in (DEFAULT_URGENCY,) if large else URGENCIES:
+            schedule = list_schedule(graph, device, tiles, rule)
+            if best is None or schedule.makespan < best.makespan:
+                best = schedule
+    if best is None:
+        raise ValueError("no number of tiles to try")
+    return best
 
 
 def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, rule: str = "distance") -> Schedule:
