@@ -75,7 +75,7 @@ def problem_of(options: argparse.Namespace) -> SearchProblem:
     return SearchProblem(options.backbone, space, dataset, ExpectedLatency.of_space(operators, table), training)
 
 
-STEPS_BEFORE = 2
+STEPS_BEFORE = 1
 
 
 class Standing(Exception):
@@ -185,11 +185,11 @@ def memory_ratio(options: argparse.Namespace) -> float:
 
 
 def peak_of_one_step(options: argparse.Namespace) -> float:
-    """Bytes that searching holds at its peak beyond the process before it: supernet, optimizers, two steps (Linux).
+    """Bytes that searching holds at its peak beyond the process before it: supernet, optimizers, one step (Linux).
 
-    The batch is four times the timed one, so that activations and not the interpreter's own memory decide.
+    The batch is twice the timed one, so that activations and not the interpreter's own memory decide.
     """
-    options.batch_size *= 4
+    options.batch_size *= 2
     problem = problem_of(options)
     settings = SearchOptions(epochs=1000, warmup_epochs=0, order=1 if options.memory_of == "first" else 2)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
