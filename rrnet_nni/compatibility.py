@@ -9,7 +9,8 @@ import copy
 import importlib.util
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -112,38 +113,49 @@ class ManagerChannel:
     """The manager's command channel, kept from before the search, so that reports inside of it reach the web UI.
 
     NNI's `SequentialExecutionEngine` puts its own channel in place while a strategy runs, so that a plain
-    `nni.report_intermediate_result` ends in the engine and the web UI stays empty.
+    `nni.report_intermediate_result` ends in the engine and the web UI stays empty. It also replaces the trial's
+    parameters, so that a final report would carry the parameter id 0 and teach the tuner about another trial's λ.
     Can go when `test_the_engine_still_replaces_the_channel` fails.
     """
 
     channel: TrialCommandChannel
+    parameters: Any
 
     @classmethod
     def keep(cls) -> ManagerChannel:
-        """Take hold of the current channel; call it before the search starts."""
+        """Take hold of the channel; call it after `nni.get_next_parameter` and before the search starts."""
+        import nni.trial
         from nni.runtime.trial_command_channel import get_default_trial_command_channel
 
-        return cls(get_default_trial_command_channel())
+        return cls(get_default_trial_command_channel(), nni.trial._params)
 
     def report_intermediate(self, metrics: Mapping[str, Any]) -> None:
         """Send one intermediate result (`default` and any other numbers)."""
         import nni
+
+        with self._in_place():
+            nni.report_intermediate_result(dict(metrics))
+
+    def report_final(self, metrics: Mapping[str, Any]) -> None:
+        """Send the final result."""
+        import nni
+
+        with self._in_place():
+            nni.report_final_result(dict(metrics))
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        import nni.trial
         from nni.runtime.trial_command_channel import (
             get_default_trial_command_channel,
             set_default_trial_command_channel,
         )
 
-        current = get_default_trial_command_channel()
+        before = get_default_trial_command_channel(), nni.trial._params
         set_default_trial_command_channel(self.channel)
+        nni.trial._params = self.parameters
         try:
-            nni.report_intermediate_result(dict(metrics))
+            yield
         finally:
-            set_default_trial_command_channel(current)
-
-    def report_final(self, metrics: Mapping[str, Any]) -> None:
-        """Send the final result."""
-        import nni
-        from nni.runtime.trial_command_channel import set_default_trial_command_channel
-
-        set_default_trial_command_channel(self.channel)
-        nni.report_final_result(dict(metrics))
+            set_default_trial_command_channel(before[0])
+            nni.trial._params = before[1]

@@ -25,3 +25,26 @@ global.setTimeout = function (callback, delay, ...rest) {
     const patient = typeof callback === 'function' && String(callback).includes('Tuner did not connect');
     return setTimer(callback, patient ? 120000 : delay, ...rest);
 };
+
+// The manager hands parameters to trials in the order in which they ask, not to the trial that they belong to: of two
+// that start together, each can get the other's. Bind a parameter to its trial as soon as the trial has an id.
+const Module = require('module');
+const load = Module._load;
+Module._load = function (...args) {
+    const loaded = load.apply(this, args);
+    const service = loaded && Object.prototype.hasOwnProperty.call(loaded, 'V3asV1') ? loaded.V3asV1 : undefined;
+    if (service && !service.bindsParameters) {
+        service.bindsParameters = true;
+        const submit = service.prototype.submitTrialJob;
+        service.prototype.submitTrialJob = async function (form) {
+            const trial = await submit.call(this, form);
+            const index = this.parameters.indexOf(form.hyperParameters.value);
+            if (index >= 0) {
+                this.parameters.splice(index, 1);
+                this.allocatedParameters.set(trial.id, form.hyperParameters.value);
+            }
+            return trial;
+        };
+    }
+    return loaded;
+};

@@ -23,8 +23,8 @@ def run_trial(task: Task, directory: Path) -> Result:
     Raises:
         Refusal: the parameters hold no valid `latency_weight`.
     """
-    channel = ManagerChannel.keep()
     parameters: Any = nni.get_next_parameter() or {"latency_weight": task.search.latency_weight}
+    channel = ManagerChannel.keep()
     if "latency_weight" not in parameters:
         raise Refusal("the search space of the experiment must have the parameter latency_weight")
     weight = check_latency_weight(parameters["latency_weight"], "latency_weight")

@@ -99,7 +99,9 @@ class ParetoTuner(Tuner):
     def _learn(self, parameters: Any, value: Any) -> None:
         parameters = json.loads(parameters) if isinstance(parameters, str) else parameters
         value = json.loads(value) if isinstance(value, str) else value
-        weight = float(parameters[PARAMETER])
+        # What the trial says that it ran is surer than what the manager believes that it was given.
+        reported = value.get(PARAMETER) if isinstance(value, Mapping) else None
+        weight = float(parameters[PARAMETER] if reported is None else reported)
         if not any(_same(weight, tested) for tested in self._tested):
             self._tested.append(weight)
         if not isinstance(value, Mapping) or not {"default", "latency_ms"} <= set(value):

@@ -86,7 +86,13 @@ def test_the_manager_has_the_final_metrics_of_every_trial(experiment: tuple[Expe
         assert trial.final["fixed_point_accuracy"] == pytest.approx(result.fixed_point_accuracy)
         assert trial.final["latency_ms"] == pytest.approx(result.latency_ms)
         assert trial.final["comparisons"] == result.comparisons
-    assert trials[0].final["latency_weight"] != trials[1].final["latency_weight"]
+        assert trial.final["latency_weight"] == pytest.approx(trial.parameters["latency_weight"])
+
+
+@pytest.mark.experiment
+def test_final_results_reach_the_tuner_under_their_own_parameters(experiment: tuple[Experiment, list[Trial]]) -> None:
+    finals = [entry for entry in experiment[0].get("metric-data") if entry["type"] == "FINAL"]
+    assert sorted(int(entry["parameterId"]) for entry in finals) == [0, 1]
 
 
 @pytest.mark.experiment

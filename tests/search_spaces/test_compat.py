@@ -4,7 +4,7 @@ the workaround whose docstring names it can go."""
 import subprocess
 import sys
 
-import nni
+import nni.trial
 import pytest
 import torch
 from nni.runtime.trial_command_channel import (
@@ -78,27 +78,34 @@ def test_the_engine_still_replaces_the_channel() -> None:
     assert get_default_trial_command_channel() is kept.channel
 
 
-def test_reports_inside_an_engine_reach_the_kept_channel() -> None:
+def test_reports_inside_an_engine_reach_the_kept_channel_under_the_trials_own_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Listener(TrialCommandChannel):
         def __init__(self) -> None:
             self.metrics: list[str] = []
+            self.parameter_ids: list[object] = []
 
         def receive_parameter(self) -> None:
             return None
 
         def send_metric(self, type: str, parameter_id: object, trial_job_id: str, sequence: int, value: str) -> None:
             self.metrics.append(value)
+            self.parameter_ids.append(parameter_id)
 
     before, manager, engine = get_default_trial_command_channel(), Listener(), Listener()
     try:
         set_default_trial_command_channel(manager)
+        monkeypatch.setattr(nni.trial, "_params", {"parameter_id": 7})
         kept = ManagerChannel.keep()
         set_default_trial_command_channel(engine)
+        nni.trial._params = {"parameter_id": 0}
         kept.report_intermediate({"default": 0.5})
+        kept.report_final({"default": 0.5})
         assert get_default_trial_command_channel() is engine
     finally:
         set_default_trial_command_channel(before)
-    assert len(manager.metrics) == 1
+    assert manager.parameter_ids == [7, 7]
     assert engine.metrics == []
 
 

@@ -159,3 +159,9 @@ def test_another_point_never_shrinks_the_hypervolume(found: list[Point], more: P
     before, after = hypervolume(found, 10.0), hypervolume([*found, more], 10.0)
     assert after >= before - 1e-9
     assert after <= 9.0 + 1e-9
+
+
+def test_the_weight_that_a_trial_reports_counts_more_than_the_one_it_was_given() -> None:
+    tuner = ParetoTuner(low=0.01, high=1.0)
+    tuner.receive_trial_result(0, {"latency_weight": 0.01}, {"default": 0.9, "latency_ms": 2.0, "latency_weight": 1.0})
+    assert tuner.front[0].latency_weight == 1.0
