@@ -83,7 +83,7 @@ def train_network(
     )
     module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None)
     if options.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.set_model(network)
     report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()
     callbacks: list[lightning.Callback] = [report, guard]

@@ -22,6 +22,7 @@ from rich.table import Table
 from .agreement import Agreement, compare_logits
 from .fpga.console import Parser, add_common_options, print_json, run_command
 from .fpga.errors import ExecutionFault, Refusal
+from .fpga.protocols import get_protocol
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
 from .report import Execution, Report, collect
@@ -93,7 +94,7 @@ def finish(
     report = replace(report, chosen=report.results.index(chosen))
     console.print(pareto_table(report))
 
-    model = _copy(Path(_required(chosen.model)), directory / "model.onnx")
+    model = _copy(Path(chosen.model), directory / "model.onnx")
     _copy(Path(chosen.architecture), directory / "architecture.json")
     build = directory / "build"
     calibration, inputs = (Path(chosen.architecture).with_name(name) for name in ("calibration.npz", "test_images.npz"))
@@ -128,11 +129,11 @@ def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path
     stored = np.load(inputs)
     batch = stored["image"][:images]
     np.save(directory / "images.npy", batch)
-    answer = run_json("rrnet-2pc-run", [str(build), "--input", str(directory / "images.npy")])
+    protocol = executed_protocol(json.loads((build / "report.json").read_text())["protocol"])
+    answer = run_json("rrnet-2pc-run", [str(build), "--input", str(directory / "images.npy"), "--protocol", protocol])
     logits = np.asarray(answer["logits"], dtype=np.float64).reshape(len(batch), -1)
     np.save(directory / "logits.npy", logits)
     agreement: Agreement = compare_logits(onnx_logits(model, batch), logits)
-    protocol = json.loads((build / "report.json").read_text())["protocol"]
     execution = Execution.of(agreement, answer, protocol)
     sent = sum(execution.bytes_sent)
     console.print(
@@ -141,6 +142,11 @@ def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path
         f"preprocessing by a {execution.preprocessing} {execution.offline_s:.1f} s"
     )
     return execution
+
+
+def executed_protocol(name: str) -> str:
+    """The protocol of the build where it can be executed; a mere cost model (`paper`) is executed as `beaver-ot`."""
+    return name if get_protocol(name).executable else "beaver-ot"
 
 
 def pareto_table(report: Report) -> Table:
@@ -156,12 +162,11 @@ def pareto_table(report: Report) -> Table:
 
 
 def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:
-    fixed_point = "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.1f} %"
     return [
         (">" if chosen else "") + ("*" if on_front else ""),
         format_weight(result.latency_weight),
         f"{100 * result.accuracy:.1f} %",
-        fixed_point,
+        f"{100 * result.fixed_point_accuracy:.1f} %",
         f"{result.latency_ms:.3f}",
         f"{result.relus:,}",
         f"{result.comparisons:,}",
@@ -203,12 +208,6 @@ def run_json(command: str, arguments: Sequence[str]) -> dict[str, Any]:
 def _hardware(architecture: Path) -> list[str]:
     document = json.loads(architecture.read_text())
     return ["--device", document["device"], "--protocol", document["protocol"]]
-
-
-def _required(path: str | None) -> str:
-    if path is None:
-        raise ExecutionFault("the chosen trial exported no model")
-    return path
 
 
 def _copy(source: Path, destination: Path) -> Path:

@@ -202,8 +202,7 @@ def finish(
         bench, architecture, directory, progress, initial_weights=initial_weights, teacher=teacher
     )
     model = export_trained(bench, network, directory)
-    executable = get_protocol(bench.task.hardware.protocol).executable
-    fixed_point, makespan_ms = compile_exported(bench, model, directory) if executable else (None, None)
+    fixed_point, makespan_ms = compile_exported(bench, model, directory)
     assert architecture.latency_ms is not None
     assert architecture.relus is not None
     assert architecture.comparisons is not None
@@ -225,7 +224,7 @@ def finish(
         architecture=str(directory / ARCHITECTURE),
         checkpoint=str(directory / WEIGHTS),
         model=str(model),
-        build=str(directory / BUILD) if executable else None,
+        build=str(directory / BUILD),
         duration_s=time.monotonic() - started,
     )
     result.save(directory)

@@ -20,8 +20,7 @@ class Result:
 
     Attributes:
         accuracy: of the float model on the test set, in [0, 1].
-        fixed_point_accuracy: of the 32-bit fixed-point model on the test set ("accuracy under 2PC"); None where the
-            model was not compiled.
+        fixed_point_accuracy: of the 32-bit fixed-point model on the test set ("accuracy under 2PC").
         validation_accuracy: of the float model on images that took no part in training; what choices are made by.
         expected_latency_ms: Lat(α) at the end of the search; None where no search was made.
         latency_ms: modelled latency of one image, operator after operator (the table's sum).
@@ -32,10 +31,10 @@ class Result:
     backbone: str
     accuracy: float
     validation_accuracy: float
-    fixed_point_accuracy: float | None
+    fixed_point_accuracy: float
     expected_latency_ms: float | None
     latency_ms: float
-    makespan_ms: float | None
+    makespan_ms: float
     relus: int
     comparisons: int
     all_relu_comparisons: int
@@ -45,8 +44,8 @@ class Result:
     strategy: str | None
     architecture: str
     checkpoint: str
-    model: str | None
-    build: str | None
+    model: str
+    build: str
     duration_s: float
 
     def to_dict(self) -> dict[str, Any]:

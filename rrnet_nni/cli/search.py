@@ -93,11 +93,9 @@ def print_training(progress: object) -> None:
 
 def print_result(result: Result) -> None:
     """The result in a few lines on standard output."""
-    fixed_point = "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.2f} %"
-    print(f"accuracy {100 * result.accuracy:.2f} %, under 2PC {fixed_point}")
+    print(f"accuracy {100 * result.accuracy:.2f} %, under 2PC {100 * result.fixed_point_accuracy:.2f} %")
     print(
         f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons"
     )
     for name in ("architecture", "checkpoint", "model", "build"):
-        if value := getattr(result, name):
-            print(f"{name + ':':13} {value}")
+        print(f"{name + ':':13} {getattr(result, name)}")
