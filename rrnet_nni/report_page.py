@@ -195,8 +195,10 @@ class _Axis:
 
     def __init__(self, values: Sequence[float], start: float, stop: float) -> None:
         self.low, self.high = float(min(values)), float(max(values))
-        if self.high - self.low < 1e-12:
-            margin = abs(self.low) * 0.05 or 0.5
+        largest = max(abs(self.low), abs(self.high))
+        if self.high - self.low <= 1e-9 * max(largest, 1e-6):
+            # Equal but for rounding: show the value in the middle of a range that has room for ticks.
+            margin = 0.05 * largest if largest > 1e-6 else 0.5
             self.low, self.high = self.low - margin, self.high + margin
         self.start, self.stop = start, stop
 

@@ -114,6 +114,13 @@ def test_any_results_can_be_drawn(points: list[tuple[float, float]]) -> None:
     assert "nan" not in figure
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 5e-324, 1e-310, 1.0])
+@pytest.mark.parametrize("latency", [1e-9, 3.0, 3.0 + 1e-13, 1e5])
+def test_results_that_are_equal_but_for_rounding_can_be_drawn(accuracy: float, latency: float) -> None:
+    results = [replace(RESULT, accuracy=accuracy, latency_ms=value) for value in (latency, latency * (1 + 1e-15))]
+    assert pareto_figure(results).count("<circle") == 2
+
+
 def test_logits_of_another_shape_are_not_compared() -> None:
     with pytest.raises(ValueError, match="shape"):
         compare_logits(np.zeros((2, 3)), np.zeros((2, 4)))
