@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -37,14 +38,10 @@ def search_greedily(
     network = build_network(problem.backbone, problem.space, choices)
     current = trainer.train_and_judge(network, choices, options.candidate_epochs)
     trainer.keep(current)
-    try:
-        while True:
-            found = _best_replacement(trainer, network, current)
-            if found is None:
-                break
+    # A spent budget ends the search like a finished plan: the best network so far is the answer.
+    with suppress(BudgetSpent):
+        while (found := _best_replacement(trainer, network, current)) is not None:
             current, network = found
-    except BudgetSpent:
-        pass
     return trainer.result(trainer.best(), started)
 
 

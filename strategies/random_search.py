@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .candidates import BudgetSpent, CandidateTrainer
@@ -22,12 +23,11 @@ def search_at_random(
     for names in trainer.candidates.values():
         size *= len(names)
     drawn: set[tuple[str, ...]] = set()
-    try:
+    # A spent budget ends the search like a finished plan: the best network so far is the answer.
+    with suppress(BudgetSpent):
         while len(drawn) < size:
             choices = {label: generator.choice(names) for label, names in trainer.candidates.items()}
             if tuple(choices.values()) not in drawn:
                 drawn.add(tuple(choices.values()))
                 trainer.measure(choices)
-    except BudgetSpent:
-        pass
     return trainer.result(trainer.best(), started)
