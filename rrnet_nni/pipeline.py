@@ -56,11 +56,7 @@ class Workbench:
 
     @property
     def latency(self) -> ExpectedLatency:
-        relus = {
-            label: {name: relu_count(shape) for name, shape in candidates.items()}
-            for label, candidates in self.operators.choices.items()
-        }
-        return ExpectedLatency(self.table, relus, sum(relu_count(fixed.shape) for fixed in self.operators.fixed))
+        return ExpectedLatency.of_space(self.operators, self.table)
 
     def counts(self, choices: Mapping[str, str]) -> tuple[int, int]:
         """(ReLUs, comparisons) of one architecture and one image."""

@@ -19,10 +19,9 @@ from .files import write_atomically
 from .fpga.errors import Refusal
 from .report_page import render_page
 from .results import Result, pareto_front
+from .strategies.record import RECORD_NAME
 
 REPORT_JSON, REPORT_PAGE = "report.json", "report.html"
-#: Epoch records of a search, one JSON object a line.
-SEARCH_RECORD = "search.jsonl"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | 
         result = Result.load(directory)
         results.append(result)
         architectures.append(Architecture.load(Path(result.architecture)))
-        searches.append(read_search_record(directory / SEARCH_RECORD))
+        searches.append(read_search_record(directory / RECORD_NAME))
     return Report(title, tuple(results), tuple(searches), tuple(architectures), links=links or {})
 
 
