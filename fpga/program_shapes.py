@@ -60,3 +60,20 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
             return Affine(elements=0)
         case ConcatOp() | PadOp():
             return Affine(elements=result.elements)
+
+
+def tile_shape(
+    operation: AnyOperation, program: Program, channels: tuple[int, int], rows: tuple[int, int]
+) -> OperatorShape:
+    """The shape of a ReLU or MaxPool on a tile of its output alone, given as half-open ranges."""
+    result = program.tensor(operation.output)
+    width = result.shape[2] if len(result.shape) == 3 else 1
+    whole = operation_shape(operation, program)
+    if not isinstance(whole, MaxPool):
+        return Relu(elements=(channels[1] - channels[0]) * (rows[1] - rows[0]) * width)
+    top, left, _, right = whole.padding
+    first = rows[0] * whole.stride[0] - top
+    end = (rows[1] - 1) * whole.stride[0] - top + whole.kernel[0]
+    inside = max(first, 0), min(end, whole.height)
+    padding = (inside[0] - first, left, end - inside[1], right)
+    return MaxPool(channels[1] - channels[0], inside[1] - inside[0], whole.width, whole.kernel, whole.stride, padding)

@@ -16,18 +16,19 @@ from typing import TypeVar
 from ..devices import Device, load_device
 from ..errors import Refusal
 from ..isa import HEADER, Instruction, Opcode, Queue, decode_instructions
-from ..program import Program, ReshapeOp
-from ..program_shapes import operation_shape
+from ..operands import decode_operands
+from ..program import AnyOperation, MaxPoolOp, Program, ReluOp, ReshapeOp
+from ..program_shapes import operation_shape, tile_shape
 from ..protocols import get_protocol
-from ..protocols.base import Exchange
-from .build import INSTRUCTIONS, TILES, Build, load_build, read_build_file
+from ..protocols.base import Exchange, comparison_start
+from .build import INSTRUCTIONS, OPERANDS, TILES, Build, load_build, read_build_file
 from .check_program import check_program, needed_region
+from .operand_table import PROTOCOL_NUMBERS, Box, TiledStage, operand_table
 from .simulate import simulate
 
 Key = TypeVar("Key", bound=tuple[int, ...])
 
 WORD_BYTES = 4
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -65,29 +66,23 @@ def check_build(path: Path | str, device: str | None = None) -> CheckResult:
     checker.check_messages()
     checker.check_dependencies()
     checker.check_buffers()
-    done = ("checksums", "program", "instructions", "no deadlock", "tiles", "messages", "dependencies", "buffers")
-    return CheckResult(len(instructions), makespan, done)
+    done = ["checksums", "program", "instructions", "no deadlock", "tiles", "messages", "dependencies", "buffers"]
+    if build.protocol_name in PROTOCOL_NUMBERS:
+        _check_operands(build, described, stages)
+        done.append("operands")
+    return CheckResult(len(instructions), makespan, tuple(done))
 
 
 def _listed_files(build: Build) -> list[str]:
     return sorted(json.loads((build.path / "manifest.json").read_bytes())["files"])
 
 
-@dataclass(frozen=True)
-class _Stage:
-    operation: int
-    tensor: str
-    first_phase: int
-    end_phase: int
-    tiles: tuple[Box, ...]
-
-
-def _stages(build: Build) -> list[_Stage]:
+def _stages(build: Build) -> list[TiledStage]:
     where = build.path / TILES
     try:
         document = json.loads(read_build_file(build.path, TILES))
         return [
-            _Stage(
+            TiledStage(
                 int(entry["operation"]),
                 str(entry["tensor"]),
                 int(entry["phases"][0]),
@@ -98,6 +93,27 @@ def _stages(build: Build) -> list[_Stage]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise Refusal(f"{where} does not list the tiles of stages: {error}") from error
+
+
+def _check_operands(build: Build, device: Device, stages: Sequence[TiledStage]) -> None:
+    """operands.bin is what the program and its tiles say."""
+    where = str(build.path / OPERANDS)
+    data = read_build_file(build.path, OPERANDS)
+    found = decode_operands(data, where)
+    digest = bytes.fromhex(build.program_digest)
+    if found.program_digest != digest[:12]:
+        raise Refusal(f"{where} belongs to another program.json")
+    expected = operand_table(
+        build.program, stages, get_protocol(build.protocol_name), found.header["buffer_bytes"], digest
+    )
+    if found.header["buffer_bytes"] > device.buffer_bytes:
+        raise Refusal(f"{where} needs {found.header['buffer_bytes']} bytes of buffer, {device.name} has fewer")
+    for name, records in found.sections.items():
+        for number, (record, meant) in enumerate(zip(records, expected.sections[name])):
+            if record != meant:
+                raise Refusal(f"{where}: record {number} of {name} is not what the program and its tiles say")
+    if expected.encode() != data:
+        raise Refusal(f"{where} is not what the program and its tiles say")
 
 
 def _image(program: Program, tensor: str) -> tuple[int, int, int]:
@@ -112,13 +128,13 @@ def _overlap(first: Box, second: Box) -> bool:
 
 class _Checker:
     def __init__(
-        self, build: Build, device: Device, instructions: Sequence[Instruction], stages: Sequence[_Stage]
+        self, build: Build, device: Device, instructions: Sequence[Instruction], stages: Sequence[TiledStage]
     ) -> None:
         self.program, self.device, self.instructions = build.program, device, instructions
         self.protocol = get_protocol(build.protocol_name)
         self.where = str(build.path / INSTRUCTIONS)
         self.stages = stages
-        self.by_operation: dict[int, list[_Stage]] = {}
+        self.by_operation: dict[int, list[TiledStage]] = {}
         for stage in stages:
             self.by_operation.setdefault(stage.operation, []).append(stage)
         self.clock = _clocks(instructions)
@@ -177,7 +193,7 @@ class _Checker:
                     if not self.before(load, store):
                         raise self._refuse(store, "may start before its tile is loaded")
 
-    def _check_partition(self, name: str, stage: _Stage) -> None:
+    def _check_partition(self, name: str, stage: TiledStage) -> None:
         channels, rows, _ = _image(self.program, stage.tensor)
         area = 0
         for number, tile in enumerate(stage.tiles):
@@ -197,17 +213,30 @@ class _Checker:
                 pair = sent.setdefault((item.operation, item.phase), [0, 0])
                 pair[item.opcode is Opcode.RECEIVE] += item.amount
         for index, operation in enumerate(self.program.operations):
-            phases = self.protocol.phases(operation_shape(operation, self.program), self.device)
-            for number, phase in enumerate(phases):
-                if isinstance(phase, Exchange):
-                    found = tuple(sent.pop((index, number), (0, 0)))
-                    if found != tuple(phase.bytes_sent):
-                        raise Refusal(
-                            f"operation {operation.name!r}, phase {number}: {found} bytes are sent, "
-                            f"the protocol sends {phase.bytes_sent}"
-                        )
+            for number, expected in enumerate(self._expected_bytes(index, operation)):
+                found = tuple(sent.pop((index, number), (0, 0)))
+                if found != expected:
+                    raise Refusal(
+                        f"operation {operation.name!r}, phase {number}: {found} bytes are sent, "
+                        f"the protocol sends {expected}"
+                    )
         if sent:
             raise Refusal(f"{self.where}: operation {min(sent)[0]} sends in phase {min(sent)[1]}, where nothing is due")
+
+    def _expected_bytes(self, index: int, operation: AnyOperation) -> list[tuple[int, int]]:
+        """Per phase what both parties send; a tile of a comparison has bit planes of its own, in whole octets."""
+        whole = self.protocol.phases(operation_shape(operation, self.program), self.device)
+        parts = [whole]
+        if isinstance(operation, ReluOp | MaxPoolOp):
+            tiles = self.by_operation[index][-1].tiles
+            shapes = [tile_shape(operation, self.program, tile[:2], tile[2:]) for tile in tiles]
+            parts = [self.protocol.phases(shape, self.device) for shape in shapes]
+        start, sums = comparison_start(whole), []
+        for number, phase in enumerate(whole):
+            found = [phase] if number < start else [part[number] for part in parts if number < len(part)]
+            sent = [part.bytes_sent for part in found if isinstance(part, Exchange)]
+            sums.append((sum(first for first, _ in sent), sum(second for _, second in sent)))
+        return sums
 
     def check_dependencies(self) -> None:
         """Every tile is loaded after all that it reads was stored, and its phases follow each other."""
@@ -246,7 +275,7 @@ class _Checker:
                     if not self.before(previous, index):
                         raise self._refuse(index, f"may start before instruction {previous} has completed")
 
-    def _check_inputs(self, stage: _Stage, number: int, tile: int) -> None:
+    def _check_inputs(self, stage: TiledStage, number: int, tile: int) -> None:
         operation = self.program.operations[stage.operation]
         load = self.loads[stage.operation, stage.first_phase, tile]
         for source in (stage.tensor,) if stage.tensor != operation.output else operation.inputs:
@@ -266,7 +295,7 @@ class _Checker:
             if band[0] < stage.tiles[tile][1] and stage.tiles[tile][0] < band[1] and not self.before(index, load):
                 raise self._refuse(load, f"may start before its weights (instruction {index}) are there")
 
-    def _makers(self, tensor: str) -> list[_Stage]:
+    def _makers(self, tensor: str) -> list[TiledStage]:
         for index, operation in enumerate(self.program.operations):
             if operation.output == tensor:
                 if isinstance(operation, ReshapeOp):
@@ -274,7 +303,7 @@ class _Checker:
                 return [self.by_operation[index][-1]]
         return []
 
-    def _bands(self, stage: _Stage) -> list[tuple[tuple[int, int], int]]:
+    def _bands(self, stage: TiledStage) -> list[tuple[tuple[int, int], int]]:
         """Channel bands of a product's stage with the load of their weights, in order of channels."""
         if stage is not self.by_operation[stage.operation][-1]:
             return []

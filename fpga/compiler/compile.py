@@ -14,7 +14,7 @@ from ..devices import Device, load_device
 from ..isa import Instruction, encode_instructions
 from ..program import Program, program_to_dict
 from ..protocols import Protocol, get_protocol
-from .build import INSTRUCTIONS, PAGE, TILES, TRACE
+from .build import INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
 from .calibration import Calibration, calibrate, load_images
 from .certificate import certify
 from .emit import check_output, json_bytes, write_build
@@ -23,6 +23,7 @@ from .frontend import read_onnx
 from .gains import pass_gains
 from .graph import Graph
 from .lower import lower
+from .operand_table import PROTOCOL_NUMBERS, TiledStage, operand_table
 from .page import report_page
 from .passes import PassResult, run_passes
 from .report import build_report, tiles_document, trace_events
@@ -123,4 +124,17 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
         TRACE: trace_events(compilation.schedule, program, device),
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }
+    protocol = get_protocol(compilation.report["protocol"])
+    if protocol.name in PROTOCOL_NUMBERS:
+        stages = [
+            TiledStage(
+                stage.operation,
+                stage.tensor,
+                stage.first_phase,
+                stage.end_phase,
+                tuple((*region.channels, *region.rows) for region in stage.regions),
+            )
+            for stage in compilation.schedule.stages
+        ]
+        files[OPERANDS] = operand_table(program, stages, protocol, device.buffer_bytes, digest).encode()
     return write_build(output, program, compilation.weights, compilation.report, files)

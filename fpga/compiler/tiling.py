@@ -20,9 +20,9 @@ from ..devices import Device
 from ..errors import Refusal
 from ..isa import Queue
 from ..operators import Conv, Linear
-from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, ReshapeOp, SumPoolOp
-from ..program_shapes import operation_shape
-from ..protocols.base import Compute, Phase, Protocol
+from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, ReluOp, ReshapeOp, SumPoolOp
+from ..program_shapes import operation_shape, tile_shape
+from ..protocols.base import Compute, Exchange, Phase, Protocol, comparison_start
 
 WORD_BYTES = 4
 KERNEL_QUEUE = {"array": Queue.ARRAY, "comparator": Queue.COMPARATOR, "alu": Queue.ALU}
@@ -302,8 +302,8 @@ class _Builder:
                 Queue.LOAD, load_bytes, index, number, first_phase, count, tuple(waits), allocates=working
             )
             last: tuple[int, ...] = (load,)
-            for offset, phase in enumerate(phases):
-                last = self._phase(phase, share, index, number, first_phase + offset, count, last, load)
+            for offset, part in enumerate(self._tile_phases(operation, tile.region, phases, share)):
+                last = self._phase(part, index, number, first_phase + offset, count, last, load)
             store = self._transfer(
                 Queue.STORE,
                 WORD_BYTES * count,
@@ -318,26 +318,36 @@ class _Builder:
             made.append((tile.region, store))
         return made
 
+    def _tile_phases(
+        self, operation: AnyOperation, region: Region, phases: Sequence[Phase], share: tuple[int, int, int]
+    ) -> list[Phase]:
+        """A tile's part of each phase: its share of the work and of the words, its own bit planes of a comparison."""
+        parts: list[Phase] = []
+        for phase in phases:
+            if isinstance(phase, Compute):
+                parts.append(Compute(phase.kernel, _part(math.ceil(phase.cycles), share)))
+            else:
+                first, second = phase.bytes_sent
+                parts.append(Exchange((_part(first, share), _part(second, share))))
+        if isinstance(operation, ReluOp | MaxPoolOp):
+            shape = tile_shape(operation, self.program, region.channels, region.rows)
+            own = self.protocol.phases(shape, self.device)
+            for number in range(comparison_start(phases), len(phases)):
+                if isinstance(phases[number], Exchange):
+                    parts[number] = own[number] if number < len(own) else Exchange((0, 0))
+        return parts
+
     def _phase(
-        self,
-        phase: Phase,
-        share: tuple[int, int, int],
-        index: int,
-        tile: int,
-        number: int,
-        count: int,
-        last: tuple[int, ...],
-        load: int,
+        self, phase: Phase, index: int, tile: int, number: int, count: int, last: tuple[int, ...], load: int
     ) -> tuple[int, ...]:
         if isinstance(phase, Compute):
-            cycles = _part(math.ceil(phase.cycles), share)
+            cycles = int(phase.cycles)
             if not cycles:
                 return last
             return (self._job(KERNEL_QUEUE[phase.kernel], cycles, 0, cycles, index, tile, number, count, last, load),)
         sent = []
-        for queue, whole in zip((Queue.SEND, Queue.RECEIVE), phase.bytes_sent, strict=True):
-            if whole:
-                size = _part(whole, share)
+        for queue, size in zip((Queue.SEND, Queue.RECEIVE), phase.bytes_sent, strict=True):
+            if size:
                 cycles = math.ceil(size / self.rates.link_bytes_per_cycle)
                 latency = self.rates.latency_cycles
                 sent.append(self._job(queue, cycles, latency, size, index, tile, number, count, last, load))

@@ -8,6 +8,7 @@ prediction of the bytes that the parties send) reads the same phases, so that th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -31,6 +32,12 @@ class Exchange:
 
 
 Phase: TypeAlias = Compute | Exchange
+
+
+def comparison_start(phases: Sequence[Phase]) -> int:
+    """The first phase of an operator's comparisons; what comes before works on words of the input."""
+    starts = (i for i, phase in enumerate(phases) if isinstance(phase, Compute) and phase.kernel == "comparator")
+    return next(starts, len(phases))
 
 
 class Protocol(ABC):

@@ -44,7 +44,8 @@ class LinearGeometry:
 class BeaverLinear:
     """Eq. 2 with the weight mask B of the whole session: F = W − B is opened once, E = X − A for every input.
 
-    Party i computes X_i ⊗ F + E ⊗ (Y_i − i·F) + Z_i; the two sum to X ⊗ W because Y_0 + Y_1 − F = B and Z = A ⊗ B.
+    Party i computes X_i ⊗ F + E ⊗ B_i + Z_i, with B_i = Y_i − F_i its share of the mask, which it can expand from its
+    seed wherever it needs it; the two sum to X ⊗ F + E ⊗ B + A ⊗ B = X ⊗ W.
     """
 
     def __init__(self, number: int, geometry: LinearGeometry) -> None:
@@ -53,9 +54,8 @@ class BeaverLinear:
     def setup(self, channel: Channel, weight_share: np.ndarray, mask_share: np.ndarray) -> None:
         """Open F = W − B and lay out the two factors that every image meets."""
         opened = open_words(channel, weight_share - mask_share)
-        own = weight_share - opened if self.number == 1 else weight_share
         self._opened = pack_weights(opened, self.geometry.groups)
-        self._own = pack_weights(own, self.geometry.groups)
+        self._mask = pack_weights(mask_share, self.geometry.groups)
 
     def evaluate(
         self, channel: Channel, share: np.ndarray, output: tuple[int, ...], source: RandomSource, dealt: Corrections
@@ -64,7 +64,7 @@ class BeaverLinear:
         difference = open_words(channel, share - source.words(*share.shape[1:]))
         result = source.words(*output) if self.number == 0 else dealt.words(*output)
         self.geometry.product(share, self._opened, result)
-        return self.geometry.product(difference, self._own, result)
+        return self.geometry.product(difference, self._mask, result)
 
     @staticmethod
     def deal(

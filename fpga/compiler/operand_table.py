@@ -1,0 +1,189 @@
+"""Lay a program out in the board's memory and describe it to the accelerator: operands.bin.
+
+The table follows from the program, the tiles and the protocol alone, so that whoever has those can check it by making
+it again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import Refusal
+from ..operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, ProtocolNumber, Record
+from ..program import (
+    AffineOp,
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    PadOp,
+    Program,
+    ReshapeOp,
+    SumPoolOp,
+    TruncateOp,
+)
+from ..program_shapes import operation_shape
+from ..protocols.base import Protocol
+
+WORD_BYTES = 4
+#: First channel, end channel, first row, end row.
+Box = tuple[int, int, int, int]
+PROTOCOL_NUMBERS = {"beaver-ot": ProtocolNumber.BEAVER_OT, "masked": ProtocolNumber.MASKED}
+
+
+@dataclass(frozen=True)
+class TiledStage:
+    """One stage of tiles.json: phases [first_phase, end_phase) of an operation on `tiles` of `tensor`."""
+
+    operation: int
+    tensor: str
+    first_phase: int
+    end_phase: int
+    tiles: tuple[Box, ...]
+
+
+def operand_table(
+    program: Program, stages: Sequence[TiledStage], protocol: Protocol, buffer_bytes: int, program_digest: bytes
+) -> OperandTable:
+    """The table of a scheduled program.
+
+    Raises:
+        Refusal: a number that does not fit its field, naming the operation.
+    """
+    if protocol.name not in PROTOCOL_NUMBERS:
+        raise Refusal(f"the accelerator has no protocol {protocol.name!r}")
+    layout = _Layout(program, protocol)
+    sections: dict[str, list[Record]] = {
+        name: [] for name in ("operations", "inputs", "stages", "tiles", "bands", "coefficients")
+    }
+    for index, operation in enumerate(program.operations):
+        record = _geometry(operation, program) | layout.addresses(index, operation)
+        record |= {"first_input": len(sections["inputs"]), "inputs": len(operation.inputs)}
+        record |= {"first_stage": len(sections["stages"]), "first_coefficient": len(sections["coefficients"])}
+        sections["inputs"] += [
+            {"address": layout.tensors[name], **_image(program, name, "")} for name in operation.inputs
+        ]
+        if isinstance(operation, AffineOp):
+            sections["coefficients"] += [{"word": word} for word in _coefficients(operation, program)]
+        own = [stage for stage in stages if stage.operation == index]
+        for stage in own:
+            _add_stage(sections, stage, operation)
+        sections["operations"].append(record | {"stages": len(own)})
+    header = {
+        "protocol": PROTOCOL_NUMBERS[protocol.name],
+        "buffer_bytes": buffer_bytes,
+        "memory_words": layout.memory_words,
+        "material_words": layout.material_words,
+        "input": layout.tensors[program.input],
+        "input_words": program.tensor(program.input).elements,
+        "output": layout.tensors[program.output],
+        "output_words": program.tensor(program.output).elements,
+    }
+    _check_widths(program, sections["operations"])
+    return OperandTable(header, program_digest, sections)
+
+
+class _Layout:
+    """Addresses, in bus words, of everything that an operation reads or writes outside of the chip."""
+
+    def __init__(self, program: Program, protocol: Protocol) -> None:
+        self.program, self.protocol = program, protocol
+        self.memory_words = self.material_words = 0
+        self.tensors = {program.input: self._take(program.tensor(program.input).elements)}
+
+    def addresses(self, index: int, operation: AnyOperation) -> Record:
+        """Where an operation's output, opened words, constants and corrections lie."""
+        program = self.program
+        if isinstance(operation, ReshapeOp):
+            self.tensors[operation.output] = self.tensors[operation.inputs[0]]
+        else:
+            self.tensors[operation.output] = self._take(program.tensor(operation.output).elements)
+        product = isinstance(operation, ConvOp | LinearOp)
+        weights = program.constants[operation.weight].shape if isinstance(operation, ConvOp | LinearOp) else (0,)
+        outputs = program.tensor(operation.output).shape[0] if product else 0
+        corrections_bytes = self.protocol.offline_bytes(operation_shape(operation, program))[1]
+        corrections = self.material_words
+        self.material_words += -(-corrections_bytes // BUS_BYTES)
+        return {
+            "output": self.tensors[operation.output],
+            "opened": self._take(program.tensor(operation.inputs[0]).elements if product else 0),
+            "weights": self._take(math.prod(weights)),
+            "bias": self._take(outputs),
+            "corrections": corrections,
+            "corrections_bytes": corrections_bytes,
+        }
+
+    def _take(self, words: int) -> int:
+        start = self.memory_words
+        self.memory_words += -(-WORD_BYTES * words // BUS_BYTES)
+        return start
+
+
+def _image(program: Program, tensor: str, prefix: str) -> Record:
+    shape = program.tensor(tensor).shape
+    channels, height, width = (shape[0], shape[1], shape[2]) if len(shape) == 3 else (shape[0], 1, 1)
+    return {f"{prefix}channels": channels, f"{prefix}height": height, f"{prefix}width": width}
+
+
+def _geometry(operation: AnyOperation, program: Program) -> Record:
+    kernel, stride, padding, groups, flags = (1, 1), (1, 1), (0, 0, 0, 0), 1, Flag(0)
+    match operation:
+        case ConvOp():
+            weights = program.constants[operation.weight].shape
+            kernel, stride, padding = (weights[2], weights[3]), operation.stride, operation.padding
+            groups = operation.groups
+            if groups == weights[0] == program.tensor(operation.inputs[0]).shape[0]:
+                flags |= Flag.DEPTHWISE
+        case MaxPoolOp() | SumPoolOp():
+            kernel, stride, padding = operation.kernel, operation.stride, operation.padding
+        case PadOp():
+            padding = operation.padding
+    if isinstance(operation, ConvOp | LinearOp) and operation.bias is not None:
+        flags |= Flag.BIAS
+    return {
+        "kind": Kind[operation.kind.upper()],
+        "bits": operation.bits if isinstance(operation, TruncateOp) else 0,
+        "flags": flags,
+        "groups": groups,
+        **_image(program, operation.inputs[0], ""),
+        **_image(program, operation.output, "out_"),
+        **dict(zip(("kernel_h", "kernel_w", "stride_h", "stride_w"), (*kernel, *stride))),
+        **dict(zip(("pad_top", "pad_left", "pad_bottom", "pad_right"), padding)),
+    }
+
+
+def _coefficients(operation: AffineOp, program: Program) -> list[int]:
+    channels = program.tensor(operation.output).shape[0]
+    rows = (*operation.multipliers, operation.addend)
+    return [value % 2**32 for row in rows for value in (row * channels if len(row) == 1 else row)]
+
+
+def _add_stage(sections: dict[str, list[Record]], stage: TiledStage, operation: AnyOperation) -> None:
+    product = isinstance(operation, ConvOp | LinearOp) and stage.tensor == operation.output
+    bands = sorted({(tile[0], tile[1]) for tile in stage.tiles}) if product else []
+    sections["stages"].append(
+        {
+            "operation": stage.operation,
+            "first_phase": stage.first_phase,
+            "end_phase": stage.end_phase,
+            "opens": int(stage.tensor != operation.output),
+            "first_tile": len(sections["tiles"]),
+            "tiles": len(stage.tiles),
+            "first_band": len(sections["bands"]),
+            "bands": len(bands),
+        }
+    )
+    sections["bands"] += [{"channel_begin": begin, "channel_end": end} for begin, end in bands]
+    names = ("channel_begin", "channel_end", "row_begin", "row_end")
+    for tile in stage.tiles:
+        band = bands.index((tile[0], tile[1])) if product else NO_BAND
+        sections["tiles"].append(dict(zip(names, tile)) | {"band": band})
+
+
+def _check_widths(program: Program, records: Sequence[Record]) -> None:
+    narrow = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "pad_bottom", "pad_right")
+    for operation, record in zip(program.operations, records):
+        if any(record[name] >= 1 << 16 for name in narrow) or any(value >= 1 << 32 for value in record.values()):
+            raise Refusal(f"operation {operation.name!r} is too large for the accelerator's operand table")
