@@ -54,6 +54,11 @@ class Keystream:
         octets = self.octets(4 * int(np.prod(shape, dtype=np.int64)))
         return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
 
+    def wide_words(self, *shape: int) -> np.ndarray:
+        """uint64 [N, *shape], uniform."""
+        octets = self.octets(8 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
+
     def planes(self, planes: int, plane_octets: int) -> np.ndarray:
         """Bit planes uint8 [N, planes, plane_octets]."""
         return self.octets(planes * plane_octets).reshape(-1, planes, plane_octets)

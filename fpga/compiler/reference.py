@@ -28,6 +28,7 @@ from ..program import (
     SumPoolOp,
     TruncateOp,
 )
+from ..protocols.party import TruncationMasks
 from ..ring import ring_conv2d, ring_matmul
 
 Words: TypeAlias = np.ndarray
@@ -39,7 +40,7 @@ def run_reference(
     program: Program,
     weights: Mapping[str, np.ndarray],
     images: np.ndarray,
-    truncation_masks: Mapping[str, np.ndarray] | None = None,
+    truncation_masks: TruncationMasks | None = None,
     *,
     seed: int = 0,
     tensors: Literal[False] = False,
@@ -51,7 +52,7 @@ def run_reference(
     program: Program,
     weights: Mapping[str, np.ndarray],
     images: np.ndarray,
-    truncation_masks: Mapping[str, np.ndarray] | None = None,
+    truncation_masks: TruncationMasks | None = None,
     *,
     seed: int = 0,
     tensors: Literal[True],
@@ -62,7 +63,7 @@ def run_reference(
     program: Program,
     weights: Mapping[str, np.ndarray],
     images: np.ndarray,
-    truncation_masks: Mapping[str, np.ndarray] | None = None,
+    truncation_masks: TruncationMasks | None = None,
     *,
     seed: int = 0,
     tensors: bool = False,
@@ -73,8 +74,8 @@ def run_reference(
         program: the two-party program.
         weights: int32 words of every constant, by name.
         images: [N, *input shape]; floating point images are encoded, integer arrays are taken as ring words.
-        truncation_masks: operation name -> uint32 [N, *shape], the mask r of that truncation. Operations that are not
-            named (and all, without it) use masks drawn from `seed`.
+        truncation_masks: the masks of truncations (`truncate_words`), as an execution gives them. Operations without
+            one (and all, without it) use masks drawn from `seed`.
         seed: of the masks that are drawn here.
         tensors: also return every tensor as signed words.
 
@@ -98,7 +99,7 @@ def walk_reference(
     program: Program,
     weights: Mapping[str, np.ndarray],
     images: np.ndarray,
-    truncation_masks: Mapping[str, np.ndarray] | None = None,
+    truncation_masks: TruncationMasks | None = None,
     *,
     seed: int = 0,
 ) -> Iterator[tuple[str, Words]]:
@@ -108,17 +109,23 @@ def walk_reference(
     values: dict[str, Words] = {program.input: encode_images(program, images)}
     yield program.input, values[program.input]
     for index, operation in enumerate(program.operations):
+        inputs = [values[name] for name in operation.inputs]
+        given = _given_mask(truncation_masks, operation, inputs)
         if isinstance(operation, TruncateOp):
-            value = values[operation.inputs[0]]
-            given = None if truncation_masks is None else truncation_masks.get(operation.name)
-            mask = generator.integers(0, 2**32, value.shape, dtype=np.uint32) if given is None else given
-            values[operation.output] = truncate_words(value, operation.bits, mask)
+            mask = generator.integers(0, 2**32, inputs[0].shape, dtype=np.uint32) if given is None else given
+            values[operation.output] = truncate_words(inputs[0], operation.bits, mask)
         else:
-            values[operation.output] = evaluate(operation, [values[name] for name in operation.inputs], weights)
+            values[operation.output] = evaluate(operation, inputs, weights)
         yield operation.output, values[operation.output]
         for name in operation.inputs:
             if last_use[name] == index:
                 values.pop(name, None)
+
+
+def _given_mask(masks: TruncationMasks | None, operation: AnyOperation, inputs: list[Words]) -> np.ndarray | None:
+    if masks is None:
+        return None
+    return masks(operation, inputs) if callable(masks) else masks.get(operation.name)
 
 
 def encode_images(program: Program, images: np.ndarray) -> Words:
@@ -149,13 +156,17 @@ def decode_tensor(program: Program, name: str, words: Words) -> np.ndarray:
 
 
 def truncate_words(value: Words, bits: int, mask: np.ndarray) -> Words:
-    """Probabilistic truncation by opening z + 2**30 + r: floor(z / 2**bits) or one more, for |z| < 2**30.
+    """Probabilistic truncation: floor(z / 2**bits) or one more, as a mask decides.
 
     Args:
         value: uint32 words z.
         bits: fraction bits to drop, 1 to 30.
-        mask: uint32 r, uniform, of the shape of `value`.
+        mask: uniform, of the shape of `value`. uint32 r: z + 2**30 + r is opened on 32 bits, which needs |z| < 2**30.
+            uint64 m: z + m and m are the two shares of the integer z on 64 bits, and each drops its low bits.
     """
+    if mask.dtype == np.uint64:
+        shift, integers = np.uint64(bits), value.view(np.int32).astype(np.int64).view(np.uint64)
+        return (((integers + mask) >> shift) - (mask >> shift)).astype(np.uint32)
     mask = np.asarray(mask, dtype=np.uint32)
     opened = value + np.uint32(1 << TRUNCATION_BOUND_BITS) + mask
     wrapped = (mask >> np.uint32(31)) & ~(opened >> np.uint32(31)) & np.uint32(1)

@@ -16,11 +16,8 @@ dealt random OT. The sender's own share absorbs the message of value 0, so 15 me
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
-from ..cost.kernels import step_compute
-from ..devices import Device
 from ..operators import (
     Add,
     Affine,
@@ -30,12 +27,11 @@ from ..operators import (
     MaxPool,
     OperatorShape,
     Relu,
-    Relu6,
     Square,
     Truncate,
-    X2act,
 )
-from .base import Exchange, Phase, Protocol
+from .base import Exchange
+from .executed import ExecutedProtocol, Step, Work
 
 WORD_BYTES = 4
 #: A party's share of its own input is expanded from a seed of this size, which is all that is sent.
@@ -51,18 +47,6 @@ OT_CORRECTION_PLANES = 1 + 2 * (len(DIGIT_BITS) - 1)  # 15
 #: AND tree: a pair of leaves opens (equal_hi, greater_lo, equal_lo), the lowest pair of a level no `equal_lo`.
 AND_OPENED_PLANES = (11, 5, 2)
 AND_GATES = (7, 3, 1)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Local work between two rounds: `count` elementary steps of one kind on one kernel of the accelerator."""
-
-    kernel: str
-    step: str
-    count: int
-
-
-Step: TypeAlias = Work | Exchange
 
 
 def plane_bytes(elements: int) -> int:
@@ -131,7 +115,7 @@ def beaver_ot_steps(shape: OperatorShape, batch: int = 1) -> tuple[Step, ...]:
             return (
                 Work("alu", "mask", opened),
                 _opened(opened),  # E = X − A, raw, never unrolled
-                Work("array", "product", 2 * batch * shape.macs),  # X_i ⊗ F + E ⊗ (Y_i − i·F)
+                Work("array", "product", 2 * batch * shape.macs),  # X_i ⊗ F + E ⊗ B_i
                 Work("alu", "add", batch * shape.output_elements),
             )
         case Square(elements=elements):
@@ -182,31 +166,13 @@ def beaver_ot_setup_bytes(shape: OperatorShape) -> tuple[int, int]:
     return 0, 0
 
 
-class BeaverOT(Protocol):
+class BeaverOT(ExecutedProtocol):
     """The paper's protocol with the erratum of Eq. 3 and dealt oblivious transfers; the default of a search."""
 
     name: ClassVar[str] = "beaver-ot"
-    executable: ClassVar[bool] = True
 
-    def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
-        match shape:
-            case Conv() | Linear():
-                return shape, Truncate(shape.output_elements)
-            case X2act(elements=elements):
-                return Square(elements), Affine(elements), Truncate(elements)
-            case Relu6(elements=elements):
-                # min(max(x, 0), 6) = relu(x) - relu(x - 6), the two compared in one batch
-                return Affine(elements), Relu(2 * elements), Affine(elements)
-        return (shape,)
-
-    def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
-        phases: list[Phase] = []
-        for step in beaver_ot_steps(shape, batch):
-            if isinstance(step, Exchange):
-                phases.append(step)
-            else:
-                phases.append(step_compute(step.kernel, step.step, step.count, shape, device))
-        return tuple(phases)
+    def steps(self, shape: OperatorShape, batch: int) -> tuple[Step, ...]:
+        return beaver_ot_steps(shape, batch)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
         return beaver_ot_offline_bytes(shape, batch)

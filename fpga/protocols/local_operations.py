@@ -13,7 +13,10 @@ LOCAL_OPERATIONS = (AffineOp, SumPoolOp, ReshapeOp, ConcatOp, PadOp)
 
 
 def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray]) -> np.ndarray:
-    """Party `number`'s share of a local operation's result, uint32 [N, *shape]."""
+    """Party `number`'s share of a local operation's result, [N, *shape] in the words of the inputs.
+
+    Inputs are all uint32, or all uint64: shares modulo 2^64 of the same integers.
+    """
     share = inputs[0]
     match operation:
         case AffineOp():
@@ -34,7 +37,8 @@ def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray
 
 
 def _per_channel(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
-    words = np.array([value % 2**32 for value in values], dtype=np.uint32)
+    signed = [(value + 2**31) % 2**32 - 2**31 for value in values]
+    words = np.array(signed, dtype=np.int64).astype(like.dtype)
     return words.reshape(-1, *(1,) * (like.ndim - 2))
 
 
@@ -43,4 +47,4 @@ def _window_sums(share: np.ndarray, operation: SumPoolOp) -> np.ndarray:
     padded = np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, operation.kernel, axis=(2, 3))
     windows = windows[:, :, :: operation.stride[0], :: operation.stride[1]]
-    return windows.sum(axis=(4, 5), dtype=np.uint32)
+    return windows.sum(axis=(4, 5), dtype=share.dtype)

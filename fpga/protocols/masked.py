@@ -2,15 +2,14 @@
 
 Rounds and bytes of the wire format. What an operation opens depends on what was opened before it (`masked_plan`):
 `masked_steps` takes that as an argument, and `Masked.phases` prices the usual place of an operator: a convolution, a
-truncation or a pooling opens its input, a square or a comparison reads the word that a truncation opened.
+truncation or a pooling opens its input, a square or a comparison reads the word that a truncation opened, and the
+truncation of a polynomial is local.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from ..cost.kernels import step_compute
-from ..devices import Device
 from ..operators import (
     Add,
     Affine,
@@ -20,23 +19,21 @@ from ..operators import (
     MaxPool,
     OperatorShape,
     Relu,
-    Relu6,
     Square,
     Truncate,
-    X2act,
 )
-from .base import Exchange, Phase, Protocol
+from .base import Exchange
 from .beaver_ot import (
     AND_GATES,
     AND_OPENED_PLANES,
     DIGIT_BITS,
     WORD_BYTES,
-    Step,
-    Work,
     beaver_ot_setup_bytes,
     plane_bytes,
     pool_levels,
 )
+from .executed import ExecutedProtocol, Step, Work
+from .masked_plan import OperationPlan
 
 #: Dealt one-hot words of a mask's digits: one plane per value of each digit.
 ONEHOT_PLANES = sum(2**bits for bits in DIGIT_BITS)  # 120
@@ -60,8 +57,10 @@ def _compare_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
     )
 
 
-def masked_steps(shape: OperatorShape, batch: int = 1, opens: bool = True) -> tuple[Step, ...]:
-    """Local work and rounds of one primitive operation on a batch; `opens`: its input is not open yet."""
+def masked_steps(shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None) -> tuple[Step, ...]:
+    """Local work and rounds of one primitive operation on a batch; without a plan, in its usual place."""
+    plan = _usual_place(shape) if plan is None else plan
+    opens = plan.opens
     match shape:
         case Conv() | Linear():
             opening = _opened(batch * shape.input_elements) if opens else ()
@@ -70,6 +69,8 @@ def masked_steps(shape: OperatorShape, batch: int = 1, opens: bool = True) -> tu
             opening = _opened(batch * elements) if opens else ()
             return (*opening, Work("alu", "square", batch * elements))
         case Truncate(elements=elements):
+            if plan.reduces:
+                return (Work("alu", "add", batch * elements),)
             opening = _opened(batch * elements) if opens else ()
             return (*opening, Work("alu", "truncate", batch * elements))
         case Relu(elements=elements):
@@ -89,18 +90,29 @@ def masked_steps(shape: OperatorShape, batch: int = 1, opens: bool = True) -> tu
     raise ValueError(f"{type(shape).__name__} is not a primitive operation of masked")
 
 
-def masked_offline_bytes(shape: OperatorShape, batch: int = 1, lifted: bool = False) -> tuple[int, int]:
-    """Corrections of one primitive operation; `lifted`: its input comes in two forms, of which a public bit selects."""
-    forms = 2 if lifted else 1
+def _usual_place(shape: OperatorShape) -> OperationPlan:
+    match shape:
+        case Square():
+            return OperationPlan(lifted=True, wide=True)
+        case Relu():
+            return OperationPlan(lifted=True)
+    return OperationPlan(opens=True)
+
+
+def masked_offline_bytes(shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None) -> tuple[int, int]:
+    """Corrections of one primitive operation; without a plan, in its usual place."""
+    plan = _usual_place(shape) if plan is None else plan
+    word_bytes = 2 * WORD_BYTES if plan.wide else WORD_BYTES
     match shape:
         case Conv() | Linear():
             return 0, WORD_BYTES * batch * shape.output_elements  # r_W ⊗ r_x
         case Square(elements=elements):
-            return 0, WORD_BYTES * forms * batch * elements  # ρ_t²
+            words = plan.forms + (2 if plan.lifts else 0)  # ρ_t², and ρ_t where the square lifts a wire
+            return 0, word_bytes * words * batch * elements
         case Truncate(elements=elements):
-            return 0, 2 * WORD_BYTES * batch * elements  # ρ_0 and ρ_1
+            return 0, 0 if plan.reduces else 2 * word_bytes * batch * elements  # ρ_0 and ρ_1
         case Relu(elements=elements):
-            return 0, batch * _compare_offline_bytes(elements, forms)
+            return 0, batch * _compare_offline_bytes(elements, plan.forms)
         case MaxPool():
             return 0, batch * sum(_compare_offline_bytes(comparisons, 1) for comparisons in pool_levels(shape))
     return 0, 0
@@ -111,33 +123,20 @@ def _compare_offline_bytes(elements: int, forms: int) -> int:
     return planes * plane_bytes(elements) + WORD_BYTES * elements * (1 + forms)  # r_d and r_d·ρ_t
 
 
-class Masked(Protocol):
+class Masked(ExecutedProtocol):
     """Masked wires with dealt preprocessing: the execution to choose for speed."""
 
     name: ClassVar[str] = "masked"
-    executable: ClassVar[bool] = True
+    polynomial_is_local: ClassVar[bool] = True
 
-    def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
-        match shape:
-            case Conv() | Linear():
-                return shape, Truncate(shape.output_elements)
-            case X2act(elements=elements):
-                return Square(elements), Affine(elements), Truncate(elements)
-            case Relu6(elements=elements):
-                return Affine(elements), Relu(2 * elements), Affine(elements)
-        return (shape,)
-
-    def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
-        phases: list[Phase] = []
-        for step in masked_steps(shape, batch, opens=not isinstance(shape, Square | Relu)):
-            if isinstance(step, Exchange):
-                phases.append(step)
-            else:
-                phases.append(step_compute(step.kernel, step.step, step.count, shape, device))
-        return tuple(phases)
+    def steps(self, shape: OperatorShape, batch: int) -> tuple[Step, ...]:
+        return masked_steps(shape, batch)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        return masked_offline_bytes(shape, batch, lifted=isinstance(shape, Square | Relu))
+        first, second = masked_offline_bytes(shape, batch)
+        if isinstance(shape, Square):  # the truncation before it deals its two forms in words twice as long
+            second += 2 * WORD_BYTES * batch * shape.elements
+        return first, second
 
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)

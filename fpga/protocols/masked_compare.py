@@ -27,6 +27,7 @@ from .beaver_ot_compare import (
 )
 from .bit_planes import indicators, plane_words, select, word_planes
 from .masked import ONEHOT_PLANES
+from .masked_masks import select_form
 from .material import Corrections, CorrectionWriter, RandomSource
 from .party import Channel
 
@@ -110,11 +111,6 @@ def evaluate_select(
     mask, product = select_form(material.masks, form), select_form(material.products, form)
     result = (np.uint32(1) - sign - sign) * (public * material.bit - product) - sign * mask
     return result + sign * public if number == 0 else result
-
-
-def select_form(forms: tuple[np.ndarray, ...], form: np.ndarray | None) -> np.ndarray:
-    """ρ_t for the public t."""
-    return forms[0] if form is None else np.where(form.astype(bool), forms[1], forms[0])
 
 
 def _less_and_equal(onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ class RandomSource(Protocol):
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape]."""
 
+    def wide_words(self, *shape: int) -> np.ndarray:
+        """uint64 [N, *shape]."""
+
     def planes(self, planes: int, plane_octets: int) -> np.ndarray:
         """uint8 [N, planes, plane_octets]."""
 
@@ -41,6 +44,11 @@ class Corrections:
         octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
         return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
 
+    def wide_words(self, *shape: int) -> np.ndarray:
+        """uint64 [N, *shape]."""
+        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
+
     def planes(self, planes: int, plane_octets: int) -> np.ndarray:
         """uint8 [N, planes, plane_octets]."""
         return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
@@ -59,8 +67,8 @@ class CorrectionWriter:
         self._parts: list[np.ndarray] = []
 
     def put(self, array: np.ndarray) -> None:
-        """Append uint32 or uint8 [N, ...]."""
-        rows = np.ascontiguousarray(array.astype("<u4", copy=False) if array.dtype == np.uint32 else array)
+        """Append uint8, uint32 or uint64 [N, ...], little-endian."""
+        rows = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
         self._parts.append(rows.reshape(self._images, -1).view(np.uint8))
 
     def buffers(self) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from ..program import Program
+from ..program import AnyOperation, Program
 from .base import Exchange
 from .material import Corrections, CorrectionWriter, RandomSource
 
@@ -42,6 +42,11 @@ class Traffic:
 
 #: Called around each operation with its name: a context manager that measures it.
 Observer: TypeAlias = Callable[[str], AbstractContextManager[None]]
+
+
+#: Masks of truncations for the fixed-point reference: by operation's name, or asked for with every operation in program
+#: order and the words of its inputs (None where the operation is no truncation).
+TruncationMasks: TypeAlias = Mapping[str, np.ndarray] | Callable[[AnyOperation, list[np.ndarray]], np.ndarray | None]
 
 
 class BatchMaterial(Protocol):
@@ -123,10 +128,10 @@ class Execution(ABC):
     @abstractmethod
     def truncation_masks(
         self, program: Program, sources: Callable[[int], tuple[RandomSource, RandomSource]]
-    ) -> dict[str, np.ndarray]:
-        """Operation name -> mask r of each truncation, uint32 [N, *shape], from both parties' expansions.
+    ) -> TruncationMasks:
+        """The masks of the truncations, [N, *shape], from both parties' expansions.
 
-        Only the dealer can compute it; with it the fixed-point reference is bit for bit what the parties compute.
+        Only the dealer can compute them; with them the fixed-point reference is bit for bit what the parties compute.
         """
 
     @abstractmethod

@@ -32,7 +32,8 @@ from rrnet_nni.fpga.operators import (
 )
 from rrnet_nni.fpga.protocols import PROTOCOLS, get_protocol, protocol_names
 from rrnet_nni.fpga.protocols.base import Compute, Exchange
-from rrnet_nni.fpga.protocols.beaver_ot import Work, beaver_ot_steps
+from rrnet_nni.fpga.protocols.beaver_ot import beaver_ot_steps
+from rrnet_nni.fpga.protocols.executed import Work
 from rrnet_nni.fpga.protocols.masked_variants import MaskedDcf, Wires
 
 DEVICE = load_device("zcu104")

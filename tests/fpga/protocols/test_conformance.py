@@ -77,6 +77,64 @@ def test_each_operation_sends_what_is_predicted(execution, batch):
     assert traffic_mismatch(program, weights, images, execution) is None
 
 
+def x2act(b, name, source, shape, fraction_bits, polynomial_bits, k=3):
+    """k 2^(2f − p) x² + x with the polynomial at p fraction bits, truncated to the f of the input."""
+    b.add(SquareOp, f"{name}.square", [source], shape, 2 * fraction_bits)
+    multipliers = ((k,), (1 << (polynomial_bits - fraction_bits),))
+    b.add(
+        AffineOp, f"{name}.affine", [f"{name}.square", source], shape, polynomial_bits, multipliers=multipliers, addend=(-99,)
+    )  # fmt: skip
+    return b.add(TruncateOp, name, [f"{name}.affine"], shape, fraction_bits, bits=polynomial_bits - fraction_bits)
+
+
+def polynomial_network():
+    """X2act in every place: on an image, behind a truncation, on a wire, on a sum, with its square truncated alone."""
+    b = ProgramBuilder((4, 6, 6), 6, seed=5)
+    shape = (4, 6, 6)
+    first = x2act(b, "first", "image", shape, 6, 14)
+    weight = b.constant("w", (4, 4, 3, 3), 6, 20)
+    b.add(ConvOp, "conv", [first], shape, 12, weight=weight, bias=None, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "conv.t", ["conv"], shape, 6, bits=6)
+    second = x2act(b, "second", "conv.t", shape, 6, 16)
+    b.add(AffineOp, "residual", [second, first], shape, 6, multipliers=((1,), (1,)))
+    third = x2act(b, "third", "residual", shape, 6, 16)
+    b.add(SquareOp, "short.square", [third], shape, 12)
+    b.add(TruncateOp, "short", ["short.square"], shape, 6, bits=6)
+    b.add(AffineOp, "short.sum", ["short", third], shape, 12, multipliers=((1,), (64,)))
+    b.add(TruncateOp, "fourth", ["short.sum"], shape, 6, bits=6)
+    b.add(ReluOp, "relu", ["fourth"], shape, 6)
+    b.add(SquareOp, "both.square", ["conv.t"], shape, 12)
+    b.add(ReluOp, "both.relu", ["conv.t"], shape, 6)
+    b.add(AffineOp, "both", ["both.square", "both.relu"], shape, 12, multipliers=((1,), (64,)))
+    b.add(TruncateOp, "both.t", ["both"], shape, 6, bits=6)
+    b.add(AffineOp, "sum", ["relu", "both.t"], shape, 6, multipliers=((1,), (1,)))
+    b.add(MaxPoolOp, "pool", ["sum"], (4, 3, 3), 6, kernel=(2, 2), stride=(2, 2))
+    b.add(SumPoolOp, "gap", ["pool"], (4, 1, 1), 6, kernel=(3, 3), stride=(3, 3))
+    last = x2act(b, "last", "gap", (4, 1, 1), 6, 16)
+    b.add(ReshapeOp, "flat", [last], (4,), 6)
+    b.add(SquareOp, "logits", ["flat"], (4,), 12)
+    return b.program(), b.weights
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_predicted(execution, batch):
+    program, weights = polynomial_network()
+    images = np.random.default_rng(batch).normal(size=(batch, 4, 6, 6))
+    assert first_divergence(program, weights, images, execution) is None
+    assert traffic_mismatch(program, weights, images, execution) is None
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_polynomials_round_to_the_floor_or_one_more(execution, seed):
+    b = ProgramBuilder((400,), 8)
+    x2act(b, "act", "image", (400,), 8, 20)
+    words = np.random.default_rng(seed).integers(-(2**11), 2**11, (2, 400)).astype(np.int32)
+    result = run_shared(b.program(), {}, words, execution).output.view(np.int32)
+    exact = (words.astype(np.int64) ** 2 * 3 + words * 2**12 - 99) >> 12
+    assert np.isin(result - exact, (0, 1)).all()
+
+
 def test_the_first_layer_that_diverges_is_named(execution):
     program, weights = residual_network()
 

@@ -1,0 +1,89 @@
+"""The dealer of `masked`: party 1's corrections of every operation, from both parties' expansions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ..ring import PackedWeights, pack_weights
+from .beaver_ot import pool_levels
+from .beaver_ot_execution import linear_geometry, pool_shape
+from .beaver_products import LinearGeometry
+from .local_operations import LOCAL_OPERATIONS
+from .masked_compare import deal_select
+from .masked_masks import Forms, MaskShares, Sources, draw_words, lifted_forms
+from .masked_plan import plan_masked
+from .material import CorrectionWriter
+from .party import DealerProgram
+from .pool_tree import first_differences
+
+
+class MaskedDealer(DealerProgram):
+    """The dealer of `masked`."""
+
+    def __init__(self, program: Program, weight_masks: Callable[[int], Sources]) -> None:
+        self._program = program
+        self._plans = plan_masked(program)
+        self._masks: dict[int, tuple[LinearGeometry, PackedWeights]] = {}
+        for index, operation in enumerate(program.operations):
+            if isinstance(operation, ConvOp | LinearOp):
+                geometry = linear_geometry(operation, program)
+                first, second = (source.words(*geometry.weights)[0] for source in weight_masks(index))
+                self._masks[index] = geometry, pack_weights(first + second, geometry.groups)
+
+    def deal(self, sources: Callable[[int], Sources], images: int) -> list[CorrectionWriter]:
+        masks = MaskShares()
+        writers = [CorrectionWriter(images) for _ in self._program.operations]
+        for index, (operation, writer) in enumerate(zip(self._program.operations, writers)):
+            if isinstance(operation, LOCAL_OPERATIONS):
+                masks.pass_local(operation, self._plans[index])
+            else:
+                self._deal_operation(index, operation, masks, sources(index), writer)
+        return writers
+
+    def _deal_operation(
+        self, index: int, operation: AnyOperation, masks: MaskShares, sources: Sources, writer: CorrectionWriter
+    ) -> None:
+        plan, name = self._plans[index], operation.inputs[0]
+        shape = self._program.tensor(name).shape
+        masks.open_input(operation, plan, lambda: sources[0].words(*shape) + sources[1].words(*shape))
+        match operation:
+            case ConvOp() | LinearOp():
+                geometry, weight_mask = self._masks[index]
+                product = geometry.product(masks.wires[name], weight_mask)
+                writer.put(product - sources[0].words(*product.shape[1:]))
+            case TruncateOp() if not plan.reduces:
+                mask = masks.wires[name]
+                forms = lifted_forms(mask, operation.bits, plan.wide)
+                masks.lifted[operation.output] = mask, forms
+                self._share(forms, sources, writer)
+            case SquareOp():
+                if plan.lifts:
+                    mask = masks.wires[name]
+                    masks.lifted[name] = mask, lifted_forms(mask, 0, wide=True)
+                    self._share(masks.lifted[name][1], sources, writer)
+                _, known = masks.gate_input(operation, plan)
+                self._share(tuple(form * form for form in known), sources, writer)
+            case ReluOp():
+                word_mask, known = masks.gate_input(operation, plan)
+                flat = tuple(form.reshape(len(form), -1) for form in known)
+                deal_select(word_mask.reshape(len(word_mask), -1), flat, sources, writer)
+            case MaxPoolOp():
+                self._deal_pool(operation, masks.wires[name], sources, writer)
+
+    @staticmethod
+    def _share(values: Forms, sources: Sources, writer: CorrectionWriter) -> None:
+        """Party 1's shares; party 0's are the next draws of its expansion."""
+        for value in values:
+            writer.put(value - draw_words(sources[0], value.shape[1:], value.dtype == np.uint64))
+
+    def _deal_pool(self, operation: MaxPoolOp, mask: np.ndarray, sources: Sources, writer: CorrectionWriter) -> None:
+        shape = pool_shape(operation, self._program)
+        for level, comparisons in enumerate(pool_levels(shape)):
+            if level == 0:
+                difference = first_differences(mask, shape)
+            else:
+                difference = sources[0].words(comparisons) + sources[1].words(comparisons)
+            deal_select(difference, (difference,), sources, writer)
