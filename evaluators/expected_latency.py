@@ -69,6 +69,7 @@ class ExpectedLatency(ExpressionProfiler):
         }
         self._relus = {label: dict(counts) for label, counts in (relus or {}).items()}
         self._fixed_relus = fixed_relus
+        self._last_prices: tuple[object, Tensor] | None = None
         self.expression = self._as_expression()
 
     @classmethod
@@ -87,22 +88,21 @@ class ExpectedLatency(ExpressionProfiler):
             theta: label -> probabilities [candidates of the label], each summing to one.
             candidates: the order of the probabilities; the table's own order where absent.
         """
-        self.check_covers(
-            candidates if candidates is not None else {label: self.milliseconds[label] for label in theta}
-        )
-        total: Tensor | None = None
-        for label, probabilities in theta.items():
-            order = candidates[label] if candidates is not None else list(self.milliseconds[label])
-            prices = torch.tensor(
-                [self.milliseconds[label][name] for name in order],
-                dtype=probabilities.dtype,
-                device=probabilities.device,
-            )
-            term = (probabilities * prices).sum()
-            total = term if total is None else total + term
-        if total is None:
+        if not theta:
             return torch.tensor(self.fixed_ms)
-        return total + self.fixed_ms
+        probabilities = torch.cat(list(theta.values()))
+        known: Mapping[str, Sequence[str] | Mapping[str, float]] = candidates or self.milliseconds
+        order = tuple((label, tuple(known.get(label, ()))) for label in theta)
+        return probabilities @ self._prices(order, probabilities) + self.fixed_ms
+
+    def _prices(self, order: tuple[tuple[str, tuple[str, ...]], ...], like: Tensor) -> Tensor:
+        """The milliseconds of these candidates in this order, in the type and on the device of `like`."""
+        key = (order, like.dtype, like.device)
+        if self._last_prices is None or self._last_prices[0] != key:
+            self.check_covers(dict(order))
+            prices = [self.milliseconds[label][name] for label, names in order for name in names]
+            self._last_prices = key, torch.tensor(prices, dtype=like.dtype, device=like.device)
+        return self._last_prices[1]
 
     def check_covers(self, candidates: Mapping[str, Sequence[str] | Mapping[str, float]]) -> None:
         """Refuse choices that the table does not price, and prices without a choice."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..fpga.errors import Refusal
-from ..search_spaces import x2act_modules
+from ..search_spaces import X2act, x2act_modules
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -110,10 +110,13 @@ class ClassificationModule(LightningModule):
         # In a tuple: a teacher is no submodule, whose weights would enter checkpoints and optimizers.
         self._teacher = (teacher.eval(),) if teacher is not None else ()
         self._compiled: Callable[[Tensor], Tensor] | None = None
+        # Walking a supernet's modules in every step would cost a tenth of it.
+        self._squares: tuple[X2act, ...] = ()
 
     def set_model(self, model: nn.Module) -> None:
         """Take the network to train; with the option `compile`, run it compiled (its weights and names stay)."""
         super().set_model(model)
+        self._squares = tuple(x2act_modules(model))
         if self.options.compile:
             self._compiled = torch.compile(model.forward)
 
@@ -130,7 +133,7 @@ class ClassificationModule(LightningModule):
 
     def range_loss(self) -> Tensor | float:
         """Σ over X2act of the range excess of the last forward pass in training mode."""
-        return sum((m.range_excess for m in x2act_modules(self.model) if m.range_excess is not None), start=0.0)
+        return sum((square.range_excess for square in self._squares if square.range_excess is not None), start=0.0)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
@@ -179,7 +182,7 @@ class ClassificationModule(LightningModule):
         """Clip, step and bound w1; leave the weights alone where a gradient is not finite. Whether it stepped."""
         kept = self._clip_or_skip(optimizer)
         optimizer.step()
-        bound_square_coefficients(self.model, self.options.w1_bound)
+        bound_square_coefficients(self._squares, self.options.w1_bound)
         return kept
 
     def configure_gradient_clipping(self, optimizer: Any, *unused: Any, **also_unused: Any) -> None:
@@ -187,7 +190,7 @@ class ClassificationModule(LightningModule):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        bound_square_coefficients(self.model, self.options.w1_bound)
+        bound_square_coefficients(self._squares, self.options.w1_bound)
 
     def _clip_or_skip(self, optimizer: torch.optim.Optimizer) -> bool:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -14,7 +14,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from ..search_spaces import x2act_modules
+from ..search_spaces import X2act, x2act_modules
 
 
 def parameter_groups(
@@ -47,7 +47,7 @@ def clip_or_drop_gradients(parameters: Iterable[Tensor], clip_norm: float) -> bo
     NaN). Returns whether the gradients were kept.
     """
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
+    norm = nn.utils.clip_grad_norm_(parameters, clip_norm, foreach=True)
     if torch.isfinite(norm):
         return True
     for parameter in parameters:
@@ -56,7 +56,7 @@ def clip_or_drop_gradients(parameters: Iterable[Tensor], clip_norm: float) -> bo
 
 
 @torch.no_grad()
-def bound_square_coefficients(model: nn.Module, bound: float) -> None:
+def bound_square_coefficients(modules: Iterable[X2act], bound: float) -> None:
     """Clamp w1 of every X2act to ±bound: the condition under which no test image was seen to explode."""
-    for module in x2act_modules(model):
+    for module in modules:
         module.w1.clamp_(-bound, bound)

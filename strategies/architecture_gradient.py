@@ -66,10 +66,8 @@ def second_order(
     found = torch.autograd.grad(train, list(trained.values()), create_graph=exact, allow_unused=True)
     graphed = {name: gradient for name, gradient in zip(trained, found) if gradient is not None}
     # Line 6: virtual step.
-    step = look_ahead.step(
-        {name: weight.detach() for name, weight in weights.items()},
-        {name: gradient.detach() for name, gradient in graphed.items()},
-    )
+    fixed = {name: weight.detach() for name, weight in weights.items()}
+    step = look_ahead.step(fixed, {name: gradient.detach() for name, gradient in graphed.items()})
     # Lines 7-9: one backward pass gives δα′ and δω′ together.
     validation, direct, delta_omega = _at_virtual_weights(alphas, validation_loss, step, list(graphed))
     # ∂ω′/∂g carries −ξ, so the second term of Eq. 7 is added below.
@@ -81,7 +79,7 @@ def second_order(
         correction = _filled(products, alphas)
     else:
         del graphed, found
-        correction = _finite_difference(alphas, weights, train_loss, direction, epsilon)
+        correction = _finite_difference(alphas, fixed, train_loss, direction, epsilon)
     gradients = [first + second for first, second in zip(direct, correction)]
     finite = step.finite and _all_finite(validation, gradients)
     return ArchitectureGradient(gradients, validation, train.detach(), finite)
@@ -110,16 +108,17 @@ def _finite_difference(
 ) -> list[Tensor]:
     """(∂²ζ_trn/∂α∂ω)·direction by central differences at ω± = ω ± h·direction (lines 10-13, Eq. 8).
 
-    The step is h = ε/|direction|, so that ω± lie at distance ε from ω however small the gradient is.
+    `weights` carry no gradient. The step is h = ε/|direction|, so that ω± lie at distance ε from ω however small the
+    gradient is.
     """
     norm = float(total_norm(direction.values()))
     if norm == 0.0:
         return [torch.zeros_like(alpha) for alpha in alphas]
     half = epsilon / norm
+    start, vectors = [weights[name] for name in direction], list(direction.values())
     signed = []
     for sign in (half, -half):
-        shifted = {name: weight.detach() for name, weight in weights.items()}
-        shifted.update({name: torch.add(shifted[name], vector, alpha=sign) for name, vector in direction.items()})
+        shifted = {**weights, **dict(zip(direction, torch._foreach_add(start, vectors, alpha=sign)))}
         loss = train_loss(shifted)
         signed.append(_filled(torch.autograd.grad(loss, list(alphas), allow_unused=True), alphas))
         del loss, shifted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from ..evaluators.expected_latency import ExpectedLatency
 from ..fpga.errors import Refusal
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
 from .checkpoint import random_states, restore_random_states, save_checkpoint
+from .epoch_statistics import EpochStatistics
 from .gates import Gates
 from .latency_target import LatencyController, derive_within
 from .look_ahead import LookAhead
 from .options import SearchOptions
-from .record import TENSORBOARD_NAME, EpochRecord, RecordFile, RunningMean, TensorBoardRecord
-from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept, weights_of
+from .record import TENSORBOARD_NAME, EpochRecord, RecordFile, TensorBoardRecord
+from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept
 
 
 class RRNetDartsModule(DartsLightningModule):
@@ -70,13 +70,19 @@ class RRNetDartsModule(DartsLightningModule):
         )
         self._checkpoint_path = checkpoint_path
         self._on_epoch = on_epoch
-        self._validation_logits: Tensor | None = None
-        self._start_epoch_statistics()
+        self._alphas: list[nn.Parameter] | None = None
+        self._loss: SupernetLoss | None = None
+        self._statistics = EpochStatistics()
 
     # -- architecture -------------------------------------------------------------------------------------------------
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """α ordered by label; NNI's own order goes through a set and may change from one process to the next."""
+        if self._alphas is None:
+            self._alphas = self._ordered_alphas()
+        return self._alphas
+
+    def _ordered_alphas(self) -> list[nn.Parameter]:
         labelled = [gate.alpha for gate in self.gates]
         known = {id(alpha) for alpha in labelled}
         others = {
@@ -139,7 +145,6 @@ class RRNetDartsModule(DartsLightningModule):
         alphas = [alpha for alpha in self.arch_parameters() if alpha.requires_grad]
         if alphas:
             found = self.architecture_gradient(alphas, train, validation)
-            self._count_validation(validation[1])
             if found.finite:
                 optimizer.zero_grad()
                 for alpha, gradient in zip(alphas, found.gradients):
@@ -147,7 +152,7 @@ class RRNetDartsModule(DartsLightningModule):
                 optimizer.step()
                 optimizer.zero_grad()
             else:
-                self._skipped += 1
+                self._statistics.skipped_updates += 1
         else:
             self._observe_validation(validation)
         if self.controller is not None:
@@ -159,8 +164,7 @@ class RRNetDartsModule(DartsLightningModule):
         self, alphas: list[nn.Parameter], train: Batch, validation: Batch
     ) -> ArchitectureGradient:
         """δα of ζ_val(ω′, α) + λ·Lat(α) for these batches; changes neither weights, statistics nor random state."""
-        loss = SupernetLoss(self.model, self._criterion)
-        weights = weights_of(self.model, self.arch_parameters())
+        loss = self._supernet_loss()
 
         def training_loss(at: Any) -> Tensor:
             rewind()
@@ -168,18 +172,17 @@ class RRNetDartsModule(DartsLightningModule):
 
         def validation_loss(at: Any) -> Tensor:
             value, logits = loss.with_logits(at, validation)
-            self._validation_logits = logits.detach()
-            self._cross_entropy = value.detach()
+            self._statistics.add_validation(value.detach(), logits.detach(), validation[1])
             penalty = self.latency_penalty()
             return value if penalty is None else value + penalty  # ζ(ω, α) = ζ_CE(ω, α) + λ·Lat(α)
 
         with random_state_kept(self.device) as rewind:
             if self.options.order == 1:
-                return first_order(alphas, weights, validation_loss)
-            look_ahead = LookAhead.of(self._weight_optimizer(), weights, self.options.gradient_clip)
+                return first_order(alphas, loss.weights, validation_loss)
+            look_ahead = LookAhead.of(self._weight_optimizer(), loss.weights, self.options.gradient_clip)
             return second_order(
                 alphas,
-                weights,
+                loss.weights,
                 training_loss,
                 validation_loss,
                 look_ahead,
@@ -194,7 +197,7 @@ class RRNetDartsModule(DartsLightningModule):
             alpha.requires_grad_(False)
         outputs = self.training_module.training_step(train, batch_idx)
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        self._train_loss.add(float(loss.detach()))
+        self._statistics.add_training(loss)
         self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
         for alpha in open_alphas:
             alpha.requires_grad_(True)
@@ -205,29 +208,19 @@ class RRNetDartsModule(DartsLightningModule):
             optimizer for optimizer in self.trainer.optimizers if not getattr(optimizer, "is_arch_optimizer", False)
         )
 
+    def _supernet_loss(self) -> SupernetLoss:
+        if self._loss is None:
+            self._loss = SupernetLoss(self.model, self._criterion, self.arch_parameters())
+        return self._loss
+
     def _searching(self) -> bool:
         return self.trainer.current_epoch >= self.options.warmup_epochs
-
-    # -- what is measured on the way ----------------------------------------------------------------------------------
-
-    def _start_epoch_statistics(self) -> None:
-        self._started = time.monotonic()
-        self._train_loss, self._validation_loss, self._validation_accuracy = RunningMean(), RunningMean(), RunningMean()
-        self._skipped = 0
 
     def _observe_validation(self, validation: Batch) -> None:
         """Loss and accuracy of the mixture where there is no α update to read them from."""
         with torch.no_grad(), random_state_kept(self.device):
-            loss, logits = SupernetLoss(self.model, self._criterion).with_logits({}, validation)
-        self._validation_logits, self._cross_entropy = logits, loss
-        self._count_validation(validation[1])
-
-    def _count_validation(self, labels: Tensor) -> None:
-        assert self._validation_logits is not None
-        correct = (self._validation_logits.argmax(dim=-1) == labels).float().mean()
-        self._validation_accuracy.add(float(correct), len(labels))
-        self._validation_loss.add(float(self._cross_entropy), len(labels))
-        self._validation_logits = None
+            loss, logits = self._supernet_loss().with_logits({}, validation)
+        self._statistics.add_validation(loss, logits, validation[1])
 
     # -- epochs -------------------------------------------------------------------------------------------------------
 
@@ -237,7 +230,8 @@ class RRNetDartsModule(DartsLightningModule):
         super().setup(stage)
 
     def on_train_epoch_start(self) -> None:
-        self._start_epoch_statistics()
+        self._statistics = EpochStatistics()
+        self._loss = None  # the trainer may have moved the supernet to another device
         self.gates.temperature = self._temperature(self.trainer.current_epoch)
         self.training_module.on_train_epoch_start()
 
@@ -263,25 +257,9 @@ class RRNetDartsModule(DartsLightningModule):
             self._on_epoch(record)
 
     def _record(self) -> EpochRecord:
-        choices = self.derived()
-        expected = self.expected_latency_ms()
-        return EpochRecord(
-            epoch=self.trainer.current_epoch,
-            seconds=round(time.monotonic() - self._started, 3),
-            phase="search" if self._searching() else "warm-up",
-            train_loss=self._train_loss.mean(),
-            validation_loss=self._validation_loss.mean(),
-            validation_accuracy=self._validation_accuracy.mean(),
-            latency_weight=self.latency_weight,
-            expected_latency_ms=float(expected.detach()) if expected is not None else None,
-            latency_ms=self.latency.profile(choices) if self.latency is not None else None,
-            relus=self.latency.relus(choices) if self.latency is not None else None,
-            comparisons=self.latency.comparisons(choices) if self.latency is not None else None,
-            temperature=self.gates.temperature,
-            decided=sum(gate.decided is not None for gate in self.gates),
-            skipped_updates=self._skipped,
-            theta=self.gates.probabilities(),
-            choices=choices,
+        phase = "search" if self._searching() else "warm-up"
+        return self._statistics.record(
+            self.trainer.current_epoch, phase, self.latency_weight, self.gates, self.latency, self.derived()
         )
 
     # -- checkpoint ---------------------------------------------------------------------------------------------------

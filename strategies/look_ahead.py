@@ -7,7 +7,8 @@ approximated by a plain step of the same learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,15 +19,18 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class StepRule:
-    """How SGD moves one tensor: ω′ = ω − `learning_rate` · (`gradient_factor` · (g + wd · ω) + `velocity`).
+    """How SGD moves some tensors: ω′ = ω − lr · (`gradient_factor` · (g + `weight_decay` · ω) + `velocity_factor` · v).
 
-    Everything that does not depend on the gradient g of this step is in `velocity`.
+    lr is `learning_rate`. `velocities` holds the momentum buffers v in the order of `names`; None where the optimizer
+    has none yet.
     """
 
+    names: tuple[str, ...]
     learning_rate: float
     weight_decay: float = 0.0
     gradient_factor: float = 1.0
-    velocity: Tensor | None = None
+    velocity_factor: float = 0.0
+    velocities: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class LookAhead:
     """Virtual steps for the weights that one optimizer trains.
 
     Args:
-        rules: parameter name -> how the optimizer would move it now; absent names stay where they are.
+        rules: how the optimizer would move its tensors now; tensors without a rule stay where they are.
         gradient_clip: largest norm of the whole gradient before the step, or None.
     """
 
-    def __init__(self, rules: Mapping[str, StepRule], gradient_clip: float | None = None) -> None:
-        self.rules = dict(rules)
+    def __init__(self, rules: Iterable[StepRule], gradient_clip: float | None = None) -> None:
+        self.rules = tuple(rules)
         self.gradient_clip = gradient_clip
 
     @classmethod
@@ -60,16 +64,23 @@ class LookAhead:
         """Read the current learning rates, momentum buffers and weight decay of `optimizer`."""
         names = {id(tensor): name for name, tensor in weights.items()}
         is_sgd = isinstance(optimizer, torch.optim.SGD)
-        rules: dict[str, StepRule] = {}
+        rules: list[StepRule] = []
         for group in optimizer.param_groups:
+            resting: list[str] = []
+            moving: dict[str, Tensor] = {}
             for parameter in group["params"]:
                 name = names.get(id(parameter))
                 if name is None:
                     continue
-                if is_sgd:
-                    rules[name] = _sgd_rule(group, optimizer.state[parameter].get("momentum_buffer"))
+                buffer = optimizer.state[parameter].get("momentum_buffer") if is_sgd else None
+                if buffer is None:
+                    resting.append(name)
                 else:
-                    rules[name] = StepRule(float(group["lr"]))
+                    moving[name] = buffer
+            if resting:
+                rules.append(_sgd_rule(group, resting) if is_sgd else StepRule(tuple(resting), float(group["lr"])))
+            if moving:
+                rules.append(_sgd_rule(group, list(moving), tuple(moving.values())))
         return cls(rules, gradient_clip)
 
     @torch.no_grad()
@@ -77,27 +88,28 @@ class LookAhead:
         """Take the step from `weights` along `gradients` (both name -> tensor); nothing is changed in place."""
         scale, direction, finite = self._clipping(gradients)
         moved = dict(weights)
-        for name, gradient in gradients.items():
-            rule = self.rules.get(name)
-            if rule is None:
+        for rule in self.rules:
+            chosen = [position for position, name in enumerate(rule.names) if name in gradients]
+            if not chosen:
                 continue
-            weight = weights[name]
-            update = gradient * scale
+            names = [rule.names[position] for position in chosen]
+            start = [weights[name] for name in names]
+            update = torch._foreach_mul([gradients[name] for name in names], scale * rule.gradient_factor)
             if rule.weight_decay:
-                update = update.add_(weight, alpha=rule.weight_decay)
-            if rule.gradient_factor != 1.0:
-                update = update.mul_(rule.gradient_factor)
-            if rule.velocity is not None:
-                update = update.add_(rule.velocity)
-            moved[name] = torch.sub(weight, update, alpha=rule.learning_rate)
+                torch._foreach_add_(update, start, alpha=rule.weight_decay * rule.gradient_factor)
+            if rule.velocities is not None and rule.velocity_factor:
+                velocities = [rule.velocities[position] for position in chosen]
+                torch._foreach_add_(update, velocities, alpha=rule.velocity_factor)
+            moved.update(zip(names, torch._foreach_add(start, update, alpha=-rule.learning_rate)))
 
         def pull_back(vectors: Mapping[str, Tensor]) -> Weights:
             """(∂ω′/∂g)ᵀ v, through the clipping: c·(v − ĝ⟨ĝ, v⟩) where it scaled the gradient by c."""
-            pulled = {
-                name: vectors[name] * (-self.rules[name].learning_rate * self.rules[name].gradient_factor)
-                for name in gradients
-                if name in self.rules and name in vectors
-            }
+            pulled: Weights = {}
+            for rule in self.rules:
+                names = [name for name in rule.names if name in gradients and name in vectors]
+                if names:
+                    factor = -rule.learning_rate * rule.gradient_factor
+                    pulled.update(zip(names, torch._foreach_mul([vectors[name] for name in names], factor)))
             if direction is not None:
                 along = sum((direction[name] * vector).sum() for name, vector in pulled.items())
                 pulled = {name: scale * (vector - direction[name] * along) for name, vector in pulled.items()}
@@ -107,20 +119,20 @@ class LookAhead:
 
     def _clipping(self, gradients: Mapping[str, Tensor]) -> tuple[float, Weights | None, bool]:
         """The factor of the clipped gradient, its unit direction where it was clipped, and whether it is finite."""
-        norm = total_norm(gradients.values())
-        finite = bool(torch.isfinite(norm))
+        norm = float(total_norm(gradients.values()))
+        finite = math.isfinite(norm)
         if self.gradient_clip is None or not finite or norm <= self.gradient_clip:
             return 1.0, None, finite
-        return self.gradient_clip / float(norm), {name: g / norm for name, g in gradients.items()}, finite
+        return self.gradient_clip / norm, {name: g / norm for name, g in gradients.items()}, finite
 
 
-def total_norm(tensors: object) -> Tensor:
+def total_norm(tensors: Iterable[Tensor]) -> Tensor:
     """Euclidean norm of many tensors taken as one vector."""
-    norms = [torch.linalg.vector_norm(tensor) for tensor in tensors]  # type: ignore[attr-defined]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
+    listed = list(tensors)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(listed))) if listed else torch.tensor(0.0)
 
 
-def _sgd_rule(group: Mapping[str, object], buffer: Tensor | None) -> StepRule:
+def _sgd_rule(group: Mapping[str, object], names: Iterable[str], buffers: tuple[Tensor, ...] | None = None) -> StepRule:
     """`torch.optim.SGD` with everything but the gradient folded into constants.
 
     buffer' = μ·buffer + (1 − dampening)·d with d = g + wd·ω, the first buffer being d itself; the step is buffer', or
@@ -128,10 +140,10 @@ def _sgd_rule(group: Mapping[str, object], buffer: Tensor | None) -> StepRule:
     """
     momentum, dampening = float(group["momentum"]), float(group["dampening"])  # type: ignore[arg-type]
     nesterov = bool(group["nesterov"])
-    factor, velocity = 1.0, None
+    factor, velocity_factor = 1.0, 0.0
     if momentum:
-        weight = 1.0 if buffer is None else 1.0 - dampening
+        weight = 1.0 if buffers is None else 1.0 - dampening
         factor = 1.0 + momentum * weight if nesterov else weight
-        if buffer is not None:
-            velocity = buffer * (momentum * momentum if nesterov else momentum)
-    return StepRule(float(group["lr"]), float(group["weight_decay"]), factor, velocity)  # type: ignore[arg-type]
+        velocity_factor = momentum * momentum if nesterov else momentum
+    rate, decay = float(group["lr"]), float(group["weight_decay"])  # type: ignore[arg-type]
+    return StepRule(tuple(names), rate, decay, factor, velocity_factor, buffers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,14 +20,32 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 class SupernetLoss:
     """The classification loss of one batch at any weights.
 
+    Names are read off the model once, because walking its modules costs as much as a small layer: make another object
+    when the model changes its structure or its device.
+
     Args:
         model: the supernet; α stays in it, so that gradients with respect to α flow by themselves.
         criterion: (logits [N, classes], labels [N]) -> scalar loss, without side effects.
+        alphas: the tensors of α.
+
+    Attributes:
+        weights: ω, every parameter of the supernet but α, by name; a parameter with several names has the first.
     """
 
-    def __init__(self, model: nn.Module, criterion: Criterion) -> None:
+    def __init__(self, model: nn.Module, criterion: Criterion, alphas: Iterable[Tensor] = ()) -> None:
         self.model = model
         self.criterion = criterion
+        architecture = {id(alpha) for alpha in alphas}
+        self.weights: dict[str, nn.Parameter] = {}
+        self._aliases: dict[str, str] = {}
+        first: dict[int, str] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if id(parameter) in first:
+                self._aliases[name] = first[id(parameter)]
+            elif id(parameter) not in architecture:
+                first[id(parameter)] = name
+                self.weights[name] = parameter
+        self._buffers = dict(model.named_buffers(remove_duplicate=False))
 
     def __call__(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return self.with_logits(weights, batch)[0]
@@ -35,8 +53,11 @@ class SupernetLoss:
     def with_logits(self, weights: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and logits of `batch` at `weights` (name -> tensor); BatchNorm updates copies of its buffers."""
         images, labels = batch
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        logits = functional_call(self.model, {**weights, **buffers}, (images,))
+        tensors = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        tensors.update(weights)
+        tensors.update({alias: weights[name] for alias, name in self._aliases.items() if name in weights})
+        # Aliases are in the dictionary, so torch need not look for tied weights by walking the modules.
+        logits = functional_call(self.model, tensors, (images,), tie_weights=False)
         return self.criterion(logits, labels), logits
 
 
@@ -52,12 +73,6 @@ def criterion_of(module: LightningModule) -> Criterion:
             f"the evaluator's module {type(module).__name__} needs a method criterion(logits, labels) for the loss"
         )
     return criterion
-
-
-def weights_of(model: nn.Module, alphas: list[nn.Parameter]) -> dict[str, nn.Parameter]:
-    """ω: every parameter of the supernet but α, by name."""
-    architecture = {id(alpha) for alpha in alphas}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in architecture}
 
 
 @contextmanager
