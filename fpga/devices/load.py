@@ -11,13 +11,14 @@ from typing import Any
 import yaml
 
 from ..errors import Refusal
+from .accelerator import Accelerator
 from .device import PROVENANCES, Device, Provenance
 
 SCHEMA_VERSION = 1
 #: Beyond these a constant is a slip of units, and latencies would leave the range of floats.
 SMALLEST, LARGEST = 1e-12, 1e18
 _DIRECTORY = Path(__file__).parent
-_TOP_KEYS = ("schema", "name", "description", "constants")
+_TOP_KEYS = ("schema", "name", "description", "constants", "accelerator")
 _ENTRY_KEYS = ("value", "provenance", "source")
 
 
@@ -68,7 +69,7 @@ def _read(path: Path) -> Device:
         raise Refusal(f"{path}: cannot read this device file ({error.strerror})") from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise Refusal(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    document = _mapping(document, f"{path}", _TOP_KEYS, optional=("description",))
+    document = _mapping(document, f"{path}", _TOP_KEYS, optional=("description", "accelerator"))
     if type(document["schema"]) is not int or document["schema"] != SCHEMA_VERSION:
         raise Refusal(f"{path}: schema: expected {SCHEMA_VERSION}, found {document['schema']!r}")
     name, description = document["name"], document.get("description", "")
@@ -76,13 +77,24 @@ def _read(path: Path) -> Device:
         raise Refusal(f"{path}: name: expected a non-empty text, found {name!r}")
     if not isinstance(description, str):
         raise Refusal(f"{path}: description: expected a text, found {description!r}")
-    known = {item.name: item.metadata for item in fields(Device) if "meaning" in item.metadata}
-    entries = _mapping(document["constants"], f"{path}: constants", tuple(known))
+    values, provenance = _read_constants(document["constants"], f"{path}: constants", Device)
+    accelerator = None
+    if "accelerator" in document:
+        numbers, sources = _read_constants(document["accelerator"], f"{path}: accelerator", Accelerator)
+        accelerator, provenance = Accelerator(**numbers), provenance | sources
+    return Device(name=name, description=description.strip(), accelerator=accelerator, provenance=provenance, **values)
+
+
+def _read_constants(
+    section: Any, where: str, declared: type[Device] | type[Accelerator]
+) -> tuple[dict[str, Any], dict[str, Provenance]]:
+    known = {item.name: item.metadata for item in fields(declared) if "meaning" in item.metadata}
+    entries = _mapping(section, where, tuple(known))
     values: dict[str, Any] = {}
     provenance: dict[str, Provenance] = {}
     for key, rules in known.items():
-        values[key], provenance[key] = _read_constant(entries[key], f"{path}: constants.{key}", rules)
-    return Device(name=name, description=description.strip(), provenance=provenance, **values)
+        values[key], provenance[key] = _read_constant(entries[key], f"{where}.{key}", rules)
+    return values, provenance
 
 
 def _read_constant(entry: Any, where: str, rules: Mapping[str, Any]) -> tuple[float, Provenance]:
