@@ -4,12 +4,19 @@ Every strategy searches the digits at each λ with the processor time that the s
 answers is trained anew on all training images and judged on the test images. A strategy's front over all λ is summed up
 by its hypervolume: the area it dominates, as a share of (slowest - fastest network) x (accuracy from 0.8 to 1).
 
-    python benchmarks/strategies.py --seeds 3 -o strategies.json
+Budgets are processor time, because strategies that run one after the other would otherwise pay for what else the
+machine does. The first-order and the sparsity search have their epochs chosen to fill the budget; the table says what
+each strategy really took.
+
+    python benchmarks/strategies.py --seeds 0 1 2 -o strategies.json
+
+Results are written after every search; those that the file already has are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import statistics
@@ -38,10 +45,10 @@ WORST_ACCURACY = 0.8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="searches per strategy and λ (default 3)")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3], metavar="λ")
-    parser.add_argument("--epochs", type=int, default=10, help="of the gradient searches")
-    parser.add_argument("--training-epochs", type=int, default=12, help="of the final training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one search each per strategy and λ")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.03, 0.1, 0.3], metavar="λ")
+    parser.add_argument("--epochs", type=int, default=7, help="of the second-order search")
+    parser.add_argument("--training-epochs", type=int, default=10, help="of the final training")
     parser.add_argument("--image-size", type=int, default=8)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)
@@ -58,18 +65,41 @@ def main() -> None:
     table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
     latency = ExpectedLatency.of_space(operators, table)
     bench = Bench(space, dataset, latency, options.epochs, options.training_epochs)
-    rows: list[dict[str, Any]] = []
-    for seed in range(options.seeds):
-        for weight in options.weights:
-            budget_s: float | None = None
-            for strategy in strategy_names():  # the second-order search comes first and sets the budget
+    settings = {
+        "backbone": BACKBONE,
+        "dataset": dataset.name,
+        "space": space.to_dict(),
+        "epochs": options.epochs,
+        "training_epochs": options.training_epochs,
+        "threads": options.threads,
+    }
+    rows = read(options.output, settings)
+    for seed, weight in itertools.product(options.seeds, options.weights):
+        budget_s: float | None = None
+        for strategy in strategy_names():  # the second-order search comes first and sets the budget
+            row = find(rows, strategy=strategy, latency_weight=weight, seed=seed)
+            if row is None:
                 row = bench.run(strategy, weight, seed, budget_s)
-                budget_s = budget_s or row["search_s"]
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 if options.output:
-                    options.output.write_text(json.dumps(rows, indent=1) + "\n")
+                    options.output.write_text(json.dumps({**settings, "rows": rows}, indent=1) + "\n")
+            budget_s = budget_s or row["search_s"]
     print(summary(rows, latency))
+
+
+def read(path: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Earlier results of the same settings."""
+    if path is None or not path.exists():
+        return []
+    earlier = json.loads(path.read_text())
+    if any(earlier[key] != value for key, value in settings.items()):
+        raise SystemExit(f"{path} holds results of other settings")
+    return list(earlier["rows"])
+
+
+def find(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:
+    return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
 
 
 class Bench:
@@ -141,16 +171,21 @@ def summary(rows: list[dict[str, Any]], latency: ExpectedLatency) -> str:
         sizes[strategy].append(len(pareto_front(points)))
         seconds[strategy].append(sum(row["search_s"] for row in own))
     lines = [
-        "| strategy | hypervolume, mean of seeds | each seed | points on the front | processor seconds per seed |",
+        "| strategy | hypervolume, mean ± standard deviation | each seed | points on the front | CPU s per seed |",
         "| --- | --- | --- | --- | --- |",
     ]
     for strategy in sorted(areas, key=lambda name: -statistics.mean(areas[name])):
         each = ", ".join(f"{area:.3f}" for area in areas[strategy])
         lines.append(
-            f"| {strategy} | {statistics.mean(areas[strategy]):.3f} | {each} | "
+            f"| {strategy} | {statistics.mean(areas[strategy]):.3f} ± {spread(areas[strategy]):.3f} | {each} | "
             f"{', '.join(map(str, sizes[strategy]))} | {statistics.mean(seconds[strategy]):.0f} |"
         )
     return "\n".join(lines)
+
+
+def spread(values: list[float]) -> float:
+    """Standard deviation over the seeds; zero for a single one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":
