@@ -57,7 +57,7 @@ class ResNet18:
         self.b = ProgramBuilder((3, 32, 32), 8)
 
     def build(self) -> tuple[Program, dict[str, np.ndarray]]:
-        x = self.act("stem.act", self.conv("stem", "image", 64, 3, 1))
+        x = self.act("stem.act", self.truncate(self.conv("stem", "image", 64, 3, 1)))
         for stage, (channels, stride) in enumerate(STAGES):
             for block in range(2):
                 x = self.block(f"layer{stage + 1}.{block}", x, channels, stride if block == 0 else 1)
@@ -69,12 +69,15 @@ class ResNet18:
         return self.b.program("resnet18"), self.b.weights
 
     def block(self, name: str, x: str, channels: int, stride: int) -> str:
-        y = self.act(f"{name}.act1", self.conv(f"{name}.conv1", x, channels, 3, stride))
+        """The sum is formed before the truncation, so that a block truncates twice, whatever its shortcut."""
+        y = self.act(f"{name}.act1", self.truncate(self.conv(f"{name}.conv1", x, channels, 3, stride)))
         y = self.conv(f"{name}.conv2", y, channels, 3, 1)
-        if self.b.tensors[x].shape != self.b.tensors[y].shape:
-            x = self.conv(f"{name}.down", x, channels, 1, stride)
-        self.b.add(AffineOp, f"{name}.add", [y, x], self.b.tensors[y].shape, 8, multipliers=((1,), (1,)))
-        return self.act(f"{name}.act2", f"{name}.add")
+        shape, one = self.b.tensors[y].shape, (1,)
+        aligned = (256,)
+        if self.b.tensors[x].shape != shape:
+            x, aligned = self.conv(f"{name}.down", x, channels, 1, stride), one
+        self.b.add(AffineOp, f"{name}.add", [y, x], shape, 16, multipliers=(one, aligned))
+        return self.act(f"{name}.act2", self.truncate(f"{name}.add"))
 
     def conv(self, name: str, x: str, channels: int, kernel: int, stride: int) -> str:
         inputs, height, _ = self.b.tensors[x].shape
@@ -82,16 +85,21 @@ class ResNet18:
         bound = max(1, int(256 * (3 / (inputs * kernel**2)) ** 0.5))
         weight = self.b.constant(f"{name}.w", (channels, inputs, kernel, kernel), 8, bound)
         shape, padding = (channels, size, size), (kernel // 2,) * 4
-        self.b.add(ConvOp, name, [x], shape, 16, weight=weight, bias=None, stride=(stride, stride), padding=padding)
-        return self.b.add(TruncateOp, f"{name}.t", [name], shape, 8, bits=8)
+        return self.b.add(
+            ConvOp, name, [x], shape, 16, weight=weight, bias=None, stride=(stride, stride), padding=padding
+        )
+
+    def truncate(self, x: str) -> str:
+        return self.b.add(TruncateOp, f"{x}.t", [x], self.b.tensors[x].shape, 8, bits=8)
 
     def act(self, name: str, x: str) -> str:
+        """ReLU, or x + x²/256: like the coefficient of a trained X2act, the square's is small."""
         shape = self.b.tensors[x].shape
         if self.activation == "relu":
             return self.b.add(ReluOp, name, [x], shape, 8)
         self.b.add(SquareOp, f"{name}.square", [x], shape, 16)
-        self.b.add(AffineOp, f"{name}.affine", [f"{name}.square", x], shape, 16, multipliers=((0,), (256,)))
-        return self.b.add(TruncateOp, f"{name}.t", [f"{name}.affine"], shape, 8, bits=8)
+        self.b.add(AffineOp, f"{name}.affine", [f"{name}.square", x], shape, 24, multipliers=((1,), (1 << 16,)))
+        return self.b.add(TruncateOp, f"{name}.t", [f"{name}.affine"], shape, 8, bits=16)
 
 
 def command(module: str, *arguments: object) -> list[str]:

@@ -64,7 +64,8 @@ def _comparison_table(threshold: np.ndarray) -> np.ndarray:
     """For each value v of a digit: [v > threshold] and [v = threshold]; [N, D, m, P] -> [N, D, 2^m, 2, P]."""
     equal = indicators(threshold)
     greater = np.zeros_like(equal)
-    np.bitwise_xor.accumulate(equal[:, :, :-1], axis=2, out=greater[:, :, 1:])
+    for value in range(1, equal.shape[2]):
+        np.bitwise_xor(greater[:, :, value - 1], equal[:, :, value - 1], out=greater[:, :, value])
     return np.stack((greater, equal), axis=3)
 
 

@@ -42,6 +42,14 @@ def select(table: np.ndarray, digits: np.ndarray) -> np.ndarray:
     return table[:, :, 0]
 
 
+def exclusive_suffixes(planes: np.ndarray) -> np.ndarray:
+    """Entry v of [N, D, V, P]: the exclusive or of the entries beyond v."""
+    result = np.zeros_like(planes)
+    for entry in range(planes.shape[2] - 2, -1, -1):
+        np.bitwise_xor(result[:, :, entry + 1], planes[:, :, entry + 1], out=result[:, :, entry])
+    return result
+
+
 def exchange_entries(table: np.ndarray, digits: np.ndarray) -> np.ndarray:
     """Entry v becomes entry v XOR digit, element by element, by a butterfly of conditional exchanges.
 

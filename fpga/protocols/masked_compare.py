@@ -13,21 +13,16 @@ import numpy as np
 
 from .beaver_ot import CHOICE_PLANES, plane_bytes
 from .beaver_ot_compare import (
-    ENTRIES,
-    LEAF_PLANES,
-    LOWEST_ENTRIES,
-    UPPER_DIGITS,
     BitTriples,
     deal_bit_triples,
     draw_bit_triples,
     join_leaves,
-    plane_blocks,
     split_digits,
     split_leaves,
 )
-from .bit_planes import indicators, plane_words, select, word_planes
+from .bit_planes import indicators, plane_words, word_planes
 from .masked import ONEHOT_PLANES
-from .masked_masks import select_form
+from .masked_kernels import kernels
 from .material import Corrections, CorrectionWriter, RandomSource
 from .party import Channel
 
@@ -98,35 +93,11 @@ def evaluate_select(
         form: t per element where there are two forms, else None.
         material: this party's.
     """
-    leaves = np.empty((len(opened), LEAF_PLANES, plane_bytes(opened.shape[1])), np.uint8)
-    planes = word_planes(opened, CHOICE_PLANES)
-    for rows, columns in plane_blocks(len(opened), planes.shape[2]):
-        block = rows, slice(None), columns
-        leaves[block] = _less_and_equal(material.onehot[block], planes[block])
+    steps = kernels()
+    leaves = steps.leaves(material.onehot, steps.word_planes(opened, CHOICE_PLANES))
     less = join_leaves(number, channel, *split_leaves(leaves), material.triples)
     masked = less ^ material.sign
     if number == 0:
         masked ^= ~np.packbits((opened >> np.uint32(31)).astype(np.uint8), axis=-1)
-    sign = plane_words(masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape), opened.shape[1])
-    mask, product = select_form(material.masks, form), select_form(material.products, form)
-    result = (np.uint32(1) - sign - sign) * (public * material.bit - product) - sign * mask
-    return result + sign * public if number == 0 else result
-
-
-def _less_and_equal(onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
-    """Shares [N, 15, P] of [m < r] per digit and [m = r] per upper digit, from one-hot shares of r's digits."""
-    images, _, octets = onehot.shape
-    lowest = onehot[:, :LOWEST_ENTRIES].reshape(images, 1, LOWEST_ENTRIES, octets)
-    upper = onehot[:, LOWEST_ENTRIES:].reshape(images, UPPER_DIGITS, ENTRIES, octets)
-    low_digit, digits = split_digits(opened)
-    less = select(_suffix_sums(lowest), low_digit)
-    table = np.stack((_suffix_sums(upper), upper), axis=3)
-    both = select(table, digits)
-    return np.concatenate((less, both.reshape(images, -1, octets)), axis=1)
-
-
-def _suffix_sums(onehot: np.ndarray) -> np.ndarray:
-    """Entry v of [N, D, V, P]: the exclusive or of the entries beyond v."""
-    result = np.zeros_like(onehot)
-    np.bitwise_xor.accumulate(onehot[:, :, :0:-1], axis=2, out=result[:, :, -2::-1])
-    return result
+    sign = masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape)
+    return steps.select(number, sign, public, form, material.bit, material.products, material.masks)

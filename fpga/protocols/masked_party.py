@@ -27,7 +27,8 @@ from .beaver_ot_execution import linear_geometry, pool_shape
 from .beaver_products import LinearGeometry, open_words
 from .local_operations import LOCAL_OPERATIONS, evaluate_local
 from .masked_compare import SelectMaterial, draw_select, evaluate_select
-from .masked_masks import Forms, MaskShares, draw_words, lifted_public, select_form
+from .masked_kernels import kernels
+from .masked_masks import Forms, MaskShares, draw_words
 from .masked_plan import OperationPlan, plan_masked
 from .material import Corrections, RandomSource
 from .party import BatchMaterial, Channel, Observer, PartyProgram
@@ -194,10 +195,10 @@ class MaskedParty(PartyProgram):
                 reduced = reduce_share(self.number, values.shares[name], operation.bits)
                 values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32)
             case TruncateOp():
-                self._lift(output, values.opened[name], operation.bits, plan.wide, known.forms, values)
+                self._lift(output, values.opened[name], operation.bits, known.forms, values)
             case SquareOp():
                 if plan.lifts:
-                    self._lift(name, values.opened[name], 0, True, known.forms, values)
+                    self._lift(name, values.opened[name], 0, known.forms, values)
                 values.shares[output] = self._square(name, plan, values, known)
             case ReluOp():
                 values.shares[output] = self._relu(name, plan, values, known)
@@ -212,12 +213,10 @@ class MaskedParty(PartyProgram):
         inputs = [values.shares[name] if plan.wide else values.narrow(name) for name in operation.inputs]
         values.shares[operation.output] = evaluate_local(self.number, operation, inputs)
 
-    def _lift(self, name: str, opened: np.ndarray, bits: int, wide: bool, forms: Forms, values: Values) -> None:
+    def _lift(self, name: str, opened: np.ndarray, bits: int, forms: Forms, values: Values) -> None:
         """The opened word without its `bits` low bits is the value `name` in the lifted form, and a share of it."""
-        public, form = lifted_public(opened, bits, wide)
+        public, form, values.shares[name] = kernels().lift(self.number, opened, bits, forms)
         values.lifted[name] = Lifted(public, form, opened)
-        mask = select_form(forms, form)
-        values.shares[name] = public - mask if self.number == 0 else mask.dtype.type(0) - mask
 
     def _gate_input(
         self, name: str, plan: OperationPlan, values: Values
@@ -232,9 +231,7 @@ class MaskedParty(PartyProgram):
     def _square(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
         """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
         _, public, form = self._gate_input(name, plan, values)
-        mask, square = select_form(known.forms, form), select_form(known.squares, form)
-        result = square - (public + public) * mask
-        return result + public * public if self.number == 0 else result
+        return kernels().square(self.number, public, form, known.forms, known.squares)
 
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
         opened, public, form = self._gate_input(name, plan, values)

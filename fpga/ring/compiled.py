@@ -13,8 +13,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +56,7 @@ class CompiledBackend:
     name = "compiled"
 
     def __init__(self) -> None:
-        self._library = _load(build_library(_SOURCE))
+        self._library = load_library(build_library(_SOURCE), _SIGNATURES)
 
     def pack(self, weights: np.ndarray, groups: int) -> CompiledWeights:
         weights = np.ascontiguousarray(weights)
@@ -127,19 +129,22 @@ def _check(status: int) -> None:
         raise MemoryError("not enough memory for a ring convolution")
 
 
-def _load(path: Path) -> ctypes.CDLL:
+_POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "ring_packed_words": (_SIZE, [_SIZE, _SIZE]),
+    "ring_pack": (None, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
+    "ring_conv2d": (_FLAG, [_POINTER, _SIZE, _POINTER, _POINTER, _POINTER, _FLAG]),
+    "ring_depthwise": (_FLAG, [_POINTER, _SIZE, _POINTER, _POINTER, _POINTER, _FLAG]),
+    "ring_matmul": (_FLAG, [_POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _FLAG]),
+}
+
+
+def load_library(path: Path, signatures: Mapping[str, tuple[Any, list[Any]]]) -> ctypes.CDLL:
+    """A compiled library with its functions' result and argument types; raises `CompilationUnavailable`."""
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise CompilationUnavailable(f"{path} does not load: {error}") from error
-    pointer, size, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    signatures = {
-        "ring_packed_words": (size, [size, size]),
-        "ring_pack": (None, [pointer, size, size, size, pointer]),
-        "ring_conv2d": (flag, [pointer, size, pointer, pointer, pointer, flag]),
-        "ring_depthwise": (flag, [pointer, size, pointer, pointer, pointer, flag]),
-        "ring_matmul": (flag, [pointer, size, size, pointer, size, pointer, flag]),
-    }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

@@ -81,9 +81,8 @@ def x2act(b, name, source, shape, fraction_bits, polynomial_bits, k=3):
     """k 2^(2f − p) x² + x with the polynomial at p fraction bits, truncated to the f of the input."""
     b.add(SquareOp, f"{name}.square", [source], shape, 2 * fraction_bits)
     multipliers = ((k,), (1 << (polynomial_bits - fraction_bits),))
-    b.add(
-        AffineOp, f"{name}.affine", [f"{name}.square", source], shape, polynomial_bits, multipliers=multipliers, addend=(-99,)
-    )  # fmt: skip
+    inputs = [f"{name}.square", source]
+    b.add(AffineOp, f"{name}.affine", inputs, shape, polynomial_bits, multipliers=multipliers, addend=(-99,))
     return b.add(TruncateOp, name, [f"{name}.affine"], shape, fraction_bits, bits=polynomial_bits - fraction_bits)
 
 
