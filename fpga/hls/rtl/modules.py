@@ -38,8 +38,9 @@ CONV_TILE = RtlModule(
 BEAVER_SQUARE = RtlModule(
     "beaver_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0", "subtract"), ("mul32",)
 )
+WIDE_SQUARE = RtlModule("wide_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0",), ("mul_wide",))
 TRUNCATE = RtlModule("truncate", dict.fromkeys("muv", BUS_WORDS), ("s", BUS_WORDS), ("party0", "dealt_top", "bits"))
 DIGIT_COMPARE = RtlModule("digit_compare", dict.fromkeys("mh", BUS_WORDS), ("leaf", BUS_WORDS), ("digits",))
 BIT_AND = RtlModule("bit_and", dict.fromkeys("deabc", BUS_WORDS), ("r", BUS_WORDS), ("party0",))
 
-MODULES = (CONV_TILE, BEAVER_SQUARE, TRUNCATE, DIGIT_COMPARE, BIT_AND)
+MODULES = (CONV_TILE, BEAVER_SQUARE, WIDE_SQUARE, TRUNCATE, DIGIT_COMPARE, BIT_AND)
