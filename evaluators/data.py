@@ -115,14 +115,6 @@ class ImageDataset:
         )
 
 
-@dataclass(frozen=True)
-class SearchSplit:
-    """The training images in two halves: weights learn on one, the architecture on the other (Algorithm 1)."""
-
-    train_indices: Tensor
-    validation_indices: Tensor
-
-
 def load_dataset(options: DataOptions) -> ImageDataset:
     """The images that the options name.
 
@@ -143,14 +135,6 @@ def load_dataset(options: DataOptions) -> ImageDataset:
         root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
         arrays, augmentation = cifar(options.name, root, options.download), Augmentation(crop_padding=4, flip=True)
     return _dataset(options, arrays, augmentation)
-
-
-def search_split(dataset: ImageDataset, seed: int) -> SearchSplit:
-    """The training images in two equal, stratified, seeded halves."""
-    labels = dataset.train_labels.cpu().numpy()
-    train = np.zeros(len(labels), dtype=bool)
-    train[stratified(labels, len(labels) // 2, seed)] = True
-    return SearchSplit(torch.from_numpy(np.flatnonzero(train)), torch.from_numpy(np.flatnonzero(~train)))
 
 
 def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Tensor, Tensor]]:

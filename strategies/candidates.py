@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..evaluators.data import ImageDataset, search_split
+from ..evaluators.data import ImageDataset
+from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import TrainingOptions, train_network
 from ..search_spaces import build_network, candidates_of
 from .options import SearchOptions
@@ -64,7 +65,7 @@ class CandidateTrainer:
         self._known: dict[str, Measured] = {}
         self._path = run_dir / CANDIDATES_NAME if run_dir is not None else None
         self._on_epoch = on_epoch
-        self._halves = _halves(problem.dataset, options.seed)
+        self._halves = _halves(problem.dataset, options.seed, run_dir)
         self._read()
 
     @property
@@ -191,9 +192,9 @@ def computation_seconds(device: torch.device) -> float:
     return time.process_time() if device.type == "cpu" else time.monotonic()
 
 
-def _halves(dataset: ImageDataset, seed: int) -> ImageDataset:
+def _halves(dataset: ImageDataset, seed: int, run_dir: Path | None) -> ImageDataset:
     """A dataset whose training images are one search half and whose test images are the other; test images stay out."""
-    split = search_split(dataset, seed)
+    split = stored_search_split(dataset, seed, run_dir)
     return replace(
         dataset,
         train_images=dataset.train_images[split.train_indices],

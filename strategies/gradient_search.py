@@ -11,7 +11,7 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from ..evaluators.data import search_split
+from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import ClassificationModule, quiet_lightning
 from ..search_spaces import build_space
 from .checkpoint import CHECKPOINT_NAME
@@ -85,7 +85,7 @@ def search_evaluator(
     """NNI's Lightning evaluator over two halves of the training images (Sec. IV-A), or over all of them twice."""
     dataset = problem.dataset
     if split:
-        halves = search_split(dataset, options.seed)
+        halves = stored_search_split(dataset, options.seed, run_dir)
         parts = (halves.train_indices, halves.validation_indices)
     else:
         parts = (torch.arange(len(dataset.train_labels)),) * 2

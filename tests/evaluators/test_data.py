@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rrnet_nni.evaluators.batches import Augmentation, BatchLoader, augment
-from rrnet_nni.evaluators.data import DataOptions, load_dataset, search_split
+from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.data_cache import cached_arrays
 from rrnet_nni.evaluators.data_sources import stratified
 from rrnet_nni.fpga.errors import Refusal
@@ -114,16 +114,6 @@ def test_failing_write_leaves_no_half_written_cache(tmp_path: Path, monkeypatch:
 def test_missing_or_impossible_datasets_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(Refusal, match=words):
         load_dataset(DataOptions(**options))  # type: ignore[arg-type]
-
-
-def test_search_split_is_seeded_halves_without_overlap() -> None:
-    dataset = load_dataset(DataOptions())
-    split, same, other = (search_split(dataset, seed) for seed in (3, 3, 4))
-    assert torch.equal(split.train_indices, same.train_indices)
-    assert not torch.equal(split.train_indices, other.train_indices)
-    together = torch.cat([split.train_indices, split.validation_indices])
-    assert torch.equal(together.sort().values, torch.arange(1297))
-    assert abs(len(split.train_indices) - len(split.validation_indices)) <= 1
 
 
 @given(
