@@ -25,8 +25,13 @@ def test_the_truncation_under_cocotb(tmp_path: Path, monkeypatch: pytest.MonkeyP
             pytest.skip(f"cocotb needs {tool}, which is not here")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     runner = runner_module.get_runner("verilator")
+    sources = list(TRUNCATE.files)
     runner.build(
-        sources=list(TRUNCATE.files), hdl_toplevel="truncate", build_dir=tmp_path, build_args=["-Wno-fatal"], always=True
+        sources=list(TRUNCATE.files),
+        hdl_toplevel="truncate",
+        build_dir=tmp_path,
+        build_args=["-Wno-fatal"],
+        always=True,
     )
     results = runner.test(hdl_toplevel="truncate", test_module="cocotb_truncate", build_dir=tmp_path)
     ran, failed = runner_module.get_results(results)
