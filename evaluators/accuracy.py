@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .data import ImageDataset
+from .data import ImageDataset, Images
 
 #: Logits beyond this are an explosion: the squares of some layers ran away on this image.
 EXPLOSION_BOUND = 1e3
@@ -32,7 +32,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    network: nn.Module, dataset: ImageDataset, images: Tensor | None = None, labels: Tensor | None = None
+    network: nn.Module, dataset: ImageDataset, images: Images | None = None, labels: Tensor | None = None
 ) -> Evaluation:
     """Evaluate in eval mode on the dataset's test images, or on others of its kind (uint8 [N, C, H, W])."""
     images = dataset.test_images if images is None else images

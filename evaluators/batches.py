@@ -66,16 +66,21 @@ class BatchLoader:
         return whole if self.drop_last or not rest else whole + 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        seed = self.seed * 1_000_003 + self.epoch
+        generator = torch.Generator().manual_seed(seed)
         self.epoch += 1
         count = len(self.labels)
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
-        for index in range(len(self)):
-            chosen = order[index * self.batch_size : (index + 1) * self.batch_size].to(self.images.device)
-            images = self.images[chosen]
+        batches = [order[index * self.batch_size : (index + 1) * self.batch_size] for index in range(len(self))]
+        for chosen, images in zip(batches, self._pixels(batches, seed), strict=True):
             if self.augmentation is not None:
                 images = augment(images, self.augmentation, generator)
-            yield self.normalize(images), self.labels[chosen]
+            yield self.normalize(images), self.labels[chosen.to(self.labels.device)]
+
+    def _pixels(self, batches: Sequence[Tensor], seed: int) -> Iterator[Tensor]:
+        """The images of each batch of indices, uint8 [N, C, H, W] on the device; `seed` is the epoch's."""
+        for chosen in batches:
+            yield self.images[chosen.to(self.images.device)]
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] -> the float images that the network takes."""

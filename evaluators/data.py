@@ -1,4 +1,4 @@
-"""Datasets by name: decoded once into one uint8 tensor, with a test part that training and search never see."""
+"""Datasets by name, in memory as one uint8 tensor or on disk, with a test part that training and search never see."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from ..fpga.errors import Refusal
 from .batches import Augmentation, BatchLoader
 from .data_cache import default_cache_dir
 from .data_sources import Arrays, cifar, digits, image_folder, stratified, synthetic
+from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
+from .image_files import FileBatchLoader, ImageFiles
 
-DATASETS = ("digits", "cifar10", "cifar100", "folder", "synthetic")
+DATASETS = ("digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
+#: Images that the channel statistics of a folder on disk are estimated from.
+STATISTICS_IMAGES = 2048
+
+#: What batches are made of: uint8 [N, C, H, W] in memory, or as many files.
+Images = Tensor | ImageFiles
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,15 @@ class DataOptions:
     """Which images.
 
     Attributes:
-        name: `digits`, `cifar10`, `cifar100`, `folder` or `synthetic`.
+        name: `digits`, `cifar10`, `cifar100`, `imagenet`, `folder` or `synthetic`.
         root: the image folder, or where torchvision keeps its files (None: in the cache).
-        image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, and for a folder
-            the size of its first image. CIFAR images are 32 pixels.
+        image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, 224 for ImageNet,
+            and for a folder the size of its first image. CIFAR images are 32 pixels.
         train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
         test_images: likewise of the test images.
         seed: draws those parts.
+        workers: processes that decode the files of a folder or of ImageNet anew in every epoch, for what does not fit
+            into memory; None decodes a folder once into memory, and takes one process per core for ImageNet.
         download: let torchvision fetch missing files.
         cache_dir: where decoded images are kept (None: `~/.cache/rrnet-nni`, or `$RRNET_CACHE`).
     """
@@ -39,6 +48,7 @@ class DataOptions:
     train_images: int | None = None
     test_images: int | None = None
     seed: int = 0
+    workers: int | None = None
     download: bool = False
     cache_dir: str | None = None
 
@@ -51,21 +61,26 @@ class DataOptions:
                 raise Refusal(f"{field} must be a positive whole number, not {value!r}")
         if self.name == "folder" and self.root is None:
             raise Refusal("the dataset folder needs root: the folder that has train/CLASS/*.jpg and test/CLASS/*.jpg")
+        if self.workers is not None:
+            if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
+                raise Refusal(f"workers must be a whole number of at least 0, not {self.workers!r}")
+            if self.name not in ("folder", "imagenet"):
+                raise Refusal(f"workers decode a folder or imagenet; {self.name} is held in memory")
         if self.name.startswith("cifar") and self.image_size not in (None, 32):
             raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
 
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Images uint8 [N, C, H, W], labels int64 [N], and what training needs to know of them.
+    """Images uint8 [N, C, H, W] (or as many files), labels int64 [N], and what training needs to know of them.
 
     `mean` and `std` are per channel, of the training images' values in 0..1.
     """
 
     name: str
-    train_images: Tensor
+    train_images: Images
     train_labels: Tensor
-    test_images: Tensor
+    test_images: Images
     test_labels: Tensor
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -85,11 +100,12 @@ class ImageDataset:
         return self.train_images.shape[2]
 
     def loader(
-        self, images: Tensor, labels: Tensor, batch_size: int, *, training: bool = False, seed: int = 0
+        self, images: Images, labels: Tensor, batch_size: int, *, training: bool = False, seed: int = 0
     ) -> BatchLoader:
         """Normalized batches; with `training` shuffled, augmented, and without an incomplete last batch."""
-        return BatchLoader(
-            images,
+        kind = FileBatchLoader if isinstance(images, ImageFiles) else BatchLoader
+        return kind(
+            images,  # type: ignore[arg-type]
             labels,
             min(batch_size, len(labels)),
             self.mean,
@@ -100,8 +116,9 @@ class ImageDataset:
             drop_last=training,
         )
 
-    def normalized(self, images: Tensor) -> Tensor:
-        """uint8 images -> the float images that the network takes."""
+    def normalized(self, images: Images) -> Tensor:
+        """uint8 images, or files, -> the float images that the network takes, all in memory."""
+        images = images.decoded() if isinstance(images, ImageFiles) else images
         return BatchLoader(images, torch.zeros(len(images)), len(images), self.mean, self.std).normalize(images)
 
     def to(self, device: torch.device | str) -> ImageDataset:
@@ -123,6 +140,8 @@ def load_dataset(options: DataOptions) -> ImageDataset:
     """
     cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
     size = options.image_size
+    if options.name == "imagenet" or (options.name == "folder" and options.workers is not None):
+        return _dataset_on_disk(options, cache_dir)
     if options.name == "digits":
         arrays, augmentation = digits(size or 16), Augmentation(crop_padding=max(1, (size or 16) // 16))
     elif options.name == "synthetic":
@@ -137,7 +156,7 @@ def load_dataset(options: DataOptions) -> ImageDataset:
     return _dataset(options, arrays, augmentation)
 
 
-def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Tensor, Tensor]]:
+def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Images, Tensor]]:
     """Set a stratified, seeded part of the training images aside for choices between networks.
 
     Returns:
@@ -161,6 +180,24 @@ def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -
     test = _limited(arrays.test_images, arrays.test_labels, options.test_images, options.seed)
     mean, std = _statistics(train[0])
     return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation)
+
+
+def _dataset_on_disk(options: DataOptions, cache_dir: Path) -> ImageDataset:
+    root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
+    workers = default_workers() if options.workers is None else options.workers
+    limits = options.train_images, options.test_images, options.seed
+    parts: FileParts = (
+        imagenet(root, options.image_size or 224, *limits, workers)
+        if options.name == "imagenet"
+        else folder_on_disk(root, options.image_size, *limits, workers)
+    )
+    order = torch.from_numpy(np.random.default_rng(options.seed).permutation(len(parts.train_labels)))
+    train_images, train_labels = parts.train_images[order], torch.from_numpy(parts.train_labels)[order]
+    mean, std = parts.statistics or _statistics(train_images[:STATISTICS_IMAGES].decoded())
+    test = parts.test_images, torch.from_numpy(parts.test_labels)
+    return ImageDataset(
+        options.name, train_images, train_labels, *test, parts.class_names, mean, std, parts.augmentation
+    )
 
 
 def _limited(images: np.ndarray, labels: np.ndarray, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:

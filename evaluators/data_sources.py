@@ -91,12 +91,8 @@ def image_folder(
     Raises:
         Refusal: a folder is missing or empty, the two parts have other classes, or a file is not an image.
     """
-    classes, train_files, train_labels = _files(root, "train", train_limit, seed)
-    test_classes, test_files, test_labels = _files(root, "test", test_limit, seed)
-    if unknown := sorted(set(test_classes) - set(classes)):
-        raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} has not")
-    test_labels = np.array([classes.index(test_classes[label]) for label in test_labels], dtype=np.int64)
-    size = image_size or _open(train_files[0]).size[0]
+    classes, (train_files, train_labels), (test_files, test_labels) = folder_parts(root, train_limit, test_limit, seed)
+    size = image_size or open_image(train_files[0]).size[0]
     key = f"folder-{size}-{_content_hash(root, [*train_files, *test_files])}"
     arrays = cached_arrays(
         cache_dir, key, lambda: {"train": _decode(train_files, size), "test": _decode(test_files, size)}
@@ -104,19 +100,28 @@ def image_folder(
     return Arrays(arrays["train"], train_labels, arrays["test"], test_labels, classes)
 
 
-def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` indices in which every class has its share (to within one image), seeded and sorted."""
-    generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(len(labels))
-    # An image's rank in its class, relative to the class's size: the lowest `count` ranks are spread over all classes.
-    position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        position[members] = (np.arange(len(members)) + generator.uniform()) / len(members)
-    return np.sort(np.argsort(position, kind="stable")[:count])
+def folder_parts(
+    root: Path, train_limit: int | None, test_limit: int | None, seed: int
+) -> tuple[tuple[str, ...], tuple[list[Path], np.ndarray], tuple[list[Path], np.ndarray]]:
+    """The classes of an image folder, and files and labels of its training and its test part.
+
+    Raises:
+        Refusal: a part is missing or empty, or the test part has a class that the training part has not.
+    """
+    classes, train_files, train_labels = _files(root, "train", train_limit, seed)
+    test_classes, test_files, test_labels = _files(root, "test", test_limit, seed)
+    if unknown := sorted(set(test_classes) - set(classes)):
+        raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} has not")
+    test_labels = np.array([classes.index(test_classes[label]) for label in test_labels], dtype=np.int64)
+    return classes, (train_files, train_labels), (test_files, test_labels)
 
 
 def _files(root: Path, part: str, limit: int | None, seed: int) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
+    """Class names, files and labels under `root/part/CLASS/`, or a seeded, stratified part of them.
+
+    Raises:
+        Refusal: the folder is missing or has no images.
+    """
     folder = root / part
     if not folder.is_dir():
         raise Refusal(
@@ -135,6 +140,18 @@ def _files(root: Path, part: str, limit: int | None, seed: int) -> tuple[tuple[s
     return classes, [files[index] for index in chosen], np.array(labels, dtype=np.int64)[chosen]
 
 
+def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` indices in which every class has its share (to within one image), seeded and sorted."""
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
+    # An image's rank in its class, relative to the class's size: the lowest `count` ranks are spread over all classes.
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        position[members] = (np.arange(len(members)) + generator.uniform()) / len(members)
+    return np.sort(np.argsort(position, kind="stable")[:count])
+
+
 def _content_hash(root: Path, files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
@@ -148,14 +165,19 @@ def _decode(files: Sequence[Path], size: int) -> np.ndarray:
     """uint8 [N, 3, size, size]."""
     images = np.empty((len(files), 3, size, size), dtype=np.uint8)
     for index, path in enumerate(files):
-        image = _open(path)
+        image = open_image(path)
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         images[index] = np.asarray(image).transpose(2, 0, 1)
     return images
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """An image file in RGB, decoded.
+
+    Raises:
+        Refusal: it is not a whole image; the sentence names it.
+    """
     try:
         with Image.open(path) as image:
             return image.convert("RGB")

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..fpga.errors import Refusal
 from .data import ImageDataset
 from .data_sources import stratified
+from .image_files import ImageFiles
 
 SPLIT_NAME = "search_split.json"
 SCHEMA = 1
@@ -61,10 +62,14 @@ def stored_search_split(dataset: ImageDataset, seed: int, run_dir: Path | None) 
 
 
 def training_images_hash(dataset: ImageDataset) -> str:
-    """SHA-256 of the training images and their labels, in their order."""
-    digest = hashlib.sha256(str(tuple(dataset.train_images.shape)).encode())
-    digest.update(np.ascontiguousarray(dataset.train_images.cpu().numpy()))
-    digest.update(np.ascontiguousarray(dataset.train_labels.cpu().numpy()))
+    """SHA-256 of the training images (of files: their names and sizes) and their labels, in their order."""
+    images = dataset.train_images
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    if isinstance(images, ImageFiles):
+        digest.update(images.fingerprint())
+    else:
+        digest.update(np.ascontiguousarray(images.cpu().numpy()).data)
+    digest.update(np.ascontiguousarray(dataset.train_labels.cpu().numpy()).data)
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from .architecture import Architecture, installed_versions
 from .evaluators.accuracy import Evaluation, evaluate
-from .evaluators.data import ImageDataset, holdout, load_dataset
+from .evaluators.data import ImageDataset, Images, holdout, load_dataset
 from .evaluators.expected_latency import ExpectedLatency
 from .evaluators.fixed_point import fixed_point_accuracy
 from .evaluators.initial_weights import load_initial_weights
@@ -49,7 +49,7 @@ class Workbench:
 
     task: Task
     dataset: ImageDataset
-    validation: tuple[torch.Tensor, torch.Tensor]
+    validation: tuple[Images, torch.Tensor]
     space: SpaceOptions
     operators: SpaceOperators
     table: LatencyTable
