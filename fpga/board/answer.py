@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..compiler.reference import decode
+from ..preprocessing.beaver_ot_preparation import preparation_traffic
 from ..program import Program
 from ..protocols.party import Execution
 from .accounting import Measured, Prediction, peak_memory_mb, predict
 from .session import SessionResult, Terms
-from .store import SetDescription
+from .store import DEALER, TWO_PARTY, SetDescription
 
 #: Images beyond which a batch is cut, so that the working memory of a party stays below about 600 MB.
 BATCH_BYTES = 400 << 20
+
+
+_MAKERS = {DEALER: "a dealer", TWO_PARTY: "the two parties alone"}
 
 
 def default_batch(execution: Execution, program: Program) -> int:
@@ -35,7 +39,10 @@ def describe_run(
     predicted = predict(execution, program, list(result.batches), terms.reveal_to)
     images = sum(result.batches)
     kinds = {operation.name: operation.kind for operation in program.operations}
-    offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
+    if material.preprocessing == TWO_PARTY:
+        offline = {each.operation: each.bytes_sent for each in preparation_traffic(program, images)}
+    else:
+        offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
     operations = []
     for row in result.rows:
         expected = predicted.get((row.phase, row.operation), Prediction(0, (0, 0)))
@@ -69,13 +76,20 @@ def describe_run(
         "overhead_bytes": counters.overhead_bytes,
         "rounds": sum(row.rounds for row in result.rows),
         "messages": counters.messages,
-        "preprocessing": "dealer",
-        "offline_bytes": [sum(pair[party] for pair in offline.values()) for party in (0, 1)],
+        "preprocessing": material.preprocessing,
+        "offline_bytes": _offline_bytes(offline, material, images),
         "memory_mb": {str(number): peak_memory_mb()},
         "reveal_to": terms.reveal_to,
         "logits": None if result.logits is None else _decode(result.logits, program).tolist(),
         "operations": operations,
     }
+
+
+def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescription, images: int) -> list[int]:
+    """What a dealer handed to each party, or what each party sent to the other one, for these images."""
+    if material.preprocessing == TWO_PARTY:
+        return [round(sent * images / material.count) for sent in material.exchanged_bytes]
+    return [sum(pair[party] for pair in offline.values()) for party in (0, 1)]
 
 
 def _both_ways(number: int, row: Measured) -> list[int]:
@@ -100,7 +114,7 @@ def table(answer: Mapping[str, Any]) -> str:
     agrees = "as predicted" if sent == predicted else f"predicted {predicted[0]:,} and {predicted[1]:,}"
     lines += [
         "",
-        f"{answer['images']} images, {answer['protocol']}, preprocessing by a {answer['preprocessing']}"
+        f"{answer['images']} images, {answer['protocol']}, preprocessing by {_MAKERS[answer['preprocessing']]}"
         f" ({answer.get('preprocessing_source', 'prepared')})",
         f"online {answer['online_s']:.3f} s, set-up {answer['setup_s']:.3f} s, offline {answer['offline_s']:.3f} s"
         f" ({answer['clock']} clock)",

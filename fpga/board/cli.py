@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ..console import Parser, add_common_options, print_json, run_command
-from ..errors import ExecutionFault, Refusal
+from ..errors import ExecutionFault
 from .answer import table
-from .link import DEFAULT_TIMEOUT_S
 from .local_run import run_local
 from .pacing import DEVICE_CLOCK, WALL_CLOCK
+from .party_options import add_party_options, check_one_or_both
 from .party_process import run_party
+from .store import PREPROCESSINGS
 
 EXAMPLES = """\
 examples:
@@ -25,7 +26,8 @@ examples:
   rrnet-2pc-run build/ --party 0 --connect 127.0.0.1:7700 --input images.npy --material build.material
 
 Party 0 is the client and owns the images, party 1 the server and owns the model (weights.bin). The correlated
-randomness comes from a dealer that both trust not to collude with either; rrnet-2pc-prepare makes it beforehand.
+randomness comes from a dealer that both trust not to collude with either, or, with --preprocessing two-party, from the
+two parties alone; rrnet-2pc-prepare makes it beforehand.
 """
 
 
@@ -39,24 +41,18 @@ def parser() -> Parser:
     result.add_argument("--protocol", help="executable protocol (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
     result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
-    result.add_argument("--party", type=int, choices=(0, 1), help="run this party alone, against another machine")
-    address = result.add_mutually_exclusive_group()
-    address.add_argument("--listen", metavar="ADDRESS", help="HOST:PORT on which to wait for the other party")
-    address.add_argument("--connect", metavar="ADDRESS", help="HOST:PORT of the other party")
     result.add_argument(
-        "--tls", type=Path, metavar="DIR", help="key and certificates of this party (rrnet-2pc-certificates)"
+        "--preprocessing",
+        choices=PREPROCESSINGS,
+        help="who makes the correlated randomness (default: who made what is there, else a dealer)",
     )
-    address.add_argument("--link-fd", type=int, help=argparse.SUPPRESS)
-    result.add_argument(
-        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"
-    )
+    add_party_options(result)
     result.add_argument(
         "--pace",
         choices=(WALL_CLOCK, DEVICE_CLOCK),
         default=WALL_CLOCK,
         help="`device` takes as long online as the model of two boards says (default: as fast as it goes)",
     )
-    result.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
     add_common_options(result)
     return result
 
@@ -67,20 +63,9 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
 def run(options: argparse.Namespace) -> int:
     """Execute and report."""
-    if options.party is None and (options.listen or options.connect):
-        raise Refusal("--listen and --connect belong to one party: --party 0 or --party 1")
+    check_one_or_both(options)
     answer = run_local(options) if options.party is None else run_party(options)
     if options.output is not None and answer["logits"] is not None:
         _save(options.output, answer["logits"])

@@ -10,7 +10,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,23 +78,34 @@ def prepare_set(
         Refusal: `root` holds unused material and `replace` is not set, or is something else.
         ExecutionFault: the disk is full or not writable; nothing is left behind.
     """
-    _check_root(root, replace)
+    check_root(root, replace)
     started = time.perf_counter()
+    with scratch_directory(root) as scratch:
+        _write_set(scratch, program, program_digest, execution, count, started, progress)
+        if root.exists():
+            shutil.rmtree(root)
+        scratch.rename(root)
+    return time.perf_counter() - started
+
+
+@contextmanager
+def scratch_directory(root: Path) -> Iterator[Path]:
+    """A directory beside `root` to write a set in; it is gone afterwards unless it was renamed.
+
+    Raises:
+        ExecutionFault: the disk is full or not writable.
+    """
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
     except OSError as error:
         raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
     try:
-        _write_set(scratch, program, program_digest, execution, count, started, progress)
-        if root.exists():
-            shutil.rmtree(root)
-        scratch.rename(root)
+        yield scratch
     except OSError as error:
         raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return time.perf_counter() - started
 
 
 def _write_set(
@@ -125,7 +137,8 @@ def _write_set(
         write_party(party_directory(scratch, party), described, seeds.roots[party])
 
 
-def _check_root(root: Path, replace: bool) -> None:
+def check_root(root: Path, replace: bool) -> None:
+    """Refuse to write over unused material, unless `replace` is set, or over anything else."""
     if not root.exists():
         return
     parts = [party_directory(root, party) for party in (0, 1)]

@@ -1,4 +1,4 @@
-"""`rrnet-2pc-prepare`: a dealer process makes the parties' correlated randomness, to be used once each."""
+"""`rrnet-2pc-prepare`: correlated randomness for two parties, by a dealer or by themselves, each used once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..compiler.build import load_build
+from ..compiler.build import Build, load_build
 from ..console import Parser, add_common_options, print_json, run_command
+from ..errors import ExecutionFault, Refusal
+from ..protocols.party import Execution
+from .accounting import peak_memory_mb
 from .dealer import prepare_set
 from .executions import get_execution
-from .party_process import material_root
-from .store import party_directory
+from .link import Link
+from .local_prepare import prepare_locally, prepared_table, stored_bytes
+from .party_options import (
+    add_party_options,
+    check_address,
+    check_one_or_both,
+    material_root,
+    open_socket,
+    party_progress,
+)
+from .session import ROLES
+from .store import DEALER, PREPROCESSINGS, TWO_PARTY
+from .two_party_prepare import Preparer, check_party_place, check_preparation
 
 EXAMPLES = """\
 examples:
   rrnet-2pc-prepare build/ --count 100                 material for 100 images, in build.material
   rrnet-2pc-prepare build/ --count 100 -o /media/key   the same, elsewhere; then move party-0 to the client and
                                                        party-1 to the server
+  rrnet-2pc-prepare build/ --count 4 --preprocessing two-party     without a dealer, both parties on this machine
+  rrnet-2pc-prepare build/ --count 4 --preprocessing two-party --party 1 --listen 127.0.0.1:7700     the server alone
 
 The dealer sees neither images nor weights nor messages. Both parties trust it to follow the protocol and to collude
-with neither: its seeds and one party's messages together reveal everything.
+with neither: its seeds and one party's messages together reveal everything. With `two-party` there is nobody to trust:
+the parties make the same material by oblivious transfer and homomorphic encryption, which takes longer.
 """
 
 
@@ -33,8 +50,11 @@ def parser() -> Parser:
     result.add_argument("--count", type=_count, required=True, metavar="N", help="images to prepare for")
     result.add_argument("-o", "--output", dest="material", type=Path, metavar="DIR", help="default: BUILD.material")
     result.add_argument("--protocol", help="executable protocol (default: the one of the build)")
+    result.add_argument(
+        "--preprocessing", choices=PREPROCESSINGS, default=DEALER, help="who makes the material (default: dealer)"
+    )
     result.add_argument("--replace", action="store_true", help="throw away unused material that is there")
-    result.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
+    add_party_options(result)
     add_common_options(result)
     return result
 
@@ -47,32 +67,71 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare and report."""
+    check_one_or_both(options)
+    if options.party is not None and options.preprocessing != TWO_PARTY:
+        raise Refusal("a dealer prepares for both parties: --party belongs to --preprocessing two-party")
     build = load_build(options.build, weights=False)
     execution = get_execution(options.protocol or build.protocol_name)
+    if options.preprocessing == TWO_PARTY:
+        check_preparation(execution)
+        prepare = _prepare_together if options.party is None else _prepare_as_party
+        text = prepared_table
+    else:
+        prepare, text = _prepare_as_dealer, _dealt_table
+    answer = {"protocol": execution.name, "preprocessing": options.preprocessing, "count": options.count}
+    answer |= prepare(options, build, execution)
+    if options.json:
+        print_json(answer)
+    elif not options.progress_lines:
+        sys.stdout.write(text(answer))
+    return 0
+
+
+def _prepare_as_dealer(options: argparse.Namespace, build: Build, execution: Execution) -> dict[str, Any]:
     root = material_root(options)
     seconds = prepare_set(
         root, build.program, build.program_digest, execution, options.count, options.replace, _progress(options)
     )
-    sizes = [
-        sum(file.stat().st_size for file in party_directory(root, party).iterdir() if file.is_file())
-        for party in (0, 1)
-    ]
-    answer: dict[str, Any] = {
+    return {"material": str(root), "offline_s": seconds, "stored_bytes": stored_bytes(root)}
+
+
+def _dealt_table(answer: dict[str, Any]) -> str:
+    sizes = answer["stored_bytes"]
+    return (
+        f"material for {answer['count']} images in {answer['material']} ({answer['offline_s']:.2f} s; {sizes[0]:,} "
+        f"bytes for party 0, {sizes[1]:,} for party 1), made by this process as the trusted dealer\n"
+    )
+
+
+def _prepare_together(options: argparse.Namespace, build: Build, execution: Execution) -> dict[str, Any]:
+    root = material_root(options)
+    answer = prepare_locally(options.build, options.count, execution.name, root, options.replace, options.timeout)
+    return answer | {"stored_bytes": stored_bytes(root)}
+
+
+def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Execution) -> dict[str, Any]:
+    """One party's side of `two-party`, against the other one."""
+    check_address(options)
+    number, root = options.party, material_root(options)
+    check_party_place(root, number, options.replace)
+    with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
+        progress = party_progress(options, build.program, build.program.operations[-1].name)
+        preparer = Preparer(number, build.program, build.program_digest, execution, link, progress)
+        try:
+            prepared = preparer.run(root, options.count)
+        except (Refusal, ExecutionFault) as error:
+            link.abort(str(error))
+            raise
+    return {
         "material": str(root),
-        "protocol": execution.name,
-        "preprocessing": "dealer",
-        "count": options.count,
-        "offline_s": seconds,
-        "stored_bytes": sizes,
+        "party": number,
+        "offline_s": prepared.description.dealt_s,
+        "bytes_sent": list(prepared.bytes_sent),
+        "predicted_bytes": list(prepared.predicted_bytes),
+        "stored_bytes": stored_bytes(root),
+        "memory_mb": {str(number): peak_memory_mb()},
+        "operations": prepared.operations(number),
     }
-    if options.json:
-        print_json(answer)
-    elif not options.progress_lines:
-        sys.stdout.write(
-            f"material for {options.count} images in {root} ({seconds:.2f} s; {sizes[0]:,} bytes for party 0, "
-            f"{sizes[1]:,} for party 1), made by this process as the trusted dealer\n"
-        )
-    return 0
 
 
 def _progress(options: argparse.Namespace) -> Callable[[int, int], None] | None:

@@ -25,12 +25,19 @@ from ..protocols.material import Corrections
 from .randomness import ROOT_BYTES, Keystream, derive_key
 
 SET_SCHEMA = 1
+#: Who makes material: a third party that both trust, or the two parties themselves.
+DEALER, TWO_PARTY = "dealer", "two-party"
+PREPROCESSINGS = (DEALER, TWO_PARTY)
 _SET, _SEED, _USED, _LOCK, _WEIGHTS = "set.json", "seed", "used.json", "lock", "weights.sha256"
 
 
 @dataclass(frozen=True)
 class SetDescription:
-    """What a set of material is for; `set_id` is random and the same at both parties, `dealt_s` the dealer's time."""
+    """What a set of material is for and who made it.
+
+    `set_id` is random and the same at both parties, `dealt_s` the time it took to make the set. `exchanged_bytes` are
+    what party 0 and party 1 sent each other for it: nothing where a dealer made it.
+    """
 
     set_id: str
     protocol: str
@@ -39,6 +46,8 @@ class SetDescription:
     party: int
     dealt_s: float
     corrections_bytes: int
+    preprocessing: str = DEALER
+    exchanged_bytes: tuple[int, int] = (0, 0)
 
 
 def party_directory(root: Path, party: int) -> Path:
@@ -70,9 +79,14 @@ def image_key(root: bytes, index: int) -> bytes:
     return derive_key(root, f"inference {index}")
 
 
+def weight_key(root: bytes) -> bytes:
+    """Key of a party's part of the weight masks."""
+    return derive_key(root, "weights")
+
+
 def weight_source(root: bytes, operation: int) -> Keystream:
     """A party's part of the weight mask B of one operation: one for the whole set, as F = W − B is."""
-    return Keystream([derive_key(root, "weights")], operation)
+    return Keystream([weight_key(root)], operation)
 
 
 class MaterialStore:
@@ -111,6 +125,12 @@ class MaterialStore:
             raise Refusal(f"the material in {self.path} was made for another program; run rrnet-2pc-prepare again")
         if self.description.protocol != protocol:
             raise Refusal(f"the material in {self.path} is for {self.description.protocol}, not for {protocol}")
+
+    def check_preprocessing(self, wanted: str | None) -> None:
+        """Refuse material that somebody else made than is wanted; None takes any."""
+        made = self.description.preprocessing
+        if wanted is not None and made != wanted:
+            raise Refusal(f"the material in {self.path} is of {made} preprocessing, not of {wanted}")
 
     def bind_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Tie the set's weight masks to one model: the same mask on two models would reveal their difference."""
@@ -184,6 +204,7 @@ def read_description(path: Path) -> SetDescription:
     if not isinstance(document, dict) or document.pop("schema", None) != SET_SCHEMA:
         raise Refusal(f"{path / _SET} has another schema; run rrnet-2pc-prepare again")
     try:
+        document["exchanged_bytes"] = tuple(document.get("exchanged_bytes", (0, 0)))
         return SetDescription(**document)
     except TypeError as error:
         raise Refusal(f"{path / _SET} is damaged") from error

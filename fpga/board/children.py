@@ -1,0 +1,135 @@
+"""Processes that a command starts and watches: what they say, how far they are, and the end of all when one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from ..console import BAD_USAGE
+from ..errors import ExecutionFault, Refusal
+
+#: How long survivors may take to notice that another process is gone, before they are ended.
+GRACE_S = 10.0
+
+
+class Display:
+    """One line on the terminal that says where the run stands."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def show(self, name: str, text: str) -> None:
+        if self._shown:
+            sys.stderr.write(f"\r\x1b[K{name}: {text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+@dataclass
+class Child:
+    """A started process, what it says on standard output and its last words on standard error."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    progress: Display
+    output: bytearray = field(default_factory=bytearray)
+    last_words: str = ""
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start_reading(self) -> None:
+        for reader in (self._read_output, self._read_errors):
+            thread = threading.Thread(target=reader, daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def _read_output(self) -> None:
+        stream = _stream(self.process.stdout)
+        while chunk := stream.read(1 << 16):
+            self.output += chunk
+
+    def _read_errors(self) -> None:
+        for line in _stream(self.process.stderr):
+            text = line.decode(errors="replace").rstrip()
+            if text.startswith("progress "):
+                self.progress.show(self.name, text.removeprefix("progress "))
+            elif text:
+                self.last_words = text
+
+    def finish(self) -> None:
+        for thread in self.threads:
+            thread.join(timeout=5)
+
+    @property
+    def sentence(self) -> str:
+        """What the process said before it failed, or what ended it."""
+        status = self.process.returncode
+        if status is not None and status < 0:
+            return f"{self.name} was ended by {signal.Signals(-status).name}"
+        _, _, said = self.last_words.partition(": ")
+        return f"{self.name}: {said or self.last_words or f'ended with status {status}'}"
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise RuntimeError("the process was started without a pipe")
+    return stream
+
+
+def start_child(
+    name: str, module: str, arguments: Sequence[str], display: Display, descriptors: Sequence[int] = ()
+) -> Child:
+    """Run a module of this package as a process that inherits the given descriptors."""
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{__package__}.{module}", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=tuple(descriptors),
+        env=environment,
+    )
+    child = Child(name, process, display)
+    child.start_reading()
+    return child
+
+
+def supervise(children: list[Child], display: Display) -> None:
+    """Wait for all; when one fails the others get a moment to say so, then are ended.
+
+    Raises:
+        Refusal: a process refused its input; its sentence.
+        ExecutionFault: a process failed; the sentences of all that did.
+    """
+    try:
+        deadline = None
+        while any(child.process.poll() is None for child in children):
+            if deadline is None and any(child.process.returncode for child in children):
+                deadline = time.monotonic() + GRACE_S
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+    finally:
+        for child in children:
+            if child.process.poll() is None:
+                child.process.kill()
+                child.process.wait()
+            child.finish()
+        display.clear()
+    failed = [child for child in children if child.process.returncode]
+    if not failed:
+        return
+    refused = [child for child in failed if child.process.returncode == BAD_USAGE]
+    if refused:
+        raise Refusal(refused[0].sentence.partition(": ")[2])
+    raise ExecutionFault("; ".join(child.sentence for child in failed))

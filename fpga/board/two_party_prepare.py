@@ -1,0 +1,260 @@
+"""Preprocessing without a third party: the two parties make their material over the link, each its own part.
+
+Nothing of a set is in place before both parties have written all of it: each works in a scratch directory beside the
+place, both confirm, and each then puts its directory there. A party that dies leaves nothing that a run would take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refusal
+from ..preprocessing.beaver_ot_preparation import (
+    PREPARATION_SETUP_BYTES,
+    BeaverOTPreparation,
+    preparation_traffic,
+)
+from ..program import RING_BITS, Program
+from ..protocols.material import RandomSource
+from ..protocols.party import Execution
+from .accounting import Measured, Recorder
+from .dealer import DealerSeeds, scratch_directory
+from .link import WIRE_VERSION, Link, LinkFault
+from .randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
+from .session import ROLES
+from .store import (
+    TWO_PARTY,
+    SetDescription,
+    corrections_path,
+    image_key,
+    pack_corrections,
+    party_directory,
+    read_description,
+    unused_count,
+    weight_key,
+    write_party,
+)
+
+#: Protocols whose material the parties can make themselves.
+PREPARATIONS = {"beaver-ot": BeaverOTPreparation}
+PREPARATION_VERSION = 1
+SETUP_STEP = "base transfers and keys"
+
+#: Corrections that party 1 holds before it writes them.
+GROUP_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A set that was made by the two parties, seen by one of them; bytes are party 0's and party 1's."""
+
+    description: SetDescription
+    rows: tuple[Measured, ...]
+    predictions: Mapping[str, tuple[int, int]]
+
+    @property
+    def bytes_sent(self) -> tuple[int, int]:
+        return self.description.exchanged_bytes
+
+    @property
+    def predicted_bytes(self) -> tuple[int, int]:
+        steps = self.predictions.values()
+        return sum(step[0] for step in steps), sum(step[1] for step in steps)
+
+    def operations(self, number: int) -> list[dict[str, Any]]:
+        """Per step that sent anything: time, rounds and bytes beside the prediction, seen by party `number`."""
+        order = 1 if number == 0 else -1
+        return [
+            {
+                "operation": row.operation,
+                "phase": row.phase,
+                "rounds": row.rounds,
+                "bytes_sent": [row.bytes_sent, row.bytes_received][::order],
+                "predicted_bytes": list(self.predictions[row.operation]),
+                "time_ms": 1e3 * row.seconds,
+                "waited_ms": 1e3 * row.waited_s,
+            }
+            for row in self.rows
+            if row.rounds
+        ]
+
+
+def check_preparation(execution: Execution) -> None:
+    """Refuse a protocol for which only a dealer can make material."""
+    if execution.name not in PREPARATIONS:
+        known = ", ".join(PREPARATIONS)
+        raise Refusal(f"material of {execution.name} needs a dealer; two parties alone prepare {known}")
+
+
+def predicted_preparation(program: Program, count: int) -> dict[str, tuple[int, int]]:
+    """Step -> bytes that party 0 and party 1 send to prepare `count` inferences."""
+    result = {SETUP_STEP: PREPARATION_SETUP_BYTES}
+    result.update({each.operation: each.bytes_sent for each in preparation_traffic(program, count)})
+    return result
+
+
+def check_party_place(root: Path, party: int, replace: bool) -> None:
+    """Refuse to write over this party's unused material, or over something else."""
+    path = party_directory(root, party)
+    if root.exists() and not root.is_dir():
+        raise Refusal(f"{root} exists and is not a directory of material")
+    if path.exists():
+        read_description(path)
+    left = unused_count(path)
+    if left and not replace:
+        raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
+
+
+class Preparer:
+    """One party of one preparation.
+
+    Args:
+        number: 0, the client, or 1, the server.
+        program: the two-party program, the same at both.
+        program_digest: of the build.
+        execution: the protocol.
+        link: to the other party.
+        progress: hears the inferences that are being prepared and the operation.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        program: Program,
+        program_digest: str,
+        execution: Execution,
+        link: Link,
+        progress: Callable[[str, str], None] | None = None,
+    ) -> None:
+        check_preparation(execution)
+        self.number = number
+        self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
+        self._recorder = Recorder(link, progress)
+
+    def run(self, root: Path, count: int) -> Prepared:
+        """Prepare `count` inferences and put this party's part into `root`.
+
+        Raises:
+            Refusal: the other party wants something else.
+            ExecutionFault: the link, the other party or the disk failed; nothing is left behind.
+        """
+        started = time.perf_counter()
+        with scratch_directory(root) as scratch:
+            identity = self._agree(count)
+            seed = fresh_bytes(ROOT_BYTES)
+            size = self._write_corrections(scratch, seed, count, identity[16:32])
+            sent = self._link.counters
+            both = (sent.bytes_sent, sent.bytes_received)[:: 1 if self.number == 0 else -1]
+            elapsed = time.perf_counter() - started
+            described = SetDescription(
+                identity[:16].hex(),
+                self._execution.name,
+                self._digest,
+                count,
+                self.number,
+                elapsed,
+                size,
+                TWO_PARTY,
+                (both[0], both[1]),
+            )
+            scratch.chmod(0o700)
+            write_party(scratch, described, seed)
+            if self._link.exchange_control(b"written") != b"written":
+                raise LinkFault(f"the {ROLES[1 - self.number]} did not confirm that its material is written")
+            target = party_directory(root, self.number)
+            root.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.rename(target)
+        return Prepared(described, tuple(self._recorder.rows.values()), predicted_preparation(self._program, count))
+
+    def _agree(self, count: int) -> bytes:
+        """Compare what is wanted; 32 octets that no other session has and both parties know."""
+        mine = {
+            "wire_version": WIRE_VERSION,
+            "preparation_version": PREPARATION_VERSION,
+            "party": self.number,
+            "program": self._digest,
+            "protocol": self._execution.name,
+            "ring_bits": RING_BITS,
+            "count": count,
+            "nonce": fresh_bytes(16).hex(),
+        }
+        sent = json.dumps(mine, sort_keys=True).encode()
+        received = self._link.exchange_control(sent)
+        try:
+            theirs = json.loads(received)
+        except ValueError as error:
+            raise LinkFault("the other party sent a handshake that cannot be read") from error
+        if not isinstance(theirs, dict) or theirs.get("party") != 1 - self.number:
+            raise Refusal(f"both parties say that they are party {self.number}, or one of them does not prepare")
+        for key in sorted(set(mine) - {"party", "nonce"}):
+            if mine[key] != theirs.get(key):
+                raise Refusal(f"the parties differ in {key}: {mine[key]} here, {theirs.get(key)} there")
+        hellos = (sent, received) if self.number == 0 else (received, sent)
+        return hashlib.sha256(b"".join(len(hello).to_bytes(4, "big") + hello for hello in hellos)).digest()
+
+    def _write_corrections(self, scratch: Path, seed: bytes, count: int, session: bytes) -> int:
+        """Make everything; party 1 writes a file per inference and returns its corrections' size."""
+        preparation = PREPARATIONS[self._execution.name](self.number, self._program, self._link)
+        with self._recorder.measure("setup", SETUP_STEP):
+            preparation.start(session, weight_key(seed), _weight_masks)
+        per_image = sum(each.offline_bytes[1] for each in self._execution.traffic(self._program, 1))
+        group = max(1, min(count, GROUP_BYTES // max(1, per_image)))
+        for start in range(0, count, group):
+            indices = range(start, min(count, start + group))
+            corrections = preparation.prepare(
+                lambda part, operation: Keystream([image_key(seed, i) for i in part], operation), indices, self._observe
+            )
+            if self.number == 1:
+                for place, index in enumerate(indices):
+                    packed = pack_corrections([buffers[place] for buffers in corrections])
+                    corrections_path(scratch, index).write_bytes(packed)
+        return per_image if self.number == 1 else 0
+
+    def _observe(self, name: str) -> AbstractContextManager[None]:
+        return self._recorder.measure("offline", name)
+
+
+def _weight_masks(key: bytes, operation: int) -> RandomSource:
+    return Keystream([key], operation)
+
+
+def prepare_in_process(
+    program: Program, execution: Execution, count: int
+) -> tuple[DealerSeeds, list[list[np.ndarray]]]:
+    """Both parties in threads of one process, for study and for tests.
+
+    Returns: both seeds, and party 1's corrections: per inference one uint8 buffer per operation.
+    """
+    check_preparation(execution)
+    seeds = DealerSeeds.fresh()
+    session = fresh_bytes(KEY_BYTES)
+    ends = socket.socketpair()
+
+    def run(number: int) -> list[list[np.ndarray]]:
+        root = seeds.roots[number]
+        with Link(ends[number], f"party {1 - number}") as link:
+            recorder = Recorder(link)
+            preparation = PREPARATIONS[execution.name](number, program, link)
+            preparation.start(session, weight_key(root), _weight_masks)
+            return preparation.prepare(
+                lambda part, operation: Keystream([image_key(root, i) for i in part], operation),
+                range(count),
+                lambda name: recorder.measure("offline", name),
+            )
+
+    with ThreadPoolExecutor(2) as pool:
+        _, corrections = (future.result() for future in [pool.submit(run, number) for number in (0, 1)])
+    return seeds, [[buffers[image] for buffers in corrections] for image in range(count)]

@@ -1,0 +1,144 @@
+"""Material of convolutions and linear layers: Z = A ⊗ B with one homomorphic product per image.
+
+The weight mask B belongs to the server, which owns the model and learns party 0's part of B too; to party 0 it is
+uniform. So A ⊗ B = A_0 ⊗ B + A_1 ⊗ B, and only the first product has a secret of each party: party 0 sends A_0
+encrypted, party 1 multiplies by B, masks and returns; party 0 decrypts A_0 ⊗ B + R, subtracts the share Z_0 that its
+seed fixes, and sends the difference, from which party 1 gets Z_1 = A_1 ⊗ B − R + (A_0 ⊗ B + R − Z_0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..protocols.base import Exchange
+from ..protocols.beaver_ot import WORD_BYTES
+from ..protocols.beaver_products import LinearGeometry
+from ..protocols.material import CorrectionWriter, RandomSource
+from ..ring import PackedWeights
+from .conv_packing import ConvPacking, pack_convolution
+from .lattice import CIPHERTEXT_BYTES, DEGREE, LANES, PRIMES, Evaluator, SecretKey, answer_bytes, multiply_add, primes
+from .transfers import Transfers
+
+#: Ciphertexts of one operation that party 1 holds at a time.
+HELD_BYTES = 192 << 20
+
+
+@dataclass(frozen=True)
+class LinearMaterial:
+    """One linear operation: its ring product, and the shapes of one image's input and output."""
+
+    geometry: LinearGeometry
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def packing(self) -> ConvPacking:
+        geometry = self.geometry
+        if len(geometry.weights) == 2:
+            outputs, inputs = geometry.weights
+            return pack_convolution((inputs, 1, 1), (outputs, inputs, 1, 1), (1, 1), (0, 0, 0, 0), 1, (1, 1))
+        channels, height, width = self.inputs
+        outputs, inputs, kernel_h, kernel_w = geometry.weights
+        return pack_convolution(
+            (channels, height, width),
+            (outputs, inputs, kernel_h, kernel_w),
+            geometry.stride,
+            geometry.padding,
+            geometry.groups,
+            (self.outputs[1], self.outputs[2]),
+        )
+
+    @property
+    def output_elements(self) -> int:
+        return int(np.prod(self.outputs))
+
+    def image_rounds(self, images: int) -> tuple[Exchange, ...]:
+        """Ciphertexts of A_0, the masked products, and the difference to the share that party 0's seed fixes."""
+        packing = self.packing
+        sent = packing.tile_count * packing.input_polynomials * CIPHERTEXT_BYTES
+        wanted = len(packing.output_places())
+        returned = packing.tile_count * packing.output_polynomials * answer_bytes(wanted)
+        return (
+            Exchange((images * sent, 0)),
+            Exchange((0, images * returned)),
+            Exchange((images * self.output_elements * WORD_BYTES, 0)),
+        )
+
+    def group(self, images: int) -> int:
+        """Images whose ciphertexts party 1 holds together."""
+        packing = self.packing
+        ciphertext = 2 * len(PRIMES) * DEGREE * 8
+        per_image = packing.tile_count * (packing.input_polynomials + LANES) * ciphertext
+        return max(1, min(images, HELD_BYTES // per_image))
+
+
+def send_linear(transfers: Transfers, material: LinearMaterial, key: SecretKey, source: RandomSource) -> None:
+    """Party 0's part; its material is its seed alone."""
+    packing = material.packing
+    a, fixed = source.words(*material.inputs), source.words(*material.outputs)
+    images = len(a)
+    asked, answered, finished = material.image_rounds(images)
+    polynomials = packing.arrange_inputs(a.reshape(images, *_image(material)))
+    transfers.exchange(key.encrypt(polynomials.reshape(-1, DEGREE)), asked)
+    places = packing.output_places()
+    received = transfers.exchange(None, answered).reshape(-1, answer_bytes(len(places)))
+    wanted = key.decrypt(received, places).reshape(images * packing.tile_count, packing.output_polynomials, -1)
+    product = packing.gather_outputs(wanted, images).reshape(images, *material.outputs)
+    transfers.exchange(product - fixed, finished)
+
+
+def receive_linear(
+    transfers: Transfers,
+    material: LinearMaterial,
+    evaluator: Evaluator,
+    mask: np.ndarray,
+    packed_mask: PackedWeights,
+    source: RandomSource,
+    writer: CorrectionWriter,
+) -> None:
+    """Party 1's part: `writer` gets its corrections; `mask` is B, uint32, and `packed_mask` the same laid out."""
+    packing = material.packing
+    a = source.words(*material.inputs)
+    images = len(a)
+    asked, answered, finished = material.image_rounds(images)
+    message = transfers.exchange(None, asked).reshape(-1, CIPHERTEXT_BYTES)
+    held = images * packing.tile_count
+    ciphertexts = evaluator.read(message).reshape(held, packing.input_polynomials, 2, len(PRIMES), DEGREE)
+    places = packing.output_places()
+    answers = np.empty((held, packing.output_polynomials, answer_bytes(len(places))), np.uint8)
+    masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
+    weights = packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim)))
+    for start in range(0, packing.output_polynomials, LANES):
+        outputs = range(start, min(packing.output_polynomials, start + LANES))
+        sums = _products(packing, weights, ciphertexts, outputs)
+        for place in range(held):
+            part = place, slice(outputs.start, outputs.stop)
+            answers[part], masks[part] = evaluator.answer(sums[place], len(outputs), places)
+    transfers.exchange(answers, answered)
+    share = material.geometry.product(a, packed_mask)
+    share -= packing.gather_outputs(masks, images).reshape(share.shape)
+    difference = transfers.exchange(None, finished).view("<u4").astype(np.uint32, copy=False)
+    writer.put(share + difference.reshape(share.shape))
+
+
+def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:
+    """Sums of products for some output polynomials: float64 [held, 2, primes, DEGREE, LANES]."""
+    sums = np.zeros((len(ciphertexts), 2, len(PRIMES), DEGREE, LANES))
+    for inputs in range(packing.input_polynomials):
+        polynomial = packing.weight_polynomials(weights, inputs, outputs)
+        if polynomial is None:
+            continue
+        for index, prime in enumerate(primes()):
+            factor = polynomial.copy()
+            prime.forward(factor)
+            for total, ciphertext in zip(sums, ciphertexts[:, inputs]):
+                first, second = ciphertext[:, index]
+                multiply_add(total[0, index], total[1, index], factor, first, second, prime.value)
+    return sums
+
+
+def _image(material: LinearMaterial) -> tuple[int, ...]:
+    """The input's shape as an image."""
+    return material.inputs if len(material.inputs) == 3 else (*material.inputs, 1, 1)

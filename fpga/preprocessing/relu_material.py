@@ -1,0 +1,168 @@
+"""Material of a ReLU by oblivious transfer: what `beaver_ot_compare.deal_relu` deals, made by the parties.
+
+Party 0 fixes every mask and product of its own by its seed; party 1 fixes its choices, its masks and its step Δ. It
+ends with exactly the corrections that a dealer would have given it:
+
+1. its choices start 50 transfers per comparison, party 0's choice of the multiplexer starts one the other way;
+2. party 0 sends its OT masks under the pads of the digits (1-out-of-16), the cross products of the bit triples and the
+   difference of its share to the products that its seed fixes, and the words of its correlated OT;
+3. party 0 shifts its result of the backward correlated OT to the word that its seed fixes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..protocols.base import Exchange
+from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, DIGIT_BITS, WORD_BYTES, plane_bytes
+from ..protocols.beaver_ot_compare import OT_MASK_PLANES, split_digits
+from ..protocols.bit_planes import plane_words, select
+from ..protocols.material import Corrections, CorrectionWriter, RandomSource
+from .ot_extension import extension_bytes
+from .ot_products import (
+    Pads,
+    chosen_table_pads,
+    receive_bit_products,
+    receive_word_products,
+    send_bit_products,
+    send_word_products,
+    table_pads,
+)
+from .transfers import Transfers, message_of, read_message
+
+LOWEST, UPPER_DIGITS = DIGIT_BITS[0], len(DIGIT_BITS) - 1
+TRIPLE_TRANSFERS = sum(AND_OPENED_PLANES)  # 18
+#: Transfers that party 1 starts: bits of its digits, its masks of the AND tree, its choice of the multiplexer.
+FORWARD_TRANSFERS = CHOICE_PLANES + TRIPLE_TRANSFERS + 1
+#: Of a level with p pairs: two planes for each first factor, one for each second one, one per gate for the difference.
+LEVEL_PLANES = tuple(2 * (opened - gates) + 2 * gates for opened, gates in zip(AND_OPENED_PLANES, AND_GATES))
+
+
+def relu_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
+    """What both parties send for one ReLU of `elements` per image."""
+    octets = images * plane_bytes(elements)
+    word = images * elements * WORD_BYTES
+    planes = OT_MASK_PLANES + sum(LEVEL_PLANES)
+    return (
+        Exchange((extension_bytes(octets), extension_bytes(FORWARD_TRANSFERS * octets))),
+        Exchange((planes * octets + 2 * word, word)),
+        Exchange((word, 0)),
+    )
+
+
+def send_relu(transfers: Transfers, elements: int, source: RandomSource) -> None:
+    """Party 0's part; its material is its seed alone."""
+    octets = plane_bytes(elements)
+    masks = source.planes(OT_MASK_PLANES, octets)
+    triples = [
+        (source.planes(opened, octets), source.planes(gates, octets))
+        for opened, gates in zip(AND_OPENED_PLANES, AND_GATES)
+    ]
+    base, step = source.words(elements), source.words(elements)
+    choice, fixed = source.planes(1, octets), source.words(elements)
+    images = len(masks)
+    started, answered, finished = relu_rounds(elements, images)
+
+    message, backward = transfers.choose(choice)
+    pads = transfers.answer(transfers.exchange(message, started), images, FORWARD_TRANSFERS)
+    parts = [masks ^ _mask_pads(pads)]
+    place = CHOICE_PLANES
+    for own, products in triples:
+        parts += _send_triples(_between(pads, place, place + own.shape[1]), own, products)
+        place += own.shape[1]
+    last = pads[0][:, place, :elements], pads[1][:, place, :elements]
+    share, correlation = send_word_products(last, step)
+    parts += [correlation, base + share]
+    received = read_message(transfers.exchange(message_of(parts), answered), images).words(elements)
+    chosen = plane_words(choice[:, 0], elements)
+    transfers.exchange(fixed - receive_word_products(backward[:, 0, :elements], chosen, received), finished)
+
+
+def receive_relu(transfers: Transfers, elements: int, source: RandomSource, writer: CorrectionWriter) -> None:
+    """Party 1's part: `writer` gets its corrections."""
+    octets = plane_bytes(elements)
+    choices = source.planes(CHOICE_PLANES, octets)
+    masks = [source.planes(opened, octets) for opened in AND_OPENED_PLANES]
+    choice, step = source.planes(1, octets), source.words(elements)
+    images = len(choices)
+    started, answered, finished = relu_rounds(elements, images)
+
+    message, pads = transfers.choose(np.concatenate((choices, *masks, choice), axis=1))
+    first, second = transfers.answer(transfers.exchange(message, started), images, 1)
+    share, correlation = send_word_products((first[:, 0, :elements], second[:, 0, :elements]), step)
+    received = read_message(transfers.exchange(correlation, answered), images)
+    _put_leaves(pads[:, :CHOICE_PLANES], choices, received, writer)
+    place = CHOICE_PLANES
+    for own, gates in zip(masks, AND_GATES):
+        writer.put(_receive_triples(pads[:, place : place + own.shape[1]], own, gates, received))
+        place += own.shape[1]
+    correlation, difference = received.words(elements), received.words(elements)
+    chosen = plane_words(choice[:, 0], elements)
+    writer.put(receive_word_products(pads[:, place, :elements], chosen, correlation) + difference)
+    writer.put(read_message(transfers.exchange(None, finished), images).words(elements) - share)
+
+
+def _between(pads: Pads, start: int, stop: int) -> Pads:
+    return pads[0][:, start:stop], pads[1][:, start:stop]
+
+
+def _digit_pads(pads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pads of the 31 digit bits -> [N, 1, 3, 8P] of the lowest digit, [N, 7, 4, 8P] of the others."""
+    return split_digits(pads)
+
+
+def _mask_pads(pads: Pads) -> np.ndarray:
+    """The pads of party 0's OT masks, planes [N, 232, P]."""
+    images = len(pads[0])
+    lowest, upper = zip(*(_digit_pads(pad[:, :CHOICE_PLANES]) for pad in pads))
+    parts = [table_pads(lowest, 1).reshape(images, 1 << LOWEST, -1)]
+    parts.append(table_pads(upper, 2).reshape(images, OT_MASK_PLANES - (1 << LOWEST), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _put_leaves(pads: np.ndarray, choices: np.ndarray, received: Corrections, writer: CorrectionWriter) -> None:
+    """The masks that the digits choose: planes [N, 15, P]."""
+    images, _, octets = choices.shape
+    leaves = []
+    for pad, digits, width in zip(_digit_pads(pads), split_digits(choices), (1, 2)):
+        entries = chosen_table_pads(pad, width)
+        masked = received.planes(int(np.prod(entries.shape[1:4])), octets).reshape(entries.shape)
+        leaves.append(select(masked ^ entries, digits).reshape(images, -1, octets))
+    writer.put(np.concatenate(leaves, axis=1))
+
+
+def _first_of_gate(pairs: int) -> np.ndarray:
+    """Which first factor each gate of a level takes: those of `greater`, then those of `equal` but the lowest."""
+    return np.concatenate((np.arange(pairs), np.arange(1, pairs)))
+
+
+def _send_triples(pads: Pads, masks: np.ndarray, products: np.ndarray) -> list[np.ndarray]:
+    """Messages for one level: the cross products, and this party's share of all products less the fixed one."""
+    gates = products.shape[1]
+    pairs = masks.shape[1] - gates
+    first, second = masks[:, :pairs], masks[:, pairs:]
+    partners = np.stack((second[:, :pairs], np.zeros_like(first)), axis=2)
+    partners[:, 1:, 1] = second[:, pairs:]
+    own_first, to_first = send_bit_products(_between(pads, 0, pairs), partners)
+    own_second, to_second = send_bit_products(
+        _between(pads, pairs, pairs + gates), first[:, _first_of_gate(pairs), None]
+    )
+    share = _by_gate(own_first) ^ own_second[:, :, 0] ^ (first[:, _first_of_gate(pairs)] & second)
+    return [to_first, to_second, share ^ products]
+
+
+def _receive_triples(pads: np.ndarray, masks: np.ndarray, gates: int, received: Corrections) -> np.ndarray:
+    """Party 1's products of one level, planes [N, gates, P]."""
+    images, opened, octets = masks.shape
+    pairs = opened - gates
+    first, second = masks[:, :pairs], masks[:, pairs:]
+    message = received.planes(2 * pairs, octets).reshape(images, pairs, 2, octets)
+    share = _by_gate(receive_bit_products(pads[:, :pairs], first, message))
+    message = received.planes(gates, octets)[:, :, None]
+    share ^= receive_bit_products(pads[:, pairs:], second, message)[:, :, 0]
+    return share ^ (first[:, _first_of_gate(pairs)] & second) ^ received.planes(gates, octets)
+
+
+def _by_gate(shares: np.ndarray) -> np.ndarray:
+    """Shares [N, pairs, 2, P] of first ∧ (greater, equal) in the order of the gates."""
+    return np.concatenate((shares[:, :, 0], shares[:, 1:, 1]), axis=1)

@@ -1,0 +1,124 @@
+"""Base transfers and their extension: every transfer is right, no row repeats, and the sender's secret stays hidden."""
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from nacl import bindings
+
+from rrnet_nni.fpga.board.link import Link
+from rrnet_nni.fpga.errors import ExecutionFault
+from rrnet_nni.fpga.preprocessing.base_ot import receive_base_ots, send_base_ots
+from rrnet_nni.fpga.preprocessing.ot_extension import CHUNK_OCTETS, OtReceiver, OtSender, extension_bytes
+from rrnet_nni.fpga.preprocessing.punctured_seeds import BLOCKS, LEAVES, choose_leaves, own_trees
+
+SESSION = bytes(range(16))
+
+
+def both(first, second):
+    """Run two parties' functions of a channel against each other."""
+    ends = socket.socketpair()
+
+    def run(number, function):
+        with Link(ends[number], f"party {1 - number}", 30) as link:
+            return function(link)
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(run, number, function) for number, function in enumerate((first, second))]
+        return [future.result() for future in futures]
+
+
+@pytest.fixture(scope="module")
+def ends():
+    return both(lambda link: OtReceiver(link, SESSION), lambda link: OtSender(link, SESSION))
+
+
+def test_a_base_transfer_gives_the_chosen_key_and_not_the_other():
+    choices = [index % 3 % 2 for index in range(128)]
+    keys, chosen = both(lambda link: send_base_ots(link, 128), lambda link: receive_base_ots(link, choices))
+    assert all((keys[index, choice] == chosen[index]).all() for index, choice in enumerate(choices))
+    assert not any((keys[index, 1 - choice] == chosen[index]).all() for index, choice in enumerate(choices))
+    assert len({key.tobytes() for key in keys.reshape(-1, 16)}) == 256
+
+
+@pytest.mark.parametrize(
+    "point", [bytes(32), bytes([1, *bytes(31)]), b"\xff" * 32], ids=["order 4", "identity", "none"]
+)
+def test_a_point_outside_of_the_group_is_refused(point):
+    def cheat(link):
+        link.exchange(np.frombuffer(point, np.uint8), 0)
+
+    with pytest.raises(ExecutionFault, match="point"):
+        both(cheat, lambda link: receive_base_ots(link, [0, 1]))
+
+
+def test_points_on_the_link_are_of_the_prime_order_group():
+    seen = []
+
+    def watch(link):
+        public = link.exchange(None, 32).tobytes()
+        seen.append(public)
+        link.exchange(np.frombuffer(bindings.crypto_scalarmult_ed25519_base_noclamp(b"\x07" + bytes(31)), np.uint8), 0)
+
+    both(lambda link: send_base_ots(link, 1), watch)
+    assert bindings.crypto_core_ed25519_is_valid_point(seen[0])
+
+
+def test_the_chooser_knows_all_leaves_but_its_own():
+    trees, (secret, leaves) = both(own_trees, choose_leaves)
+    known = np.arange(LEAVES) != secret[:, None]
+    assert (trees[known] == leaves[known]).all()
+    assert not leaves[np.arange(BLOCKS), secret].any()
+    assert len(np.unique(trees.reshape(-1, 16), axis=0)) == BLOCKS * LEAVES
+
+
+def check_transfers(receiver, sender, octets, generator):
+    """Correctness of every transfer, and the correlation of every row."""
+    choices = generator.integers(0, 256, octets, np.uint8)
+    message, chosen = receiver.extend(choices)
+    assert message.nbytes == extension_bytes(octets)
+    first, second = sender.extend(message)
+    bits = np.unpackbits(choices).astype(bool)
+    assert np.array_equal(chosen, np.where(bits, second, first))
+    return chosen, np.where(bits, first, second)
+
+
+def test_two_to_the_twentieth_transfers_are_right_and_their_pads_are_noise(ends):
+    receiver, sender = ends
+    chosen, other = check_transfers(receiver, sender, 1 << 17, np.random.default_rng(0))
+    assert chosen.size == 1 << 20
+    for pads in (chosen, other, chosen ^ other):
+        counts = np.bincount(pads.view(np.uint8), minlength=256)
+        expected = counts.sum() / 256
+        assert abs(((counts - expected) ** 2 / expected).sum() - 255) < 6 * np.sqrt(510)
+
+
+def test_rows_are_correlated_by_the_senders_secret_and_never_repeat(ends):
+    receiver, sender = ends
+    choices = np.random.default_rng(1).integers(0, 256, CHUNK_OCTETS, np.uint8)
+    message, rows = receiver.rows(choices)
+    correlated = sender.rows(message)
+    bits = np.unpackbits(choices)[:, None].astype(np.uint64)
+    assert np.array_equal(correlated, rows ^ (bits * sender.offset))
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    assert 32 < sum(int(word).bit_count() for word in sender.offset) < 96
+
+
+@pytest.mark.parametrize("octets", [1, 7, 9, CHUNK_OCTETS + 3])
+def test_any_number_of_transfers_is_right(ends, octets):
+    check_transfers(*ends, octets, np.random.default_rng(octets))
+
+
+def test_the_message_hides_the_choices(ends):
+    """Equal choices, twice: the messages are independent noise."""
+    receiver, sender = ends
+    messages = []
+    for _ in range(2):
+        message, _ = receiver.extend(np.zeros(1 << 12, np.uint8))
+        sender.extend(message)
+        messages.append(message)
+    for octets in (messages[0], messages[0] ^ messages[1]):
+        counts = np.bincount(octets, minlength=256)
+        expected = counts.sum() / 256
+        assert abs(((counts - expected) ** 2 / expected).sum() - 255) < 6 * np.sqrt(510)
