@@ -57,7 +57,7 @@ class ResNet18:
     def conv(self, name: str, x: str, channels: int, kernel: int, stride: int) -> str:
         inputs, height, _ = self.b.tensors[x].shape
         size = (height + 2 * (kernel // 2) - kernel) // stride + 1
-        bound = max(1, int(256 * (3 / (inputs * kernel**2)) ** 0.5))
+        bound = max(1, int(180 * (3 / (inputs * kernel**2)) ** 0.5))  # values stay small through all blocks
         weight = self.b.constant(f"{name}.w", (channels, inputs, kernel, kernel), 8, bound)
         shape, padding = (channels, size, size), (kernel // 2,) * 4
         return self.b.add(
