@@ -1,7 +1,9 @@
 """Clock cycles of the accelerator's kernels: "array", "comparator" and "alu".
 
 These formulas know shapes and device constants, nothing of protocols: a protocol says how many ring products, AES
-blocks or elementwise operations it needs, and these say how long the kernel takes for them.
+blocks or elementwise operations it needs, and these say how long the kernel takes for them. A device with an
+accelerator of ours takes the cycles of its kernels (`step_cycles`) for executed protocols; the rates below are for
+devices that are known by rates alone, and for the flow of the paper.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from ..devices import Device
 from ..operators import Conv, Linear, OperatorShape
 from ..protocols.base import Compute
+from .accelerator import step_cycles
 
 WORD_BYTES = 4
 AES_BLOCK_BITS = 128
@@ -54,9 +57,13 @@ WORD_OPERATIONS: dict[tuple[str, str], float] = {
     ("alu", "add"): 1,
     ("alu", "subtract"): 1,
     ("alu", "square"): 4,  # Eq. 3: two products and two additions
+    ("alu", "wide square"): 4,
     ("alu", "truncate"): 6,  # add E, shift, subtract, top bits, wrap correction, add
+    ("alu", "wide truncate"): 6,
+    ("alu", "reduce"): 1,  # shift of a share
     ("alu", "multiplex"): 4,  # two products by a bit, two additions
     ("comparator", "choices"): 3,  # split the word, mask, pack
+    ("comparator", "digits"): 3,  # the choices, where one-hot words of the other digits are dealt
     ("comparator", "leaves"): 2 * 217 / 32,  # compare with and mask each of 217 table bits
     ("comparator", "and"): 3 / 32,  # mask, open, combine, per opened bit
     ("comparator", "select"): 2 / 32,
@@ -65,6 +72,8 @@ WORD_OPERATIONS: dict[tuple[str, str], float] = {
 
 def step_compute(kernel: str, step: str, count: int, shape: OperatorShape, device: Device) -> Compute:
     """One local step of an executed protocol: `count` ring multiplications ("array") or elements (all others)."""
+    if device.accelerator is not None:
+        return Compute(kernel, step_cycles(kernel, step, count, shape, device.accelerator))
     if kernel == "array" and isinstance(shape, Conv | Linear):
         return Compute(kernel, count / array_rate(shape, device))
     operations = count * WORD_OPERATIONS[kernel, step]

@@ -46,7 +46,7 @@ def _opened(elements: int) -> tuple[Step, ...]:
 def _compare_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
     """Three levels of AND, then the masked sign."""
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
-    steps: list[Step] = [Work("comparator", "choices", elements)]
+    steps: list[Step] = [Work("comparator", "digits", elements)]
     for opened in AND_OPENED_PLANES:
         steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
     return (
@@ -67,12 +67,12 @@ def masked_steps(shape: OperatorShape, batch: int = 1, plan: OperationPlan | Non
             return (*opening, Work("array", "product", batch * shape.macs))
         case Square(elements=elements):
             opening = _opened(batch * elements) if opens else ()
-            return (*opening, Work("alu", "square", batch * elements))
+            return (*opening, Work("alu", "wide square" if plan.wide else "square", batch * elements))
         case Truncate(elements=elements):
             if plan.reduces:
-                return (Work("alu", "add", batch * elements),)
+                return (Work("alu", "reduce", batch * elements),)
             opening = _opened(batch * elements) if opens else ()
-            return (*opening, Work("alu", "truncate", batch * elements))
+            return (*opening, Work("alu", "wide truncate" if plan.wide else "truncate", batch * elements))
         case Relu(elements=elements):
             opening = _opened(batch * elements) if opens else ()
             return (*opening, *_compare_steps(elements, batch))

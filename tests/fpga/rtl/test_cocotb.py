@@ -25,7 +25,6 @@ def test_the_truncation_under_cocotb(tmp_path: Path, monkeypatch: pytest.MonkeyP
             pytest.skip(f"cocotb needs {tool}, which is not here")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     runner = runner_module.get_runner("verilator")
-    sources = list(TRUNCATE.files)
     runner.build(
         sources=list(TRUNCATE.files),
         hdl_toplevel="truncate",

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from rtl_simulators import needs_verilator, simulator
 
 from rrnet_nni.fpga.cost.array import Block, _repeated_cycles, array_plans, conv_cycles, sequence_cycles
-from rrnet_nni.fpga.devices import Accelerator
+from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.hls.rtl.modules import CONV_TILE
 from rrnet_nni.fpga.hls.rtl.simulator import Run
 from rrnet_nni.fpga.hls.rtl.streams import LANES, TileStreams, conv_streams, place_sums
 from rrnet_nni.fpga.operators import Conv, Linear
 from rrnet_nni.fpga.ring import ring_conv2d
 
-ACCELERATOR = Accelerator(10, LANES, LANES, 1, 4, 4, 8)
+ACCELERATOR = load_device("zcu104-rrnet").accelerator
 KERNELS, STRIDES = ((1, 1), (2, 3), (3, 3), (5, 5), (7, 7)), ((1, 1), (2, 2), (3, 3), (1, 2))
 GRID = [
     Conv(channels, size, size + 1, kernel, stride, (kernel[0] // 2, kernel[1] // 2) * 2, out_channels=outputs)

@@ -144,7 +144,10 @@ def test_the_leaves_of_the_comparison_of_masked() -> None:
         expected = _blocks(MASKED.leaves(onehot, planes))
         return {"m": _blocks(planes), "h": _blocks(onehot)}, {"digits": len(DIGIT_BITS) - 1}, expected
 
-    check(DIGIT_COMPARE, case, lambda size: streaming.digit_compare_cycles(size, DIGIT_BITS), (128, 256, 1280))
+    def cycles(size: int) -> int:
+        return streaming.plane_cycles(size, ONEHOT_PLANES, stages=streaming.LEAF_STAGES)
+
+    check(DIGIT_COMPARE, case, cycles, (128, 256, 1280))
 
 
 @needs_verilator
