@@ -34,9 +34,11 @@ class Keystream:
     """AES-CTR expansion for one operation on a batch: image n reads from its own key.
 
     Draws are consecutive: the dealer and a party that draw the same sizes in the same order see the same values.
+    `keys` are what an accelerator is given to expand the same stream itself.
     """
 
     def __init__(self, keys: Sequence[bytes], operation: int) -> None:
+        self.keys: Sequence[bytes] = tuple(keys)
         nonce = operation.to_bytes(8, "big") + bytes(8)
         self._ciphers = [Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor() for key in keys]
 

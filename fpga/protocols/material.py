@@ -9,7 +9,12 @@ import numpy as np
 
 
 class RandomSource(Protocol):
-    """Values that a party expands from its seed, drawn in the order in which the dealer drew them."""
+    """Values that a party expands from its seed, drawn in the order in which the dealer drew them.
+
+    `keys`: one AES key per image, for an accelerator that expands them itself.
+    """
+
+    keys: Sequence[bytes]
 
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape]."""
@@ -30,6 +35,11 @@ class Corrections:
     def __init__(self, buffers: Sequence[np.ndarray]) -> None:
         self._buffers = buffers
         self._position = 0
+
+    @property
+    def buffers(self) -> Sequence[np.ndarray]:
+        """Everything that was dealt, one buffer per image."""
+        return self._buffers
 
     def _take(self, count: int) -> np.ndarray:
         end = self._position + count

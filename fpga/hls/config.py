@@ -1,0 +1,35 @@
+"""The accelerator's constants for one device, as a C++ header: parallelism and sizes of its memories."""
+
+from __future__ import annotations
+
+from ..devices import Device
+
+#: Tiles and bands of weights that one program may have; each has a record of a few octets on the chip.
+MAX_TILES, MAX_BANDS = 1 << 14, 1 << 12
+#: Taps of a convolution's kernel.
+MAX_TAPS = 1 << 12
+
+
+def config_header(device: Device) -> str:
+    """rrnet_config.h of a device."""
+    constants = {
+        "RRNET_CLOCK_HZ": int(device.clock_hz),
+        "RRNET_BUFFER_BYTES": int(device.buffer_bytes) // 64 * 64,
+        "RRNET_ARRAY_LANES": max(1, int(device.array_multiplications_per_cycle)),
+        "RRNET_ALU_LANES": max(1, int(device.alu_operations_per_cycle)),
+        "RRNET_AES_CORES": max(1, int(device.aes_blocks_per_cycle)),
+        "RRNET_MAX_TILES": MAX_TILES,
+        "RRNET_MAX_BANDS": MAX_BANDS,
+        "RRNET_MAX_TAPS": MAX_TAPS,
+    }
+    lines = [
+        f"// The accelerator on {device.name}. Generated from its device file (fpga/hls/config.py); do not edit.",
+        "#ifndef RRNET_CONFIG_H",
+        "#define RRNET_CONFIG_H",
+        "",
+        *(f"#define {name} {value}" for name, value in constants.items()),
+        "",
+        "#endif",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""`python -m rrnet_nni.fpga.hls.csim`: two accelerators in C simulation run a build and reveal the logits.
+
+They read the same build directory and use up the same prepared material as `rrnet-2pc-run`, and open the same words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..board.dealer import prepare_set
+from ..board.executions import get_execution
+from ..board.inputs import load_images
+from ..board.link import Link
+from ..board.session import Party, SessionResult, Terms
+from ..board.store import MaterialStore
+from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, load_build, read_build_file
+from ..compiler.reference import decode_tensor
+from ..console import Parser, add_common_options, print_json, run_command
+from ..devices import load_device
+from ..errors import Refusal
+from ..protocols.party import Execution
+from .host import AcceleratedExecution, Counted, Fabric
+from .simulator import build_simulator
+
+EXAMPLE = """example:
+  rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
+  python -m rrnet_nni.fpga.hls.csim build/ --input x.npy
+"""
+#: Silence of the other party after which a party gives up; the simulation itself may take long.
+TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What two accelerators computed: words of the logits, and what each counted per image."""
+
+    logits: np.ndarray
+    counted: tuple[list[Counted], list[Counted]]
+    seconds: float
+
+
+def simulate_accelerators(
+    build: Build, images: np.ndarray, material: Path, sanitize: bool = False, seed: int = 0
+) -> Simulated:
+    """Run both parties' accelerators on images (uint32 words [N, *shape]), using up prepared material.
+
+    Args:
+        build: from `load_build`, with its weights.
+        images: words of the input.
+        material: what `rrnet-2pc-prepare` wrote for this build.
+        sanitize: with address and undefined-behaviour sanitizers.
+        seed: of the order in which units that can go on take turns; 0 is a fixed order.
+
+    Raises:
+        Refusal: no compiler, or a build or material that does not fit.
+        ExecutionFault: an accelerator stopped; the sentence says why.
+    """
+    simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
+    instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
+    wires, sessions = socket.socketpair(), socket.socketpair()
+    fabrics = [Fabric(simulator, instructions, operands, end.fileno(), seed) for end in wires]
+    execution = AcceleratedExecution(get_execution(build.protocol_name), (fabrics[0], fabrics[1]))
+    started = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        futures = [
+            pool.submit(_run_party, number, build, images, material, execution, sessions[number]) for number in (0, 1)
+        ]
+        try:
+            results = [future.result() for future in futures]
+        finally:
+            for end in (*wires, *sessions):
+                end.close()
+    logits = results[0].logits
+    if logits is None:
+        raise Refusal("the logits were opened to nobody")
+    counted = execution.parties[0].counted, execution.parties[1].counted
+    return Simulated(logits, counted, time.perf_counter() - started)
+
+
+def _run_party(
+    number: int, build: Build, images: np.ndarray, material: Path, execution: Execution, end: socket.socket
+) -> SessionResult:
+    """One party's session; the accelerators' own messages do not go over this link."""
+    terms = Terms(build.program_digest, execution.name, 0, len(images) if number == 0 else None, len(images))
+    with MaterialStore(material, number) as store, Link(end, f"party {1 - number}", TIMEOUT_S) as link:
+        party = Party(number, build.program, execution, link, store)
+        try:
+            return party.run(terms, images if number == 0 else None, build.weights if number == 1 else None)
+        except Exception as error:
+            link.abort(str(error))
+            raise
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="python -m rrnet_nni.fpga.hls.csim", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("build", help="what rrnet-2pc-compile wrote")
+    parser.add_argument("--input", required=True, metavar="FILE", help="images, .npy or .npz")
+    parser.add_argument("--material", metavar="DIR", help="what rrnet-2pc-prepare wrote; made for this run without it")
+    parser.add_argument("--sanitize", action="store_true", help="with address and undefined-behaviour sanitizers")
+    parser.add_argument("--seed", type=int, default=0, help="order in which units take turns; 0: a fixed one")
+    add_common_options(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    build = load_build(options.build)
+    images = load_images(Path(options.input), build.program)
+    with tempfile.TemporaryDirectory(prefix="rrnet-csim-") as scratch:
+        material = Path(options.material or Path(scratch) / "material")
+        if options.material is None:
+            execution = get_execution(build.protocol_name)
+            prepare_set(material, build.program, build.program_digest, execution, len(images))
+        simulated = simulate_accelerators(build, images, material, options.sanitize, options.seed)
+    answer = describe(build, simulated)
+    if options.json:
+        print_json(answer)
+    else:
+        sent = " and ".join(f"{size:,}" for size in answer["bytes_sent"])
+        print(f"{build.program.name}: {len(images)} images on two accelerators in C simulation")
+        print(f"  {answer['instructions']:,} instructions each, {sent} bytes sent, {answer['simulated_s']:.2f} s")
+        print(f"  classes {' '.join(str(int(np.argmax(row))) for row in answer['logits'])}")
+    return 0
+
+
+def describe(build: Build, simulated: Simulated) -> dict[str, Any]:
+    """What `--json` prints: online bytes that the accelerators exchanged, and the logits."""
+    return {
+        "simulated_s": simulated.seconds,
+        "instructions": simulated.counted[0][0].instructions,
+        "bytes_sent": [sum(image.bytes_sent for image in party) for party in simulated.counted],
+        "logits": decode_tensor(build.program, build.program.output, simulated.logits).tolist(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(make_parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+#include "accelerator.h"
+
+#include "dispatcher.h"
+
+namespace rrnet {
+
+Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, const bus_t* operands, bus_t* memory,
+                         const bus_t* material, Link& to_peer, Link& from_peer, Network& network, Counters& counters) {
+#pragma HLS INTERFACE m_axi port = instructions bundle = gmem0 max_widen_bitwidth = 128
+#pragma HLS INTERFACE m_axi port = operands bundle = gmem0 max_widen_bitwidth = 128
+#pragma HLS INTERFACE m_axi port = memory bundle = gmem1 max_widen_bitwidth = 128
+#pragma HLS INTERFACE m_axi port = material bundle = gmem2 max_widen_bitwidth = 128
+#pragma HLS INTERFACE axis port = to_peer
+#pragma HLS INTERFACE axis port = from_peer
+#pragma HLS INTERFACE s_axilite port = registers
+#pragma HLS INTERFACE s_axilite port = counters
+#pragma HLS INTERFACE s_axilite port = return
+    static Chip chip;
+#pragma HLS BIND_STORAGE variable = chip type = RAM_2P impl = URAM
+    const auto ports = [](uint64_t octets) { return (octets + BUS_OCTETS - 1) / BUS_OCTETS; };
+    Port instruction_port(const_cast<bus_t*>(instructions), ports(registers.instruction_octets), Status::instructions);
+    Port operand_port(const_cast<bus_t*>(operands), ports(registers.operand_octets), Status::operands);
+    Port memory_port(memory, registers.memory_words, Status::memory);
+    Port material_port(const_cast<bus_t*>(material), registers.material_words, Status::material);
+    Program program(instruction_port, operand_port);
+    RRNET_TRY(program.check(registers.instruction_octets, registers.operand_octets));
+    RRNET_REQUIRE(program.table().protocol == RRNET_PROTOCOL_BEAVER_OT, unsupported);
+    RRNET_REQUIRE(program.table().memory_words <= registers.memory_words, memory);
+
+    chip.party = registers.party;
+    chip.image_key.expand(registers.image_key);
+    chip.weight_key.expand(registers.weight_key);
+    chip.memory = &memory_port;
+    chip.material = &material_port;
+    chip.program = &program;
+    for (uint32_t i = 0; i < program.table().tiles; ++i) chip.tiles[i] = TileState();
+    for (uint32_t i = 0; i < program.table().bands; ++i) chip.bands[i] = BandState();
+    Dispatcher dispatcher(chip, program, to_peer, from_peer, registers.arbitration);
+    return dispatcher.run(network, counters);
+}
+
+}  // namespace rrnet

@@ -1,0 +1,38 @@
+// The accelerator of one party: AXI master ports of 128 bits, streams to and from the other party, and a few registers.
+#ifndef RRNET_ACCELERATOR_H
+#define RRNET_ACCELERATOR_H
+
+#include "message.h"
+#include "status.h"
+
+namespace rrnet {
+
+// AXI-lite registers that the host writes before it starts the accelerator.
+struct Registers {
+    uint8_t party = 0;  // 0 sends what the schedule calls SEND, 1 what it calls RECEIVE
+    uint8_t image_key[16] = {};
+    uint8_t weight_key[16] = {};
+    uint64_t instruction_octets = 0, operand_octets = 0;
+    uint64_t memory_words = 0, material_words = 0;  // bus words behind the two ports
+    uint64_t arbitration = 0;  // C simulation: seed of the order in which queues that can go on take turns
+};
+
+// What it counted.
+struct Counters {
+    uint64_t instructions = 0;
+    uint64_t octets_sent = 0, octets_received = 0;
+};
+
+// Called in C simulation where every queue waits for a message: moves octets between the streams and the outside; false
+// where nothing will come any more.
+struct Network {
+    virtual ~Network() = default;
+    virtual bool wait() = 0;
+};
+
+Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, const bus_t* operands, bus_t* memory,
+                         const bus_t* material, Link& to_peer, Link& from_peer, Network& network, Counters& counters);
+
+}  // namespace rrnet
+
+#endif

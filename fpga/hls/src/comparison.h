@@ -1,0 +1,77 @@
+// Comparison by oblivious transfer: max(x, 0) of shared words (fpga/protocols/beaver_ot_compare.py), tile by tile.
+//
+// Seven exchanges: the receiver's masked choices, the sender's tables (drelu's leaves), three levels of AND, the
+// multiplexer's masked bits and its words.
+#ifndef RRNET_COMPARISON_H
+#define RRNET_COMPARISON_H
+
+#include "message.h"
+#include "planes.h"
+
+namespace rrnet {
+
+constexpr int DIGITS = 8, LOWEST_BITS = 3, DIGIT_BITS = 4;
+constexpr uint32_t CHOICE_PLANES = 31, MESSAGE_PLANES = 217, OT_MASK_PLANES = 232, LEAF_PLANES = 15;
+constexpr int AND_LEVELS = 3;
+constexpr uint32_t AND_OPENED_PLANES[AND_LEVELS] = {11, 5, 2}, AND_GATES[AND_LEVELS] = {7, 3, 1};
+
+// Planes of a tile's working state in the buffer.
+constexpr uint32_t GREATER = 0, EQUAL = 8, SHARED = 15, THEIRS = SHARED + 11, POSITIVE = 46, ASKED = 47, ASKING = 48;
+constexpr uint32_t STATE_PLANES = 49;
+
+// Phases of one comparison, as the protocol counts them.
+enum ComparePhase : uint32_t {
+    CHOICES = 0, SEND_CHOICES, LEAVES, SEND_TABLES, AND0, OPEN0, AND1, OPEN1, AND2, OPEN2,
+    SELECT, SEND_BITS, MULTIPLEX, SEND_WORDS, COMBINE, COMPARE_PHASES
+};
+
+// Octets at which the parts of one comparison of `elements` words begin in a party's keystream and corrections.
+struct CompareOffsets {
+    uint64_t tables = 0, choices = 0, masks[AND_LEVELS] = {}, products[AND_LEVELS] = {};
+    uint64_t base = 0, step = 0, choice = 0, received = 0;
+    uint64_t own_end = 0, dealt_end = 0;
+
+    CompareOffsets() = default;
+    CompareOffsets(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start);
+};
+
+// Octets that party 0 (direction 0) or party 1 (direction 1) sends in a phase.
+uint64_t compare_message(uint32_t phase, int direction, uint32_t elements);
+
+// One level of comparisons of one tile.
+struct Comparison {
+    int party = 0;
+    uint32_t elements = 0;  // of the tile
+    uint64_t whole = 0;     // of all tiles
+    Runs runs;              // place of the tile's elements among them
+    CompareOffsets at;
+    Keystream own;
+    Corrections dealt;
+    Words x;       // shares in, shares of max(x, 0) out
+    PlaneStore planes;
+    Words answer;  // the other party's words, over planes that are no longer needed
+
+    Status compute(uint32_t phase);
+    Status send(uint32_t phase, Sender& sender);
+    Status receive(uint32_t phase, Receiver& receiver);
+
+  private:
+    Status send_choices(Sender& sender);
+    Status send_tables(Sender& sender);
+    Status choose(Receiver& receiver);
+    Status prepare_and(int level);
+    Status finish_and(int level);
+    Status select();
+    Status send_words(Sender& sender);
+    Status combine();
+    template <typename Source>
+    Status gather(const Source& source, uint64_t base, uint32_t plane, const Slice& slice, bus_t& out) const {
+        return gather_slice(source, base, whole, plane, runs, slice, out);
+    }
+    Status own_words(uint64_t base, const Slice& slice, uint32_t* out) const;
+    Status dealt_words(uint64_t base, const Slice& slice, uint32_t* out) const;
+};
+
+}  // namespace rrnet
+
+#endif

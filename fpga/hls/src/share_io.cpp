@@ -1,0 +1,102 @@
+// Shares between the board's memory and the chip: bursts of whole runs.
+#include "tile.h"
+
+namespace rrnet {
+
+Status load_runs(const Port& port, uint32_t address, const Runs& runs, const Words& out) {
+    for (uint32_t run = 0; run < runs.count; ++run) {
+        uint32_t* words = out.span(uint64_t{run} * runs.length, runs.length);
+        RRNET_REQUIRE(words, buffer);
+        RRNET_TRY(port.read_words(address, runs.first + run * runs.stride, runs.length, words));
+    }
+    return Status::done;
+}
+
+Status store_runs(Port& port, uint32_t address, const Runs& runs, const Words& in) {
+    for (uint32_t run = 0; run < runs.count; ++run) {
+        const uint32_t* words = in.span(uint64_t{run} * runs.length, runs.length);
+        RRNET_REQUIRE(words, buffer);
+        RRNET_TRY(port.write_words(address, runs.first + run * runs.stride, runs.length, words));
+    }
+    return Status::done;
+}
+
+namespace {
+
+// The channels of the inputs that a tile of their concatenation has.
+Status load_joined(Chip& chip, const Tile& tile) {
+    uint32_t start = 0;
+    const uint64_t row = uint64_t{tile.region.rows()} * tile.op.out_width;
+    for (uint32_t i = 0; i < tile.op.inputs; ++i) {
+        rrnet_input input;
+        RRNET_TRY(chip.program->input(tile.op.first_input + i, input));
+        Region part = tile.region;
+        part.channel_begin = part.channel_begin < start ? 0 : part.channel_begin - start;
+        part.channel_end = part.channel_end < start ? 0 : part.channel_end - start;
+        if (part.channel_end > input.channels) part.channel_end = input.channels;
+        if (part.channel_begin < part.channel_end) {
+            Words words;
+            const uint64_t before = start + part.channel_begin - tile.region.channel_begin;
+            RRNET_TRY(tile_words(chip, tile, 4 * before * row, part.channels() * row, words));
+            RRNET_TRY(load_runs(*chip.memory, input.address, region_runs(part, input.height, input.width), words));
+        }
+        start += input.channels;
+    }
+    return Status::done;
+}
+
+}  // namespace
+
+// Inputs one after the other from the start of the tile's buffer; of a product, its share and then the opened input.
+Status load_tile(Chip& chip, const Tile& tile) {
+    if (tile.op.kind == RRNET_KIND_CONCAT) return load_joined(chip, tile);
+    const Runs runs = tile.opens() ? tile.runs : tile.needed_runs();
+    const uint64_t count = runs.elements();
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < tile.op.inputs; ++i) {
+        rrnet_input input;
+        Words words;
+        RRNET_TRY(chip.program->input(tile.op.first_input + i, input));
+        RRNET_TRY(tile_words(chip, tile, offset, count, words));
+        RRNET_TRY(load_runs(*chip.memory, input.address, runs, words));
+        offset += 4 * count;
+    }
+    if (tile.product() && !tile.opens()) {
+        Words words;
+        RRNET_TRY(tile_words(chip, tile, offset, count, words));
+        RRNET_TRY(load_runs(*chip.memory, tile.op.opened, runs, words));
+    }
+    return tile.op.kind == RRNET_KIND_MAXPOOL ? begin_pool(chip, tile) : Status::done;
+}
+
+Status store_tile(Chip& chip, const Tile& tile) {
+    if (tile.op.kind == RRNET_KIND_MAXPOOL) return store_pool(chip, tile);
+    if (tile.opens()) RRNET_TRY(open_input(chip, tile));
+    uint64_t offset = 0;
+    switch (tile.op.kind) {
+        case RRNET_KIND_CONV:
+        case RRNET_KIND_LINEAR: offset = tile.opens() ? 0 : 8 * tile.needed_elements(); break;
+        case RRNET_KIND_AFFINE:
+        case RRNET_KIND_SUMPOOL:
+        case RRNET_KIND_PAD: offset = 4 * tile.needed_elements() * tile.op.inputs; break;
+        default: break;
+    }
+    Words words;
+    RRNET_TRY(tile_words(chip, tile, offset, tile.elements, words));
+    return store_runs(*chip.memory, tile.opens() ? tile.op.opened : tile.op.output, tile.runs, words);
+}
+
+Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t octets) {
+    rrnet_band channels;
+    RRNET_TRY(chip.program->band(band, channels));
+    const uint64_t filter = tile.filter_words();
+    const uint64_t count = uint64_t{channels.channel_end - channels.channel_begin} * filter;
+    RRNET_REQUIRE(channels.channel_begin < channels.channel_end && 4 * count <= octets, buffer);
+    Words words;
+    RRNET_TRY(chip.buffer.words(address, count, words));
+    chip.bands[band] = {address, true};
+    return chip.memory->read_words(tile.op.weights, channels.channel_begin * filter, static_cast<uint32_t>(count),
+                                   words.data);
+}
+
+}  // namespace rrnet

@@ -1,0 +1,112 @@
+// What a phase of a tile does, whatever its operation: the order of steps that fpga/protocols/beaver_ot.py lists.
+#include "tile.h"
+
+namespace rrnet {
+
+namespace {
+
+// Phases of an operation that opens one masked word per element.
+enum OpenedPhase : uint32_t { MASK = 0, OPEN = 1, FINISH = 2, BIAS = 3 };
+
+bool opens_words(const Tile& tile) {
+    return tile.opens() || tile.op.kind == RRNET_KIND_SQUARE || tile.op.kind == RRNET_KIND_TRUNCATE;
+}
+
+// The phase within one comparison, and whether there is one.
+bool compare_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step) {
+    if (tile.op.kind == RRNET_KIND_RELU) {
+        level = 0;
+        step = phase;
+        return phase < COMPARE_PHASES;
+    }
+    level = phase / LEVEL_PHASES;
+    step = phase % LEVEL_PHASES - 1;
+    return tile.op.kind == RRNET_KIND_MAXPOOL && phase % LEVEL_PHASES != 0;
+}
+
+Status find_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison) {
+    return tile.op.kind == RRNET_KIND_RELU ? relu_comparison(chip, tile, comparison)
+                                           : pool_comparison(chip, tile, level, comparison);
+}
+
+}  // namespace
+
+// Differences, planes and the other party's words of `count` comparisons, from octet `offset` of the tile.
+Status make_comparison(Chip& chip, const Tile& tile, uint64_t offset, uint32_t count, Comparison& comparison) {
+    const Material material = material_of(chip, tile);
+    Octets planes;
+    const uint64_t plane = plane_octets(count);
+    RRNET_TRY(tile_words(chip, tile, offset, count, comparison.x));
+    RRNET_TRY(tile_octets(chip, tile, offset + 4 * uint64_t{count}, STATE_PLANES * plane, planes));
+    RRNET_TRY(tile_words(chip, tile, offset + 4 * uint64_t{count}, count, comparison.answer));
+    comparison.party = chip.party;
+    comparison.elements = count;
+    comparison.own = material.own;
+    comparison.dealt = material.dealt;
+    comparison.planes = PlaneStore(planes, count);
+    return Status::done;
+}
+
+Status relu_comparison(Chip& chip, const Tile& tile, Comparison& comparison) {
+    comparison.whole = tile.output_elements();
+    comparison.runs = tile.runs;
+    comparison.at = CompareOffsets(chip.party, comparison.whole, 0, 0);
+    return make_comparison(chip, tile, 0, tile.elements, comparison);
+}
+
+bool is_exchange(const Tile& tile, uint32_t phase) {
+    uint32_t level, step;
+    if (compare_phase(tile, phase, level, step)) return step % 2 == 1;
+    return opens_words(tile) && phase == OPEN;
+}
+
+Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase) {
+    switch (tile.op.kind) {
+        case RRNET_KIND_CONV:
+        case RRNET_KIND_LINEAR:
+            if (tile.opens()) return phase == MASK ? mask_input(chip, tile) : Status::done;
+            if (phase == FINISH) return beaver_product(chip, tile);
+            return phase == BIAS ? add_bias(chip, tile) : Status::done;
+        case RRNET_KIND_SQUARE:
+            if (phase == MASK) return mask_input(chip, tile);
+            return phase == FINISH ? beaver_square(chip, tile) : Status::done;
+        case RRNET_KIND_TRUNCATE:
+            if (phase == MASK) return mask_input(chip, tile);
+            return phase == FINISH ? truncate(chip, tile) : Status::done;
+        case RRNET_KIND_RELU: {
+            Comparison comparison;
+            RRNET_TRY(relu_comparison(chip, tile, comparison));
+            return comparison.compute(phase);
+        }
+        case RRNET_KIND_MAXPOOL:
+            return pool_compute(chip, tile, phase);
+        default:
+            return phase == 0 ? evaluate_local(chip, tile) : Status::done;
+    }
+}
+
+uint64_t message_octets(const Tile& tile, uint32_t phase, int direction) {
+    uint32_t level, step;
+    if (!is_exchange(tile, phase)) return 0;
+    if (!compare_phase(tile, phase, level, step)) return 4 * uint64_t{tile.elements};
+    const bool relu = tile.op.kind == RRNET_KIND_RELU;
+    return compare_message(step, direction, relu ? tile.elements : pool_comparisons(tile, level));
+}
+
+Status send_phase(Chip& chip, const Tile& tile, uint32_t phase, Sender& sender) {
+    uint32_t level, step;
+    if (!compare_phase(tile, phase, level, step)) return send_opened(chip, tile, sender);
+    Comparison comparison;
+    RRNET_TRY(find_comparison(chip, tile, level, comparison));
+    return comparison.send(step, sender);
+}
+
+Status receive_phase(Chip& chip, const Tile& tile, uint32_t phase, Receiver& receiver) {
+    uint32_t level, step;
+    if (!compare_phase(tile, phase, level, step)) return receive_opened(chip, tile, receiver);
+    Comparison comparison;
+    RRNET_TRY(find_comparison(chip, tile, level, comparison));
+    return comparison.receive(step, receiver);
+}
+
+}  // namespace rrnet

@@ -1,0 +1,118 @@
+// A tile at work on the chip: what an instruction names, and what every kernel is given.
+#ifndef RRNET_TILE_H
+#define RRNET_TILE_H
+
+#include "comparison.h"
+#include "geometry.h"
+#include "message.h"
+#include "source.h"
+#include "tables.h"
+
+namespace rrnet {
+
+// Where a tile stands between its load and its store.
+struct TileState {
+    uint32_t address = 0;  // of its buffer on the chip
+    uint32_t size = 0;     // octets that the schedule gave it
+    uint16_t next_phase = 0;
+    uint8_t moved = 0;     // directions of the exchange under way that are done
+    bool loaded = false;
+};
+
+// Weights of one band of output channels on the chip.
+struct BandState {
+    uint32_t address = 0;
+    bool loaded = false;
+};
+
+// Everything of one accelerator that its kernels share.
+struct Chip {
+    int party = 0;
+    AesKey image_key, weight_key;
+    Port* memory = nullptr;
+    Port* material = nullptr;
+    const Program* program = nullptr;
+    Buffer buffer;
+    TileState tiles[RRNET_MAX_TILES];
+    BandState bands[RRNET_MAX_BANDS];
+};
+
+// One tile of one stage, as the operand table describes it.
+struct Tile {
+    uint32_t index = 0;  // of the operation
+    rrnet_operation op = {};
+    rrnet_stage stage = {};
+    uint32_t band = RRNET_NO_BAND;  // index into the bands, where the stage multiplies
+    Region region, needed;
+    Runs runs;              // of the region in the stage's tensor
+    uint32_t elements = 0;  // of the region
+    TileState* state = nullptr;
+
+    bool opens() const { return stage.opens != 0; }
+    bool product() const { return op.kind == RRNET_KIND_CONV || op.kind == RRNET_KIND_LINEAR; }
+    uint64_t input_elements() const { return uint64_t{op.channels} * op.height * op.width; }
+    uint64_t output_elements() const { return uint64_t{op.out_channels} * op.out_height * op.out_width; }
+    uint64_t needed_elements() const { return uint64_t{needed.channels()} * needed.rows() * op.width; }
+    Runs needed_runs() const { return region_runs(needed, op.height, op.width); }
+    // Words of one output channel's weights.
+    uint64_t filter_words() const { return uint64_t{op.channels} / op.groups * op.kernel_h * op.kernel_w; }
+};
+
+// Words and planes of the tile's own part of the buffer, from octet `offset` of it.
+inline Status tile_words(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, Words& view) {
+    RRNET_REQUIRE(offset + 4 * count <= tile.state->size, buffer);
+    return chip.buffer.words(tile.state->address + offset, count, view);
+}
+inline Status tile_octets(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, Octets& view) {
+    RRNET_REQUIRE(offset + count <= tile.state->size, buffer);
+    return chip.buffer.octets(tile.state->address + offset, count, view);
+}
+
+inline Material material_of(const Chip& chip, const Tile& tile) {
+    return {Keystream(chip.image_key, tile.index),
+            Corrections(*chip.material, tile.op.corrections, tile.op.corrections_bytes), chip.party == 0};
+}
+
+// share_io.cpp: shares between the board's memory and the chip.
+Status load_runs(const Port& port, uint32_t address, const Runs& runs, const Words& out);
+Status store_runs(Port& port, uint32_t address, const Runs& runs, const Words& in);
+Status load_tile(Chip& chip, const Tile& tile);
+Status store_tile(Chip& chip, const Tile& tile);
+Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t octets);
+
+// opened.cpp: operations that open one masked word per element.
+Status mask_input(Chip& chip, const Tile& tile);
+Status send_opened(Chip& chip, const Tile& tile, Sender& sender);
+Status receive_opened(Chip& chip, const Tile& tile, Receiver& receiver);
+Status open_input(Chip& chip, const Tile& tile);
+Status beaver_square(Chip& chip, const Tile& tile);
+Status truncate(Chip& chip, const Tile& tile);
+
+// product.cpp: the ring multiplication array.
+Status beaver_product(Chip& chip, const Tile& tile);
+Status add_bias(Chip& chip, const Tile& tile);
+
+// local.cpp: operations that a party does on its share alone.
+Status evaluate_local(Chip& chip, const Tile& tile);
+
+// maxpool.cpp: the tree of comparisons.
+constexpr uint32_t LEVEL_PHASES = COMPARE_PHASES + 1;  // the subtraction comes first
+Status begin_pool(Chip& chip, const Tile& tile);
+Status pool_compute(Chip& chip, const Tile& tile, uint32_t phase);
+Status pool_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison);
+uint32_t pool_comparisons(const Tile& tile, uint32_t level);
+Status store_pool(Chip& chip, const Tile& tile);
+
+// steps.cpp: what a phase of a tile does, whatever its operation.
+Status relu_comparison(Chip& chip, const Tile& tile, Comparison& comparison);
+Status make_comparison(Chip& chip, const Tile& tile, uint64_t offset, uint32_t count, Comparison& comparison);
+bool is_exchange(const Tile& tile, uint32_t phase);
+Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase);
+// Octets of the tile's message in a phase; direction 0 is from party 0 to party 1.
+uint64_t message_octets(const Tile& tile, uint32_t phase, int direction);
+Status send_phase(Chip& chip, const Tile& tile, uint32_t phase, Sender& sender);
+Status receive_phase(Chip& chip, const Tile& tile, uint32_t phase, Receiver& receiver);
+
+}  // namespace rrnet
+
+#endif

@@ -1,0 +1,39 @@
+// The network of the C simulation: two pipes (or the two directions of a socket) to the other accelerator.
+#ifndef RRNET_TESTBENCH_PIPES_H
+#define RRNET_TESTBENCH_PIPES_H
+
+#include <deque>
+#include <vector>
+
+#include "accelerator.h"
+
+namespace rrnet {
+
+// Cuts the octets that arrive into messages of the sizes that the schedule names, in its order.
+class Pipes : public Network {
+  public:
+    Pipes(int in, int out, std::deque<uint64_t> arriving, Link& to_peer, Link& from_peer);
+
+    // Moves what can be moved; waits where nothing can. False where the other end is gone or silent for `timeout_ms`.
+    bool wait() override;
+    // Sends all that is left.
+    bool flush();
+
+  private:
+    bool read_some();
+    bool write_some();
+    void take_outgoing();
+
+    int in, out;
+    std::deque<uint64_t> arriving;
+    Link& to_peer;
+    Link& from_peer;
+    std::vector<uint8_t> received, sending;
+    size_t sent = 0;
+    bool closed = false;
+    int timeout_ms = 60000;
+};
+
+}  // namespace rrnet
+
+#endif

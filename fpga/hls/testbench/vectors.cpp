@@ -1,0 +1,54 @@
+// Prints what single kernels compute, for tests against published vectors and the Python library.
+//
+// Standard input: lines "block KEY PLAINTEXT" (one AES block) or "stream KEY OPERATION FIRST COUNT" (octets of an
+// operation's keystream); keys and octets in hexadecimal.
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "aes.h"
+
+namespace {
+
+std::vector<uint8_t> octets_of(const std::string& text) {
+    std::vector<uint8_t> octets;
+    for (size_t i = 0; i + 1 < text.size(); i += 2) {
+        octets.push_back(static_cast<uint8_t>(std::stoul(text.substr(i, 2), nullptr, 16)));
+    }
+    return octets;
+}
+
+}  // namespace
+
+int main() {
+    std::string what, key_text;
+    while (std::cin >> what >> key_text) {
+        const std::vector<uint8_t> key_octets = octets_of(key_text);
+        if (key_octets.size() != 16) return 64;
+        rrnet::AesKey key;
+        key.expand(key_octets.data());
+        if (what == "block") {
+            std::string text;
+            std::cin >> text;
+            const std::vector<uint8_t> plain = octets_of(text);
+            if (plain.size() != 16) return 64;
+            uint32_t in[4], out[4];
+            for (int i = 0; i < 4; ++i) {
+                in[i] = uint32_t{plain[4 * i]} << 24 | uint32_t{plain[4 * i + 1]} << 16 |
+                        uint32_t{plain[4 * i + 2]} << 8 | uint32_t{plain[4 * i + 3]};
+            }
+            key.encrypt(in, out);
+            std::printf("%08x%08x%08x%08x\n", out[0], out[1], out[2], out[3]);
+        } else {
+            uint64_t operation = 0, first = 0;
+            uint32_t count = 0;
+            std::cin >> operation >> first >> count;
+            std::vector<uint8_t> out(count);
+            rrnet::Keystream(key, operation).read_octets(first, count, out.data());
+            for (const uint8_t octet : out) std::printf("%02x", octet);
+            std::printf("\n");
+        }
+    }
+    return 0;
+}

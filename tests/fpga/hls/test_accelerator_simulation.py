@@ -1,0 +1,220 @@
+"""Two accelerators in C simulation open the words that two software parties open, from the same material."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_onnx_models import ModelBuilder, mixed_model
+from test_check import rewritten
+
+from rrnet_nni.fpga.board.cli import main as run_parties
+from rrnet_nni.fpga.board.dealer import prepare_set
+from rrnet_nni.fpga.board.executions import get_execution
+from rrnet_nni.fpga.compiler.build import Build, load_build
+from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.errors import ExecutionFault
+from rrnet_nni.fpga.hls import csim
+from rrnet_nni.fpga.hls.csim import simulate_accelerators
+from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
+from rrnet_nni.fpga.isa import Queue, decode_instructions, encode_instructions
+from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
+
+pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
+MUTATIONS = 2000
+
+
+def compiled(folder: Path, model: onnx.ModelProto, device: str = "zcu104") -> Build:
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    compile_model(folder / "model.onnx", folder / "build", device=device)
+    return load_build(folder / "build")
+
+
+def odd_model() -> onnx.ModelProto:
+    """Sizes that fill no octet and no slice, groups, strides, overlapping pools and a concatenation."""
+    build = ModelBuilder((3, 11, 9), seed=5)
+    x = build.node("Relu", [build.conv("image", "first", 3, 6, stride=2)], "relu1")
+    y = build.node("MaxPool", [x], "pool", kernel_shape=[3, 2], strides=[1, 2], pads=[1, 0, 1, 1])
+    y = build.x2act(build.conv(y, "grouped", 6, 6, groups=3), "act", 0.02, 0.8, 0.1)
+    y = build.node("Concat", [y, build.node("Relu", [build.conv(y, "second", 6, 5)], "relu2")], "both", axis=1)
+    y = build.node("MaxPool", [y], "pool2", kernel_shape=[2, 1], strides=[2, 1])
+    y = build.node("AveragePool", [y], "mean", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 1], count_include_pad=1)
+    shape = 11 * 2 * 3
+    return build.model(build.gemm(build.node("Flatten", [y], "flat"), "logits", shape, 7))
+
+
+def tiny_model() -> onnx.ModelProto:
+    """Every kind of operation, as small as it can be."""
+    build = ModelBuilder((1, 6, 6), seed=2)
+    x = build.node("Relu", [build.conv("image", "conv1", 1, 2)], "relu")
+    x = build.node("MaxPool", [x], "maxpool", kernel_shape=[2, 2], strides=[2, 2])
+    x = build.x2act(build.conv(x, "conv2", 2, 2, groups=2), "act", 0.02, 0.9, 0.1)
+    x = build.node("GlobalAveragePool", [x], "mean")
+    return build.model(build.gemm(build.node("Flatten", [x], "flatten"), "logits", 2, 3))
+
+
+def images_for(build: Build, count: int) -> np.ndarray:
+    shape = build.program.tensor(build.program.input).shape
+    return np.random.default_rng(0).normal(size=(count, *shape)).clip(-2, 2)
+
+
+def prepared(build: Build, folder: Path, count: int) -> Path:
+    execution = get_execution(build.protocol_name)
+    prepare_set(folder, build.program, build.program_digest, execution, count)
+    return folder
+
+
+def software_logits(
+    build: Build, images: np.ndarray, material: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> np.ndarray:
+    """What `rrnet-2pc-run` prints for these images and this material."""
+    np.save(folder / "images.npy", images)
+    arguments = [str(build.path), "--input", str(folder / "images.npy"), "--material", str(material), "--json"]
+    capsys.readouterr()
+    assert run_parties(arguments) == 0
+    return np.array(json.loads(capsys.readouterr().out)["logits"])
+
+
+@pytest.mark.parametrize(("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3)])
+def test_accelerators_open_the_logits_of_the_software_parties(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: onnx.ModelProto, seed: int
+) -> None:
+    build = compiled(tmp_path / "model", model)
+    images = images_for(build, 2)
+    material = prepared(build, tmp_path / "material", 2)
+    shutil.copytree(material, tmp_path / "copy")
+    found = simulate_accelerators(build, encode_images(build.program, images), material, seed=seed)
+    expected = software_logits(build, images, tmp_path / "copy", tmp_path, capsys)
+    np.testing.assert_array_equal(decode_tensor(build.program, build.program.output, found.logits), expected)
+
+
+def test_accelerators_send_what_the_instructions_say(tmp_path: Path) -> None:
+    build = compiled(tmp_path / "model", mixed_model(16))
+    words = encode_images(build.program, images_for(build, 1))
+    found = simulate_accelerators(build, words, prepared(build, tmp_path / "material", 1))
+    instructions = decode_instructions((build.path / "instructions.bin").read_bytes())
+    predicted = [
+        sum(item.amount for item in instructions if item.queue is queue) for queue in (Queue.SEND, Queue.RECEIVE)
+    ]
+    assert [party[0].bytes_sent for party in found.counted] == predicted == build.report["bytes_sent"]
+    assert [party[0].instructions for party in found.counted] == [len(instructions)] * 2
+
+
+def test_material_is_used_once(tmp_path: Path) -> None:
+    build = compiled(tmp_path / "model", tiny_model())
+    words = encode_images(build.program, images_for(build, 1))
+    material = prepared(build, tmp_path / "material", 1)
+    simulate_accelerators(build, words, material)
+    with pytest.raises(Exception, match="material"):
+        simulate_accelerators(build, words, material)
+
+
+def test_a_missing_wait_is_found(tmp_path: Path) -> None:
+    """Without its waits the schedule stops with a status, or computes something else, in some order of the units."""
+    build = compiled(tmp_path / "model", mixed_model(16))
+    instructions = decode_instructions((build.path / "instructions.bin").read_bytes())
+    free = [type(item)(**{**vars(item), "waits": ()}) for item in instructions]
+    data = encode_instructions(free, bytes.fromhex(build.program_digest))
+    changed = load_build(rewritten(build.path, tmp_path / "changed", "instructions.bin", data))
+    words = encode_images(build.program, images_for(build, 1))
+    with pytest.raises(ExecutionFault, match="an instruction comes before one that it needs"):
+        simulate_accelerators(changed, words, prepared(build, tmp_path / "material", 1))
+
+
+def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
+    build = compiled(tmp_path / "model", tiny_model())
+    table = decode_operands((build.path / "operands.bin").read_bytes())
+    data = OperandTable(table.header, bytes(12), table.sections).encode()
+    changed = load_build(rewritten(build.path, tmp_path / "changed", "operands.bin", data))
+    words = encode_images(build.program, images_for(build, 1))
+    with pytest.raises(ExecutionFault, match="belong to different programs"):
+        simulate_accelerators(changed, words, prepared(build, tmp_path / "material", 1))
+
+
+def test_the_command_prints_the_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = compiled(tmp_path / "model", tiny_model())
+    np.save(tmp_path / "x.npy", images_for(build, 2))
+    assert csim.main([str(build.path), "--input", str(tmp_path / "x.npy"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert np.array(answer["logits"]).shape == (2, 3)
+    assert answer["bytes_sent"][0] > 0
+
+
+def vectors(lines: list[str]) -> list[str]:
+    program = build_simulator(load_device("zcu104"), "vectors")
+    finished = subprocess.run([program], input="\n".join(lines), capture_output=True, text=True, check=True)
+    return finished.stdout.split()
+
+
+def test_aes_is_that_of_fips_197() -> None:
+    lines = [
+        "block 000102030405060708090a0b0c0d0e0f 00112233445566778899aabbccddeeff",
+        "block 2b7e151628aed2a6abf7158809cf4f3c 3243f6a8885a308d313198a2e0370734",
+    ]
+    assert vectors(lines) == ["69c4e0d86a7b0430d8cdb78070b4c55a", "3925841d02dc09fbdc118597196a0b32"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    key=st.binary(min_size=16, max_size=16),
+    operation=st.integers(0, 2**32),
+    first=st.integers(0, 500),
+    count=st.integers(1, 200),
+)
+def test_a_keystream_can_be_read_from_anywhere(key: bytes, operation: int, first: int, count: int) -> None:
+    cipher = Cipher(algorithms.AES(key), modes.CTR(operation.to_bytes(8, "big") + bytes(8))).encryptor()
+    expected = cipher.update(bytes(first + count))[first:]
+    assert vectors([f"stream {key.hex()} {operation} {first} {count}"]) == [expected.hex()]
+
+
+def party_directory(build: Build, folder: Path) -> Path:
+    """One party's files, with shares and corrections of zeros."""
+    folder.mkdir()
+    table = decode_operands((build.path / "operands.bin").read_bytes())
+    for name in ("instructions.bin", "operands.bin"):
+        shutil.copy(build.path / name, folder / name)
+    (folder / "memory.bin").write_bytes(bytes(table.header["memory_words"] * BUS_BYTES))
+    (folder / "material.bin").write_bytes(bytes(table.header["material_words"] * BUS_BYTES))
+    return folder
+
+
+def statuses_of_mutations(build: Build, folder: Path, first: int, count: int) -> list[int]:
+    """How many of the mutations end in each status; a sanitizer's finding ends the program instead."""
+    program = build_simulator(load_device("zcu104"), "mutate", sanitize=True)
+    command = [str(program), str(party_directory(build, folder)), str(first), str(count)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=560)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    statuses: list[int] = json.loads(finished.stdout)
+    assert sum(statuses) == count
+    return statuses
+
+
+def test_damaged_files_end_in_a_status(tmp_path: Path) -> None:
+    statuses = statuses_of_mutations(compiled(tmp_path / "model", tiny_model()), tmp_path / "party", 0, 200)
+    assert sum(statuses[1:]) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [tiny_model(), odd_model()])
+def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto) -> None:
+    statuses = statuses_of_mutations(compiled(tmp_path / "model", model), tmp_path / "party", 0, MUTATIONS)
+    assert sum(count > 0 for count in statuses) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [mixed_model(16), odd_model()])
+def test_the_accelerator_is_clean_under_sanitizers(tmp_path: Path, model: onnx.ModelProto) -> None:
+    build = compiled(tmp_path / "model", model)
+    words = encode_images(build.program, images_for(build, 1))
+    material = prepared(build, tmp_path / "material", 1)
+    found = simulate_accelerators(build, words, material, sanitize=True, seed=5)
+    assert found.logits.shape == (1, *build.program.tensor(build.program.output).shape)
