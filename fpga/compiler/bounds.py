@@ -1,27 +1,45 @@
-"""What no schedule of the same jobs can undercut.
+"""What no schedule of the same jobs on the same device can undercut.
 
 `critical path` is the longest chain of dependent jobs. The bound of a queue is that of one machine with heads and
 tails: a job cannot start before its head, the longest chain that leads to it, and after it its tail must follow.
 Jackson's preemptive rule (the longest tail first) solves that machine exactly, so the bound holds for every schedule.
+
+Neither sees that work adds up layer by layer: where a tile needs all tiles of the layer before, the queues must have
+done all of their work for it. `joins` is the critical path with that in mind: the head of a job that waits for many
+others is at least the one-machine bound, over every queue, of all jobs that lead to it, and later heads build on it.
+
+`joins` also counts the buffer. Weights stay on the chip from their load until the last tile that uses them is stored.
+So at the time h at which the first tile of a product can be stored at the earliest, of all the weights of this and
+later products at most the buffer's size can have been loaded; the others are loaded after h, one after the other.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
+from ..devices import Device
 from ..isa import Queue
-from .tiling import Job
+from .jobs import Job, Rates
+
+#: A job that waits for so many others is a join; bounding each takes time, and narrow joins add little.
+JOIN_WIDTH = 6
+#: Jobs before a join that are looked at, the nearest first: fewer make the bound lower, never wrong.
+JOIN_JOBS = 12_000
+#: Jobs that are looked at for all joins together.
+JOIN_BUDGET = 1_000_000
 
 
-def lower_bounds(jobs: Sequence[Job]) -> dict[str, int]:
-    """Cycles by reason: the critical path and every queue."""
+def lower_bounds(jobs: Sequence[Job], device: Device) -> dict[str, int]:
+    """Cycles by reason: the critical path, every queue, and joins."""
     tails, heads = distances_to_end(jobs), distances_from_start(jobs)
     bounds = {"critical path": max(tails, default=0)}
     for queue in Queue:
         mine = [index for index, job in enumerate(jobs) if job.queue is queue]
         machine = [(heads[i], jobs[i].duration, tails[i] - jobs[i].duration) for i in mine]
         bounds[queue.name.lower()] = one_machine_bound(machine)
+    bounds["joins"] = joins_bound(jobs, device)
     return bounds
 
 
@@ -45,24 +63,113 @@ def distances_from_start(jobs: Sequence[Job]) -> list[int]:
     return earliest
 
 
-def one_machine_bound(machine: Sequence[tuple[int, int, int]]) -> int:
+def one_machine_bound(machine: Iterable[tuple[int, int, int]]) -> int:
     """Shortest preemptive schedule of one machine; jobs are (head, duration, tail)."""
-    waiting: list[list[int]] = []  # [-tail, rest of the duration]
-    incoming = sorted(machine)
-    now, bound, position = 0, 0, 0
-    while position < len(incoming) or waiting:
-        if not waiting:
-            now = max(now, incoming[position][0])
-        while position < len(incoming) and incoming[position][0] <= now:
-            _, duration, tail = incoming[position]
-            heapq.heappush(waiting, [-tail, duration])
-            position += 1
-        current = waiting[0]
-        until_next = incoming[position][0] - now if position < len(incoming) else current[1]
-        step = min(current[1], until_next)
-        now += step
-        current[1] -= step
-        if not current[1]:
+    waiting: list[tuple[int, int]] = []  # -tail, rest of the duration
+    now = bound = 0
+    for head, duration, tail in sorted(machine):
+        while waiting and now < head:
+            urgency, rest = waiting[0]
+            if now + rest > head:
+                heapq.heapreplace(waiting, (urgency, rest - (head - now)))
+                break
             heapq.heappop(waiting)
-            bound = max(bound, now - current[0])
+            now += rest
+            bound = max(bound, now - urgency)
+        now = max(now, head)
+        heapq.heappush(waiting, (-tail, duration))
+    for urgency, rest in sorted(waiting):
+        now += rest
+        bound = max(bound, now - urgency)
     return bound
+
+
+def joins_bound(jobs: Sequence[Job], device: Device) -> int:
+    """The end of the last job by heads that grow at joins."""
+    heads = _Heads(jobs, device)
+    has_readers = [False] * len(jobs)
+    for index, job in enumerate(jobs):
+        heads.add(index)
+        for before in job.dependencies:
+            has_readers[before] = True
+    ends = tuple(index for index, read in enumerate(has_readers) if not read)
+    return heads.all_done(ends, len(jobs)) if ends else 0
+
+
+class _Heads:
+    """Lower bounds of start cycles, job by job."""
+
+    def __init__(self, jobs: Sequence[Job], device: Device) -> None:
+        self.jobs = jobs
+        self.heads: list[int] = []
+        self.buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
+        self.first_release: dict[int, int] = {}  # operation -> cycle before which its weights stay on the chip
+        self.bounded: dict[tuple[int, ...], int] = {}
+        self.tiles = Counter((job.operation, job.phase) for job in jobs if job.queue is Queue.STORE)
+        #: Loads that wait for all tiles of a stage: their heads hold all that lead to them.
+        self.cuts: set[int] = set()
+        self.budget = JOIN_BUDGET
+
+    def add(self, index: int) -> None:
+        """Bound the next job in the order of the list."""
+        job = self.jobs[index]
+        head = 0
+        for before in job.dependencies:
+            earlier = self.jobs[before]
+            head = max(head, self.heads[before] + earlier.duration + earlier.latency)
+        tiles = tuple(before for before in job.dependencies if not self.jobs[before].weights)
+        if job.queue is Queue.LOAD and len(tiles) >= JOIN_WIDTH:
+            if tiles not in self.bounded:
+                self.bounded[tiles] = self.all_done(tiles, min(JOIN_JOBS, self.budget))
+            head = max(head, self.bounded[tiles])
+            stages = {(self.jobs[before].operation, self.jobs[before].phase) for before in tiles}
+            if len(tiles) == sum(self.tiles[stage] for stage in stages):
+                self.cuts.add(index)
+        self.heads.append(head)
+        if any(self.jobs[load].weights for load in job.releases):
+            released = head + job.duration
+            self.first_release[job.operation] = min(released, self.first_release.get(job.operation, released))
+
+    def all_done(self, last: tuple[int, ...], limit: int) -> int:
+        """A cycle before which not all of the jobs `last` can be done, from at most `limit` jobs that lead to them."""
+        jobs, heads, cuts = self.jobs, self.heads, self.cuts if limit < len(self.jobs) else ()
+        tails = dict.fromkeys(last, 0)
+        waiting = [-index for index in tails]
+        heapq.heapify(waiting)
+        machines: list[list[tuple[int, int, int]]] = [[] for _ in Queue]
+        weights: list[tuple[int, int, int]] = []  # first release, tail, duration
+        taken = bound = 0
+        while waiting and taken < limit:
+            index = -heapq.heappop(waiting)
+            job, head = jobs[index], heads[index]
+            tail = tails[index] + job.latency
+            taken += 1
+            machines[job.queue].append((head, job.duration, tail))
+            if job.weights:
+                weights.append((self.first_release[job.operation], tail, job.duration))
+            tail += job.duration
+            if head + tail > bound:
+                bound = head + tail
+            if index in cuts:
+                continue
+            for before in job.dependencies:
+                known = tails.get(before, -1)
+                if known < 0:
+                    heapq.heappush(waiting, -before)
+                if known < tail:
+                    tails[before] = tail
+        self.budget -= taken
+        bounds = (one_machine_bound(machine) for machine in machines if machine)
+        return max(bound, self._weights_bound(weights, machines[Queue.LOAD]), *bounds)
+
+    def _weights_bound(self, weights: list[tuple[int, int, int]], loads: list[tuple[int, int, int]]) -> int:
+        """All loads that must come after h = some first release, less a buffer full of weights, then the least tail."""
+        bound = 0
+        for release in {release for release, _, _ in weights}:
+            later = [(tail, duration, 1) for first, tail, duration in weights if first >= release]
+            later += [(tail, duration, 0) for head, duration, tail in loads if head >= release]
+            total = -self.buffer_cycles
+            for tail, duration, rounding in sorted(later, reverse=True):
+                total += duration - rounding  # durations are rounded up to whole cycles
+                bound = max(bound, release + total + tail)
+        return bound

@@ -22,12 +22,13 @@ from .formats import choose_formats
 from .frontend import read_onnx
 from .gains import pass_gains
 from .graph import Graph
+from .instruction_stream import schedule_instructions
 from .lower import lower
 from .operand_table import PROTOCOL_NUMBERS, TiledStage, operand_table
 from .page import report_page
 from .passes import PassResult, run_passes
 from .report import build_report, tiles_document, trace_events
-from .schedule import Schedule, schedule_instructions, schedule_program
+from .schedule import Schedule, schedule_program
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..devices import Device
 from ..errors import Refusal
 from ..isa import Instruction, Opcode, Queue
-from .tiling import Rates
+from .jobs import Rates
 
 
 @dataclass(frozen=True)

@@ -10,81 +10,29 @@ F = W - B, the opened input and the input's share; other operations read shares 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..devices import Device
 from ..errors import Refusal
 from ..isa import Queue
 from ..operators import Conv, Linear
-from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, ReluOp, ReshapeOp, SumPoolOp
+from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, ReshapeOp, SumPoolOp
 from ..program_shapes import operation_shape, tile_shape
 from ..protocols.base import Compute, Exchange, Phase, Protocol, comparison_start
+from .jobs import BUFFER_GRANULE, Job, JobGraph, Rates, Stage
+from .regions import Region, channel_count, element_count, needed_of, row_count, split
 
 WORD_BYTES = 4
 KERNEL_QUEUE = {"array": Queue.ARRAY, "comparator": Queue.COMPARATOR, "alu": Queue.ALU}
 #: Fewer elements than this are not worth a tile of their own.
 LEAST_TILE_ELEMENTS = 256
-BUFFER_GRANULE = 64
-LOAD_PORTS, STORE_PORTS = 3, 1
-
-
-def tile_reserve(device: Device) -> int:
-    """Bytes of buffer that weights never take, so that tiles can always go on."""
-    return device.buffer_bytes // 4 // BUFFER_GRANULE * BUFFER_GRANULE
-
-
-@dataclass(frozen=True)
-class Region:
-    """Half-open ranges of channels and rows of a tensor."""
-
-    channels: tuple[int, int]
-    rows: tuple[int, int]
-
-    def halves(self) -> list[Region]:
-        """Two halves by rows, or by channels where there is one row; none of a single row of a single channel."""
-        for rows in (True, False):
-            start, end = self.rows if rows else self.channels
-            middle = (start + end) // 2
-            if start < middle:
-                parts = ((start, middle), (middle, end))
-                return [Region(self.channels, part) if rows else Region(part, self.rows) for part in parts]
-        return []
-
-    def overlaps(self, other: Region) -> bool:
-        return (
-            self.channels[0] < other.channels[1]
-            and other.channels[0] < self.channels[1]
-            and self.rows[0] < other.rows[1]
-            and other.rows[0] < self.rows[1]
-        )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One occupation of one queue: `duration` cycles, then `latency` more until its result is there."""
-
-    queue: Queue
-    duration: int
-    latency: int
-    amount: int
-    operation: int
-    tile: int
-    phase: int
-    count: int
-    dependencies: tuple[int, ...]
-    #: Bytes of buffer that a load takes, from the pool for weights or the one for tiles.
-    allocates: int = 0
-    weights: bool = False
-    #: Loads whose buffers this store gives back; a buffer is free when all of its stores are done.
-    releases: tuple[int, ...] = ()
-    #: The load whose buffer this job works on.
-    load: int = 0
-
-
+#: Parts of the buffer of which one is reserved for tiles, the first with which every operation fits.
+RESERVES = (8, 4, 2)
+#: Bands of weights that the part of the buffer which is not reserved for tiles holds.
+WEIGHT_BANDS = 8
 Tiles: TypeAlias = list[tuple[Region, int]]
 
 
@@ -97,64 +45,33 @@ class _Tile:
     weights: int | None = None
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Tiles of one stage: phases [first_phase, end_phase) of the operation, on these regions of `tensor`."""
-
-    operation: int
-    tensor: str
-    first_phase: int
-    end_phase: int
-    regions: tuple[Region, ...]
-
-
-@dataclass
-class JobGraph:
-    """All jobs of one image, in an order that respects dependencies, and the tiles that they work on."""
-
-    jobs: list[Job] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Transfers per clock cycle: three memory ports load and one stores, as far as the memory keeps up."""
-
-    load_bytes_per_cycle: float
-    store_bytes_per_cycle: float
-    link_bytes_per_cycle: float
-    latency_cycles: int
-
-    @staticmethod
-    def of(device: Device) -> Rates:
-        memory = device.ddr_bytes_per_s * device.ddr_efficiency / device.clock_hz
-        port = min(device.bus_bytes_per_cycle, memory / (LOAD_PORTS + STORE_PORTS))
-        return Rates(
-            LOAD_PORTS * port,
-            STORE_PORTS * port,
-            device.bandwidth_bytes_per_s / device.clock_hz,
-            round(device.message_latency_s * device.clock_hz),
-        )
-
-
 def build_jobs(program: Program, device: Device, protocol: Protocol, tiles: int) -> JobGraph:
     """Jobs of the whole program, every operation in about `tiles` tiles.
 
     Raises:
         Refusal: a tile does not fit the device's buffers however small it is.
     """
-    builder = _Builder(program, device, protocol, tiles)
-    for index, operation in enumerate(program.operations):
-        builder.add(index, operation)
-    return builder.graph
+    refusal: Refusal | None = None
+    for parts in RESERVES:
+        reserve = device.buffer_bytes // parts // BUFFER_GRANULE * BUFFER_GRANULE
+        builder = _Builder(program, device, protocol, tiles, reserve)
+        try:
+            for index, operation in enumerate(program.operations):
+                builder.add(index, operation)
+        except Refusal as error:
+            refusal = error
+            continue
+        return builder.graph
+    assert refusal is not None
+    raise refusal
 
 
 class _Builder:
-    def __init__(self, program: Program, device: Device, protocol: Protocol, tiles: int) -> None:
+    def __init__(self, program: Program, device: Device, protocol: Protocol, tiles: int, reserve: int) -> None:
         self.program, self.device, self.protocol, self.tiles = program, device, protocol, tiles
         self.rates = Rates.of(device)
-        self.reserve = tile_reserve(device)
-        self.graph = JobGraph()
+        self.reserve = reserve
+        self.graph = JobGraph(reserve)
         self.made: dict[str, Tiles] = {program.input: []}
 
     def add(self, index: int, operation: AnyOperation) -> None:
@@ -201,51 +118,48 @@ class _Builder:
         self, index: int, operation: ConvOp | LinearOp, shape: Conv | Linear, phases: Sequence[Phase]
     ) -> None:
         """Open the input tile by tile, then multiply; each band of output channels loads its weights once, ahead."""
-        split = next((i for i, phase in enumerate(phases) if isinstance(phase, Compute) and phase.kernel == "array"), 0)
+        start = next((i for i, phase in enumerate(phases) if isinstance(phase, Compute) and phase.kernel == "array"), 0)
         source = operation.inputs[0]
         opened = self.made[source]
-        if split:
+        if start:
             regions = [region for region, _ in opened] if self._fits(source) else self._regions(source)
             regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
             tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
-            opened = self._stage(index, operation, source, phases[:split], 0, tiles, 0.0, (source,))
+            opened = self._stage(index, operation, source, phases[:start], 0, tiles, 0.0, (source,))
         tiles = []
         bands, rows = self._product_grid(operation, shape)
         for number, band in enumerate(bands):
-            size = _granules(WORD_BYTES * shape.weights * (band[1] - band[0]) / self._channels(operation))
-            weights = self._transfer(Queue.LOAD, size, index, number, split, 0, (), allocates=size, weights=True)
+            size = _granules(
+                WORD_BYTES * shape.weights * (band[1] - band[0]) / channel_count(self.program, operation.output)
+            )
+            weights = self._transfer(Queue.LOAD, size, index, number, start, 0, (), allocates=size, weights=True)
             for row in rows:
                 region = Region(band, row)
                 inputs = 2 * WORD_BYTES * self._needed_elements(operation, source, region)
                 tiles.append(_Tile(region, inputs, weights))
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases[split:], split, tiles, float(WORD_BYTES), (source,), opened
+            index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), (source,), opened
         )
 
     def _product_grid(
         self, operation: ConvOp | LinearOp, shape: Conv | Linear
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Bands of channels whose weights fit half of their pool, times bands of rows."""
-        channels, rows = self._channels(operation), self._rows(operation.output)
-        count = self._tile_count(operation.output)
-        weights_limit = (self.device.buffer_bytes - self.reserve) // 4
-        down = min(count, rows)
-        across = min(channels, max(-(-WORD_BYTES * shape.weights // weights_limit), -(-count // down)))
+        """Bands of channels, so narrow that the chip holds the weights of several, times bands of rows."""
+        channels, rows = channel_count(self.program, operation.output), row_count(self.program, operation.output)
+        weights_limit = (self.device.buffer_bytes - self.reserve) // WEIGHT_BANDS
+        widest = weights_limit * channels // (WORD_BYTES * shape.weights)
+        if not widest:
+            raise self._too_large(operation)
+        count, fetches = self._tile_count(operation.output), -(-channels // widest)
+        down = min(rows, max(1, count // fetches))
+        across = max(fetches, min(channels, -(-count // down)))
         while True:
-            bands, parts = _split(channels, across), _split(rows, down)
-            widest = max(end - start for start, end in bands)
-            if WORD_BYTES * shape.weights * widest / channels > weights_limit:
-                if across == channels:
-                    raise self._too_large(operation)
-                across = min(channels, 2 * across)
-                continue
+            bands, parts = split(channels, across), split(rows, down)
             if all(self._product_bytes(operation, Region(bands[0], part)) <= self.reserve // 2 for part in parts):
                 return bands, parts
-            if down == rows:
-                if across == channels:
-                    raise self._too_large(operation)
-                across = min(channels, 2 * across)
-            down = min(rows, 2 * down)
+            if (across, down) == (channels, rows):
+                raise self._too_large(operation)
+            across, down = (across, min(rows, 2 * down)) if down < rows else (min(channels, 2 * across), down)
 
     def _product_bytes(self, operation: AnyOperation, region: Region) -> int:
         inputs = 2 * WORD_BYTES * self._needed_elements(operation, operation.inputs[0], region)
@@ -393,76 +307,34 @@ class _Builder:
         )
         return len(self.graph.jobs) - 1
 
-    def _rows(self, tensor: str) -> int:
-        shape = self.program.tensor(tensor).shape
-        return shape[1] if len(shape) == 3 else 1
-
-    def _elements(self, tensor: str, region: Region) -> int:
-        shape = self.program.tensor(tensor).shape
-        width = shape[2] if len(shape) == 3 else 1
-        return (region.channels[1] - region.channels[0]) * (region.rows[1] - region.rows[0]) * width
-
     def _tile_count(self, tensor: str) -> int:
         return max(1, min(self.tiles, self.program.tensor(tensor).elements // LEAST_TILE_ELEMENTS))
 
     def _regions(self, tensor: str) -> list[Region]:
-        """Bands of rows, or of channels where there are too few rows."""
-        channels, rows = self.program.tensor(tensor).shape[0], self._rows(tensor)
+        """Bands of rows, cut into bands of channels where there are too few rows."""
+        channels, rows = channel_count(self.program, tensor), row_count(self.program, tensor)
         count = self._tile_count(tensor)
-        if rows >= count:
-            return [Region((0, channels), band) for band in _split(rows, count)]
-        return [Region(band, (0, rows)) for band in _split(channels, min(count, channels))]
-
-    def _needed(self, operation: AnyOperation, tensor: str, source: str, region: Region) -> Region:
-        """What a tile of `tensor` reads of `source`."""
-        shape = self.program.tensor(source).shape
-        whole = Region((0, shape[0]), (0, self._rows(source)))
-        if tensor != operation.output or shape == self.program.tensor(tensor).shape:
-            same = not isinstance(operation, ConvOp | LinearOp | MaxPoolOp | SumPoolOp) or tensor != operation.output
-            if same:
-                return region
-        match operation:
-            case ConvOp() | MaxPoolOp() | SumPoolOp():
-                kernel, step = _height(operation, self.program), operation.stride[0]
-                top = max(0, region.rows[0] * step - operation.padding[0])
-                bottom = min(self._rows(source), (region.rows[1] - 1) * step - operation.padding[0] + kernel)
-                bands = (top, max(top, bottom))
-                depthwise = isinstance(operation, ConvOp) and operation.groups == shape[0] == self._channels(operation)
-                keep = depthwise or not isinstance(operation, ConvOp)
-                return Region(region.channels if keep else (0, shape[0]), bands)
-            case PadOp(padding=padding):
-                top = max(0, region.rows[0] - padding[0])
-                return Region(region.channels, (top, max(top, min(shape[1], region.rows[1] - padding[0]))))
-        return whole
-
-    def _channels(self, operation: AnyOperation) -> int:
-        return self.program.tensor(operation.output).shape[0]
+        down = min(count, rows)
+        across = min(channels, -(-count // down))
+        return [Region(band, part) for band in split(channels, across) for part in split(rows, down)]
 
     def _needed_elements(self, operation: AnyOperation, source: str, region: Region) -> int:
-        return self._elements(source, self._needed(operation, operation.output, source, region))
+        return self._elements(source, needed_of(self.program, operation, source, region))
+
+    def _elements(self, tensor: str, region: Region) -> int:
+        return element_count(self.program, tensor, region)
 
     def _waits(self, operation: AnyOperation, tensor: str, source: str, region: Region, tiles: Tiles) -> list[int]:
         """The stores of `source` that a tile must wait for; flattened tensors wait for all."""
         if len(self.program.tensor(source).shape) == 1:
             return [store for _, store in tiles]
-        needed = self._needed(operation, tensor, source, region)
+        opening = tensor != operation.output
+        needed = region if opening else needed_of(self.program, operation, source, region)
         return [store for made, store in tiles if made.overlaps(needed)]
-
-
-def _height(operation: ConvOp | MaxPoolOp | SumPoolOp, program: Program) -> int:
-    if isinstance(operation, ConvOp):
-        return program.constants[operation.weight].shape[2]
-    return operation.kernel[0]
 
 
 def _granules(size: float) -> int:
     return -(-math.ceil(size) // BUFFER_GRANULE) * BUFFER_GRANULE
-
-
-def _split(size: int, parts: int) -> list[tuple[int, int]]:
-    """`parts` nearly equal ranges of 0..size."""
-    edges = [size * index // parts for index in range(parts + 1)]
-    return list(itertools.pairwise(edges))
 
 
 def _part(whole: int, share: tuple[int, int, int]) -> int:

@@ -1,16 +1,21 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_onnx_models import mixed_model
 
-from rrnet_nni.fpga.compiler.bounds import one_machine_bound
+from rrnet_nni.fpga.compiler.bounds import lower_bounds, one_machine_bound
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.frontend import import_model
-from rrnet_nni.fpga.compiler.schedule import URGENCIES, Schedule, list_schedule, schedule_instructions
+from rrnet_nni.fpga.compiler.instruction_stream import schedule_instructions
+from rrnet_nni.fpga.compiler.jobs import Job, Rates
+from rrnet_nni.fpga.compiler.schedule import Schedule, list_schedule
 from rrnet_nni.fpga.compiler.simulate import simulate
 from rrnet_nni.fpga.compiler.tiling import build_jobs
 from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.isa import Queue
 from rrnet_nni.fpga.program import Program
 from rrnet_nni.fpga.protocols import get_protocol
 
@@ -43,14 +48,14 @@ def program() -> Program:
     return compile_program(import_model(mixed_model(image_size=32), "model")).program
 
 
-def scheduled(program: Program, protocol: str, tiles: int, rule: str) -> Schedule:
-    return list_schedule(build_jobs(program, DEVICE, get_protocol(protocol), tiles), DEVICE, tiles, rule)
+def scheduled(program: Program, protocol: str, tiles: int, improvements: int = 0) -> Schedule:
+    return list_schedule(build_jobs(program, DEVICE, get_protocol(protocol), tiles), DEVICE, tiles, improvements)
 
 
 @pytest.mark.parametrize("protocol", ["beaver-ot", "masked", "paper"])
-@pytest.mark.parametrize("rule", URGENCIES)
-def test_a_schedule_respects_dependencies_queues_and_bounds(program: Program, protocol: str, rule: str) -> None:
-    schedule = scheduled(program, protocol, 8, rule)
+@pytest.mark.parametrize("improvements", [0, 3])
+def test_a_schedule_respects_dependencies_queues_and_bounds(program: Program, protocol: str, improvements: int) -> None:
+    schedule = scheduled(program, protocol, 8, improvements)
     free: dict[object, int] = {}
     for index in sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i)):
         job = schedule.jobs[index]
@@ -62,11 +67,11 @@ def test_a_schedule_respects_dependencies_queues_and_bounds(program: Program, pr
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(1, 40), st.sampled_from(sorted(URGENCIES)))
-def test_all_tilings_send_the_same_bytes(program: Program, tiles: int, rule: str) -> None:
+@given(st.integers(1, 40))
+def test_all_tilings_send_the_same_bytes(program: Program, tiles: int) -> None:
     def sent(count: int) -> dict[str, int]:
         totals: dict[str, int] = {}
-        for job in scheduled(program, "beaver-ot", count, rule).jobs:
+        for job in scheduled(program, "beaver-ot", count).jobs:
             if job.latency:
                 totals[job.queue.name] = totals.get(job.queue.name, 0) + job.amount
         return totals
@@ -75,11 +80,63 @@ def test_all_tilings_send_the_same_bytes(program: Program, tiles: int, rule: str
 
 
 def test_more_tiles_overlap_more(program: Program) -> None:
-    makespans = [scheduled(program, "beaver-ot", tiles, "tile").makespan for tiles in (1, 8)]
+    makespans = [scheduled(program, "beaver-ot", tiles).makespan for tiles in (1, 8)]
     assert makespans[1] < makespans[0]
 
 
 def test_a_slow_network_keeps_the_order_valid(program: Program) -> None:
-    instructions = schedule_instructions(scheduled(program, "beaver-ot", 8, "tile"))
+    instructions = schedule_instructions(scheduled(program, "beaver-ot", 8))
     makespans = [simulate(instructions, DEVICE.with_network(rate, 0.02)).makespan for rate in (1e9, 12.5e6, 1e6)]
     assert list(np.sort(makespans)) == makespans
+
+
+def test_backward_and_forward_passes_never_make_a_schedule_longer(program: Program) -> None:
+    makespans = [scheduled(program, "beaver-ot", 16, passes).makespan for passes in (0, 1, 4)]
+    assert makespans == sorted(makespans, reverse=True)
+    assert makespans[2] < makespans[0]
+
+
+def layers_of(count: int, width: int, duration: int) -> list[Job]:
+    """Layers of array jobs between loads and stores of one cycle; every load waits for the whole layer before."""
+    jobs: list[Job] = []
+    stored: tuple[int, ...] = ()
+    for layer in range(count):
+        first = len(jobs)
+        for tile in range(width):
+            step = (layer, tile, 0, 1)
+            load = len(jobs)
+            jobs.append(Job(Queue.LOAD, 1, 0, 1, *step, stored, allocates=64, load=load))
+            jobs.append(Job(Queue.ARRAY, duration, 0, duration, *step, (load,), load=load))
+            jobs.append(Job(Queue.STORE, 1, 0, 1, *step, (load + 1,), releases=(load,), load=load))
+        stored = tuple(range(first + 2, len(jobs), 3))
+    return jobs
+
+
+@pytest.mark.parametrize(("count", "width", "duration"), [(1, 8, 10), (5, 8, 10), (3, 20, 4)])
+def test_joins_bound_what_adds_up_layer_by_layer(count: int, width: int, duration: int) -> None:
+    bounds = lower_bounds(layers_of(count, width, duration), DEVICE)
+    assert bounds["joins"] == count * (width * duration + 2)
+    assert bounds["critical path"] == count * (duration + 2)
+
+
+def test_weights_that_do_not_fit_the_buffer_are_loaded_after_the_first_tile() -> None:
+    """Four bands of 100 cycles each in a buffer of two: two are still to come when the first tile is stored."""
+    size = int(100 * Rates.of(DEVICE).load_bytes_per_cycle)
+    jobs = [Job(Queue.LOAD, 100, 0, size, 0, band, 0, 0, (), allocates=size, weights=True) for band in range(4)]
+    for band in range(4):
+        load = len(jobs)
+        jobs.append(Job(Queue.LOAD, 1, 0, 1, 0, band, 0, 1, (band,), allocates=64, load=load))
+        jobs.append(Job(Queue.SEND, 1, 498, 1, 0, band, 0, 1, (load,), load=load))
+        jobs.append(Job(Queue.STORE, 1, 0, 1, 0, band, 1, 1, (load + 1,), releases=(load, band), load=load))
+    bounds = lower_bounds(jobs, dataclasses.replace(DEVICE, buffer_bytes=2 * size))
+    tile, rounding = 1 + 1 + 498 + 1, 4
+    assert bounds["joins"] == (100 + tile) + 200 - rounding + tile
+    assert bounds["load"] == 400 + 4 + tile - 1
+
+
+@given(st.integers(0, 3), st.integers(200_000, 4_000_000))
+@settings(max_examples=15, deadline=None)
+def test_no_schedule_undercuts_its_bounds_whatever_the_buffer(program: Program, passes: int, buffer_bytes: int) -> None:
+    device = dataclasses.replace(DEVICE, buffer_bytes=buffer_bytes)
+    graph = build_jobs(program, device, get_protocol("beaver-ot"), 8)
+    assert max(lower_bounds(graph.jobs, device).values()) <= list_schedule(graph, device, 8, passes).makespan
