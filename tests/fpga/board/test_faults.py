@@ -4,6 +4,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, Trunc
 DIGEST = "a" * 64
 SURVIVAL_S = 10.0
 SECRET = 1.2345678
+#: Inferences in a set: for many sessions of six images, and for a dealer that is killed.
+IMAGES, DEALT = 6 * 110, 120
 
 
 def network():
@@ -99,7 +102,7 @@ def kill_at(root, victim, delay_s, protocol):
 
 
 def used_counts(root):
-    return [6 * 60 - unused_count(party_directory(root, party)) for party in (0, 1)]
+    return [IMAGES - unused_count(party_directory(root, party)) for party in (0, 1)]
 
 
 def check_kills(root, protocol, moments, generator):
@@ -128,7 +131,7 @@ def check_kills(root, protocol, moments, generator):
 @pytest.fixture
 def material(tmp_path):
     def prepare(protocol):
-        prepare_set(tmp_path / "material", network()[0], DIGEST, EXECUTIONS[protocol], 6 * 60)
+        prepare_set(tmp_path / "material", network()[0], DIGEST, EXECUTIONS[protocol], IMAGES)
         return tmp_path / "material"
 
     return prepare
@@ -140,8 +143,44 @@ def test_a_killed_party_stops_the_other_and_burns_what_was_begun(material, proto
 
 
 @pytest.mark.slow
-def test_each_party_killed_at_fifty_moments(material):
-    check_kills(material("beaver-ot"), "beaver-ot", 50, np.random.default_rng(1))
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+def test_each_party_killed_at_fifty_moments(material, protocol):
+    check_kills(material(protocol), protocol, 100, np.random.default_rng(1))
+
+
+def check_dealer_kills(root, protocol, moments, generator):
+    """Kill a dealer at random moments: what it leaves is a whole set or none, and the next dealer makes one."""
+    program = network()[0]
+    started = time.monotonic()
+    prepare_set(root, program, DIGEST, EXECUTIONS[protocol], DEALT)
+    duration = time.monotonic() - started
+    for _ in range(moments):
+        shutil.rmtree(root, ignore_errors=True)
+        arguments = root, program, DIGEST, EXECUTIONS[protocol], DEALT
+        dealer = multiprocessing.get_context("fork").Process(target=prepare_set, args=arguments)
+        dealer.start()
+        time.sleep(generator.uniform(0, 1.2 * duration))
+        dealer.kill()
+        dealer.join(SURVIVAL_S)
+        if root.exists():
+            assert [unused_count(party_directory(root, party)) for party in (0, 1)] == [DEALT, DEALT]
+        else:
+            with pytest.raises(Refusal, match="no prepared material"):
+                MaterialStore(root, 0)
+    prepare_set(root, program, DIGEST, EXECUTIONS[protocol], 60, replace=True)
+    run = Run(root, protocol)
+    assert [run.outcome(number)[0] for number in (0, 1)] == ["logits", "logits"]
+
+
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+def test_a_killed_dealer_leaves_a_whole_set_or_none(tmp_path, protocol):
+    check_dealer_kills(tmp_path / "material", protocol, 3, np.random.default_rng(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+def test_a_dealer_killed_at_fifty_moments(tmp_path, protocol):
+    check_dealer_kills(tmp_path / "material", protocol, 50, np.random.default_rng(1))
 
 
 def pump(source, target, damage):
@@ -177,35 +216,38 @@ def test_bytes_pass_through_an_honest_relay(material):
     assert run.outcome(0)[0] == run.outcome(1)[0] == "logits"
 
 
-@pytest.mark.parametrize("place", [5, 600, 5_000, 50_000])
-def test_a_flipped_byte_is_noticed_and_no_logits_come_out(material, place):
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+@pytest.mark.parametrize("place", [5, 600, 5_000, 20_000])
+def test_a_flipped_byte_is_noticed_and_no_logits_come_out(material, place, protocol):
     def flip(position, octets):
         if position <= place < position + len(octets):
             octets[place - position] ^= 0x10
         return octets
 
-    run = Run(material("beaver-ot"), relay=relay_with(flip))
+    run = Run(material(protocol), protocol, relay=relay_with(flip))
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
 
 
-@pytest.mark.parametrize("place", [0, 700, 60_000])
-def test_a_cut_link_is_noticed_and_no_logits_come_out(material, place):
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+@pytest.mark.parametrize("place", [0, 700, 20_000])
+def test_a_cut_link_is_noticed_and_no_logits_come_out(material, place, protocol):
     def cut(position, octets):
         return None if position + len(octets) > place else octets
 
-    run = Run(material("beaver-ot"), relay=relay_with(cut))
+    run = Run(material(protocol), protocol, relay=relay_with(cut))
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
 
 
-def test_a_stall_longer_than_the_timeout_ends_both(material):
+@pytest.mark.parametrize("protocol", EXECUTIONS)
+def test_a_stall_longer_than_the_timeout_ends_both(material, protocol):
     def stall(position, octets):
         if position > 2_000:
             time.sleep(4)
         return octets
 
-    run = Run(material("beaver-ot"), timeout_s=1.0, relay=relay_with(stall))
+    run = Run(material(protocol), protocol, timeout_s=1.0, relay=relay_with(stall))
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
     assert any("stalled" in sentence for _, sentence in outcomes)

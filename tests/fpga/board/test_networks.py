@@ -4,7 +4,6 @@ import functools
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 

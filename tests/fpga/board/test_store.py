@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import subprocess
 
 import numpy as np
 import pytest
@@ -122,6 +123,20 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(ExecutionFault, match="No space left"):
         prepare_set(tmp_path / "m", small_program(), DIGEST, EXECUTIONS["beaver-ot"], 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_fills_up_while_dealing_leaves_nothing_behind(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine does not let root mount a small disk")
+    try:
+        with pytest.raises(ExecutionFault, match="No space left"):
+            prepare_set(disk / "m", small_program(), DIGEST, EXECUTIONS["masked"], 2000)
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_corrections_alone_are_uniform(root):
