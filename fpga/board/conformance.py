@@ -18,6 +18,8 @@ from ..program import AnyOperation, Constant, Program, Tensor
 from ..protocols.party import Execution
 from .dealer import DealerSeeds, deal_images
 from .in_process import Executed, execute, share_words
+from .store import DEALER
+from .two_party_prepare import predicted_preparation, prepare_in_process
 
 
 def run_shared(
@@ -26,16 +28,21 @@ def run_shared(
     images: np.ndarray,
     execution: Execution,
     seeds: DealerSeeds | None = None,
+    preprocessing: str = DEALER,
 ) -> Executed:
     """Share images and weights, then execute both parties in this process."""
     words = encode_images(program, images)
     constants = {name: share_words(np.ascontiguousarray(value)) for name, value in weights.items()}
     shares = tuple({name: pair[party] for name, pair in constants.items()} for party in (0, 1))
-    return execute(program, share_words(words), (shares[0], shares[1]), execution, seeds)
+    return execute(program, share_words(words), (shares[0], shares[1]), execution, seeds, preprocessing=preprocessing)
 
 
 def first_divergence(
-    program: Program, weights: Mapping[str, np.ndarray], images: np.ndarray, execution: Execution
+    program: Program,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    execution: Execution,
+    preprocessing: str = DEALER,
 ) -> str | None:
     """Name of the first operation whose opened result is not the reference's; None when all agree.
 
@@ -49,7 +56,7 @@ def first_divergence(
 
     def agrees(length: int) -> bool:
         prefix = program_prefix(program, length)
-        opened = run_shared(prefix, weights, images, execution, seeds).output
+        opened = run_shared(prefix, weights, images, execution, seeds, preprocessing).output
         return np.array_equal(opened, tensors[prefix.output].view(np.uint32))
 
     if agrees(len(program.operations)):
@@ -94,6 +101,17 @@ def _offline_mismatch(program: Program, images: int, execution: Execution) -> st
         size = sum(len(parts[index]) for parts in dealt)
         if size != traffic.offline_bytes[1]:
             return f"{traffic.operation}: {size} bytes are dealt, predicted are {traffic.offline_bytes[1]}"
+    return None
+
+
+def preparation_mismatch(program: Program, images: int, execution: Execution) -> str | None:
+    """A sentence about the first step of two-party preprocessing whose bytes are not the predicted ones."""
+    prepared = prepare_in_process(program, execution, DealerSeeds.fresh().roots, images)
+    measured = [{row.operation: row for row in rows} for rows in prepared.rows]
+    for step, predicted in predicted_preparation(program, images).items():
+        sent = measured[0][step].bytes_sent, measured[1][step].bytes_sent
+        if sent != predicted:
+            return f"{step}: the parties sent {sent} bytes, predicted are {predicted}"
     return None
 
 

@@ -20,7 +20,8 @@ from .dealer import DealerSeeds, deal_images
 from .link import Link
 from .randomness import Keystream, fresh_bytes
 from .session import Evaluator
-from .store import PartyMaterial, image_key, weight_source
+from .store import DEALER, TWO_PARTY, PartyMaterial, image_key, weight_source
+from .two_party_prepare import prepare_in_process
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,25 @@ def execute(
     execution: Execution,
     seeds: DealerSeeds | None = None,
     timeout_s: float = 60.0,
+    preprocessing: str = DEALER,
 ) -> Executed:
-    """Deal material for a batch and run both parties in threads over a pair of sockets.
+    """Make material for a batch and run both parties in threads over a pair of sockets.
 
     Args:
         program: the two-party program.
         image_shares: uint32 [N, *shape] shares of the input's words.
         weight_shares: uint32 shares of every constant.
         execution: the protocol.
-        seeds: the dealer's seeds; fresh ones by default.
+        seeds: both parties' seeds; fresh ones by default.
         timeout_s: of the link.
+        preprocessing: who makes the material, a dealer or the two parties.
 
     Raises:
         ExecutionFault: the parties could not finish.
     """
     seeds = DealerSeeds.fresh() if seeds is None else seeds
     count = len(image_shares[0])
-    dealer = execution.dealer(program, seeds.weight_masks)
-    corrections = deal_images(dealer, seeds, range(count))
+    corrections = make_corrections(program, execution, seeds, count, preprocessing)
     ends = socket.socketpair()
 
     def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
@@ -84,3 +86,12 @@ def execute(
         futures = [pool.submit(run_party, number) for number in (0, 1)]
         (first, first_rows), (second, second_rows) = (future.result() for future in futures)
     return Executed((first, second), (first_rows, second_rows))
+
+
+def make_corrections(
+    program: Program, execution: Execution, seeds: DealerSeeds, count: int, preprocessing: str
+) -> list[list[np.ndarray]]:
+    """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
+    if preprocessing == TWO_PARTY:
+        return prepare_in_process(program, execution, seeds.roots, count).corrections
+    return deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(count))

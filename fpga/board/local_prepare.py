@@ -29,7 +29,6 @@ def prepare_locally(
         answers = _run_parties(build, count, protocol, scratch, timeout_s)
         if root.exists():
             shutil.rmtree(root)
-        scratch.chmod(0o755)
         scratch.rename(root)
     memory = answers[0]["memory_mb"] | answers[1]["memory_mb"]
     return answers[0] | {"offline_s": time.perf_counter() - started, "memory_mb": memory, "material": str(root)}

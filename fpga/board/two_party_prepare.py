@@ -30,7 +30,7 @@ from ..program import RING_BITS, Program
 from ..protocols.material import RandomSource
 from ..protocols.party import Execution
 from .accounting import Measured, Recorder
-from .dealer import DealerSeeds, scratch_directory
+from .dealer import scratch_directory
 from .link import WIRE_VERSION, Link, LinkFault
 from .randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
 from .session import ROLES
@@ -89,6 +89,10 @@ class Prepared:
             for row in self.rows
             if row.rounds
         ]
+
+
+#: Both parties' root seeds.
+Seeds = tuple[bytes, bytes]
 
 
 def check_preparation(execution: Execution) -> None:
@@ -231,30 +235,34 @@ def _weight_masks(key: bytes, operation: int) -> RandomSource:
     return Keystream([key], operation)
 
 
-def prepare_in_process(
-    program: Program, execution: Execution, count: int
-) -> tuple[DealerSeeds, list[list[np.ndarray]]]:
-    """Both parties in threads of one process, for study and for tests.
+@dataclass(frozen=True)
+class PreparedInProcess:
+    """Party 1's corrections, per inference one uint8 buffer per operation, and what both parties measured."""
 
-    Returns: both seeds, and party 1's corrections: per inference one uint8 buffer per operation.
-    """
+    corrections: list[list[np.ndarray]]
+    rows: tuple[tuple[Measured, ...], tuple[Measured, ...]]
+
+
+def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
+    """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
     check_preparation(execution)
-    seeds = DealerSeeds.fresh()
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 
-    def run(number: int) -> list[list[np.ndarray]]:
-        root = seeds.roots[number]
+    def run(number: int) -> tuple[list[list[np.ndarray]], tuple[Measured, ...]]:
+        root = seeds[number]
         with Link(ends[number], f"party {1 - number}") as link:
             recorder = Recorder(link)
             preparation = PREPARATIONS[execution.name](number, program, link)
-            preparation.start(session, weight_key(root), _weight_masks)
-            return preparation.prepare(
+            with recorder.measure("setup", SETUP_STEP):
+                preparation.start(session, weight_key(root), _weight_masks)
+            made = preparation.prepare(
                 lambda part, operation: Keystream([image_key(root, i) for i in part], operation),
                 range(count),
                 lambda name: recorder.measure("offline", name),
             )
+            return made, tuple(recorder.rows.values())
 
     with ThreadPoolExecutor(2) as pool:
-        _, corrections = (future.result() for future in [pool.submit(run, number) for number in (0, 1)])
-    return seeds, [[buffers[image] for buffers in corrections] for image in range(count)]
+        (_, first), (made, second) = (future.result() for future in [pool.submit(run, number) for number in (0, 1)])
+    return PreparedInProcess([[buffers[image] for buffers in made] for image in range(count)], (first, second))

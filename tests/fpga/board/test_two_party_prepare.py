@@ -1,0 +1,399 @@
+"""Preprocessing by the two parties alone: what it makes, whom it refuses, and what is left when somebody dies."""
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rrnet_nni.fpga.board import cli, prepare_cli
+from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, preparation_mismatch
+from rrnet_nni.fpga.board.dealer import DealerSeeds, deal_images
+from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.link import Link
+from rrnet_nni.fpga.board.store import MaterialStore, party_directory, read_description, unused_count
+from rrnet_nni.fpga.board.tls import make_pair
+from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS, Preparer, prepare_in_process
+from rrnet_nni.fpga.compiler.emit import write_build
+from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.program import (
+    AffineOp,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    ReluOp,
+    ReshapeOp,
+    SquareOp,
+    TruncateOp,
+)
+
+DIGEST = "b" * 64
+BEAVER = EXECUTIONS["beaver-ot"]
+SURVIVAL_S = 10.0
+SECRET_PIXEL = 1.2345678
+
+
+def network():
+    """Every kind of material once: convolution, truncation, ReLU, MaxPool, square, depthwise, linear."""
+    b = ProgramBuilder((2, 8, 8), 8, seed=2)
+    b.add(
+        ConvOp,
+        "conv",
+        ["image"],
+        (4, 8, 8),
+        16,
+        weight=b.constant("w", (4, 2, 3, 3), 8, 100),
+        bias=None,
+        padding=(1,) * 4,
+    )
+    b.add(TruncateOp, "conv.t", ["conv"], (4, 8, 8), 8, bits=8)
+    b.add(ReluOp, "relu", ["conv.t"], (4, 8, 8), 8)
+    b.add(MaxPoolOp, "pool", ["relu"], (4, 4, 4), 8, kernel=(3, 3), stride=(2, 2), padding=(1,) * 4)
+    depthwise = b.constant("dw", (4, 1, 3, 3), 8, 128)
+    b.add(ConvOp, "depthwise", ["pool"], (4, 2, 2), 16, weight=depthwise, bias=None, groups=4)
+    b.add(TruncateOp, "depthwise.t", ["depthwise"], (4, 2, 2), 8, bits=8)
+    b.add(SquareOp, "square", ["depthwise.t"], (4, 2, 2), 16)
+    b.add(AffineOp, "affine", ["square", "depthwise.t"], (4, 2, 2), 16, multipliers=((1,), (256,)))
+    b.add(TruncateOp, "affine.t", ["affine"], (4, 2, 2), 5, bits=11)
+    b.add(ReshapeOp, "flat", ["affine.t"], (16,), 5)
+    b.add(LinearOp, "fc", ["flat"], (3,), 13, weight=b.constant("fc", (3, 16), 8, 100), bias=None)
+    return b.program(), b.weights
+
+
+def test_two_parties_make_what_a_dealer_with_their_seeds_would_deal():
+    program, _ = network()
+    seeds = DealerSeeds.fresh()
+    made = prepare_in_process(program, BEAVER, seeds.roots, 3).corrections
+    dealt = deal_images(BEAVER.dealer(program, seeds.weight_masks), seeds, range(3))
+    for ours, theirs in zip(made, dealt, strict=True):
+        for operation, own, other in zip(program.operations, ours, theirs, strict=True):
+            assert np.array_equal(own, other), operation.name
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_execution_with_two_party_material_is_the_reference_bit_for_bit(batch):
+    program, weights = network()
+    images = np.random.default_rng(batch).normal(size=(batch, 2, 8, 8))
+    assert first_divergence(program, weights, images, BEAVER, "two-party") is None
+
+
+def test_each_operation_is_prepared_with_the_predicted_bytes():
+    assert preparation_mismatch(network()[0], 2, BEAVER) is None
+
+
+def preparing_process(number, end, other_end, root, pipe, timeout_s, count, digest=DIGEST):
+    """One party in a process of its own; reports ("prepared", bytes) or ("fault", sentence)."""
+    other_end.close()
+    try:
+        with Link(end, f"party {1 - number}", timeout_s) as link:
+            try:
+                prepared = Preparer(number, network()[0], digest, BEAVER, link).run(root, count)
+            except (ExecutionFault, Refusal) as error:
+                link.abort(str(error))
+                raise
+        pipe.send(("prepared", prepared.bytes_sent == prepared.predicted_bytes))
+    except (ExecutionFault, Refusal) as error:
+        pipe.send(("fault", str(error)))
+
+
+class Preparation:
+    """Both parties as forked processes, each with a root of its own, over sockets or a relay."""
+
+    def __init__(self, root, count=2, timeout_s=20.0, relay=None, digests=(DIGEST, DIGEST)):
+        context = multiprocessing.get_context("fork")
+        ends = socket.socketpair()
+        if relay is not None:
+            first, second = socket.socketpair(), socket.socketpair()
+            ends = first[0], second[0]
+            self.relay = threading.Thread(target=relay, args=(first[1], second[1]), daemon=True)
+        self.pipes, self.processes = [], []
+        for number in (0, 1):
+            receiver, sender = context.Pipe(duplex=False)
+            place = root / f"machine-{number}" / "material"
+            arguments = number, ends[number], ends[1 - number], place, sender, timeout_s, count, digests[number]
+            process = context.Process(target=preparing_process, args=arguments, daemon=True)
+            process.start()
+            sender.close()
+            self.pipes.append(receiver)
+            self.processes.append(process)
+        for end in ends:
+            end.close()
+        if relay is not None:
+            self.relay.start()
+
+    def outcome(self, number, within_s=SURVIVAL_S):
+        """What a party reported, or None if it was killed before it could."""
+        assert self.pipes[number].poll(within_s), f"party {number} did not stop within {within_s} s"
+        try:
+            return self.pipes[number].recv()
+        except EOFError:
+            return None
+        finally:
+            self.processes[number].join(within_s)
+
+
+def leftovers(root):
+    """Directories that a party left beside the place of its material."""
+    return [path.name for machine in (0, 1) for path in (root / f"machine-{machine}").glob(".*partial*")]
+
+
+def check_unusable(root):
+    """No run takes what is there: a part is missing, or the two parts are of different sets."""
+    identities = set()
+    for party in (0, 1):
+        try:
+            with MaterialStore(root / f"machine-{party}" / "material", party) as store:
+                identities.add(store.description.set_id)
+        except Refusal:
+            identities.add(None)
+    assert None in identities or len(identities) == 2
+
+
+def check_rerun(root):
+    """A rerun works, and both parts are of one set."""
+    for party in (0, 1):
+        subprocess.run(["rm", "-rf", str(root / f"machine-{party}")], check=True)
+    run = Preparation(root)
+    assert [run.outcome(party, 30) for party in (0, 1)] == [("prepared", True)] * 2
+    assert leftovers(root) == []
+    described = [read_description(party_directory(root / f"machine-{party}" / "material", party)) for party in (0, 1)]
+    assert described[0].set_id == described[1].set_id
+    assert all(each.preprocessing == "two-party" for each in described)
+
+
+def check_kills(root, moments, generator):
+    started = time.monotonic()
+    check_rerun(root)
+    duration = time.monotonic() - started
+    faults = 0
+    for moment in range(moments):
+        victim = moment % 2
+        for party in (0, 1):
+            subprocess.run(["rm", "-rf", str(root / f"machine-{party}")], check=True)
+        run = Preparation(root)
+        time.sleep(generator.uniform(0, duration))
+        os.kill(run.processes[victim].pid, signal.SIGKILL)
+        killed, survivor = run.outcome(victim), run.outcome(1 - victim)
+        assert survivor is not None
+        if survivor[0] == "fault":
+            faults += 1
+            assert f"party {victim}" in survivor[1], survivor
+            check_unusable(root)
+        else:
+            assert killed is None or killed[0] == "prepared"
+    assert faults
+    check_rerun(root)
+
+
+def test_a_killed_party_stops_the_other_and_leaves_nothing_to_use(tmp_path):
+    check_kills(tmp_path, 4, np.random.default_rng(0))
+
+
+@pytest.mark.slow
+def test_each_party_killed_at_fifty_moments_of_the_preparation(tmp_path):
+    check_kills(tmp_path, 50, np.random.default_rng(1))
+
+
+def relay_with(damage):
+    """Forward both directions; `damage(position, octets)` changes, cuts (None) or delays what party 0 sends."""
+
+    def pump(source, target, change):
+        position = 0
+        try:
+            while octets := source.recv(1 << 16):
+                changed = change(position, bytearray(octets))
+                if changed is None:
+                    break
+                target.sendall(changed)
+                position += len(octets)
+        except OSError:
+            return
+        finally:
+            for end in (source, target):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def relay(first, second):
+        threading.Thread(target=pump, args=(first, second, damage), daemon=True).start()
+        pump(second, first, lambda position, octets: octets)
+
+    return relay
+
+
+def flip(place):
+    def damage(position, octets):
+        if position <= place < position + len(octets):
+            octets[place - position] ^= 0x10
+        return octets
+
+    return damage
+
+
+def cut(place):
+    return lambda position, octets: None if position + len(octets) > place else octets
+
+
+def stall(position, octets):
+    if position > 10_000:
+        time.sleep(3)
+    return octets
+
+
+@pytest.mark.parametrize(
+    ("damage", "timeout_s"),
+    [(flip(40), 20), (flip(3_000), 20), (flip(400_000), 20), (cut(0), 20), (cut(200_000), 20), (stall, 1)],
+    ids=["flip hello", "flip points", "flip ciphertexts", "cut at once", "cut later", "stall"],
+)
+def test_a_damaged_cut_or_stalled_link_ends_both_and_leaves_nothing(tmp_path, damage, timeout_s):
+    run = Preparation(tmp_path, timeout_s=timeout_s, relay=relay_with(damage))
+    outcomes = run.outcome(0), run.outcome(1)
+    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
+    assert leftovers(tmp_path) == []
+    check_unusable(tmp_path)
+
+
+def test_parties_that_prepare_different_programs_refuse_each_other(tmp_path):
+    run = Preparation(tmp_path, digests=(DIGEST, "c" * 64))
+    assert all("differ in program" in run.outcome(party)[1] for party in (0, 1))
+
+
+def test_a_full_disk_stops_both_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    run = Preparation(tmp_path)
+    outcomes = run.outcome(0), run.outcome(1)
+    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
+    assert all("No space left" in sentence for _, sentence in outcomes)
+    assert leftovers(tmp_path) == []
+    check_unusable(tmp_path)
+
+
+def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs_a_dealer():
+    program, _ = network()
+    for name, execution in EXECUTIONS.items():
+        if name not in PREPARATIONS:
+            with pytest.raises(Refusal, match="needs a dealer"):
+                prepare_in_process(program, execution, DealerSeeds.fresh().roots, 1)
+
+
+def test_party_ones_files_alone_are_noise(tmp_path):
+    check_rerun(tmp_path)
+    with MaterialStore(tmp_path / "machine-1" / "material", 1) as store:
+        parts = store.claim(0, 2).take(2)._parts
+    octets = np.concatenate([buffer for image in parts for buffer in image])
+    counts = np.bincount(octets, minlength=256)
+    expected = octets.size / 256
+    assert abs(((counts - expected) ** 2 / expected).sum() - 255) < 6 * np.sqrt(510)
+
+
+@pytest.fixture
+def build(tmp_path):
+    program, weights = network()
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    images = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    images[0, 0, 0, :3] = SECRET_PIXEL
+    np.save(tmp_path / "x.npy", images)
+    return tmp_path / "build"
+
+
+def command(main, *arguments):
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = main([str(argument) for argument in arguments])
+    return status, output.getvalue(), errors.getvalue()
+
+
+def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(build):
+    status, output, _ = command(prepare_cli.main, build, "--count", 3, "--preprocessing", "two-party", "--json")
+    prepared = json.loads(output)
+    assert status == 0
+    assert prepared["preprocessing"] == "two-party"
+    assert prepared["bytes_sent"] == prepared["predicted_bytes"]
+    assert all(row["bytes_sent"] == row["predicted_bytes"] for row in prepared["operations"])
+    status, output, errors = command(cli.main, build, "--input", build.parent / "x.npy", "--json")
+    assert status == 0, errors
+    result = json.loads(output)
+    assert result["preprocessing"] == "two-party"
+    assert result["preprocessing_source"] == "prepared before"
+    assert result["bytes_sent"] == result["predicted_bytes"]
+    assert result["offline_bytes"] == [round(sent * 2 / 3) for sent in prepared["bytes_sent"]]
+    program, weights = network()
+    reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
+    assert np.abs(np.array(result["logits"]) - reference).max() < 0.3
+    material = build.parent / "build.material"
+    assert unused_count(party_directory(material, 0)) == 1
+    status, _, errors = command(
+        cli.main, build, "--input", build.parent / "x.npy", "--preprocessing", "dealer", "--material", material
+    )
+    assert status == 2
+    assert "two-party preprocessing, not of dealer" in errors
+    assert "1.2345" not in output + errors
+
+
+def test_two_machines_prepare_over_tls_and_keep_what_is_unused(build):
+    make_pair(build.parent / "keys")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    parts = []
+    for party, flag in ((1, "--listen"), (0, "--connect")):
+        arguments = [str(build), "--count", "1", "--preprocessing", "two-party", "--party", str(party), flag, address]
+        arguments += [
+            "--tls",
+            str(build.parent / "keys" / f"party-{party}"),
+            "-o",
+            str(build.parent / f"m{party}"),
+            "--json",
+        ]
+        command_line = [sys.executable, "-m", "rrnet_nni.fpga.board.prepare_cli", *arguments]
+        parts.append(subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    for part in parts:
+        output, errors = part.communicate(timeout=60)
+        assert part.returncode == 0, errors
+        assert json.loads(output)["bytes_sent"] == json.loads(output)["predicted_bytes"]
+    stored = [read_description(party_directory(build.parent / f"m{party}", party)) for party in (0, 1)]
+    assert stored[0].set_id == stored[1].set_id
+    again = [
+        "--count",
+        1,
+        "--preprocessing",
+        "two-party",
+        "--party",
+        0,
+        "--connect",
+        address,
+        "-o",
+        build.parent / "m0",
+    ]
+    status, _, errors = command(prepare_cli.main, build, *again)
+    assert status == 2
+    assert "still holds material for 1 inferences" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--preprocessing", "two-party", "--protocol", "masked"], "needs a dealer"),
+        (["--party", "0", "--connect", "127.0.0.1:9"], "--preprocessing two-party"),
+        (["--preprocessing", "two-party", "--party", "0"], "--listen ADDRESS or --connect ADDRESS"),
+        (["--preprocessing", "two-party", "--party", "0", "--connect", "10.0.0.9:1"], "--tls"),
+        (["--preprocessing", "two-party", "--connect", "127.0.0.1:9"], "--party"),
+    ],
+)
+def test_bad_usage_of_two_party_preprocessing_is_refused(build, arguments, sentence):
+    status, output, errors = command(prepare_cli.main, build, "--count", 1, *arguments)
+    assert status == 2
+    assert output == ""
+    assert sentence in errors
