@@ -1,4 +1,4 @@
-"""One model, every view of it: supernet, frozen, trained and reloaded, ONNX, fixed point, two parties.
+"""One model, seven views of it: supernet, frozen, trained, ONNX, fixed point, two parties, two accelerators.
 
 The walk compares each view with the one before, layer by layer, and names the first layer that diverges. The network
 has a ReLU, an X2act, a MaxPool, an AvgPool, a residual addition and a linear layer.
@@ -6,6 +6,8 @@ has a ReLU, an X2act, a MaxPool, an AvgPool, a residual addition and a linear la
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,15 @@ from rrnet_nni.compatibility import freeze_apart
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.export import export_onnx
+from rrnet_nni.fpga.board.cli import main as run_parties
 from rrnet_nni.fpga.board.conformance import first_divergence
+from rrnet_nni.fpga.board.dealer import prepare_set
 from rrnet_nni.fpga.board.executions import get_execution
 from rrnet_nni.fpga.compiler.build import Build, load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.compiler.reference import decode_tensor, run_reference
+from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images, run_reference
+from rrnet_nni.fpga.hls.csim import simulate_accelerators
+from rrnet_nni.fpga.hls.simulator import find_cxx
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.search_spaces.gates import Gates, Pooling
 from rrnet_nni.search_spaces.layers import Classifier, ConvPlan
@@ -206,6 +212,22 @@ def test_two_parties_compute_the_fixed_point_program_bit_for_bit(chain: Chain, p
     kinds = {operation.kind for operation in program.operations}
     assert {"conv", "relu", "maxpool", "square", "affine", "sumpool", "truncate", "linear"} <= kinds
     assert first_divergence(program, weights, chain.images[:3], get_execution(protocol)) is None
+
+
+@pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
+def test_two_accelerators_compute_the_same_words_as_two_parties(
+    chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, images = chain.build.program, chain.images[:2]
+    execution = get_execution(chain.build.protocol_name)
+    prepare_set(tmp_path / "material", program, chain.build.program_digest, execution, len(images))
+    shutil.copytree(tmp_path / "material", tmp_path / "copy")
+    accelerated = simulate_accelerators(chain.build, encode_images(program, images), tmp_path / "material", seed=1)
+    np.save(tmp_path / "images.npy", images)
+    arguments = [str(chain.build.path), "--input", str(tmp_path / "images.npy"), "--material", str(tmp_path / "copy")]
+    assert run_parties([*arguments, "--json"]) == 0
+    expected = np.array(json.loads(capsys.readouterr().out)["logits"])
+    np.testing.assert_array_equal(decode_tensor(program, program.output, accelerated.logits), expected)
 
 
 @pytest.mark.parametrize("layer", ["second.act", "third.conv.norm", "fourth.act"])
