@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ..fpga.errors import Refusal
 from ..search_spaces import X2act, x2act_modules
+from .compilation import compiled_forward
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -39,7 +40,7 @@ class TrainingOptions:
         distillation_temperature: softens the probabilities of both.
         precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it.
         channels_last: lay tensors out as N, H, W, C, which convolutions on GPUs prefer.
-        compile: run the network through `torch.compile`; pays off in long runs.
+        compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
         seed: of order and augmentation.
     """
 
@@ -118,7 +119,7 @@ class ClassificationModule(LightningModule):
         super().set_model(model)
         self._squares = tuple(x2act_modules(model))
         if self.options.compile:
-            self._compiled = torch.compile(model.forward)
+            self._compiled = compiled_forward(model)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""

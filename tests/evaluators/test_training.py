@@ -280,6 +280,26 @@ def test_compiled_network_takes_the_same_steps(few_digits: ImageDataset, monkeyp
     assert trained[0].state_dict().keys() == trained[1].state_dict().keys()
 
 
+def test_without_a_compiler_the_option_compile_is_refused_by_what_is_missing(
+    few_digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler++")
+    with pytest.raises(Refusal, match=r"no-such-compiler\+\+ is not there"):
+        train_network(network(POLYNOMIAL), few_digits, TrainingOptions(epochs=1, compile=True))
+
+
+def test_a_compilation_that_fails_is_a_fault_in_one_sentence(
+    few_digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(graph: object, inputs: object) -> object:
+        raise ValueError("the compiler gave up\nand said why")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fails))
+    with pytest.raises(ExecutionFault, match="the compiler gave up") as caught:
+        train_network(network(POLYNOMIAL), few_digits, TrainingOptions(epochs=1, compile=True))
+    assert "\n" not in str(caught.value)
+
+
 def test_distillation_pulls_towards_the_teacher() -> None:
     logits, teacher = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4)
     loss = distillation(logits, teacher, temperature=3.0)
