@@ -27,14 +27,14 @@ class Pace:
 
     def __init__(self, program: Program, device: Device, protocol: str) -> None:
         self._shapes = {operation.name: operation_shape(operation, program) for operation in program.operations}
-        self._device, self._protocol = device, get_protocol(protocol)
+        self._device, self._placed = device, get_protocol(protocol).in_place(program)
         self.modelled_s = 0.0
         self.late_s = 0.0
         self._due = time.perf_counter()
         self.operation_s = functools.cache(self._operation_s)
 
     def _operation_s(self, name: str, batch: int) -> float:
-        phases = self._protocol.phases(self._shapes[name], self._device, batch)
+        phases = self._placed[name].phases(self._shapes[name], self._device, batch)
         return total_cost(phase_cost(phase, self._device) for phase in phases).latency_ms / 1e3
 
     def start(self) -> None:

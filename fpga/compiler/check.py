@@ -131,7 +131,7 @@ class _Checker:
         self, build: Build, device: Device, instructions: Sequence[Instruction], stages: Sequence[TiledStage]
     ) -> None:
         self.program, self.device, self.instructions = build.program, device, instructions
-        self.protocol = get_protocol(build.protocol_name)
+        self.placed = get_protocol(build.protocol_name).in_place(build.program)
         self.where = str(build.path / INSTRUCTIONS)
         self.stages = stages
         self.by_operation: dict[int, list[TiledStage]] = {}
@@ -225,12 +225,13 @@ class _Checker:
 
     def _expected_bytes(self, index: int, operation: AnyOperation) -> list[tuple[int, int]]:
         """Per phase what both parties send; a tile of a comparison has bit planes of its own, in whole octets."""
-        whole = self.protocol.phases(operation_shape(operation, self.program), self.device)
+        protocol = self.placed[operation.name]
+        whole = protocol.phases(operation_shape(operation, self.program), self.device)
         parts = [whole]
         if isinstance(operation, ReluOp | MaxPoolOp):
             tiles = self.by_operation[index][-1].tiles
             shapes = [tile_shape(operation, self.program, tile[:2], tile[2:]) for tile in tiles]
-            parts = [self.protocol.phases(shape, self.device) for shape in shapes]
+            parts = [protocol.phases(shape, self.device) for shape in shapes]
         start, sums = comparison_start(whole), []
         for number, phase in enumerate(whole):
             found = [phase] if number < start else [part[number] for part in parts if number < len(part)]

@@ -89,7 +89,7 @@ class _Layout:
     """Addresses, in bus words, of everything that an operation reads or writes outside of the chip."""
 
     def __init__(self, program: Program, protocol: Protocol) -> None:
-        self.program, self.protocol = program, protocol
+        self.program, self.placed = program, protocol.in_place(program)
         self.memory_words = self.material_words = 0
         self.tensors = {program.input: self._take(program.tensor(program.input).elements)}
 
@@ -103,7 +103,7 @@ class _Layout:
         product = isinstance(operation, ConvOp | LinearOp)
         weights = program.constants[operation.weight].shape if isinstance(operation, ConvOp | LinearOp) else (0,)
         outputs = program.tensor(operation.output).shape[0] if product else 0
-        corrections_bytes = self.protocol.offline_bytes(operation_shape(operation, program))[1]
+        corrections_bytes = self.placed[operation.name].offline_bytes(operation_shape(operation, program))[1]
         corrections = self.material_words
         self.material_words += -(-corrections_bytes // BUS_BYTES)
         return {

@@ -80,7 +80,8 @@ def build_report(
 
 def program_traffic(program: Program, device: Device, protocol: Protocol) -> list[dict[str, Any]]:
     """What every operation sends and how long it takes on its own, for one image."""
-    return [_traffic(operation, program, device, protocol) for operation in program.operations]
+    placed = protocol.in_place(program)
+    return [_traffic(operation, program, device, placed[operation.name]) for operation in program.operations]
 
 
 def _traffic(operation: AnyOperation, program: Program, device: Device, protocol: Protocol) -> dict[str, Any]:

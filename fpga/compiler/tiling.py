@@ -68,7 +68,8 @@ def build_jobs(program: Program, device: Device, protocol: Protocol, tiles: int)
 
 class _Builder:
     def __init__(self, program: Program, device: Device, protocol: Protocol, tiles: int, reserve: int) -> None:
-        self.program, self.device, self.protocol, self.tiles = program, device, protocol, tiles
+        self.program, self.device, self.tiles = program, device, tiles
+        self.placed = protocol.in_place(program)
         self.rates = Rates.of(device)
         self.reserve = reserve
         self.graph = JobGraph(reserve)
@@ -79,11 +80,12 @@ class _Builder:
             self.made[operation.output] = self.made[operation.inputs[0]]
             return
         shape = operation_shape(operation, self.program)
-        phases = self.protocol.phases(shape, self.device)
+        phases = self.placed[operation.name].phases(shape, self.device)
         if isinstance(operation, ConvOp | LinearOp) and isinstance(shape, Conv | Linear):
             self._add_product(index, operation, shape, phases)
             return
-        material = sum(self.protocol.offline_bytes(shape)) / self.program.tensor(operation.output).elements
+        result = self.program.tensor(operation.output)
+        material = sum(self.placed[operation.name].offline_bytes(shape)) / result.elements
 
         def load_bytes(region: Region) -> int:
             return WORD_BYTES * sum(self._needed_elements(operation, name, region) for name in operation.inputs)
@@ -245,7 +247,7 @@ class _Builder:
                 parts.append(Exchange((_part(first, share), _part(second, share))))
         if isinstance(operation, ReluOp | MaxPoolOp):
             shape = tile_shape(operation, self.program, region.channels, region.rows)
-            own = self.protocol.phases(shape, self.device)
+            own = self.placed[operation.name].phases(shape, self.device)
             for number in range(comparison_start(phases), len(phases)):
                 if isinstance(phases[number], Exchange):
                     parts[number] = own[number] if number < len(own) else Exchange((0, 0))

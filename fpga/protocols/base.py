@@ -8,12 +8,13 @@ prediction of the bytes that the parties send) reads the same phases, so that th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from ..devices import Device
 from ..operators import OperatorShape
+from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,10 @@ class Protocol(ABC):
     @abstractmethod
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         """Bytes sent once per session and model for one primitive operation (opened weights), by party 0 and 1."""
+
+    def in_place(self, program: Program) -> Mapping[str, Protocol]:
+        """Per operation of a program the protocol that prices it where it stands, by name.
+
+        For most protocols an operation costs the same wherever it stands.
+        """
+        return {operation.name: self for operation in program.operations}

@@ -8,6 +8,7 @@ truncation of a polynomial is local.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ..operators import (
@@ -22,7 +23,8 @@ from ..operators import (
     Square,
     Truncate,
 )
-from .base import Exchange
+from ..program import Program
+from .base import Exchange, Protocol
 from .beaver_ot import (
     AND_GATES,
     AND_OPENED_PLANES,
@@ -33,7 +35,7 @@ from .beaver_ot import (
     pool_levels,
 )
 from .executed import ExecutedProtocol, Step, Work
-from .masked_plan import OperationPlan
+from .masked_plan import OperationPlan, plan_masked
 
 #: Dealt one-hot words of a mask's digits: one plane per value of each digit.
 ONEHOT_PLANES = sum(2**bits for bits in DIGIT_BITS)  # 120
@@ -124,17 +126,29 @@ def _compare_offline_bytes(elements: int, forms: int) -> int:
 
 
 class Masked(ExecutedProtocol):
-    """Masked wires with dealt preprocessing: the execution to choose for speed."""
+    """Masked wires with dealt preprocessing: the execution to choose for speed.
+
+    Args:
+        plan: the place of the operation that is priced; None stands for the usual place of each operator.
+    """
 
     name: ClassVar[str] = "masked"
     polynomial_is_local: ClassVar[bool] = True
 
+    def __init__(self, plan: OperationPlan | None = None) -> None:
+        self._plan = plan
+
+    def in_place(self, program: Program) -> Mapping[str, Protocol]:
+        plans = zip(program.operations, plan_masked(program), strict=True)
+        return {operation.name: Masked(plan) for operation, plan in plans}
+
     def steps(self, shape: OperatorShape, batch: int) -> tuple[Step, ...]:
-        return masked_steps(shape, batch)
+        return masked_steps(shape, batch, self._plan)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        first, second = masked_offline_bytes(shape, batch)
-        if isinstance(shape, Square):  # the truncation before it deals its two forms in words twice as long
+        first, second = masked_offline_bytes(shape, batch, self._plan)
+        if self._plan is None and isinstance(shape, Square):
+            # the truncation before it deals its two forms in words twice as long
             second += 2 * WORD_BYTES * batch * shape.elements
         return first, second
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, run_shared, traffic_mismatch
 from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.compiler.report import program_traffic
+from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program import (
     AffineOp,
     ConcatOp,
@@ -22,6 +24,7 @@ from rrnet_nni.fpga.program import (
     SumPoolOp,
     TruncateOp,
 )
+from rrnet_nni.fpga.protocols import get_protocol
 
 pytestmark = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
 
@@ -121,6 +124,16 @@ def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_pr
     images = np.random.default_rng(batch).normal(size=(batch, 4, 6, 6))
     assert first_divergence(program, weights, images, execution) is None
     assert traffic_mismatch(program, weights, images, execution) is None
+
+
+@pytest.mark.parametrize("network", [residual_network, polynomial_network])
+def test_the_compiler_reports_the_traffic_that_the_parties_have(execution, network):
+    program, _ = network()
+    rows = program_traffic(program, load_device("zcu104"), get_protocol(execution.name))
+    for row, traffic in zip(rows, execution.traffic(program, 1), strict=True):
+        predicted = (traffic.bytes_sent, traffic.setup_bytes, traffic.offline_bytes)
+        assert (row["operation"], row["rounds"]) == (traffic.operation, len(traffic.rounds))
+        assert tuple(tuple(row[key]) for key in ("bytes_sent", "setup_bytes", "offline_bytes")) == predicted
 
 
 @given(st.integers(0, 2**32))
