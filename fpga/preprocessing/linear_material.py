@@ -57,12 +57,11 @@ class LinearMaterial:
     def image_rounds(self, images: int) -> tuple[Exchange, ...]:
         """Ciphertexts of A_0, the masked products, and the difference to the share that party 0's seed fixes."""
         packing = self.packing
-        sent = packing.tile_count * packing.input_polynomials * CIPHERTEXT_BYTES
-        wanted = len(packing.output_places())
-        returned = packing.tile_count * packing.output_polynomials * answer_bytes(wanted)
+        held = images * packing.tile_count
+        answer = answer_bytes(len(packing.output_places()))
         return (
-            Exchange((images * sent, 0)),
-            Exchange((0, images * returned)),
+            *(Exchange((len(part) * CIPHERTEXT_BYTES, 0)) for part in parts_of(held * packing.input_polynomials)),
+            *(Exchange((0, held * len(part) * answer)) for part in parts_of(packing.output_polynomials)),
             Exchange((images * self.output_elements * WORD_BYTES, 0)),
         )
 
@@ -74,19 +73,27 @@ class LinearMaterial:
         return max(1, min(images, HELD_BYTES // per_image))
 
 
+def parts_of(polynomials: int) -> list[range]:
+    """Polynomials that are worked on side by side; each part is sent as soon as it is there."""
+    return [range(start, min(polynomials, start + LANES)) for start in range(0, polynomials, LANES)]
+
+
 def send_linear(transfers: Transfers, material: LinearMaterial, key: SecretKey, source: RandomSource) -> None:
     """Party 0's part; its material is its seed alone."""
     packing = material.packing
     a, fixed = source.words(*material.inputs), source.words(*material.outputs)
     images = len(a)
-    asked, answered, finished = material.image_rounds(images)
-    polynomials = packing.arrange_inputs(a.reshape(images, *_image(material)))
-    transfers.exchange(key.encrypt(polynomials.reshape(-1, DEGREE)), asked)
-    places = packing.output_places()
-    received = transfers.exchange(None, answered).reshape(-1, answer_bytes(len(places)))
-    wanted = key.decrypt(received, places).reshape(images * packing.tile_count, packing.output_polynomials, -1)
+    rounds = iter(material.image_rounds(images))
+    polynomials = packing.arrange_inputs(a.reshape(images, *_image(material))).reshape(-1, DEGREE)
+    for part in parts_of(len(polynomials)):
+        transfers.exchange(key.encrypt(polynomials[part.start : part.stop]), next(rounds))
+    places, held = packing.output_places(), images * packing.tile_count
+    wanted = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
+    for part in parts_of(packing.output_polynomials):
+        received = transfers.exchange(None, next(rounds)).reshape(held * len(part), -1)
+        wanted[:, part.start : part.stop] = key.decrypt(received, places).reshape(held, len(part), -1)
     product = packing.gather_outputs(wanted, images).reshape(images, *material.outputs)
-    transfers.exchange(product - fixed, finished)
+    transfers.exchange(product - fixed, next(rounds))
 
 
 def receive_linear(
@@ -102,24 +109,25 @@ def receive_linear(
     packing = material.packing
     a = source.words(*material.inputs)
     images = len(a)
-    asked, answered, finished = material.image_rounds(images)
-    message = transfers.exchange(None, asked).reshape(-1, CIPHERTEXT_BYTES)
+    rounds = iter(material.image_rounds(images))
     held = images * packing.tile_count
-    ciphertexts = evaluator.read(message).reshape(held, packing.input_polynomials, 2, len(PRIMES), DEGREE)
+    ciphertexts = np.empty((held * packing.input_polynomials, 2, len(PRIMES), DEGREE))
+    for part in parts_of(len(ciphertexts)):
+        message = transfers.exchange(None, next(rounds)).reshape(len(part), -1)
+        ciphertexts[part.start : part.stop] = evaluator.read(message)
+    ciphertexts = ciphertexts.reshape(held, packing.input_polynomials, 2, len(PRIMES), DEGREE)
     places = packing.output_places()
-    answers = np.empty((held, packing.output_polynomials, answer_bytes(len(places))), np.uint8)
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
     weights = packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim)))
-    for start in range(0, packing.output_polynomials, LANES):
-        outputs = range(start, min(packing.output_polynomials, start + LANES))
-        sums = _products(packing, weights, ciphertexts, outputs)
+    for part in parts_of(packing.output_polynomials):
+        sums = _products(packing, weights, ciphertexts, part)
+        answers = np.empty((held, len(part), answer_bytes(len(places))), np.uint8)
         for place in range(held):
-            part = place, slice(outputs.start, outputs.stop)
-            answers[part], masks[part] = evaluator.answer(sums[place], len(outputs), places)
-    transfers.exchange(answers, answered)
+            answers[place], masks[place, part.start : part.stop] = evaluator.answer(sums[place], len(part), places)
+        transfers.exchange(answers, next(rounds))
     share = material.geometry.product(a, packed_mask)
     share -= packing.gather_outputs(masks, images).reshape(share.shape)
-    difference = transfers.exchange(None, finished).view("<u4").astype(np.uint32, copy=False)
+    difference = transfers.exchange(None, next(rounds)).view("<u4").astype(np.uint32, copy=False)
     writer.put(share + difference.reshape(share.shape))
 
 

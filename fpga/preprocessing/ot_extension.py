@@ -11,7 +11,7 @@ Choices are packed eight to an octet, the first in the top bit, as `bit_planes` 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
@@ -96,7 +96,8 @@ def _rows(columns: np.ndarray) -> np.ndarray:
     return rows[: 8 * octets]
 
 
-def _chunks(octets: int) -> Iterator[slice]:
+def chunks(octets: int) -> Iterator[slice]:
+    """Octets of choices that are extended, and sent, together."""
     for start in range(0, octets, CHUNK_OCTETS):
         yield slice(start, min(octets, start + CHUNK_OCTETS))
 
@@ -118,20 +119,18 @@ class OtReceiver:
             message[block] = _fold(self._streams.block(block, len(choices)), part) ^ choices
         return message, _rows(columns)
 
-    def extend(self, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Transfers with the given choices, uint8 [octets].
+    def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None]) -> np.ndarray:
+        """Transfers with the given choices, uint8 [octets]: the pads that they name, uint32 [8 * octets].
 
-        Returns the message for the sender, uint8 [BLOCKS * octets], and the pads that the choices name, uint32
-        [8 * octets].
+        `send` gets the messages for the sender, one per chunk as soon as it is made.
         """
-        message = np.empty(extension_bytes(len(choices)), np.uint8)
         pads = np.empty(8 * len(choices), np.uint32)
-        for part in _chunks(len(choices)):
-            sent, rows = self.rows(choices[part])
-            message[BLOCKS * part.start : BLOCKS * part.stop] = sent.reshape(-1)
+        for part in chunks(len(choices)):
+            message, rows = self.rows(choices[part])
+            send(message)
             self._hash.number(rows)
             pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows)
-        return message, pads
+        return pads
 
 
 class OtSender:
@@ -154,12 +153,12 @@ class OtSender:
             part[self._columns[block]] ^= message[block]
         return _rows(columns)
 
-    def extend(self, message: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both pads of each transfer, uint32 [8 * octets] each, from the receiver's message."""
-        octets = len(message) // BLOCKS
+    def extend(self, octets: int, receive: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Both pads of 8 * octets transfers, uint32 each; `receive` gives the next bytes of the receiver's messages."""
         pads = np.empty((2, 8 * octets), np.uint32)
-        for part in _chunks(octets):
-            rows = self.rows(message[BLOCKS * part.start : BLOCKS * part.stop].reshape(BLOCKS, -1))
+        for part in chunks(octets):
+            size = part.stop - part.start
+            rows = self.rows(receive(extension_bytes(size)).reshape(BLOCKS, size))
             self._hash.number(rows)
             place = slice(8 * part.start, 8 * part.stop)
             pads[0, place] = self._hash.pads(rows)

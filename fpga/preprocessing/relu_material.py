@@ -18,7 +18,6 @@ from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, D
 from ..protocols.beaver_ot_compare import OT_MASK_PLANES, split_digits
 from ..protocols.bit_planes import plane_words, select
 from ..protocols.material import Corrections, CorrectionWriter, RandomSource
-from .ot_extension import extension_bytes
 from .ot_products import (
     Pads,
     chosen_table_pads,
@@ -28,7 +27,7 @@ from .ot_products import (
     send_word_products,
     table_pads,
 )
-from .transfers import Transfers, message_of, read_message
+from .transfers import Transfers, choice_rounds, message_of, read_message
 
 LOWEST, UPPER_DIGITS = DIGIT_BITS[0], len(DIGIT_BITS) - 1
 TRIPLE_TRANSFERS = sum(AND_OPENED_PLANES)  # 18
@@ -44,7 +43,8 @@ def relu_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
     word = images * elements * WORD_BYTES
     planes = OT_MASK_PLANES + sum(LEVEL_PLANES)
     return (
-        Exchange((extension_bytes(octets), extension_bytes(FORWARD_TRANSFERS * octets))),
+        *choice_rounds(1, FORWARD_TRANSFERS * octets),
+        *choice_rounds(0, octets),
         Exchange((planes * octets + 2 * word, word)),
         Exchange((word, 0)),
     )
@@ -61,10 +61,10 @@ def send_relu(transfers: Transfers, elements: int, source: RandomSource) -> None
     base, step = source.words(elements), source.words(elements)
     choice, fixed = source.planes(1, octets), source.words(elements)
     images = len(masks)
-    started, answered, finished = relu_rounds(elements, images)
+    *_, answered, finished = relu_rounds(elements, images)
 
-    message, backward = transfers.choose(choice)
-    pads = transfers.answer(transfers.exchange(message, started), images, FORWARD_TRANSFERS)
+    pads = transfers.answer(images, FORWARD_TRANSFERS, octets)
+    backward = transfers.choose(choice)
     parts = [masks ^ _mask_pads(pads)]
     place = CHOICE_PLANES
     for own, products in triples:
@@ -85,10 +85,10 @@ def receive_relu(transfers: Transfers, elements: int, source: RandomSource, writ
     masks = [source.planes(opened, octets) for opened in AND_OPENED_PLANES]
     choice, step = source.planes(1, octets), source.words(elements)
     images = len(choices)
-    started, answered, finished = relu_rounds(elements, images)
+    *_, answered, finished = relu_rounds(elements, images)
 
-    message, pads = transfers.choose(np.concatenate((choices, *masks, choice), axis=1))
-    first, second = transfers.answer(transfers.exchange(message, started), images, 1)
+    pads = transfers.choose(np.concatenate((choices, *masks, choice), axis=1))
+    first, second = transfers.answer(images, 1, octets)
     share, correlation = send_word_products((first[:, 0, :elements], second[:, 0, :elements]), step)
     received = read_message(transfers.exchange(correlation, answered), images)
     _put_leaves(pads[:, :CHOICE_PLANES], choices, received, writer)

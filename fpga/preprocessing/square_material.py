@@ -12,8 +12,7 @@ from ..protocols.base import Exchange
 from ..protocols.beaver_ot import WORD_BYTES, plane_bytes
 from ..protocols.bit_planes import word_planes
 from ..protocols.material import CorrectionWriter, RandomSource
-from .ot_extension import extension_bytes
-from .transfers import Transfers
+from .transfers import Transfers, choice_rounds
 
 PRODUCT_BITS = 31
 #: Octets in which the multiple of each bit is sent.
@@ -24,7 +23,7 @@ def square_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for the squares of `elements` per image."""
     octets, count = images * plane_bytes(elements), images * elements
     return (
-        Exchange((0, extension_bytes(PRODUCT_BITS * octets))),
+        *choice_rounds(1, PRODUCT_BITS * octets),
         Exchange((count * (sum(TERM_OCTETS) + WORD_BYTES), 0)),
     )
 
@@ -33,8 +32,8 @@ def send_square(transfers: Transfers, elements: int, source: RandomSource) -> No
     """Party 0's part; its material is its seed alone."""
     a, fixed = source.words(elements), source.words(elements)
     images = len(a)
-    started, answered = square_rounds(elements, images)
-    first, second = transfers.answer(transfers.exchange(None, started), images, PRODUCT_BITS)
+    *_, answered = square_rounds(elements, images)
+    first, second = transfers.answer(images, PRODUCT_BITS, plane_bytes(elements))
     share, parts = np.zeros_like(a), []
     for bit, octets in enumerate(TERM_OCTETS):
         pad = first[:, bit, :elements]
@@ -48,9 +47,8 @@ def receive_square(transfers: Transfers, elements: int, source: RandomSource, wr
     """Party 1's part: `writer` gets its corrections."""
     a = source.words(elements)
     images, count = len(a), a.size
-    started, answered = square_rounds(elements, images)
-    message, pads = transfers.choose(word_planes(a, PRODUCT_BITS))
-    transfers.exchange(message, started)
+    *_, answered = square_rounds(elements, images)
+    pads = transfers.choose(word_planes(a, PRODUCT_BITS))
     received = transfers.exchange(None, answered)
     share, place = np.zeros_like(a), 0
     for bit, octets in enumerate(TERM_OCTETS):

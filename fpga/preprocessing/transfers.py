@@ -9,7 +9,7 @@ import numpy as np
 from ..protocols.base import Exchange
 from ..protocols.material import Corrections, CorrectionWriter
 from ..protocols.party import Channel
-from .ot_extension import OtReceiver, OtSender
+from .ot_extension import OtReceiver, OtSender, chunks, extension_bytes
 from .punctured_seeds import CHOOSER_BYTES, OWNER_BYTES
 
 #: Starting both extensions: the curve's points and the trees, party 1 receiving first, then party 0.
@@ -34,19 +34,31 @@ class Transfers:
             self._receiver = OtReceiver(channel, session)
             self._sender = OtSender(channel, session)
 
-    def choose(self, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Start transfers with these choice planes [N, planes, P]: the message, and the pads [N, planes, 8P]."""
-        message, pads = self._receiver.extend(np.ascontiguousarray(choices).reshape(-1))
-        return message, pads.reshape(*choices.shape[:2], -1)
+    def choose(self, choices: np.ndarray) -> np.ndarray:
+        """Transfers with these choice planes [N, planes, P]: the pads that they name, uint32 [N, planes, 8P]."""
+        flat = np.ascontiguousarray(choices).reshape(-1)
+        return self._receiver.extend(flat, self._send).reshape(*choices.shape[:2], -1)
 
-    def answer(self, message: np.ndarray, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-        """Both pads of the transfers that the other party started, uint32 [*shape, 8P] each."""
-        first, second = self._sender.extend(message)
-        return first.reshape(*shape, -1), second.reshape(*shape, -1)
+    def answer(self, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both pads of the transfers with choice planes [*shape] at the other party, uint32 [N, planes, 8P] each."""
+        pads = self._sender.extend(int(np.prod(shape)), lambda size: self._channel.exchange(None, size))
+        return pads[0].reshape(*shape[:-1], -1), pads[1].reshape(*shape[:-1], -1)
+
+    def _send(self, message: np.ndarray) -> None:
+        self._channel.exchange(message, 0)
 
     def exchange(self, outgoing: np.ndarray | None, planned: Exchange) -> np.ndarray:
         """One planned round: what the other party sent, uint8."""
         return self._channel.exchange(outgoing, planned.bytes_sent[1 - self.number])
+
+
+def choice_rounds(chooser: int, octets: int) -> tuple[Exchange, ...]:
+    """What party `chooser` sends to start transfers with `octets` octets of choices: one message per chunk.
+
+    Nobody waits for these messages one by one: the other party works on a chunk while the next one is made.
+    """
+    sizes = [extension_bytes(part.stop - part.start) for part in chunks(octets)]
+    return tuple(Exchange((0, size) if chooser == 1 else (size, 0)) for size in sizes)
 
 
 def message_of(arrays: Iterable[np.ndarray]) -> np.ndarray:

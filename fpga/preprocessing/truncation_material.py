@@ -19,9 +19,8 @@ from ..protocols.base import Exchange
 from ..protocols.beaver_ot import WORD_BYTES, plane_bytes
 from ..protocols.bit_planes import indicators, plane_words, select, word_planes
 from ..protocols.material import CorrectionWriter, RandomSource
-from .ot_extension import extension_bytes
 from .ot_products import chosen_table_pads, receive_word_products, send_word_products, table_pads
-from .transfers import Transfers, message_of, read_message
+from .transfers import Transfers, choice_rounds, message_of, read_message
 
 DIGIT = 4
 SIGN_BIT = 31
@@ -50,28 +49,30 @@ def _digits(dropped_bits: int) -> list[_Digit]:
 def truncation_rounds(bits: int, elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for one truncation by `bits` of `elements` per image."""
     octets = images * plane_bytes(elements)
-    rounds = []
+    rounds: list[Exchange] = []
     for index, digit in enumerate(_digits(bits)):
         choices = digit.bits + (index > 0)
-        rounds.append(Exchange((0, extension_bytes(choices * octets))))
-        rounds.append(Exchange((((1 << choices) - 1) * octets, 0)))
-    rounds.append(Exchange((0, extension_bytes(CONVERTED * octets))))
+        rounds += [*choice_rounds(1, choices * octets), _table_round(choices, octets)]
+    rounds += choice_rounds(1, CONVERTED * octets)
     rounds.append(Exchange((images * elements * WORD_BYTES * (CONVERTED + 2), 0)))
     return tuple(rounds)
+
+
+def _table_round(choices: int, octets: int) -> Exchange:
+    """All entries of a carry's table but the first."""
+    return Exchange((((1 << choices) - 1) * octets, 0))
 
 
 def send_truncation(transfers: Transfers, bits: int, elements: int, source: RandomSource) -> None:
     """Party 0's part; its material is its seed alone."""
     r, shifted, top = source.words(elements), source.words(elements), source.words(elements)
     images = len(r)
-    rounds = list(truncation_rounds(bits, elements, images))
     thresholds = word_planes(~r, SIGN_BIT)
     carries, carry = {}, None
     for digit in _digits(bits):
-        carry = _send_carry(transfers, thresholds[:, digit.start : digit.stop], carry, rounds)
+        carry = _send_carry(transfers, thresholds[:, digit.start : digit.stop], carry)
         carries[digit.stop] = carry
-    message = transfers.exchange(None, rounds.pop(0))
-    pads = transfers.answer(message, images, CONVERTED)
+    pads = transfers.answer(images, CONVERTED, plane_bytes(elements))
     sign = word_planes(r >> np.uint32(SIGN_BIT), 1)[:, 0]
     shared = np.stack((carries[bits], carries[SIGN_BIT], carries[SIGN_BIT] ^ sign), axis=1)
     own = _bit_words(shared, elements)
@@ -79,7 +80,9 @@ def send_truncation(transfers: Transfers, bits: int, elements: int, source: Rand
     low, high, result = np.moveaxis(own + share, 1, 0)
     wrap = ((r >> np.uint32(SIGN_BIT)) + high - result) >> np.uint32(1)
     mine = (r >> np.uint32(bits)) + low - (wrap << np.uint32(32 - bits))
-    transfers.exchange(message_of((correlation, mine - shifted, result - top)), rounds.pop(0))
+    transfers.exchange(
+        message_of((correlation, mine - shifted, result - top)), truncation_rounds(bits, elements, images)[-1]
+    )
 
 
 def receive_truncation(
@@ -88,17 +91,15 @@ def receive_truncation(
     """Party 1's part: `writer` gets its corrections."""
     r = source.words(elements)
     images = len(r)
-    rounds = list(truncation_rounds(bits, elements, images))
     values = word_planes(r, SIGN_BIT)
     carries, carry = {}, None
     for digit in _digits(bits):
-        carry = _receive_carry(transfers, values[:, digit.start : digit.stop], carry, rounds)
+        carry = _receive_carry(transfers, values[:, digit.start : digit.stop], carry)
         carries[digit.stop] = carry
     sign = word_planes(r >> np.uint32(SIGN_BIT), 1)[:, 0]
     shared = np.stack((carries[bits], carries[SIGN_BIT], carries[SIGN_BIT] ^ sign), axis=1)
-    message, pads = transfers.choose(shared)
-    transfers.exchange(message, rounds.pop(0))
-    received = read_message(transfers.exchange(None, rounds.pop(0)), images)
+    pads = transfers.choose(shared)
+    received = read_message(transfers.exchange(None, truncation_rounds(bits, elements, images)[-1]), images)
     correlation = received.words(CONVERTED, elements)
     own = _bit_words(shared, elements)
     low, high, result = np.moveaxis(receive_word_products(pads[:, :, :elements], own, correlation), 1, 0)
@@ -109,29 +110,25 @@ def receive_truncation(
     writer.put(result + received.words(elements))
 
 
-def _send_carry(
-    transfers: Transfers, threshold: np.ndarray, carry: np.ndarray | None, rounds: list[Exchange]
-) -> np.ndarray:
+def _send_carry(transfers: Transfers, threshold: np.ndarray, carry: np.ndarray | None) -> np.ndarray:
     """Party 0's share of the carry out of one digit, [N, P]: the pad of entry 0 absorbs that entry."""
-    images, bits, _ = threshold.shape
-    message = transfers.exchange(None, rounds.pop(0))
-    pads = transfers.answer(message, images, bits + (carry is not None))
+    images, bits, octets = threshold.shape
+    choices = bits + (carry is not None)
+    pads = transfers.answer(images, choices, octets)
     masked = table_pads((pads[0][:, None], pads[1][:, None]), 1)[:, 0, :, 0] ^ _carry_table(threshold, carry)
     share = masked[:, 0]
-    transfers.exchange(masked[:, 1:] ^ share[:, None], rounds.pop(0))
+    transfers.exchange(masked[:, 1:] ^ share[:, None], _table_round(choices, images * octets))
     return share
 
 
-def _receive_carry(
-    transfers: Transfers, values: np.ndarray, carry: np.ndarray | None, rounds: list[Exchange]
-) -> np.ndarray:
+def _receive_carry(transfers: Transfers, values: np.ndarray, carry: np.ndarray | None) -> np.ndarray:
     """Party 1's share of the carry out of one digit, [N, P]."""
     images, _, octets = values.shape
     choices = values if carry is None else np.concatenate((values, carry[:, None]), axis=1)
-    message, pads = transfers.choose(choices)
-    transfers.exchange(message, rounds.pop(0))
+    pads = transfers.choose(choices)
+    planned = _table_round(choices.shape[1], images * octets)
     entries = chosen_table_pads(pads[:, None], 1)[:, 0]
-    entries[:, 1:, 0] ^= transfers.exchange(None, rounds.pop(0)).reshape(images, -1, octets)
+    entries[:, 1:, 0] ^= transfers.exchange(None, planned).reshape(images, -1, octets)
     return select(entries[:, None], choices[:, None])[:, 0, 0]
 
 

@@ -76,9 +76,11 @@ def test_the_chooser_knows_all_leaves_but_its_own():
 def check_transfers(receiver, sender, octets, generator):
     """Correctness of every transfer, and the correlation of every row."""
     choices = generator.integers(0, 256, octets, np.uint8)
-    message, chosen = receiver.extend(choices)
-    assert message.nbytes == extension_bytes(octets)
-    first, second = sender.extend(message)
+    messages = []
+    chosen = receiver.extend(choices, messages.append)
+    assert sum(message.nbytes for message in messages) == extension_bytes(octets)
+    remaining = iter(messages)
+    first, second = sender.extend(octets, lambda size: next(remaining).reshape(-1)[:size])
     bits = np.unpackbits(choices).astype(bool)
     assert np.array_equal(chosen, np.where(bits, second, first))
     return chosen, np.where(bits, first, second)
@@ -115,9 +117,9 @@ def test_the_message_hides_the_choices(ends):
     receiver, sender = ends
     messages = []
     for _ in range(2):
-        message, _ = receiver.extend(np.zeros(1 << 12, np.uint8))
-        sender.extend(message)
-        messages.append(message)
+        message, _ = receiver.rows(np.zeros(1 << 12, np.uint8))
+        sender.rows(message)
+        messages.append(message.reshape(-1))
     for octets in (messages[0], messages[0] ^ messages[1]):
         counts = np.bincount(octets, minlength=256)
         expected = counts.sum() / 256
