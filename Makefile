@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-all csim lint clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ test: $(INSTALLED) lint
 # Every check in its long form too: about an hour.
 test-all: $(INSTALLED) lint
 	$(PYTEST)
+
+# The accelerator under a C++ compiler beside the software parties, word for word; or one build:
+# make csim BUILD=build/ INPUT=x.npy
+csim: $(INSTALLED)
+	$(if $(BUILD),$(MAKE) -C fpga/hls csim PYTHON=$(abspath $(BIN)/python) BUILD=$(abspath $(BUILD)) \
+		INPUT=$(abspath $(INPUT)),$(BIN)/python benchmarks/accelerator.py)
 
 clean:
 	rm -rf $(VENV) build runs .pytest_cache .mypy_cache .ruff_cache
