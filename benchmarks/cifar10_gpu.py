@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ class Run:
         }
 
 
-def main() -> None:
-    options = parse()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
     run = prepare(options)
     results: dict[str, Any] = {
         "backbone": BACKBONE,
@@ -117,13 +117,14 @@ def main() -> None:
         trained = run.train(found, run.epochs(share_s))
         networks.append({"name": f"λ = {weight:g}/ms", "latency_weight": weight, **trained})
         write(options.output, results)
+    draw(options.output, results)
     print(f"wrote {options.output}/results.json and its figures")
 
 
 def prepare(options: argparse.Namespace) -> Run:
     started = time.monotonic()
     if options.tiny:
-        dataset = load_dataset(DataOptions("synthetic", train_images=64, test_images=64))
+        dataset = load_dataset(DataOptions("synthetic", image_size=16, train_images=64, test_images=64))
         space = SpaceOptions(width=0.125)
     else:
         if not torch.cuda.is_available():
@@ -150,8 +151,12 @@ def search_at(run: Run, latency_weight: float, epochs: int) -> Mapping[str, str]
 
 
 def write(output: Path, results: Mapping[str, Any]) -> None:
-    """results.json and both figures, after every network."""
+    """results.json, after every network."""
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+def draw(output: Path, results: Mapping[str, Any]) -> None:
+    """Accuracy over latency, and over ReLUs."""
     for quantity, label in (("latency_ms", "2PC latency, ms"), ("relus", "ReLUs")):
         figure, ((axis,),) = figure_canvas(1)
         for network in results["networks"]:
@@ -162,7 +167,7 @@ def write(output: Path, results: Mapping[str, Any]) -> None:
         save_figure(figure, output / f"accuracy_{quantity}.png")
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget-minutes", type=float, default=60)
     parser.add_argument("--dataset", default="cifar10", help="cifar10, or folder with --root")
@@ -175,7 +180,7 @@ def parse() -> argparse.Namespace:
         "--tiny", action="store_true", help="synthetic images, a narrow network and one epoch, on the CPU"
     )
     parser.add_argument("-o", "--output", type=Path, required=True)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
