@@ -29,7 +29,7 @@ from rrnet_nni.fpga.isa import Queue, decode_instructions, encode_instructions
 from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
-MUTATIONS = 2000
+MUTATIONS = 10_000
 
 
 def compiled(folder: Path, model: onnx.ModelProto, device: str = "zcu104") -> Build:
@@ -199,8 +199,8 @@ def statuses_of_mutations(build: Build, folder: Path, first: int, count: int) ->
 
 
 def test_damaged_files_end_in_a_status(tmp_path: Path) -> None:
-    statuses = statuses_of_mutations(compiled(tmp_path / "model", tiny_model()), tmp_path / "party", 0, 200)
-    assert sum(statuses[1:]) > 100
+    statuses = statuses_of_mutations(compiled(tmp_path / "model", tiny_model()), tmp_path / "party", 0, 2000)
+    assert sum(count > 0 for count in statuses) >= 8
 
 
 @pytest.mark.slow
