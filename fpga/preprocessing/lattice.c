@@ -47,12 +47,32 @@ static inline lanes reduce(lanes a, lanes p, lanes inverse_p) { return fused(-ne
  * |a| <= p before, |a| <= p / 2 + 1 after. Thirteen layers without reduction stay below 2^51.6. */
 void lattice_forward(double *data, int64_t n, const double *roots, const double *ratios, double prime) {
     lanes *a = (lanes *)data, p = spread(prime), inverse_p = spread(1 / prime);
-    int64_t half = n / 2;
-    for (int64_t blocks = 1; blocks < n; blocks *= 2, half /= 2)
+    int64_t blocks = 1;
+    for (; 4 * blocks <= n; blocks *= 4) /* two layers at a time: half the traffic */
+        for (int64_t block = 0; block < blocks; block++) {
+            int64_t first = blocks + block, quarter = n / (4 * blocks);
+            lanes w = spread(roots[first]), w_ratio = spread(ratios[first]);
+            lanes even = spread(roots[2 * first]), even_ratio = spread(ratios[2 * first]);
+            lanes odd = spread(roots[2 * first + 1]), odd_ratio = spread(ratios[2 * first + 1]);
+            lanes *x = a + 4 * block * quarter;
+            for (int64_t j = 0; j < quarter; j++) {
+                lanes product = times(x[j + 2 * quarter], w, w_ratio, p);
+                lanes low = x[j] + product, high = x[j] - product;
+                product = times(x[j + 3 * quarter], w, w_ratio, p);
+                lanes second = x[j + quarter] + product, fourth = x[j + quarter] - product;
+                product = times(second, even, even_ratio, p);
+                x[j] = low + product;
+                x[j + quarter] = low - product;
+                product = times(fourth, odd, odd_ratio, p);
+                x[j + 2 * quarter] = high + product;
+                x[j + 3 * quarter] = high - product;
+            }
+        }
+    for (; blocks < n; blocks *= 2)
         for (int64_t block = 0; block < blocks; block++) {
             lanes w = spread(roots[blocks + block]), ratio = spread(ratios[blocks + block]);
-            lanes *x = a + 2 * block * half, *y = x + half;
-            for (int64_t j = 0; j < half; j++) {
+            lanes *x = a + block * (n / blocks), *y = x + n / (2 * blocks);
+            for (int64_t j = 0; j < n / (2 * blocks); j++) {
                 lanes product = times(y[j], w, ratio, p);
                 y[j] = x[j] - product;
                 x[j] = x[j] + product;

@@ -38,6 +38,8 @@ class _Streams:
     def __init__(self, leaves: np.ndarray, order: np.ndarray) -> None:
         """`order` [BLOCKS, LEAVES]: where in a block each leaf's stream is put; a zero leaf has no stream."""
         self._order = order
+        self._buffer = np.zeros((LEAVES, CHUNK_OCTETS + _SLACK), np.uint8)
+        self._zeros = bytes(CHUNK_OCTETS)
         self._ciphers: list[list[CipherContext | None]] = [
             [
                 Cipher(algorithms.AES(leaf.tobytes()), modes.CTR(bytes(KEY_BYTES))).encryptor() if leaf.any() else None
@@ -47,21 +49,23 @@ class _Streams:
         ]
 
     def block(self, index: int, octets: int) -> np.ndarray:
-        """uint8 [LEAVES, octets]."""
-        result = np.zeros((LEAVES, octets + _SLACK), np.uint8)
-        zeros = bytes(octets)
+        """uint8 [LEAVES, octets], overwritten by the next call."""
+        zeros = memoryview(self._zeros)[:octets]
         for place, cipher in zip(self._order[index], self._ciphers[index]):
-            if cipher is not None:
-                cipher.update_into(zeros, result[place].data)
-        return result[:, :octets]
+            if cipher is None:
+                self._buffer[place] = 0
+            else:
+                cipher.update_into(zeros, self._buffer[place].data)
+        return self._buffer[:, :octets]
 
 
 def _fold(streams: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Σ_x x·r_x bit by bit into `columns` [DEPTH, octets], lowest bit first; returns Σ_x r_x."""
+    """Σ_x x·r_x bit by bit into `columns` [DEPTH, octets], lowest bit first; returns Σ_x r_x. Destroys the streams."""
     for bit in range(DEPTH - 1, -1, -1):
         half = 1 << bit
-        np.bitwise_xor.reduce(streams[half:], axis=0, out=columns[bit])
-        streams = streams[:half] ^ streams[half:]
+        low, high = streams[:half], streams[half : 2 * half]
+        np.bitwise_xor.reduce(high, axis=0, out=columns[bit])
+        low ^= high
     return streams[0]
 
 
