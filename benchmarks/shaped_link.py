@@ -107,10 +107,8 @@ def _forward(source: int, target: int, shape: Shape) -> None:
             ready.acquire()
             due, packet = queue.popleft()
             time.sleep(max(0.0, due - time.monotonic()))
-            try:
+            with contextlib.suppress(OSError):  # a packet to an interface that is not up is lost
                 os.write(target, packet)
-            except OSError:
-                return
 
     threading.Thread(target=deliver, daemon=True).start()
     free_at = time.monotonic()
