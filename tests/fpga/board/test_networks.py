@@ -1,4 +1,7 @@
-"""Compiled networks execute bit for bit as the fixed-point reference and send what is predicted, in every protocol."""
+"""Compiled networks execute bit for bit as the fixed-point reference and send what is predicted, in every protocol.
+
+And with every kind of preprocessing that there is for it.
+"""
 
 import functools
 import tempfile
@@ -8,8 +11,9 @@ import pytest
 import torch
 
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.board.conformance import first_divergence, traffic_mismatch
+from rrnet_nni.fpga.board.conformance import first_divergence, preparation_mismatch, traffic_mismatch
 from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.frontend import read_onnx
 from rrnet_nni.search_spaces import SpaceOptions
@@ -23,7 +27,9 @@ LARGE = {
 }
 SMALL = {"resnet18-narrow": ("resnet18", SpaceOptions(image_size=16, width=0.0625))}
 
-pytestmark = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
+WAYS = [(name, "dealer") for name in EXECUTIONS] + [(name, "two-party") for name in PREPARATIONS]
+
+pytestmark = pytest.mark.parametrize(("protocol", "preprocessing"), WAYS, ids=["-".join(way) for way in WAYS])
 
 
 @functools.cache
@@ -50,20 +56,25 @@ def compiled(network, activations):
     return fixed.program, fixed.weights, images.numpy()
 
 
-def check(network, activations, batch, execution):
+def check(network, activations, batch, protocol, preprocessing):
     program, weights, images = compiled(network, activations)
-    assert first_divergence(program, weights, images[:batch], execution) is None
-    assert traffic_mismatch(program, weights, images[:batch], execution) is None
+    execution = EXECUTIONS[protocol]
+    assert first_divergence(program, weights, images[:batch], execution, preprocessing) is None
+    if preprocessing == "dealer":
+        assert traffic_mismatch(program, weights, images[:batch], execution) is None
+    elif batch <= 2:
+        assert preparation_mismatch(program, batch, execution) is None
 
 
 @pytest.mark.parametrize("network", SMALL)
-def test_a_small_network_executes_bit_for_bit(execution, network):
-    check(network, "mixed", 2, execution)
+def test_a_small_network_executes_bit_for_bit(protocol, preprocessing, network):
+    check(network, "mixed", 2, protocol, preprocessing)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("activations", ["relu", "x2act", "mixed"])
 @pytest.mark.parametrize("network", LARGE | SMALL)
-def test_a_network_executes_bit_for_bit(execution, network, activations, batch):
-    check(network, activations, batch, execution)
+def test_a_network_executes_bit_for_bit(protocol, preprocessing, network, activations, batch):
+    check(network, activations, batch, protocol, preprocessing)
