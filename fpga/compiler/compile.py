@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cost.budget import check_budget
 from ..devices import Device, load_device
 from ..isa import Instruction, encode_instructions
 from ..program import Program, program_to_dict
@@ -79,8 +80,10 @@ def compile_graph(
         disabled: names of optional passes that are skipped.
 
     Raises:
-        Refusal: a range that fits no format, or an operation too large for the device.
+        Refusal: a device whose kernels do not fit its chip, a range that fits no format, or an operation too large
+            for the device.
     """
+    check_budget(device)
     fixed = compile_program(graph, images, disabled)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..cost.budget import device_budget
 from ..cost.latency import phase_cost, total_cost
 from ..devices import Device
 from ..isa import Queue
@@ -62,6 +63,7 @@ def build_report(
             "bounds_ms": {name: cycles * ms for name, cycles in schedule.bounds.items()},
             "busy_ms": {queue.name.lower(): cycles * ms for queue, cycles in schedule.busy.items()},
         },
+        "resources": device_budget(device).to_dict(),
         "calibration": {
             "images": calibration.images,
             "assumed_range": DEFAULT_RANGE if calibration.assumed else None,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..fpga.console import add_common_options, print_json
-from ..fpga.cost.resources import kernel_resources
+from ..fpga.cost.budget import chip_use
 from ..fpga.cost.text import text_table
 from ..fpga.devices import Device, device_names, load_device
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     ]
     print(f"{device.name}: {device.description}\n")
     print(text_table(("constant", "value", "known by", "source"), rows, left=4), end="")
-    used = kernel_resources(device)
+    used = chip_use(device)
     print(
         f"\nkernels, estimated from synthesised blocks: {used.dsp_blocks:,.0f} DSP blocks ({used.dsp_share:.0%}),"
         f" {used.luts:,.0f} look-up tables ({used.lut_share:.0%}): {'fits' if used.fits else 'does not fit'} the chip"
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answer(device: Device) -> dict[str, Any]:
-    used = kernel_resources(device)
+    used = chip_use(device)
     return {
         "name": device.name,
         "description": device.description,

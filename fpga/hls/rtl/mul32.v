@@ -11,13 +11,13 @@ module mul32 (
     (* use_dsp = "yes" *) reg [42:0] low;
     (* use_dsp = "yes" *) reg [29:0] high;
     reg [5:0] corner;
-    wire [11:0] corner_full = a[31:26] * b[5:0];
+    wire [14:0] upper = low[31:17] + high[14:0];
 
     always @(posedge clk)
         if (enable) begin
             low     <= a[25:0] * b[16:0];
             high    <= a[14:0] * b[31:17];
-            corner  <= corner_full[5:0];
-            product <= low[31:0] + {high[14:0], 17'd0} + {corner, 26'd0};
+            corner  <= a[31:26] * b[5:0];
+            product <= {upper[14:9] + corner, upper[8:0], low[16:0]};
         end
 endmodule
