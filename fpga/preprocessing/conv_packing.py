@@ -194,7 +194,7 @@ def pack_convolution(
         image[0], weights[0], groups, (weights[2], weights[3]), stride, padding, taps, out_size, tile, 1, 1
     )
     room = DEGREE // whole.window_pixels
-    candidates = {}
+    candidates: dict[tuple[int, int], tuple[int, int]] = {}
     for inputs in range(1, min(room, whole.channels) + 1):
         outputs = min(room // inputs, whole.out_channels)
         shape = -(-whole.channels // inputs), -(-whole.out_channels // outputs)

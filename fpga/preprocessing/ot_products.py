@@ -19,7 +19,7 @@ def octets_as_words(octets: np.ndarray, *shape: int) -> np.ndarray:
     return octets.view("<u4").astype(np.uint32, copy=False).reshape(shape)
 
 
-def _field_masks(bits: int, width: int) -> list[Pads]:
+def _field_masks(bits: int, width: int) -> list[tuple[np.uint32, np.uint32]]:
     """Per choice bit i: the places in a word of the entries v with bit i clear, and with it set."""
     masks = []
     for bit in range(bits):
