@@ -86,9 +86,16 @@ class _Builder:
             return
         result = self.program.tensor(operation.output)
         material = sum(self.placed[operation.name].offline_bytes(shape)) / result.elements
+        start = comparison_start(phases)
+        # a pooling's windows overlap, so that its input is opened in a stage of its own
+        opens = isinstance(operation, MaxPoolOp) and any(isinstance(phase, Exchange) for phase in phases[:start])
+        opened = self._open_input(index, operation, phases[:start]) if opens else None
+        start = start if opens else 0
+        forms = 2 if opens else 1
 
         def load_bytes(region: Region) -> int:
-            return WORD_BYTES * sum(self._needed_elements(operation, name, region) for name in operation.inputs)
+            words = sum(self._needed_elements(operation, name, region) for name in operation.inputs)
+            return WORD_BYTES * forms * words
 
         def working_bytes(region: Region) -> int:
             return load_bytes(region) + math.ceil((material + WORD_BYTES) * self._elements(operation.output, region))
@@ -96,8 +103,17 @@ class _Builder:
         regions = self._fitting(operation, self._elementwise_regions(operation), working_bytes)
         tiles = [_Tile(region, load_bytes(region)) for region in regions]
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases, 0, tiles, material, operation.inputs
+            index, operation, operation.output, phases[start:], start, tiles, material, operation.inputs, opened
         )
+
+    def _open_input(self, index: int, operation: AnyOperation, phases: Sequence[Phase]) -> Tiles:
+        """The stage that opens an operation's input, tile by tile of the input."""
+        source = operation.inputs[0]
+        made = self.made[source]
+        regions = [region for region, _ in made] if self._fits(source) else self._regions(source)
+        regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
+        tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
+        return self._stage(index, operation, source, phases, 0, tiles, 0.0, (source,))
 
     def _fitting(
         self, operation: AnyOperation, regions: Sequence[Region], working_bytes: Callable[[Region], int]
@@ -124,10 +140,7 @@ class _Builder:
         source = operation.inputs[0]
         opened = self.made[source]
         if start:
-            regions = [region for region, _ in opened] if self._fits(source) else self._regions(source)
-            regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
-            tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
-            opened = self._stage(index, operation, source, phases[:start], 0, tiles, 0.0, (source,))
+            opened = self._open_input(index, operation, phases[:start])
         tiles = []
         bands, rows = self._product_grid(operation, shape)
         for number, band in enumerate(bands):
@@ -218,7 +231,7 @@ class _Builder:
                 Queue.LOAD, load_bytes, index, number, first_phase, count, tuple(waits), allocates=working
             )
             last: tuple[int, ...] = (load,)
-            for offset, part in enumerate(self._tile_phases(operation, tile.region, phases, share)):
+            for offset, part in enumerate(self._tile_phases(operation, tile.region, phases, first_phase, share)):
                 last = self._phase(part, index, number, first_phase + offset, count, last, load)
             store = self._transfer(
                 Queue.STORE,
@@ -235,7 +248,12 @@ class _Builder:
         return made
 
     def _tile_phases(
-        self, operation: AnyOperation, region: Region, phases: Sequence[Phase], share: tuple[int, int, int]
+        self,
+        operation: AnyOperation,
+        region: Region,
+        phases: Sequence[Phase],
+        first_phase: int,
+        share: tuple[int, int, int],
     ) -> list[Phase]:
         """A tile's part of each phase: its share of the work and of the words, its own bit planes of a comparison."""
         parts: list[Phase] = []
@@ -245,10 +263,11 @@ class _Builder:
             else:
                 first, second = phase.bytes_sent
                 parts.append(Exchange((_part(first, share), _part(second, share))))
-        if isinstance(operation, ReluOp | MaxPoolOp):
+        start = comparison_start(phases)
+        if isinstance(operation, ReluOp | MaxPoolOp) and start < len(phases):
             shape = tile_shape(operation, self.program, region.channels, region.rows)
-            own = self.placed[operation.name].phases(shape, self.device)
-            for number in range(comparison_start(phases), len(phases)):
+            own = self.placed[operation.name].phases(shape, self.device)[first_phase:]
+            for number in range(start, len(phases)):
                 if isinstance(phases[number], Exchange):
                     parts[number] = own[number] if number < len(own) else Exchange((0, 0))
         return parts
