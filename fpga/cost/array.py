@@ -107,6 +107,34 @@ def _conv_cycles(shape: Conv | Linear, accelerator: Accelerator, images: int) ->
     return min(plan.cycles(accelerator) for plan in array_plans(shape, accelerator, images))
 
 
+def part_cycles(
+    whole_cycles: float,
+    shape: Conv | Linear,
+    channels: tuple[int, int],
+    rows: tuple[int, int],
+    accelerator: Accelerator,
+) -> int:
+    """Cycles of the same products on a band of output channels and rows; `whole_cycles` are those of all of it."""
+    products = round(whole_cycles / conv_cycles(shape, accelerator))
+    return products * conv_cycles(_part(shape, channels[1] - channels[0], rows[1] - rows[0]), accelerator)
+
+
+def _part(shape: Conv | Linear, channels: int, rows: int) -> Conv | Linear:
+    """The shape that makes so many output channels and rows."""
+    if isinstance(shape, Linear):
+        return replace(shape, out_features=channels)
+    groups = max(1, round(shape.groups * channels / shape.out_channels))
+    _, left, _, right = shape.padding
+    return replace(
+        shape,
+        channels=shape.channels // shape.groups * groups,
+        height=(rows - 1) * shape.stride[0] + shape.kernel[0],
+        padding=(0, left, 0, right),
+        out_channels=-(-channels // groups) * groups,
+        groups=groups,
+    )
+
+
 def array_plans(shape: Conv | Linear, accelerator: Accelerator, images: int = 1) -> Iterator[ArrayPlan]:
     """Ways to cut a product into jobs: every number of rows and columns of a block that divides the work evenly."""
     conv = (

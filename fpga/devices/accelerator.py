@@ -24,6 +24,11 @@ class Accelerator:
     aes_cores: int = constant("AES-128 cores of one block per cycle that expand masks", whole=True)
     uram_blocks: int = constant("UltraRAM blocks of the chip, which hold the tiles' buffers", whole=True, zero=True)
 
+    @property
+    def lanes(self) -> tuple[int, int, int]:
+        """Ring multiplications of the array, words of the elementwise units and AES blocks, per cycle."""
+        return self.array_tiles * self.tile_outputs * self.tile_inputs, 4 * self.alu_units, self.aes_cores
+
     def constants(self) -> dict[str, Any]:
         """Every number by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}

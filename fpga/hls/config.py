@@ -12,12 +12,17 @@ MAX_TAPS = 1 << 12
 
 def config_header(device: Device) -> str:
     """rrnet_config.h of a device."""
+    array, alu, aes = (
+        (device.array_multiplications_per_cycle, device.alu_operations_per_cycle, device.aes_blocks_per_cycle)
+        if device.accelerator is None
+        else device.accelerator.lanes
+    )
     constants = {
         "RRNET_CLOCK_HZ": int(device.clock_hz),
         "RRNET_BUFFER_BYTES": int(device.buffer_bytes) // 64 * 64,
-        "RRNET_ARRAY_LANES": max(1, int(device.array_multiplications_per_cycle)),
-        "RRNET_ALU_LANES": max(1, int(device.alu_operations_per_cycle)),
-        "RRNET_AES_CORES": max(1, int(device.aes_blocks_per_cycle)),
+        "RRNET_ARRAY_LANES": max(1, int(array)),
+        "RRNET_ALU_LANES": max(1, int(alu)),
+        "RRNET_AES_CORES": max(1, int(aes)),
         "RRNET_MAX_TILES": MAX_TILES,
         "RRNET_MAX_BANDS": MAX_BANDS,
         "RRNET_MAX_TAPS": MAX_TAPS,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rtl_simulators import needs_verilator, simulator
 
-from rrnet_nni.fpga.cost.array import Block, _repeated_cycles, array_plans, conv_cycles, sequence_cycles
+from rrnet_nni.fpga.cost.array import Block, _repeated_cycles, array_plans, conv_cycles, part_cycles, sequence_cycles
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.hls.rtl.modules import CONV_TILE
 from rrnet_nni.fpga.hls.rtl.simulator import Run
@@ -128,3 +130,12 @@ def test_linear_layers_and_empty_images_have_cycles() -> None:
     assert conv_cycles(Linear(512, 10), ACCELERATOR) == sequence_cycles(
         [Block(1, 1, first=i == 0, last=i == 63) for i in range(64)], LANES
     )
+
+
+@pytest.mark.parametrize("groups", [1, 32])
+def test_a_band_takes_the_cycles_of_its_own_shape(groups: int) -> None:
+    conv = Conv(32, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), out_channels=32, groups=groups)
+    whole = conv_cycles(conv, ACCELERATOR)
+    assert part_cycles(2 * whole, conv, (0, 32), (0, 16), ACCELERATOR) == 2 * whole
+    band = replace(conv, channels=32 if groups == 1 else 8, out_channels=8, groups=1 if groups == 1 else 8, height=8)
+    assert part_cycles(whole, conv, (8, 16), (8, 16), ACCELERATOR) == conv_cycles(band, ACCELERATOR)
