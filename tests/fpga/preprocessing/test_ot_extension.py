@@ -96,15 +96,48 @@ def test_two_to_the_twentieth_transfers_are_right_and_their_pads_are_noise(ends)
         assert abs(((counts - expected) ** 2 / expected).sum() - 255) < 6 * np.sqrt(510)
 
 
-def test_rows_are_correlated_by_the_senders_secret_and_never_repeat(ends):
+def hashed(rows, subsets):
+    """A universal linear hash over GF(2): the sum of the rows of each random subset, uint64 [subsets, 2]."""
+    return np.stack([np.bitwise_xor.reduce(rows[subset], axis=0) for subset in subsets])
+
+
+def consistent(rows, bits, correlated, offset, subsets):
+    """The consistency check of SoftSpokenOT (and of KOS15): hash(w) = hash(v) ⊕ hash(c)·Δ."""
+    chosen = hashed(bits, subsets)
+    return np.array_equal(hashed(correlated, subsets), hashed(rows, subsets) ^ (chosen * offset))
+
+
+def test_two_to_the_twentieth_rows_pass_the_consistency_check_and_never_repeat(ends):
     receiver, sender = ends
-    choices = np.random.default_rng(1).integers(0, 256, CHUNK_OCTETS, np.uint8)
-    message, rows = receiver.rows(choices)
-    correlated = sender.rows(message)
-    bits = np.unpackbits(choices)[:, None].astype(np.uint64)
+    generator = np.random.default_rng(1)
+    rows, bits, correlated = [], [], []
+    for _ in range((1 << 17) // CHUNK_OCTETS):
+        choices = generator.integers(0, 256, CHUNK_OCTETS, np.uint8)
+        message, own = receiver.rows(choices)
+        rows.append(own)
+        bits.append(np.unpackbits(choices)[:, None].astype(np.uint64))
+        correlated.append(sender.rows(message))
+    rows, bits, correlated = (np.concatenate(parts) for parts in (rows, bits, correlated))
+    assert len(rows) == 1 << 20
     assert np.array_equal(correlated, rows ^ (bits * sender.offset))
-    assert len(np.unique(rows, axis=0)) == len(rows)
+    subsets = generator.integers(0, 2, (40, len(rows))).astype(bool)
+    assert consistent(rows, bits, correlated, sender.offset, subsets)
+    assert len(np.unique(rows[:, 0])) == len(rows)
     assert 32 < sum(int(word).bit_count() for word in sender.offset) < 96
+
+
+def test_the_consistency_check_finds_a_receiver_that_changes_one_choice_in_one_block(ends):
+    receiver, sender = ends
+    generator = np.random.default_rng(2)
+    choices = generator.integers(0, 256, CHUNK_OCTETS, np.uint8)
+    subsets = generator.integers(0, 2, (40, 8 * CHUNK_OCTETS)).astype(bool)
+    caught = 0
+    for block in range(BLOCKS):
+        message, rows = receiver.rows(choices)
+        message[block, 77] ^= 0x20
+        bits = np.unpackbits(choices)[:, None].astype(np.uint64)
+        caught += not consistent(rows, bits, sender.rows(message), sender.offset, subsets)
+    assert caught >= BLOCKS - 12  # a block in which Δ is zero, one of sixteen, shows nothing
 
 
 @pytest.mark.parametrize("octets", [1, 7, 9, CHUNK_OCTETS + 3])
