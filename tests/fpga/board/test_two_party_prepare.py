@@ -26,6 +26,7 @@ from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS, Preparer, prepa
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.preprocessing.beaver_ot_preparation import BeaverOTPreparation
 from rrnet_nni.fpga.program import (
     AffineOp,
     ConvOp,
@@ -280,6 +281,57 @@ def test_a_full_disk_stops_both_and_leaves_nothing(tmp_path, monkeypatch):
     check_unusable(tmp_path)
 
 
+class RecordingChannel:
+    """A channel that keeps what was sent."""
+
+    def __init__(self, channel):
+        self._channel, self.sent = channel, []
+
+    def exchange(self, outgoing, incoming_bytes):
+        if outgoing is not None:
+            self.sent.append(np.frombuffer(np.ascontiguousarray(outgoing).tobytes(), np.uint8))
+        return self._channel.exchange(outgoing, incoming_bytes)
+
+
+def test_everything_that_either_party_sends_is_noise(monkeypatch):
+    """Per operation and direction: the octets are uniform, with the same seeds and other coins they are others."""
+    program, _ = network()
+    seeds = DealerSeeds.fresh()
+    transcripts = []
+    for _ in range(2):
+        said = {0: [], 1: []}
+
+        class Recording(BeaverOTPreparation):
+            def prepare(self, sources, indices, observe, said=said):
+                channel = RecordingChannel(self._channel)
+                self._transfers._channel = channel
+
+                @contextlib.contextmanager
+                def record(name):
+                    channel.sent = []
+                    with observe(name):
+                        yield
+                    said[self.number].append((name, np.concatenate([np.zeros(0, np.uint8), *channel.sent])))
+
+                return super().prepare(sources, indices, record)
+
+        monkeypatch.setitem(PREPARATIONS, "beaver-ot", Recording)
+        prepare_in_process(program, BEAVER, seeds.roots, 8)
+        transcripts.append(said)
+    checked = 0
+    for party in (0, 1):
+        for (name, first), (_, second) in zip(transcripts[0][party], transcripts[1][party], strict=True):
+            if len(first) < 2_000:
+                continue
+            checked += 1
+            for octets in (first, second, first ^ second):
+                counts = np.bincount(octets, minlength=256)
+                expected = len(octets) / 256
+                score = (((counts - expected) ** 2 / expected).sum() - 255) / np.sqrt(510)
+                assert abs(score) < 6, (party, name, score)
+    assert checked >= 12
+
+
 def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs_a_dealer():
     program, _ = network()
     for name, execution in EXECUTIONS.items():
@@ -397,3 +449,36 @@ def test_bad_usage_of_two_party_preprocessing_is_refused(build, arguments, sente
     assert status == 2
     assert output == ""
     assert sentence in errors
+
+
+@pytest.mark.parametrize("module", ["prepare_cli", "cli"])
+def test_a_command_whose_party_is_killed_while_it_prepares_says_so_and_leaves_nothing(build, module):
+    np.save(build.parent / "many.npy", np.full((40, 2, 8, 8), SECRET_PIXEL))
+    arguments = ["--count", "40"] if module == "prepare_cli" else ["--input", str(build.parent / "many.npy")]
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", str(build), *arguments, "--json"]
+    running = subprocess.Popen(
+        [*line, "--preprocessing", "two-party"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    os.kill(wait_for_child(running.pid, "--party\x000"), signal.SIGKILL)
+    killed = time.monotonic()
+    output, errors = running.communicate(timeout=60)
+    assert time.monotonic() - killed < SURVIVAL_S + 5
+    assert running.returncode == 1
+    assert output == ""
+    assert "party 0 was ended by SIGKILL" in errors
+    assert "1.2345" not in errors
+    assert not (build.parent / "build.material").exists()
+    assert not list(build.parent.glob(".*partial*"))
+
+
+def wait_for_child(parent, mark):
+    """Process id of the parent's child whose command line has `mark`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), open(f"/proc/{parent}/task/{parent}/children") as file:
+            for child in file.read().split():
+                with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline") as line:
+                    if mark in line.read():
+                        return int(child)
+        time.sleep(0.01)
+    raise AssertionError(f"no child with {mark!r} was seen")
