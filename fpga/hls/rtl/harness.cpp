@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     VerilatedVcdC trace;
     if (argc > 1) {
         context.traceEverOn(true);
-        top.trace(&trace, 99);
+        top.trace(&trace, 2);
         trace.open(argv[1]);
     }
 #endif

@@ -154,7 +154,7 @@ class Simulator:
 
 def _flags(root: Path, trace: bool) -> list[str]:
     include = root / "include"
-    flags = ["-std=c++17", "-O1", f"-I{include}", f"-I{include / 'vltstd'}", "-pthread"]
+    flags = ["-std=c++17", "-O0" if trace else "-O1", f"-I{include}", f"-I{include / 'vltstd'}", "-pthread"]
     return [*flags, f"-DVM_TRACE={int(trace)}", "-DVM_COVERAGE=0", "-DVL_IGNORE_UNKNOWN_ARCH"]
 
 
