@@ -1,12 +1,13 @@
 """Quality of the schedule and speed of the compiler, on the backbones of the paper or on given ONNX files.
 
-    python benchmarks/schedule.py                                  five backbones at 32x32, three choices each
-    python benchmarks/schedule.py --networks resnet50 --image-size 224
+    python benchmarks/schedule.py                                  five backbones at 32x32, two at 224x224
+    python benchmarks/schedule.py --networks resnet50@224 --choices relu
     python benchmarks/schedule.py model.onnx other.onnx
+    python benchmarks/schedule.py -o docs/results/schedule.json    rows of the file that are not run again are kept
 
 Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
-to the makespan, instructions, compile time and peak memory. Every network is compiled in a process of its own, so that
-memory is that of one compilation.
+to the makespan, instructions, CPU time and peak memory of the compilation. Every network is compiled in a process of
+its own, so that memory is that of one compilation. At 224 pixels the stem is ImageNet's, where a backbone has it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-BACKBONES = ("vgg16", "mobilenet_v2", "resnet18", "resnet34", "resnet50")
+NETWORKS = (
+    *(f"{backbone}@32" for backbone in ("vgg16", "mobilenet_v2", "resnet18", "resnet34", "resnet50")),
+    *("resnet50@224", "mobilenet_v2@224"),
+)
+LARGE_IMAGE = 64
 CHOICES = ("relu", "poly", "mixed")
 
 
@@ -30,9 +35,11 @@ def export(backbone: str, image_size: int, choice: str, path: Path) -> None:
 
     from rrnet_nni.export import export_onnx
     from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+    from rrnet_nni.search_spaces import backbone as backbone_named
 
     torch.manual_seed(0)
-    options = SpaceOptions(image_size=image_size, x2act_w1=5e-4)  # untrained squares of more would explode
+    stem = "imagenet" if image_size >= LARGE_IMAGE and "imagenet" in backbone_named(backbone).stems else None
+    options = SpaceOptions(image_size=image_size, stem=stem, x2act_w1=5e-4)  # untrained squares of more would explode
     relu = fixed_choices(backbone, options, activation="relu", pooling="maxpool")
     polynomial = fixed_choices(backbone, options, activation="x2act", pooling="avgpool")
     mixed = {label: (relu if index % 2 else polynomial)[label] for index, label in enumerate(relu)}
@@ -65,47 +72,59 @@ def work(model: Path, directory: Path, device: str, protocol: str) -> None:
     check = check_build(directory / "build")
     report = compilation.report
     keys = ("makespan_ms", "lower_bound_ms", "operator_sum_ms", "rounds", "comparisons", "instructions")
-    answer = {key: report[key] for key in keys} | {"compile_cpu_s": seconds, "peak_mb": peak}
+    answer = {key: report[key] for key in keys} | {"compile_cpu_s": round(seconds, 2), "peak_mb": round(peak)}
+    answer["makespan_over_bound"] = report["makespan_ms"] / report["lower_bound_ms"]
+    answer["operator_sum_over_makespan"] = report["operator_sum_ms"] / report["makespan_ms"]
     answer["simulated_over_scheduled"] = check.makespan_cycles / report["schedule"]["makespan_cycles"]
+    answer["bounds_ms"] = report["schedule"]["bounds_ms"]
     print(json.dumps(answer))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--networks", nargs="+", default=BACKBONES)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="BACKBONE@PIXELS")
     parser.add_argument("--choices", nargs="+", default=CHOICES, choices=CHOICES)
-    parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--device", default="zcu104")
     parser.add_argument("--protocol", default="beaver-ot")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for the rows")
     parser.add_argument("--worker", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         work(*options.worker, options.device, options.protocol)
         return
-    if not options.json:
-        print("| network | makespan ms | bound ms | ratio | operator sum ms | gain | instructions | CPU s | peak MB |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| network | makespan ms | bound ms | ratio | operator sum ms | gain | instructions | CPU s | peak MB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as directory:
         jobs = [(model.stem, model) for model in options.models]
         if not jobs:
             jobs = [(f"{n} {c}", Path(directory) / f"{n}-{c}.onnx") for n in options.networks for c in options.choices]
         for name, model in jobs:
             if not model.exists():
-                backbone, choice = name.split()
-                export(backbone, options.image_size, choice, model)
-            row = measure(model, options.device, options.protocol)
-            if options.json:
-                print(json.dumps({"network": name, **row}))
-                continue
-            print(
-                f"| {name} | {row['makespan_ms']:.2f} | {row['lower_bound_ms']:.2f} "
-                f"| {row['makespan_ms'] / row['lower_bound_ms']:.3f} | {row['operator_sum_ms']:.2f} "
-                f"| {row['operator_sum_ms'] / row['makespan_ms']:.3f} | {row['instructions']:,} "
-                f"| {row['compile_cpu_s']:.1f} | {row['peak_mb']:.0f} |",
-                flush=True,
-            )
+                network, choice = name.split()
+                backbone, pixels = network.split("@")
+                export(backbone, int(pixels), choice, model)
+            row = {"network": name, "device": options.device, "protocol": options.protocol}
+            row |= measure(model, options.device, options.protocol)
+            print(table_row(row), flush=True)
+            if options.output is not None:
+                keep(options.output, row)
+
+
+def table_row(row: dict[str, Any]) -> str:
+    return (
+        f"| {row['network']} | {row['makespan_ms']:.2f} | {row['lower_bound_ms']:.2f} "
+        f"| {row['makespan_over_bound']:.3f} | {row['operator_sum_ms']:.2f} | {row['operator_sum_over_makespan']:.3f} "
+        f"| {row['instructions']:,} | {row['compile_cpu_s']:.1f} | {row['peak_mb']} |"
+    )
+
+
+def keep(path: Path, row: dict[str, Any]) -> None:
+    """Write the row into the file, in place of that of the same network."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    same = ("network", "device", "protocol")
+    others = [other for other in rows if any(other[key] != row[key] for key in same)]
+    path.write_text(json.dumps([*others, row], indent=1) + "\n")
 
 
 if __name__ == "__main__":

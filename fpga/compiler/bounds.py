@@ -16,7 +16,6 @@ later products at most the buffer's size can have been loaded; the others are lo
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..devices import Device
@@ -27,8 +26,8 @@ from .jobs import Job, Rates
 JOIN_WIDTH = 6
 #: Jobs before a join that are looked at, the nearest first: fewer make the bound lower, never wrong.
 JOIN_JOBS = 12_000
-#: Jobs that are looked at for all joins together.
-JOIN_BUDGET = 1_000_000
+#: Jobs that are looked at for all joins together; fewer in graphs of more than `LARGE` jobs, which queues bound.
+JOIN_BUDGET, LARGE = 1_000_000, 33_000
 
 
 def lower_bounds(jobs: Sequence[Job], device: Device) -> dict[str, int]:
@@ -105,10 +104,7 @@ class _Heads:
         self.buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
         self.first_release: dict[int, int] = {}  # operation -> cycle before which its weights stay on the chip
         self.bounded: dict[tuple[int, ...], int] = {}
-        self.tiles = Counter((job.operation, job.phase) for job in jobs if job.queue is Queue.STORE)
-        #: Loads that wait for all tiles of a stage: their heads hold all that lead to them.
-        self.cuts: set[int] = set()
-        self.budget = JOIN_BUDGET
+        self.budget = JOIN_BUDGET * LARGE // max(LARGE, len(jobs))
 
     def add(self, index: int) -> None:
         """Bound the next job in the order of the list."""
@@ -122,9 +118,6 @@ class _Heads:
             if tiles not in self.bounded:
                 self.bounded[tiles] = self.all_done(tiles, min(JOIN_JOBS, self.budget))
             head = max(head, self.bounded[tiles])
-            stages = {(self.jobs[before].operation, self.jobs[before].phase) for before in tiles}
-            if len(tiles) == sum(self.tiles[stage] for stage in stages):
-                self.cuts.add(index)
         self.heads.append(head)
         if any(self.jobs[load].weights for load in job.releases):
             released = head + job.duration
@@ -132,7 +125,7 @@ class _Heads:
 
     def all_done(self, last: tuple[int, ...], limit: int) -> int:
         """A cycle before which not all of the jobs `last` can be done, from at most `limit` jobs that lead to them."""
-        jobs, heads, cuts = self.jobs, self.heads, self.cuts if limit < len(self.jobs) else ()
+        jobs, heads = self.jobs, self.heads
         tails = dict.fromkeys(last, 0)
         waiting = [-index for index in tails]
         heapq.heapify(waiting)
@@ -150,8 +143,6 @@ class _Heads:
             tail += job.duration
             if head + tail > bound:
                 bound = head + tail
-            if index in cuts:
-                continue
             for before in job.dependencies:
                 known = tails.get(before, -1)
                 if known < 0:

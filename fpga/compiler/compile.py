@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +113,24 @@ def compile_model(
     """
     check_output(Path(output))
     described, priced = load_device(device), get_protocol(protocol)
-    graph = read_onnx(model)
-    images = None if calibrate_with is None else load_images(calibrate_with, graph)
-    compilation = compile_graph(graph, described, priced, images, disabled)
-    write_compilation(compilation, output, described)
+    with _collector_paused():
+        graph = read_onnx(model)
+        images = None if calibrate_with is None else load_images(calibrate_with, graph)
+        compilation = compile_graph(graph, described, priced, images, disabled)
+        write_compilation(compilation, output, described)
     return compilation
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Jobs and instructions are many small objects without cycles, among which looking for some takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def write_compilation(compilation: Compilation, output: Path | str, device: Device) -> Path:

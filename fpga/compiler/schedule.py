@@ -25,7 +25,7 @@ FIRST_IMPROVEMENTS, MORE_IMPROVEMENTS = 1, 8
 #: Passes without a gain after which no more are tried.
 PATIENCE = 2
 #: Jobs that may be scheduled, all tries together: large programs get fewer tilings and passes.
-JOB_BUDGET = 1_000_000
+JOB_BUDGET = 800_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def schedule_program(
     for tiles in tile_choices:
         graph = build_jobs(program, device, protocol, tiles)
         cost = len(graph.jobs) * (1 + 2 * FIRST_IMPROVEMENTS)
-        if best is not None and cost > budget:
+        if best is not None and cost > budget // 2:
             break
         budget -= cost
         schedule = list_schedule(graph, device, tiles, FIRST_IMPROVEMENTS)
