@@ -1,0 +1,126 @@
+"""Two parties without a dealer: preprocessing and online phase together, beside SPU's CHEETAH.
+
+The plain-stem all-ReLU ResNet-18, one 32x32 image, two processes on loopback. CHEETAH has no separate preprocessing:
+its time is that of the whole inference. Only ratios of one run mean something.
+
+    python benchmarks/preprocessing.py                    ours alone (half a minute)
+    python benchmarks/preprocessing.py --install-peer     SPU, into an environment of its own
+    python benchmarks/preprocessing.py --peer             both (about five minutes)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cheetah_peer
+import numpy as np
+from two_party_network import ACTIVATIONS, ResNet18
+
+from rrnet_nni.fpga.compiler.emit import write_build
+from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
+
+#: Truncations round at random; as a part of the largest logit.
+LOGIT_TOLERANCE = 0.25
+
+
+def command(module: str, *arguments: object) -> dict[str, Any]:
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return json.loads(subprocess.run(line, check=True, capture_output=True, env=environment).stdout)
+
+
+def measure_ours(directory: Path, activation: str, repetitions: int) -> dict[str, Any]:
+    """Prepare and run, one image each time; medians."""
+    build, image = directory / "build", directory / "image.npy"
+    program, weights = ResNet18(activation).build()
+    write_build(build, program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    np.save(image, np.random.default_rng(0).normal(size=(1, 3, 32, 32)))
+    expected = run_reference(program, weights, np.load(image))
+    prepared, executed = [], []
+    for repetition in range(repetitions):
+        material = directory / f"material-{repetition}"
+        prepared.append(command("prepare_cli", build, "--count", 1, "--preprocessing", "two-party", "-o", material))
+        executed.append(command("cli", build, "--input", image, "--material", material))
+        error = np.abs(np.array(executed[-1]["logits"]) - expected).max() / np.abs(expected).max()
+        if error > LOGIT_TOLERANCE:
+            raise SystemExit(f"the logits are off by {error:.1%} of the largest")
+        if prepared[-1]["bytes_sent"] != prepared[-1]["predicted_bytes"]:
+            raise SystemExit("the preprocessing did not send what is predicted")
+    offline_s = statistics.median(answer["offline_s"] for answer in prepared)
+    online_s = statistics.median(answer["online_s"] + answer["setup_s"] for answer in executed)
+    memory = [answer["memory_mb"][party] for answer in (*prepared, *executed) for party in ("0", "1")]
+    return {
+        "system": "two-party",
+        "offline_s": offline_s,
+        "online_s": online_s,
+        "total_s": offline_s + online_s,
+        "offline_bytes": sum(prepared[0]["bytes_sent"]),
+        "bytes": sum(prepared[0]["bytes_sent"]) + sum(executed[0]["bytes_sent"]),
+        "memory_mb": max(memory),
+    }
+
+
+def described(program: Program) -> list[dict[str, Any]]:
+    """The network for a peer that knows nothing of this project."""
+    layers = []
+    for operation in program.operations:
+        layer: dict[str, Any] = {"kind": operation.kind, "name": operation.output, "inputs": operation.inputs}
+        if isinstance(operation, ConvOp | LinearOp):
+            layer["weights"] = program.constants[operation.weight].shape
+        if isinstance(operation, ConvOp):
+            layer |= {"stride": operation.stride, "padding": operation.padding}
+        layers.append(layer)
+    return layers
+
+
+def measure_peer() -> dict[str, Any]:
+    program, _ = ResNet18("relu").build()
+    answer = cheetah_peer.run_cheetah(described(program), program.tensor(program.input).shape)
+    return {"system": "CHEETAH", **answer, "memory_mb": max(answer["memory_mb"].values())}
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    print(f"{'system':12} {'offline s':>10} {'online s':>10} {'total s':>10} {'MB both ways':>13} {'MB memory':>10}")
+    for row in rows:
+        parts = [f"{row[key]:.2f}" if key in row else "" for key in ("offline_s", "online_s", "total_s")]
+        sent = f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else ""  # SPU does not count its own
+        print(f"{row['system']:12} {parts[0]:>10} {parts[1]:>10} {parts[2]:>10} {sent:>13} {row['memory_mb']:10.0f}")
+        if "time_ratio" in row:
+            print(f"{'':12} {row['time_ratio']:.3f} of CHEETAH's time")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="ours alone")
+    parser.add_argument("--peer", action="store_true", help="measure CHEETAH too, all-ReLU")
+    parser.add_argument("--install-peer", action="store_true", help="install SPU into an environment of its own")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
+    options = parser.parse_args()
+    if options.install_peer:
+        cheetah_peer.install()
+        return
+    if options.peer and not cheetah_peer.is_installed():
+        raise SystemExit("SPU is not installed: --install-peer installs it")
+    with tempfile.TemporaryDirectory() as directory:
+        rows = [measure_ours(Path(directory), options.activation, options.repetitions)]
+    if options.peer and options.activation == "relu":
+        rows.append(measure_peer())
+        rows[0]["time_ratio"] = rows[0]["total_s"] / rows[1]["total_s"]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(rows)
+
+
+if __name__ == "__main__":
+    main()
