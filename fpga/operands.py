@@ -17,7 +17,7 @@ from enum import IntEnum, IntFlag
 from .errors import Refusal
 
 MAGIC = b"RRNETOPD"
-VERSION = 1
+VERSION = 2
 BUS_BYTES = 16
 NO_BAND = 0xFFFFFFFF
 #: Name, C type and struct code of a field, and what it means.
@@ -58,11 +58,18 @@ OPERATION_FIELDS: tuple[Field, ...] = (
     ("stages", "uint32_t", "I", "how many"),
     ("first_coefficient", "uint32_t", "I", "affine: per input one multiplier a channel, then one addend a channel"),
     ("output", "uint32_t", "I", "address of the output's share"),
-    ("opened", "uint32_t", "I", "product: address of the opened input E"),
-    ("weights", "uint32_t", "I", "product: address of the opened weights F, [out, in / groups, kh, kw]"),
+    ("opened", "uint32_t", "I", "address of the opened words of the input: E of beaver-ot, M of masked"),
+    ("weights", "uint32_t", "I", "product: address of the opened weights, [out, in / groups, kh, kw]"),
     ("bias", "uint32_t", "I", "product: address of this party's share of the bias"),
     ("corrections", "uint32_t", "I", "address in the material"),
     ("corrections_bytes", "uint32_t", "I", "bytes that party 1 has there; party 0 has none"),
+    (
+        "prepared",
+        "uint32_t",
+        "I",
+        "masked: address of a product's offline part, or of the mask's share of an open input",
+    ),
+    ("producer", "uint32_t", "I", "masked: the truncation that made a lifted input"),
 )
 INPUT_FIELDS: tuple[Field, ...] = (
     ("address", "uint32_t", "I", "of this party's share"),
@@ -124,6 +131,11 @@ class Flag(IntFlag):
 
     BIAS = 1
     DEPTHWISE = 2
+    #: `masked`: the operation opens its input; its input is the lifted result of a truncation; 64-bit words or a wire
+    #: behind a local operation, which the accelerator does not have.
+    OPENS = 4
+    LIFTED = 8
+    WIDE = 16
 
 
 def _struct(fields: Iterable[Field]) -> struct.Struct:

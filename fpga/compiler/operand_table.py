@@ -20,12 +20,15 @@ from ..program import (
     MaxPoolOp,
     PadOp,
     Program,
+    ReluOp,
     ReshapeOp,
+    SquareOp,
     SumPoolOp,
     TruncateOp,
 )
 from ..program_shapes import operation_shape
 from ..protocols.base import Protocol
+from ..protocols.masked_plan import OperationPlan, plan_masked
 
 WORD_BYTES = 4
 #: First channel, end channel, first row, end row.
@@ -60,6 +63,7 @@ def operand_table(
     }
     for index, operation in enumerate(program.operations):
         record = _geometry(operation, program) | layout.addresses(index, operation)
+        record["flags"] |= layout.flags(operation)
         record |= {"first_input": len(sections["inputs"]), "inputs": len(operation.inputs)}
         record |= {"first_stage": len(sections["stages"]), "first_coefficient": len(sections["coefficients"])}
         sections["inputs"] += [
@@ -90,6 +94,12 @@ class _Layout:
 
     def __init__(self, program: Program, protocol: Protocol) -> None:
         self.program, self.placed = program, protocol.in_place(program)
+        self.plans: dict[str, OperationPlan] | None = None
+        if protocol.name == "masked":
+            names = [operation.name for operation in program.operations]
+            self.plans = dict(zip(names, plan_masked(program), strict=True))
+        self.open: dict[str, int] = {}
+        self.producers: dict[str, int] = {}
         self.memory_words = self.material_words = 0
         self.tensors = {program.input: self._take(program.tensor(program.input).elements)}
 
@@ -108,12 +118,56 @@ class _Layout:
         self.material_words += -(-corrections_bytes // BUS_BYTES)
         return {
             "output": self.tensors[operation.output],
-            "opened": self._take(program.tensor(operation.inputs[0]).elements if product else 0),
+            "opened": self._opened(operation),
             "weights": self._take(math.prod(weights)),
             "bias": self._take(outputs),
             "corrections": corrections,
             "corrections_bytes": corrections_bytes,
+            **self._masked_addresses(index, operation),
         }
+
+    def _opened(self, operation: AnyOperation) -> int:
+        """Where the opened words of an operation's input lie; a lifted input is read from its truncation's input."""
+        name = operation.inputs[0]
+        if self.plans is None:
+            product = isinstance(operation, ConvOp | LinearOp)
+            return self._take(self.program.tensor(name).elements if product else 0)
+        if isinstance(operation, ReshapeOp) and name in self.open:
+            self.open[operation.output] = self.open[name]
+        plan = self.plans[operation.name]
+        if plan.opens:
+            self.open[name] = self._take(self.program.tensor(name).elements)
+        if plan.lifted:
+            name = self.program.operations[self.producers[name]].inputs[0]
+        return self.open.get(name, 0)
+
+    def _masked_addresses(self, index: int, operation: AnyOperation) -> Record:
+        """What the host prepares, and whose forms a lifted input has."""
+        if self.plans is None:
+            return {"prepared": 0, "producer": 0}
+        plan, source = self.plans[operation.name], operation.inputs[0]
+        if isinstance(operation, TruncateOp) and not plan.reduces:
+            self.producers[operation.output] = index
+        prepared = 0
+        if isinstance(operation, ConvOp | LinearOp):
+            prepared = self.program.tensor(operation.output).elements
+        elif isinstance(operation, ReluOp | MaxPoolOp) and not plan.opens and not plan.lifted:
+            prepared = self.program.tensor(source).elements
+        return {"prepared": self._take(prepared), "producer": self.producers[source] if plan.lifted else 0}
+
+    def flags(self, operation: AnyOperation) -> Flag:
+        """How `masked` treats an operation where it stands."""
+        if self.plans is None:
+            return Flag(0)
+        plan = self.plans[operation.name]
+        wire = plan.wire and not isinstance(operation, ReshapeOp)
+        wide = plan.wide or plan.lifts or plan.reduces or wire or isinstance(operation, SquareOp)
+        lifted_wide = plan.lifted and self.plans[self.program.operations[self.producers[operation.inputs[0]]].name].wide
+        return (
+            (Flag.OPENS if plan.opens else Flag(0))
+            | (Flag.LIFTED if plan.lifted else Flag(0))
+            | (Flag.WIDE if wide or lifted_wide else Flag(0))
+        )
 
     def _take(self, words: int) -> int:
         start = self.memory_words

@@ -15,11 +15,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..cost.array import part_cycles
 from ..devices import Device
 from ..errors import Refusal
 from ..isa import Queue
 from ..operators import Conv, Linear
-from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, ReshapeOp, SumPoolOp
+from ..program import (
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    Program,
+    ReluOp,
+    ReshapeOp,
+    SquareOp,
+    SumPoolOp,
+    TruncateOp,
+)
 from ..program_shapes import operation_shape, tile_shape
 from ..protocols.base import Compute, Exchange, Phase, Protocol, comparison_start
 from .jobs import BUFFER_GRANULE, Job, JobGraph, Rates, Stage
@@ -74,10 +86,14 @@ class _Builder:
         self.reserve = reserve
         self.graph = JobGraph(reserve)
         self.made: dict[str, Tiles] = {program.input: []}
+        #: Tensors whose words are open, with the tiles that opened them.
+        self.opened: dict[str, Tiles] = {}
 
     def add(self, index: int, operation: AnyOperation) -> None:
         if isinstance(operation, ReshapeOp):
-            self.made[operation.output] = self.made[operation.inputs[0]]
+            for tiles in (self.made, self.opened):
+                if operation.inputs[0] in tiles:
+                    tiles[operation.output] = tiles[operation.inputs[0]]
             return
         shape = operation_shape(operation, self.program)
         phases = self.placed[operation.name].phases(shape, self.device)
@@ -92,6 +108,9 @@ class _Builder:
         opened = self._open_input(index, operation, phases[:start]) if opens else None
         start = start if opens else 0
         forms = 2 if opens else 1
+        exchanges = any(isinstance(phase, Exchange) for phase in phases[:2])
+        if isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
+            opened = self.opened.get(operation.inputs[0])  # it reads the words that another operation opens
 
         def load_bytes(region: Region) -> int:
             words = sum(self._needed_elements(operation, name, region) for name in operation.inputs)
@@ -105,6 +124,8 @@ class _Builder:
         self.made[operation.output] = self._stage(
             index, operation, operation.output, phases[start:], start, tiles, material, operation.inputs, opened
         )
+        if isinstance(operation, ReluOp | SquareOp | TruncateOp) and exchanges:
+            self.opened[operation.inputs[0]] = self.made[operation.output]
 
     def _open_input(self, index: int, operation: AnyOperation, phases: Sequence[Phase]) -> Tiles:
         """The stage that opens an operation's input, tile by tile of the input."""
@@ -113,7 +134,8 @@ class _Builder:
         regions = [region for region, _ in made] if self._fits(source) else self._regions(source)
         regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
         tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
-        return self._stage(index, operation, source, phases, 0, tiles, 0.0, (source,))
+        self.opened[source] = self._stage(index, operation, source, phases, 0, tiles, 0.0, (source,))
+        return self.opened[source]
 
     def _fitting(
         self, operation: AnyOperation, regions: Sequence[Region], working_bytes: Callable[[Region], int]
@@ -138,7 +160,7 @@ class _Builder:
         """Open the input tile by tile, then multiply; each band of output channels loads its weights once, ahead."""
         start = next((i for i, phase in enumerate(phases) if isinstance(phase, Compute) and phase.kernel == "array"), 0)
         source = operation.inputs[0]
-        opened = self.made[source]
+        opened = self.opened.get(source, self.made[source])
         if start:
             opened = self._open_input(index, operation, phases[:start])
         tiles = []
@@ -259,7 +281,7 @@ class _Builder:
         parts: list[Phase] = []
         for phase in phases:
             if isinstance(phase, Compute):
-                parts.append(Compute(phase.kernel, _part(math.ceil(phase.cycles), share)))
+                parts.append(Compute(phase.kernel, self._tile_cycles(operation, region, phase, share)))
             else:
                 first, second = phase.bytes_sent
                 parts.append(Exchange((_part(first, share), _part(second, share))))
@@ -271,6 +293,14 @@ class _Builder:
                 if isinstance(phases[number], Exchange):
                     parts[number] = own[number] if number < len(own) else Exchange((0, 0))
         return parts
+
+    def _tile_cycles(self, operation: AnyOperation, region: Region, phase: Compute, share: tuple[int, int, int]) -> int:
+        """A product takes the cycles of its tile's own shape where the array's are known, other work its share."""
+        shape = operation_shape(operation, self.program)
+        accelerator = self.device.accelerator
+        if accelerator is None or phase.kernel != "array" or not isinstance(shape, Conv | Linear):
+            return _part(math.ceil(phase.cycles), share)
+        return part_cycles(phase.cycles, shape, region.channels, region.rows, accelerator)
 
     def _phase(
         self, phase: Phase, index: int, tile: int, number: int, count: int, last: tuple[int, ...], load: int

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define RRNET_OPERANDS_MAGIC "RRNETOPD"
-#define RRNET_OPERANDS_VERSION 1
+#define RRNET_OPERANDS_VERSION 2
 #define RRNET_OPERANDS_HEADER_BYTES 80
 #define RRNET_BUS_BYTES 16
 #define RRNET_NO_BAND 0xffffffffu
@@ -32,6 +32,9 @@ enum rrnet_protocol {
 enum rrnet_flag {
     RRNET_FLAG_BIAS = 1,
     RRNET_FLAG_DEPTHWISE = 2,
+    RRNET_FLAG_OPENS = 4,
+    RRNET_FLAG_LIFTED = 8,
+    RRNET_FLAG_WIDE = 16,
 };
 
 // Little-endian, without padding, at the start of the file; then the sections in the order of the counts.
@@ -81,11 +84,13 @@ typedef struct {
     uint32_t stages;  // how many
     uint32_t first_coefficient;  // affine: per input one multiplier a channel, then one addend a channel
     uint32_t output;  // address of the output's share
-    uint32_t opened;  // product: address of the opened input E
-    uint32_t weights;  // product: address of the opened weights F, [out, in / groups, kh, kw]
+    uint32_t opened;  // address of the opened words of the input: E of beaver-ot, M of masked
+    uint32_t weights;  // product: address of the opened weights, [out, in / groups, kh, kw]
     uint32_t bias;  // product: address of this party's share of the bias
     uint32_t corrections;  // address in the material
     uint32_t corrections_bytes;  // bytes that party 1 has there; party 0 has none
+    uint32_t prepared;  // masked: address of a product's offline part, or of the mask's share of an open input
+    uint32_t producer;  // masked: the truncation that made a lifted input
 } rrnet_operation;
 
 typedef struct {

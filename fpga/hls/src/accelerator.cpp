@@ -24,10 +24,12 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
     Port material_port(const_cast<bus_t*>(material), registers.material_words, Status::material);
     Program program(instruction_port, operand_port);
     RRNET_TRY(program.check(registers.instruction_octets, registers.operand_octets));
-    RRNET_REQUIRE(program.table().protocol == RRNET_PROTOCOL_BEAVER_OT, unsupported);
+    const uint16_t protocol = program.table().protocol;
+    RRNET_REQUIRE(protocol == RRNET_PROTOCOL_BEAVER_OT || protocol == RRNET_PROTOCOL_MASKED, unsupported);
     RRNET_REQUIRE(program.table().memory_words <= registers.memory_words, memory);
 
     chip.party = registers.party;
+    chip.masked = protocol == RRNET_PROTOCOL_MASKED;
     chip.image_key.expand(registers.image_key);
     chip.weight_key.expand(registers.weight_key);
     chip.memory = &memory_port;

@@ -12,6 +12,7 @@ namespace rrnet {
 
 constexpr int DIGITS = 8, LOWEST_BITS = 3, DIGIT_BITS = 4;
 constexpr uint32_t CHOICE_PLANES = 31, MESSAGE_PLANES = 217, OT_MASK_PLANES = 232, LEAF_PLANES = 15;
+constexpr uint32_t ONEHOT_PLANES = 120;
 constexpr int AND_LEVELS = 3;
 constexpr uint32_t AND_OPENED_PLANES[AND_LEVELS] = {11, 5, 2}, AND_GATES[AND_LEVELS] = {7, 3, 1};
 
@@ -33,6 +34,21 @@ struct CompareOffsets {
 
     CompareOffsets() = default;
     CompareOffsets(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start);
+    // Of `masked`: tables are the one-hot words, choice the sign's mask, base r_d and received its products with the
+    // forms of the mask.
+    static CompareOffsets masked(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start, int forms);
+};
+
+// Where the forms ρ_t of a value x = A − ρ_t lie: with the comparison in the buffer, in memory, in a keystream of this
+// operation, or with the truncation that made the value.
+struct MaskForms {
+    Words held;
+    const Port* memory = nullptr;
+    uint32_t address = 0;
+    bool lifted = false;
+    uint32_t bits = 0;  // that the truncation dropped
+    Material material;
+    uint64_t own_base = 0, dealt_base = 0;
 };
 
 // Octets that party 0 (direction 0) or party 1 (direction 1) sends in a phase.
@@ -50,10 +66,14 @@ struct Comparison {
     Words x;       // shares in, shares of max(x, 0) out
     PlaneStore planes;
     Words answer;  // the other party's words, over planes that are no longer needed
+    bool masked = false;  // x is the opened word M whose sign is asked for
+    MaskForms forms;
 
     Status compute(uint32_t phase);
     Status send(uint32_t phase, Sender& sender);
     Status receive(uint32_t phase, Receiver& receiver);
+    // `masked`: the masked words of differences that are opened for themselves.
+    Status send_opened(Sender& sender) const;
 
   private:
     Status send_choices(Sender& sender);
@@ -64,6 +84,10 @@ struct Comparison {
     Status select();
     Status send_words(Sender& sender);
     Status combine();
+    Status masked_leaves();
+    Status masked_select();
+    Status masked_combine();
+    Status mask_words(const Slice& slice, int form, uint32_t* out) const;
     template <typename Source>
     Status gather(const Source& source, uint64_t base, uint32_t plane, const Slice& slice, bus_t& out) const {
         return gather_slice(source, base, whole, plane, runs, slice, out);

@@ -141,9 +141,9 @@ Status Dispatcher::load(const Instruction& instruction) {
 Status Dispatcher::advance(Tile& tile, uint32_t phase) {
     TileState& state = *tile.state;
     while (state.next_phase < phase) {
-        if (is_exchange(tile, state.next_phase)) {
+        if (is_exchange(chip, tile, state.next_phase)) {
             for (int direction = 0; direction < 2; ++direction) {
-                const bool due = message_octets(tile, state.next_phase, direction) != 0;
+                const bool due = message_octets(chip, tile, state.next_phase, direction) != 0;
                 RRNET_REQUIRE(!due || (state.moved >> direction & 1), order);
             }
             state.moved = 0;
@@ -159,8 +159,8 @@ Status Dispatcher::advance(Tile& tile, uint32_t phase) {
 Status Dispatcher::exchange(const Instruction& instruction, Tile& tile) {
     const rrnet_instruction& fields = instruction.fields;
     const int direction = direction_of(fields.opcode);
-    RRNET_REQUIRE(is_exchange(tile, fields.phase), instructions);
-    RRNET_REQUIRE(fields.amount == message_octets(tile, fields.phase, direction), message);
+    RRNET_REQUIRE(is_exchange(chip, tile, fields.phase), instructions);
+    RRNET_REQUIRE(fields.amount == message_octets(chip, tile, fields.phase, direction), message);
     RRNET_TRY(advance(tile, fields.phase));
     RRNET_REQUIRE(tile.state->next_phase == fields.phase && !(tile.state->moved >> direction & 1), order);
     tile.state->moved = static_cast<uint8_t>(tile.state->moved | 1 << direction);

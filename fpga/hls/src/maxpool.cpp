@@ -1,6 +1,7 @@
 // MaxPool as a tree of comparisons (fpga/protocols/pool_tree.py): max(a, b) = b + relu(a − b), level after level.
 //
-// A tile's buffer holds its input, then the values of every window that are left, then one level's comparisons.
+// A tile's buffer holds its input (for `masked` also the opened words and the share of their mask), then the values of
+// every window that are left, then one level's comparisons.
 // Padding is left out of the windows, so that border windows have fewer values.
 #include "tile.h"
 
@@ -54,15 +55,22 @@ uint32_t most_values(const rrnet_operation& op) {
 uint32_t slots_of(const rrnet_operation& op) { return (most_values(op) + 1) / 2; }
 
 struct Pool {
-    Words x, values;
+    Words x, opened, mask, values;
     uint32_t slots = 0;
 };
 
+// Octets of the input's words.
+uint64_t input_octets(const Chip& chip, const Tile& tile) { return (chip.masked ? 12 : 4) * tile.needed_elements(); }
+
 Status find_pool(Chip& chip, const Tile& tile, Pool& pool) {
     pool.slots = slots_of(tile.op);
-    const uint64_t needed = tile.needed_elements();
+    const uint64_t needed = tile.needed_elements(), values = uint64_t{pool.slots} * tile.elements;
     RRNET_TRY(tile_words(chip, tile, 0, needed, pool.x));
-    return tile_words(chip, tile, 4 * needed, uint64_t{pool.slots} * tile.elements, pool.values);
+    if (chip.masked) {
+        RRNET_TRY(tile_words(chip, tile, 4 * needed, needed, pool.opened));
+        RRNET_TRY(tile_words(chip, tile, 8 * needed, needed, pool.mask));
+    }
+    return tile_words(chip, tile, input_octets(chip, tile), values, pool.values);
 }
 
 // Value `slot` of a window before a level: of the image in the first level, of what was left after that.
@@ -95,11 +103,8 @@ Status for_windows(const Tile& tile, Step step) {
     return Status::done;
 }
 
-Status subtract(Chip& chip, const Tile& tile, uint32_t level) {
-    Pool pool;
-    Comparison comparison;
-    RRNET_TRY(find_pool(chip, tile, pool));
-    RRNET_TRY(pool_comparison(chip, tile, level, comparison));
+// a − b of the values that meet in a level.
+Status subtract(const Tile& tile, const Pool& pool, uint32_t level, const Words& differences) {
     uint32_t next = 0;
     return for_windows(tile, [&](uint32_t channel, uint32_t number, const Window& window) {
         const uint32_t pairs = left_at(window.values(), level) / 2;
@@ -107,7 +112,7 @@ Status subtract(Chip& chip, const Tile& tile, uint32_t level) {
             uint32_t left = 0, right = 0;
             RRNET_TRY(value_of(tile, pool, level, channel, number, window, 2 * pair, left));
             RRNET_TRY(value_of(tile, pool, level, channel, number, window, 2 * pair + 1, right));
-            uint32_t* difference = comparison.x.span(next++, 1);
+            uint32_t* difference = differences.span(next++, 1);
             RRNET_REQUIRE(difference, buffer);
             *difference = left - right;
         }
@@ -143,11 +148,19 @@ Status merge(Chip& chip, const Tile& tile, uint32_t level) {
 
 }  // namespace
 
-// A window of a single value has no comparison: it is its own maximum.
+// The opened words and the mask's share of an input; a window of a single value is its own maximum.
 Status begin_pool(Chip& chip, const Tile& tile) {
-    if (most_values(tile.op) > 1) return Status::done;
     Pool pool;
     RRNET_TRY(find_pool(chip, tile, pool));
+    const Runs runs = tile.needed_runs();
+    if (chip.masked) RRNET_TRY(load_runs(*chip.memory, tile.op.opened, runs, pool.opened));
+    if (chip.masked && !tile.opens_input()) RRNET_TRY(load_runs(*chip.memory, tile.op.prepared, runs, pool.mask));
+    for (uint32_t run = 0; chip.masked && tile.opens_input() && run < runs.count; ++run) {
+        uint32_t* words = pool.mask.span(uint64_t{run} * runs.length, runs.length);
+        RRNET_REQUIRE(words, buffer);
+        RRNET_TRY(Keystream(chip.image_key, tile.index).read_words(0, runs.first + run * runs.stride, runs.length, words));
+    }
+    if (most_values(tile.op) > 1) return Status::done;
     return for_windows(tile, [&](uint32_t channel, uint32_t number, const Window& window) {
         return value_of(tile, pool, 0, channel, number, window, 0, pool.values.data[number]);
     });
@@ -160,33 +173,72 @@ uint32_t pool_comparisons(const Tile& tile, uint32_t level) {
 
 // The level's comparisons of this tile, and their place among those of the whole operation.
 Status pool_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison) {
-    uint64_t own = 0, dealt = 0, whole = 0;
+    uint64_t own = chip.masked && tile.opens_input() ? 4 * tile.input_elements() : 0, dealt = 0, whole = 0;
     for (uint32_t before = 0; before <= level; ++before) {
         whole = comparisons_in(tile.op, 0, tile.op.out_height, before) * tile.op.out_channels;
-        if (before == level) break;
-        const CompareOffsets offsets(chip.party, whole, own, dealt);
-        own = offsets.own_end;
-        dealt = offsets.dealt_end;
+        comparison.forms.own_base = own;  // of the mask under which a later level opens its differences
+        if (chip.masked && before) own += 4 * whole;
+        comparison.at = chip.masked ? CompareOffsets::masked(chip.party, whole, own, dealt, 1)
+                                    : CompareOffsets(chip.party, whole, own, dealt);
+        own = comparison.at.own_end;
+        dealt = comparison.at.dealt_end;
     }
     const uint64_t channel = whole / tile.op.out_channels;
     const uint64_t above = comparisons_in(tile.op, 0, tile.region.row_begin, level);
     const uint64_t rows = comparisons_in(tile.op, tile.region.row_begin, tile.region.row_end, level);
     comparison.whole = whole;
-    comparison.at = CompareOffsets(chip.party, whole, own, dealt);
+    comparison.masked = chip.masked;
     comparison.runs = joined({tile.region.channel_begin * channel + above, channel, static_cast<uint32_t>(rows),
                               tile.region.channels()});
-    const uint64_t offset = 4 * (tile.needed_elements() + uint64_t{slots_of(tile.op)} * tile.elements);
-    return make_comparison(chip, tile, offset, static_cast<uint32_t>(rows * tile.region.channels()), comparison);
+    const uint64_t offset = input_octets(chip, tile) + 4 * uint64_t{slots_of(tile.op)} * tile.elements;
+    const uint32_t count = static_cast<uint32_t>(rows * tile.region.channels());
+    RRNET_TRY(make_comparison(chip, tile, offset, count, comparison));
+    if (!chip.masked) return Status::done;
+    const uint64_t planes = (STATE_PLANES * uint64_t{plane_octets(count)} + 3) / 4 * 4;
+    return tile_words(chip, tile, offset + 4 * uint64_t{count} + planes, count, comparison.forms.held);
 }
 
 Status pool_compute(Chip& chip, const Tile& tile, uint32_t phase) {
     const uint32_t level = phase / LEVEL_PHASES, step = phase % LEVEL_PHASES;
     if (pool_comparisons(tile, level) == 0) return Status::done;
-    if (step == 0) return subtract(chip, tile, level);
     Comparison comparison;
     RRNET_TRY(pool_comparison(chip, tile, level, comparison));
+    if (step == 0) {
+        Pool pool;
+        RRNET_TRY(find_pool(chip, tile, pool));
+        return subtract(tile, pool, level, comparison.x);
+    }
     RRNET_TRY(comparison.compute(step - 1));
     return step - 1 == COMBINE ? merge(chip, tile, level) : Status::done;
+}
+
+Status masked_pool_compute(Chip& chip, const Tile& tile, uint32_t level, uint32_t step) {
+    if (pool_comparisons(tile, level) == 0) return Status::done;
+    Pool pool;
+    Comparison comparison;
+    RRNET_TRY(find_pool(chip, tile, pool));
+    RRNET_TRY(pool_comparison(chip, tile, level, comparison));
+    const Words &differences = comparison.x, &masks = comparison.forms.held;
+    if (level == 0 && step == LEAVES) {  // differences of open words are open
+        Pool opened = pool, mask = pool;
+        opened.x = pool.opened;
+        mask.x = pool.mask;
+        RRNET_TRY(subtract(tile, opened, 0, differences));
+        RRNET_TRY(subtract(tile, mask, 0, masks));
+    } else if (step == MASK_STEP) {
+        RRNET_TRY(subtract(tile, pool, level, differences));
+        for (uint32_t done = 0, left = 0; done < comparison.elements; done += left) {
+            const uint64_t place = comparison.runs.place(done, left);
+            if (left > comparison.elements - done) left = comparison.elements - done;
+            RRNET_TRY(comparison.own.read_words(comparison.forms.own_base, place, left, masks.data + done));
+        }
+        for (uint32_t i = 0; i < comparison.elements; ++i) differences.data[i] += masks.data[i];
+        return Status::done;
+    } else if (step == LEAVES) {
+        for (uint32_t i = 0; i < comparison.elements; ++i) differences.data[i] += comparison.answer.data[i];
+    }
+    RRNET_TRY(comparison.compute(step));
+    return step == COMBINE ? merge(chip, tile, level) : Status::done;
 }
 
 Status store_pool(Chip& chip, const Tile& tile) {

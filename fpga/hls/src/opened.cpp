@@ -28,13 +28,13 @@ Status for_pieces(const Tile& tile, Step step) {
 
 }  // namespace
 
-// E_i = X_i − A_i, or z_i + r_i (and 2^30 once) for a truncation.
+// E_i = X_i − A_i, or z_i + r_i (and 2^30 once) for a truncation; of `masked` M_i = x_i + r_i always.
 Status mask_input(Chip& chip, const Tile& tile) {
     Words x;
     RRNET_TRY(tile_words(chip, tile, 0, tile.elements, x));
     const Material material = material_of(chip, tile);
-    const bool adds = tile.op.kind == RRNET_KIND_TRUNCATE;
-    const uint32_t bound = adds && chip.party == 0 ? TRUNCATION_BOUND : 0;
+    const bool truncates = tile.op.kind == RRNET_KIND_TRUNCATE && !chip.masked, adds = truncates || chip.masked;
+    const uint32_t bound = truncates && chip.party == 0 ? TRUNCATION_BOUND : 0;
     return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint32_t mask[CHUNK];
         RRNET_TRY(material.own.read_words(0, place, count, mask));

@@ -1,5 +1,6 @@
 // The ring multiplication array: X_i ⊗ F + E ⊗ B_i + Z_i, two ring products of one convolution or matrix product
-// (fpga/protocols/beaver_products.py). The mask share B_i of a filter is expanded beside the array as it is used.
+// (fpga/protocols/beaver_products.py), or M ⊗ (i·M_W − r_W,i) and an offline part, one product, for `masked`. The mask
+// share of a filter is expanded beside the array as it is used.
 #include "tile.h"
 
 namespace rrnet {
@@ -10,10 +11,19 @@ namespace {
 struct Operands {
     Words share, opened, result, weights;
     uint32_t first_weight_channel = 0;
+    bool masked = false;
+    int party = 0;
+
+    // The factor of the opened input: B_i, or i·M_W − r_W,i.
+    uint32_t factor(uint32_t weight, uint32_t mask) const {
+        return masked ? (party == 1 ? weight : 0) - mask : mask;
+    }
 };
 
 Status find_operands(Chip& chip, const Tile& tile, Operands& operands) {
     const uint64_t needed = tile.needed_elements();
+    operands.masked = chip.masked;
+    operands.party = chip.party;
     RRNET_TRY(tile_words(chip, tile, 0, needed, operands.share));
     RRNET_TRY(tile_words(chip, tile, 4 * needed, needed, operands.opened));
     RRNET_TRY(tile_words(chip, tile, 8 * needed, tile.elements, operands.result));
@@ -25,9 +35,18 @@ Status find_operands(Chip& chip, const Tile& tile, Operands& operands) {
     return chip.buffer.words(chip.bands[tile.band].address, words, operands.weights);
 }
 
-// result[x] += share[x·step] · weight + opened[x·step] · mask along a row: the array's lanes.
+// result[x] += share[x·step] · weight + opened[x·step] · mask along a row: the array's lanes. Without a share, the
+// second product alone.
 void multiply_row(uint32_t* result, const uint32_t* share, const uint32_t* opened, uint32_t count, uint32_t step,
                   uint32_t weight, uint32_t mask) {
+    if (!share) {
+        for (uint32_t x = 0; x < count; ++x) {
+#pragma HLS PIPELINE II = 1
+#pragma HLS UNROLL factor = RRNET_ARRAY_LANES
+            result[x] += opened[uint64_t{x} * step] * mask;
+        }
+        return;
+    }
     if (step == 1) {
         for (uint32_t x = 0; x < count; ++x) {
 #pragma HLS PIPELINE II = 1
@@ -68,7 +87,8 @@ Status multiply_tap(const Tile& tile, const Operands& operands, uint32_t channel
         uint32_t* result =
             operands.result.span(result_row * op.out_width + static_cast<uint64_t>(begin), count);
         RRNET_REQUIRE(share && opened && result, buffer);
-        multiply_row(result, share, opened, count, op.stride_w, weight, mask);
+        multiply_row(result, operands.masked ? nullptr : share, opened, count, op.stride_w, weight,
+                     operands.factor(weight, mask));
     }
     return Status::done;
 }
@@ -112,7 +132,7 @@ Status multiply_matrix_row(const Tile& tile, const Operands& operands, uint32_t 
         for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS PIPELINE II = 1
 #pragma HLS UNROLL factor = RRNET_ARRAY_LANES
-            *result += share[i] * weights[i] + opened[i] * mask[i];
+            *result += (operands.masked ? 0 : share[i] * weights[i]) + opened[i] * operands.factor(weights[i], mask[i]);
         }
     }
     return Status::done;
@@ -124,7 +144,8 @@ Status beaver_product(Chip& chip, const Tile& tile) {
     Operands operands;
     RRNET_TRY(find_operands(chip, tile, operands));
     const Material material = material_of(chip, tile);
-    for (uint32_t run = 0; run < tile.runs.count; ++run) {  // Z_i
+    if (chip.masked) RRNET_TRY(masked_offline_part(chip, tile, operands.result));
+    for (uint32_t run = 0; run < tile.runs.count && !chip.masked; ++run) {  // Z_i
         uint32_t* words = operands.result.span(uint64_t{run} * tile.runs.length, tile.runs.length);
         RRNET_REQUIRE(words, buffer);
         RRNET_TRY(material.read_words(4 * tile.input_elements(), 0, tile.runs.first + run * tile.runs.stride,

@@ -50,6 +50,8 @@ Status load_joined(Chip& chip, const Tile& tile) {
 // Inputs one after the other from the start of the tile's buffer; of a product, its share and then the opened input.
 Status load_tile(Chip& chip, const Tile& tile) {
     if (tile.op.kind == RRNET_KIND_CONCAT) return load_joined(chip, tile);
+    const bool gate = tile.product() || tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_TRUNCATE;
+    if (chip.masked && (gate || tile.opens())) return load_masked(chip, tile);
     const Runs runs = tile.opens() ? tile.runs : tile.needed_runs();
     const uint64_t count = runs.elements();
     uint64_t offset = 0;
@@ -70,7 +72,7 @@ Status load_tile(Chip& chip, const Tile& tile) {
 }
 
 Status store_tile(Chip& chip, const Tile& tile) {
-    if (tile.op.kind == RRNET_KIND_MAXPOOL) return store_pool(chip, tile);
+    if (tile.op.kind == RRNET_KIND_MAXPOOL && !tile.opens()) return store_pool(chip, tile);
     if (tile.opens()) RRNET_TRY(open_input(chip, tile));
     uint64_t offset = 0;
     switch (tile.op.kind) {
@@ -79,6 +81,7 @@ Status store_tile(Chip& chip, const Tile& tile) {
         case RRNET_KIND_AFFINE:
         case RRNET_KIND_SUMPOOL:
         case RRNET_KIND_PAD: offset = 4 * tile.needed_elements() * tile.op.inputs; break;
+        case RRNET_KIND_TRUNCATE: offset = chip.masked ? 4 * uint64_t{tile.elements} : 0; break;
         default: break;
     }
     Words words;

@@ -24,9 +24,18 @@ bool compare_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& 
     return tile.op.kind == RRNET_KIND_MAXPOOL && phase % LEVEL_PHASES != 0;
 }
 
+// The same for both protocols; a later pooling level of `masked` has steps before its comparison.
+bool phase_of(const Chip& chip, const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step) {
+    return chip.masked ? masked_phase(tile, phase, level, step) : compare_phase(tile, phase, level, step);
+}
+
 Status find_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison) {
-    return tile.op.kind == RRNET_KIND_RELU ? relu_comparison(chip, tile, comparison)
-                                           : pool_comparison(chip, tile, level, comparison);
+    if (tile.op.kind == RRNET_KIND_MAXPOOL) return pool_comparison(chip, tile, level, comparison);
+    return chip.masked ? masked_relu(chip, tile, comparison) : relu_comparison(chip, tile, comparison);
+}
+
+bool opens_in(const Chip& chip, const Tile& tile) {
+    return tile.opens() || (chip.masked ? tile.opens_input() && !tile.product() : opens_words(tile));
 }
 
 }  // namespace
@@ -54,13 +63,14 @@ Status relu_comparison(Chip& chip, const Tile& tile, Comparison& comparison) {
     return make_comparison(chip, tile, 0, tile.elements, comparison);
 }
 
-bool is_exchange(const Tile& tile, uint32_t phase) {
-    uint32_t level, step;
-    if (compare_phase(tile, phase, level, step)) return step % 2 == 1;
-    return opens_words(tile) && phase == OPEN;
+bool is_exchange(const Chip& chip, const Tile& tile, uint32_t phase) {
+    uint32_t level = 0, step = 0;
+    if (phase_of(chip, tile, phase, level, step)) return step % 2 == 1 && step != MASK_STEP;
+    return opens_in(chip, tile) && phase == OPEN && tile.stage.first_phase == 0;
 }
 
 Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase) {
+    if (chip.masked) return masked_compute(chip, tile, phase);
     switch (tile.op.kind) {
         case RRNET_KIND_CONV:
         case RRNET_KIND_LINEAR:
@@ -85,28 +95,29 @@ Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase) {
     }
 }
 
-uint64_t message_octets(const Tile& tile, uint32_t phase, int direction) {
-    uint32_t level, step;
-    if (!is_exchange(tile, phase)) return 0;
-    if (!compare_phase(tile, phase, level, step)) return 4 * uint64_t{tile.elements};
+uint64_t message_octets(const Chip& chip, const Tile& tile, uint32_t phase, int direction) {
+    uint32_t level = 0, step = 0;
+    if (!is_exchange(chip, tile, phase)) return 0;
+    if (!phase_of(chip, tile, phase, level, step)) return 4 * uint64_t{tile.elements};
     const bool relu = tile.op.kind == RRNET_KIND_RELU;
-    return compare_message(step, direction, relu ? tile.elements : pool_comparisons(tile, level));
+    const uint32_t count = relu ? tile.elements : pool_comparisons(tile, level);
+    return step == OPEN_STEP ? 4 * uint64_t{count} : compare_message(step, direction, count);
 }
 
 Status send_phase(Chip& chip, const Tile& tile, uint32_t phase, Sender& sender) {
-    uint32_t level, step;
-    if (!compare_phase(tile, phase, level, step)) return send_opened(chip, tile, sender);
+    uint32_t level = 0, step = 0;
+    if (!phase_of(chip, tile, phase, level, step)) return send_opened(chip, tile, sender);
     Comparison comparison;
     RRNET_TRY(find_comparison(chip, tile, level, comparison));
-    return comparison.send(step, sender);
+    return step == OPEN_STEP ? comparison.send_opened(sender) : comparison.send(step, sender);
 }
 
 Status receive_phase(Chip& chip, const Tile& tile, uint32_t phase, Receiver& receiver) {
-    uint32_t level, step;
-    if (!compare_phase(tile, phase, level, step)) return receive_opened(chip, tile, receiver);
+    uint32_t level = 0, step = 0;
+    if (!phase_of(chip, tile, phase, level, step)) return receive_opened(chip, tile, receiver);
     Comparison comparison;
     RRNET_TRY(find_comparison(chip, tile, level, comparison));
-    return comparison.receive(step, receiver);
+    return comparison.receive(step == OPEN_STEP ? SEND_WORDS : step, receiver);
 }
 
 }  // namespace rrnet

@@ -161,6 +161,7 @@ Status Program::check_operation(uint32_t index) const {
         const bool depthwise = op.groups == op.channels && op.channels == op.out_channels;
         RRNET_REQUIRE(depthwise == ((op.flags & RRNET_FLAG_DEPTHWISE) != 0), operands);
     }
+    RRNET_REQUIRE(!(op.flags & RRNET_FLAG_WIDE), unsupported);
     if (op.kind == RRNET_KIND_TRUNCATE) RRNET_REQUIRE(op.bits >= 1 && op.bits <= 30, operands);
     if (op.kind == RRNET_KIND_PAD) {
         RRNET_REQUIRE(op.channels == op.out_channels, operands);
@@ -195,7 +196,7 @@ Status Program::check_stage(uint32_t index) const {
     RRNET_REQUIRE(uint64_t{s.first_tile} + s.tiles <= operand_header.tiles, operands);
     RRNET_REQUIRE(uint64_t{s.first_band} + s.bands <= operand_header.bands, operands);
     const bool product = op.kind == RRNET_KIND_CONV || op.kind == RRNET_KIND_LINEAR;
-    RRNET_REQUIRE(s.opens <= 1 && (!s.opens || product), operands);
+    RRNET_REQUIRE(s.opens <= 1 && (!s.opens || product || op.kind == RRNET_KIND_MAXPOOL), operands);
     RRNET_REQUIRE(s.first_phase <= s.end_phase && s.end_phase <= MOST_PHASES, operands);
     const uint32_t channels = s.opens ? op.channels : op.out_channels, rows = s.opens ? op.height : op.out_height;
     for (uint32_t i = 0; i < s.tiles; ++i) {

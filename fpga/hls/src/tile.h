@@ -28,6 +28,7 @@ struct BandState {
 // Everything of one accelerator that its kernels share.
 struct Chip {
     int party = 0;
+    bool masked = false;  // the protocol: `masked`, or `beaver-ot`
     AesKey image_key, weight_key;
     Port* memory = nullptr;
     Port* material = nullptr;
@@ -49,6 +50,9 @@ struct Tile {
     TileState* state = nullptr;
 
     bool opens() const { return stage.opens != 0; }
+    // `masked`: the operation opens its input itself; its input is what a truncation made, with two forms of its mask.
+    bool opens_input() const { return op.flags & RRNET_FLAG_OPENS; }
+    bool lifted() const { return op.flags & RRNET_FLAG_LIFTED; }
     bool product() const { return op.kind == RRNET_KIND_CONV || op.kind == RRNET_KIND_LINEAR; }
     uint64_t input_elements() const { return uint64_t{op.channels} * op.height * op.width; }
     uint64_t output_elements() const { return uint64_t{op.out_channels} * op.out_height * op.out_width; }
@@ -88,6 +92,15 @@ Status open_input(Chip& chip, const Tile& tile);
 Status beaver_square(Chip& chip, const Tile& tile);
 Status truncate(Chip& chip, const Tile& tile);
 
+// masked.cpp: the same operations of `masked`, on words that are open once for all their readers.
+Status load_masked(Chip& chip, const Tile& tile);
+Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase);
+Status masked_offline_part(Chip& chip, const Tile& tile, const Words& result);
+Status masked_relu(Chip& chip, const Tile& tile, Comparison& comparison);
+// The level and the step of a comparison in a phase; MASK_STEP and OPEN_STEP come before a later pooling level.
+enum MaskedStep : uint32_t { MASK_STEP = 100, OPEN_STEP = 101 };
+bool masked_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step);
+
 // product.cpp: the ring multiplication array.
 Status beaver_product(Chip& chip, const Tile& tile);
 Status add_bias(Chip& chip, const Tile& tile);
@@ -102,14 +115,16 @@ Status pool_compute(Chip& chip, const Tile& tile, uint32_t phase);
 Status pool_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison);
 uint32_t pool_comparisons(const Tile& tile, uint32_t level);
 Status store_pool(Chip& chip, const Tile& tile);
+// `masked`: the first level's differences are open with the input, later ones are opened for themselves.
+Status masked_pool_compute(Chip& chip, const Tile& tile, uint32_t level, uint32_t step);
 
 // steps.cpp: what a phase of a tile does, whatever its operation.
 Status relu_comparison(Chip& chip, const Tile& tile, Comparison& comparison);
 Status make_comparison(Chip& chip, const Tile& tile, uint64_t offset, uint32_t count, Comparison& comparison);
-bool is_exchange(const Tile& tile, uint32_t phase);
+bool is_exchange(const Chip& chip, const Tile& tile, uint32_t phase);
 Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase);
 // Octets of the tile's message in a phase; direction 0 is from party 0 to party 1.
-uint64_t message_octets(const Tile& tile, uint32_t phase, int direction);
+uint64_t message_octets(const Chip& chip, const Tile& tile, uint32_t phase, int direction);
 Status send_phase(Chip& chip, const Tile& tile, uint32_t phase, Sender& sender);
 Status receive_phase(Chip& chip, const Tile& tile, uint32_t phase, Receiver& receiver);
 

@@ -1,0 +1,127 @@
+// Comparison on an opened word (fpga/protocols/masked_compare.py): the sign of y = M − r from the public M and dealt
+// one-hot words of r's digits, and max(x, 0) from it. Four exchanges: three levels of AND and the masked sign.
+#include "comparison.h"
+
+namespace rrnet {
+
+CompareOffsets CompareOffsets::masked(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start,
+                                      int forms) {
+    const uint64_t plane = whole_plane_octets(elements), words = 4 * elements;
+    CompareOffsets at;
+    uint64_t own = own_start, dealt = dealt_start;
+    uint64_t& corrected = party == 0 ? own : dealt;
+    const auto take = [](uint64_t& position, uint64_t octets) {
+        const uint64_t start = position;
+        position += octets;
+        return start;
+    };
+    at.tables = take(corrected, ONEHOT_PLANES * plane);
+    at.choice = take(own, plane);
+    for (int level = 0; level < AND_LEVELS; ++level) {
+        at.masks[level] = take(own, AND_OPENED_PLANES[level] * plane);
+        at.products[level] = take(corrected, AND_GATES[level] * plane);
+    }
+    at.base = take(corrected, words);
+    at.received = take(corrected, forms * words);
+    at.own_end = own;
+    at.dealt_end = dealt;
+    return at;
+}
+
+// Shares of [m < r] and [m = r] per digit: every value's one-hot bit, where the public digit says that it counts.
+Status Comparison::masked_leaves() {
+    for (uint32_t number = 0; number < slice_count(elements); ++number) {
+        const Slice slice = slice_of(number, elements);
+        uint32_t plane = 0;
+        for (int digit = 0; digit < DIGITS; ++digit) {
+            const int bits = digit == 0 ? LOWEST_BITS : DIGIT_BITS;
+            const int first = digit == 0 ? 0 : LOWEST_BITS + DIGIT_BITS * (digit - 1);
+            bus_t value[DIGIT_BITS], below, less, equal;
+            for (int bit = 0; bit < bits; ++bit) {
+                value[bit] = word_slice(x.data + slice.first, slice.elements, first + bit);
+            }
+            for (int u = 0; u < 1 << bits; ++u) {
+#pragma HLS PIPELINE II = 1
+                bus_t is = ~bus_t(), onehot;
+                for (int bit = 0; bit < bits; ++bit) is = is & (u >> bit & 1 ? value[bit] : ~value[bit]);
+                if (party == 0) RRNET_TRY(gather(own, at.tables, plane++, slice, onehot));
+                else RRNET_TRY(gather(dealt, at.tables, plane++, slice, onehot));
+                less ^= onehot & below;
+                equal ^= onehot & is;
+                below ^= is;
+            }
+            planes.write(GREATER + digit, slice, less);
+            if (digit) planes.write(EQUAL + digit - 1, slice, equal);
+        }
+    }
+    return Status::done;
+}
+
+Status Comparison::send_opened(Sender& sender) const {
+    for (uint32_t i = 0; i < elements; ++i) {
+#pragma HLS PIPELINE II = 1
+        sender.put_word(x.data[i]);
+    }
+    return Status::done;
+}
+
+// The masked sign: msb(M) ⊕ msb(r) ⊕ [low(M) < low(r)], negated, under the mask r_d.
+Status Comparison::masked_select() {
+    for (uint32_t number = 0; number < slice_count(elements); ++number) {
+#pragma HLS PIPELINE II = 1
+        const Slice slice = slice_of(number, elements);
+        bus_t sign;
+        RRNET_TRY(gather(own, at.choice, 0, slice, sign));
+        sign ^= planes.read(GREATER, slice);
+        if (party == 0) sign ^= ~word_slice(x.data + slice.first, slice.elements, 31);
+        planes.write(ASKED, slice, sign);
+    }
+    return Status::done;
+}
+
+Status Comparison::mask_words(const Slice& slice, int form, uint32_t* out) const {
+    if (forms.held.count) {
+        for (uint32_t i = 0; i < slice.elements; ++i) out[i] = forms.held.data[slice.first + i];
+        return Status::done;
+    }
+    const uint64_t skip = 4 * whole * form;
+    for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
+        const uint64_t place = runs.place(slice.first + done, left);
+        if (left > slice.elements - done) left = slice.elements - done;
+        if (forms.memory) {
+            RRNET_TRY(forms.memory->read_words(forms.address, place, left, out + done));
+        } else if (forms.lifted) {
+            RRNET_TRY(forms.material.read_words(forms.own_base + skip, forms.dealt_base + skip, place, left, out + done));
+        } else {
+            RRNET_TRY(forms.material.own.read_words(forms.own_base, place, left, out + done));
+        }
+    }
+    return Status::done;
+}
+
+// [i = 0]·ŝ·A − ŝ·ρ_t,i + (1 − 2ŝ)(A·r_d,i − (r_d·ρ_t)_i) for x = A − ρ_t.
+Status Comparison::masked_combine() {
+    constexpr uint32_t BOUND = uint32_t{1} << 30;
+    uint32_t mask[2][SLICE_ELEMENTS] = {}, product[2][SLICE_ELEMENTS] = {}, bit[SLICE_ELEMENTS];
+    for (uint32_t number = 0; number < slice_count(elements); ++number) {
+        const Slice slice = slice_of(number, elements);
+        const bus_t sign = planes.read(ASKED, slice) ^ planes.read(ASKING, slice);
+        RRNET_TRY(dealt_words(at.base, slice, bit));
+        for (int form = 0; form < (forms.lifted ? 2 : 1); ++form) {
+            RRNET_TRY(mask_words(slice, form, mask[form]));
+            RRNET_TRY(dealt_words(at.received + 4 * whole * form, slice, product[form]));
+        }
+        for (uint32_t i = 0; i < slice.elements; ++i) {
+#pragma HLS PIPELINE II = 1
+            uint32_t& word = x.data[slice.first + i];
+            const uint32_t lifted = word + BOUND, positive = slice_bit(sign, i);
+            const uint32_t form = forms.lifted ? lifted >> 31 : 0;
+            const uint32_t open = forms.lifted ? (lifted >> forms.bits) - (BOUND >> forms.bits) : word;
+            const uint32_t rest = (1 - 2 * positive) * (open * bit[i] - product[form][i]) - positive * mask[form][i];
+            word = party == 0 ? rest + positive * open : rest;
+        }
+    }
+    return Status::done;
+}
+
+}  // namespace rrnet
