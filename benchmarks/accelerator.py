@@ -1,89 +1,106 @@
-"""Two accelerators in C simulation beside two software parties, on the networks that the accelerator is for.
+"""What the accelerator of fpga/hls gains over the array that the paper's figures imply, on whole scheduled networks.
 
-Compiles a mixed ResNet-8 for the digits' size and the all-polynomial ResNet-18 for 32x32 images (random weights), runs
-both executions with the same prepared material and compares the logits word by word. Seconds are those of a simulation
-on this machine; they say nothing of a board.
+    python benchmarks/accelerator.py               the table, and docs/results/accelerator.json
+    python benchmarks/accelerator.py --networks resnet18 --choices relu
 
-    make csim                                  both networks
-    python benchmarks/accelerator.py --protocol masked
+Every row is a compiled network on a pair of boards at 1 GB/s, scheduled with the same scheduler:
+
+    paper, 3 products   `zcu104` (rates fitted to the paper, depthwise starved), the products of Eq. 2 as printed, the
+                        paper's comparison: a cost model, not executable
+    beaver-ot, masked   executed protocols, on `zcu104` (the same array, two products or one) and on `zcu104-rrnet`
+    no depthwise mode   `zcu104-rrnet` with its depthwise dataflow taken away
+
+Times are modelled: cycles of the kernels from formulas that verilated modules confirm, memory and link from the device
+files.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from schedule import export
 
-from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.board.dealer import prepare_set
-from rrnet_nni.fpga.board.executions import get_execution
-from rrnet_nni.fpga.board.inputs import load_images
-from rrnet_nni.fpga.compiler.build import load_build
-from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.compiler.reference import decode_tensor
-from rrnet_nni.fpga.hls.csim import simulate_accelerators
-from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
+from rrnet_nni.fpga.compiler.compile import compile_program
+from rrnet_nni.fpga.compiler.frontend import read_onnx
+from rrnet_nni.fpga.compiler.schedule import schedule_program
+from rrnet_nni.fpga.cost.budget import check_budget
+from rrnet_nni.fpga.devices import Device, load_device
+from rrnet_nni.fpga.isa import Queue
+from rrnet_nni.fpga.program import Program
+from rrnet_nni.fpga.protocols import get_protocol
 
-
-def mixed_choices(backbone: str, options: SpaceOptions) -> Mapping[str, str]:
-    """Every gate the other candidate than the gate before."""
-    gates = candidates_of(backbone, options).items()
-    return {label: candidates[index % len(candidates)] for index, (label, candidates) in enumerate(gates)}
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "accelerator.json"
+CASES = (("resnet18", "relu"), ("resnet18", "poly"), ("mobilenet_v2", "poly"))
+PAPER, OURS = "zcu104", "zcu104-rrnet"
 
 
-def compare(name: str, backbone: str, options: SpaceOptions, choices: Mapping[str, str], protocol: str) -> bool:
-    """Print one line; False where the words differ."""
-    torch.manual_seed(0)
-    network = build_network(backbone, options, choices).eval()
-    shape = (options.channels, options.image_size, options.image_size)
-    with tempfile.TemporaryDirectory(prefix="rrnet-accelerator-") as scratch:
-        folder = Path(scratch)
-        export_onnx(network, shape, folder / "model.onnx")
-        images = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
-        np.save(folder / "calibration.npy", images)
-        np.save(folder / "image.npy", images[:1])
-        model, calibration = folder / "model.onnx", folder / "calibration.npy"
-        compile_model(model, folder / "build", protocol=protocol, calibrate_with=calibration)
-        build = load_build(folder / "build")
-        words = load_images(folder / "image.npy", build.program)
-        prepare_set(folder / "material", build.program, build.program_digest, get_execution(protocol), 1)
-        shutil.copytree(folder / "material", folder / "copy")
-        found = simulate_accelerators(build, words, folder / "material")
-        command = [sys.executable, "-m", "rrnet_nni.fpga.board.cli", build.path, "--input", folder / "image.npy"]
-        command += ["--material", folder / "copy", "--json"]
-        finished = subprocess.run([*map(str, command)], capture_output=True, check=True)
-        answer = json.loads(finished.stdout)
-    same = np.array_equal(decode_tensor(build.program, build.program.output, found.logits), answer["logits"])
-    counted = found.counted[0][0]
-    print(
-        f"{name} ({protocol}): {counted.instructions:,} instructions, {counted.bytes_sent:,} and "
-        f"{counted.bytes_received:,} bytes, simulated in {found.seconds:.1f} s: "
-        f"{'the words of the software parties' if same else 'OTHER WORDS than the software parties'}",
-        flush=True,
-    )
-    return same
+def without_depthwise(device: Device) -> Device:
+    assert device.accelerator is not None
+    return replace(device, accelerator=replace(device.accelerator, depthwise=0))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--protocol", default="beaver-ot")
-    options = parser.parse_args()
-    small, large = SpaceOptions(channels=1, image_size=16), SpaceOptions(channels=3, image_size=32)
-    polynomial = fixed_choices("resnet18", large, "x2act", "avgpool")
-    same = [
-        compare("mixed ResNet-8, 16x16", "resnet8", small, mixed_choices("resnet8", small), options.protocol),
-        compare("polynomial ResNet-18, 32x32", "resnet18", large, polynomial, options.protocol),
+def rows() -> list[tuple[str, Device, str]]:
+    """Label, device and protocol of every row; the first is what the others are compared with."""
+    paper, ours = load_device(PAPER), load_device(OURS)
+    return [
+        ("paper's array, 3 products", paper, "paper"),
+        ("paper's array, 2 products", paper, "beaver-ot"),
+        ("paper's array, 1 product", paper, "masked"),
+        ("accelerator, 2 products", ours, "beaver-ot"),
+        ("accelerator without depthwise mode, 1 product", without_depthwise(ours), "masked"),
+        ("accelerator, 1 product", ours, "masked"),
     ]
-    return 0 if all(same) else 1
+
+
+def measure(program: Program, device: Device, protocol: str) -> dict[str, Any]:
+    schedule = schedule_program(program, device, get_protocol(protocol))
+    ms = 1e3 / device.clock_hz
+    return {
+        "device": device.name,
+        "protocol": protocol,
+        "makespan_ms": schedule.makespan * ms,
+        "array_ms": schedule.busy[Queue.ARRAY] * ms,
+        "comparator_ms": schedule.busy[Queue.COMPARATOR] * ms,
+        "link_ms": max(schedule.busy[Queue.SEND], schedule.busy[Queue.RECEIVE]) * ms,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=[network for network, _ in CASES])
+    parser.add_argument("--choices", nargs="+", default=["relu", "poly"])
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    budget = check_budget(load_device(OURS))
+    tables = []
+    with tempfile.TemporaryDirectory() as directory:
+        for network, choice in CASES:
+            if network not in options.networks or choice not in options.choices:
+                continue
+            model = Path(directory) / "model.onnx"
+            export(network, 32, choice, model)
+            program = compile_program(read_onnx(model)).program
+            print(f"\n{network}, {choice}, 32x32\n\n| | makespan ms | gain | array ms | comparator ms | link ms |")
+            print("| --- | --- | --- | --- | --- | --- |")
+            found: list[dict[str, Any]] = []
+            for label, device, protocol in rows():
+                row = {"row": label, **measure(program, device, protocol)}
+                found.append(row)
+                gain = found[0]["makespan_ms"] / row["makespan_ms"]
+                print(
+                    f"| {label} | {row['makespan_ms']:.1f} | {gain:.1f}x | {row['array_ms']:.2f} "
+                    f"| {row['comparator_ms']:.2f} | {row['link_ms']:.1f} |",
+                    flush=True,
+                )
+            tables.append({"network": network, "choice": choice, "image_size": 32, "rows": found})
+    document = {"what": "modelled", "budget": budget.to_dict()["totals"], "tables": tables}
+    options.output.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
