@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Refusal
-from .lattice import DEGREE, LANES
+from .polynomials import DEGREE, LANES
 
 #: What an operation costs, in units of one transform: a product, a ciphertext that is sent, and one that comes back.
 PRODUCT_COST, INPUT_COST, OUTPUT_COST = 6, 90, 55

@@ -14,27 +14,28 @@ view is within |X| / 2^143 of one that depends on its own result alone, per coef
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..board.randomness import Keystream, fresh_bytes
-from .kernels import address, load_kernels
-
-DEGREE = 8192
-PLAIN_BITS = 32
-PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215)
-LIMB_BITS = 48
-MASK_BITS = 143
-LANES = 4
-#: Centered binomial errors: the difference of two sums of this many bits.
-ERROR_BITS = 21
-RESIDUE_OCTETS = 6
-SEED_BYTES = 16
-
-_PLAIN = 1 << PLAIN_BITS
+from ..board.randomness import fresh_bytes
+from .kernels import address
+from .polynomials import (
+    DEGREE,
+    LANES,
+    PLAIN,
+    PRIMES,
+    RESIDUE_OCTETS,
+    drop_primes,
+    lattice_kernels,
+    multiply_add,
+    multiply_one,
+    pack_residues,
+    primes,
+    reduced,
+    unpack_residues,
+)
+from .sampling import ERROR_BITS, MASK_BITS, SEED_BYTES, Sampler
 
 
 def noise_bound(nonzeros: int) -> int:
@@ -42,145 +43,9 @@ def noise_bound(nonzeros: int) -> int:
 
     `nonzeros` counts the plaintext coefficients (below 2^31 in magnitude) of all products that are added up.
     """
-    product = nonzeros * 2**31 * (2**31 + _PLAIN * ERROR_BITS)  # of the message and of its encryption's error
-    rerandomized = _PLAIN * ERROR_BITS * 2 * DEGREE  # e·u and e_2·s with ternary u and s
+    product = nonzeros * 2**31 * (2**31 + PLAIN * ERROR_BITS)  # of the message and of its encryption's error
+    rerandomized = PLAIN * ERROR_BITS * 2 * DEGREE  # e·u and e_2·s with ternary u and s
     return product + rerandomized
-
-
-@dataclass(frozen=True)
-class _Prime:
-    """A prime's tables for the kernels."""
-
-    value: int
-    roots: np.ndarray
-    ratios: np.ndarray
-    inverse_roots: np.ndarray
-    inverse_ratios: np.ndarray
-    scale: float
-
-    @staticmethod
-    def of(value: int) -> _Prime:
-        root = next(
-            candidate
-            for base in range(2, 1000)
-            if pow(candidate := pow(base, (value - 1) // (2 * DEGREE), value), DEGREE, value) == value - 1
-        )
-        order = _bit_reversed(DEGREE)
-        forward, backward = (_powers(power, value)[order] for power in (root, pow(root, -1, value)))
-        scale = float(_centered(pow(DEGREE, -1, value), value))
-        return _Prime(value, forward, forward / value, backward, backward / value, scale)
-
-    def forward(self, data: np.ndarray) -> None:
-        """Transform float64 [DEGREE, LANES] in place."""
-        _kernels().lattice_forward(address(data), DEGREE, address(self.roots), address(self.ratios), self.value)
-
-    def inverse(self, data: np.ndarray) -> None:
-        """Transform float64 [DEGREE, LANES] back, in place."""
-        tables = address(self.inverse_roots), address(self.inverse_ratios)
-        _kernels().lattice_inverse(address(data), DEGREE, *tables, self.scale, self.scale / self.value, self.value)
-
-
-def _powers(root: int, prime: int) -> np.ndarray:
-    values, power = np.empty(DEGREE), 1
-    for index in range(DEGREE):
-        values[index] = _centered(power, prime)
-        power = power * root % prime
-    return values
-
-
-def _centered(value: int, prime: int) -> int:
-    return value - prime if value > prime // 2 else value
-
-
-def _bit_reversed(count: int) -> np.ndarray:
-    order = np.zeros(1, np.int64)
-    while len(order) < count:
-        order = np.concatenate((2 * order, 2 * order + 1))
-    return order
-
-
-@functools.cache
-def primes() -> tuple[_Prime, ...]:
-    """The primes of q with their tables."""
-    return tuple(_Prime.of(value) for value in PRIMES)
-
-
-@functools.cache
-def _kernels() -> ctypes.CDLL:
-    library = load_kernels("lattice")
-    pointer, size, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-    signatures = {
-        "lattice_forward": [pointer, size, pointer, pointer, real],
-        "lattice_inverse": [pointer, size, pointer, pointer, real, real, real],
-        "lattice_multiply_add": [pointer, pointer, pointer, pointer, pointer, size, real],
-        "lattice_add_masks": [pointer, pointer, size, pointer, real],
-        "lattice_switch": [pointer, pointer, size, real, ctypes.c_uint32, real, real, real],
-    }
-    for name, arguments in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = None, arguments
-    return library
-
-
-class Sampler:
-    """Polynomials from a stream of pseudorandom octets; two samplers with one seed draw the same."""
-
-    def __init__(self, seed: bytes) -> None:
-        self._stream = Keystream([seed], 0)
-
-    @staticmethod
-    def fresh() -> Sampler:
-        return Sampler(fresh_bytes(SEED_BYTES))
-
-    def _words(self, count: int) -> np.ndarray:
-        return self._stream.octets(8 * count)[0].view("<u8").astype(np.uint64, copy=False)
-
-    def uniform(self, prime: int, count: int) -> np.ndarray:
-        """Residues, float64 [count] in (-p/2, p/2), by rejection."""
-        values = self._words(count) & np.uint64((1 << LIMB_BITS) - 1)
-        while (rejected := values >= np.uint64(prime)).any():
-            values[rejected] = self._words(int(rejected.sum())) & np.uint64((1 << LIMB_BITS) - 1)
-        signed = values.astype(np.int64)
-        return np.where(signed > prime // 2, signed - prime, signed).astype(np.float64)
-
-    def ternary(self, *shape: int) -> np.ndarray:
-        """Uniform on {-1, 0, 1}, float64."""
-        count = int(np.prod(shape))
-        octets = self._stream.octets(count)[0].copy()
-        while (rejected := octets == 255).any():
-            octets[rejected] = self._stream.octets(int(rejected.sum()))[0]
-        return (octets % 3).astype(np.float64).reshape(shape) - 1
-
-    def errors(self, *shape: int) -> np.ndarray:
-        """Centered binomial, float64."""
-        words = self._words(int(np.prod(shape)))
-        low, high = (
-            words & np.uint64((1 << ERROR_BITS) - 1),
-            (words >> np.uint64(32)) & np.uint64((1 << ERROR_BITS) - 1),
-        )
-        return (np.bitwise_count(low).astype(np.float64) - np.bitwise_count(high)).reshape(shape)
-
-    def masks(self, count: int) -> np.ndarray:
-        """Uniform integers of MASK_BITS bits in limbs of 48 bits, uint64 [3, count]."""
-        limbs = self._words(3 * count).reshape(3, count)
-        limbs &= np.uint64((1 << LIMB_BITS) - 1)
-        limbs[2] &= np.uint64((1 << (MASK_BITS - 2 * LIMB_BITS)) - 1)
-        return limbs
-
-
-def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
-    """Residues as six octets each: float64 [...] -> uint8 [..., 6]."""
-    words = values.astype(np.int64)
-    words += (words < 0) * prime
-    return np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(*values.shape, 8)[..., :RESIDUE_OCTETS]
-
-
-def unpack_residues(octets: np.ndarray, prime: int) -> np.ndarray:
-    """`pack_residues` read back: uint8 [..., 6] -> float64 in (-p/2, p/2); what is not a residue is reduced."""
-    padded = np.zeros((*octets.shape[:-1], 8), np.uint8)
-    padded[..., :RESIDUE_OCTETS] = octets
-    words = padded.view("<i8")[..., 0] % prime
-    return np.where(words > prime // 2, words - prime, words).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -228,14 +93,14 @@ class SecretKey:
         for start in range(0, count, LANES):
             part = messages[start : start + LANES]
             phase = np.zeros((DEGREE, LANES))
-            phase[:, : len(part)] = part.view(np.int32).T + float(_PLAIN) * self._private.errors(DEGREE, len(part))
+            phase[:, : len(part)] = part.view(np.int32).T + float(PLAIN) * self._private.errors(DEGREE, len(part))
             for index, prime in enumerate(primes()):
                 transformed = phase.copy()
                 prime.forward(transformed)
                 for lane in range(len(part)):
                     mask = self._public.uniform(prime.value, DEGREE)
                     product = multiply_one(mask, self._secret[index], prime.value)
-                    first = _reduced(transformed[:, lane] - product, prime.value)
+                    first = reduced(transformed[:, lane] - product, prime.value)
                     result[start + lane, index] = pack_residues(first, prime.value)
         return result.reshape(count, -1)
 
@@ -243,7 +108,7 @@ class SecretKey:
         """Wanted coefficients of answers: uint8 [B, answer_bytes(n)] and their n places -> uint32 [B, n]."""
         prime = primes()[0]
         residues = unpack_residues(answers.reshape(len(answers), -1, RESIDUE_OCTETS), prime.value)
-        undo = np.uint32(PRIMES[1] * PRIMES[2] % _PLAIN)
+        undo = np.uint32(PRIMES[1] * PRIMES[2] % PLAIN)
         result = np.empty((len(answers), len(places)), np.uint32)
         for start in range(0, len(answers), LANES):
             part = residues[start : start + LANES]
@@ -253,7 +118,7 @@ class SecretKey:
             product, unused = np.zeros_like(data), np.zeros_like(data)
             multiply_add(product, unused, data, self._secret[0], self._secret[0], prime.value)
             prime.inverse(product)
-            phase = _reduced(product[places].T[: len(part)] + part[:, DEGREE:], prime.value)
+            phase = reduced(product[places].T[: len(part)] + part[:, DEGREE:], prime.value)
             result[start : start + LANES] = phase.astype(np.int64).astype(np.uint32) * undo
         return result
 
@@ -289,10 +154,12 @@ class Evaluator:
         for index, prime in enumerate(PRIMES):
             wanted[index] = sums[0, index][places, :count].T.reshape(-1)
             powers = np.array([float(pow(2, power, prime)) for power in (48, 96, MASK_BITS - 1)])
-            _kernels().lattice_add_masks(address(wanted[index]), address(limbs), limbs.shape[1], address(powers), prime)
-        _drop_primes(wanted)
+            lattice_kernels().lattice_add_masks(
+                address(wanted[index]), address(limbs), limbs.shape[1], address(powers), prime
+            )
+        drop_primes(wanted)
         second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(len(PRIMES), -1)
-        _drop_primes(second)
+        drop_primes(second)
         first = pack_residues(wanted[0].reshape(count, -1), PRIMES[0])
         message = np.concatenate((pack_residues(second[0].reshape(count, -1), PRIMES[0]), first), axis=1)
         return message.reshape(count, -1), limbs[0].astype(np.uint32).reshape(count, -1)
@@ -308,38 +175,4 @@ class Evaluator:
             )
             prime.inverse(sums[0, index])
             prime.inverse(sums[1, index])
-        sums[1] += float(_PLAIN) * self._private.errors(DEGREE, LANES)
-
-
-def multiply_add(
-    first: np.ndarray, second: np.ndarray, factor: np.ndarray, c0: np.ndarray, c1: np.ndarray, prime: int
-) -> None:
-    """Add factor·(c_0, c_1) to two sums; factor and sums are [DEGREE, LANES], c_0 and c_1 [DEGREE]."""
-    arrays = [address(array) for array in (first, second, factor, c0, c1)]
-    _kernels().lattice_multiply_add(*arrays, DEGREE, prime)
-
-
-def multiply_one(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
-    """Products of residues, float64 [DEGREE]."""
-    factor = np.zeros((DEGREE, LANES))
-    factor[:, 0] = a
-    product, unused = np.zeros_like(factor), np.zeros_like(factor)
-    multiply_add(product, unused, factor, b, b, prime)
-    return product[:, 0]
-
-
-def _reduced(values: np.ndarray, prime: int) -> np.ndarray:
-    """Into (-p/2, p/2)."""
-    return values - np.rint(values / prime) * prime
-
-
-def _drop_primes(residues: np.ndarray) -> None:
-    """From q to p_0: residues float64 [primes, n], of which the first row remains."""
-    for last in range(len(PRIMES) - 1, 0, -1):
-        dropped = PRIMES[last]
-        negative_inverse = -pow(dropped, -1, _PLAIN) % _PLAIN
-        for index in range(last):
-            prime = PRIMES[index]
-            inverse = float(_centered(pow(dropped, -1, prime), prime))
-            sizes = residues.shape[1], dropped, negative_inverse, dropped - prime, inverse, prime
-            _kernels().lattice_switch(address(residues[index]), address(residues[last]), *sizes)
+        sums[1] += float(PLAIN) * self._private.errors(DEGREE, LANES)

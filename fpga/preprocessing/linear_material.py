@@ -18,7 +18,8 @@ from ..protocols.beaver_products import LinearGeometry
 from ..protocols.material import CorrectionWriter, RandomSource
 from ..ring import PackedWeights
 from .conv_packing import ConvPacking, pack_convolution
-from .lattice import CIPHERTEXT_BYTES, DEGREE, LANES, PRIMES, Evaluator, SecretKey, answer_bytes, multiply_add, primes
+from .lattice import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes
+from .polynomials import DEGREE, LANES, PRIMES, multiply_add, primes
 from .transfers import Transfers
 
 #: Ciphertexts of one operation that party 1 holds at a time.

@@ -5,22 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.preprocessing import lattice
 from rrnet_nni.fpga.preprocessing.conv_packing import pack_convolution
-from rrnet_nni.fpga.preprocessing.lattice import (
+from rrnet_nni.fpga.preprocessing.lattice import Evaluator, SecretKey, noise_bound
+from rrnet_nni.fpga.preprocessing.polynomials import (
     DEGREE,
     LANES,
-    MASK_BITS,
     PRIMES,
-    Evaluator,
-    Sampler,
-    SecretKey,
     multiply_add,
-    noise_bound,
     pack_residues,
     primes,
     unpack_residues,
 )
+from rrnet_nni.fpga.preprocessing.sampling import ERROR_BITS, MASK_BITS, Sampler
 
 MODULUS = PRIMES[0] * PRIMES[1] * PRIMES[2]
 #: Homomorphic Encryption Security Standard (2018), table 1, ternary secrets, 128 bits classical: log2 q by degree.
@@ -50,9 +46,9 @@ def test_the_parameters_are_within_the_standard():
 
 def test_errors_and_secrets_have_their_distributions():
     errors = Sampler.fresh().errors(1 << 18)
-    assert np.abs(errors).max() <= lattice.ERROR_BITS
+    assert np.abs(errors).max() <= ERROR_BITS
     assert errors.mean() == pytest.approx(0, abs=0.05)
-    assert errors.std() == pytest.approx((lattice.ERROR_BITS / 2) ** 0.5, rel=0.02)
+    assert errors.std() == pytest.approx((ERROR_BITS / 2) ** 0.5, rel=0.02)
     counts = np.bincount(Sampler.fresh().ternary(1 << 18).astype(int) + 1, minlength=3)
     assert np.abs(counts - (1 << 18) / 3).max() < 6 * ((1 << 18) * 2 / 9) ** 0.5
 

@@ -1,0 +1,151 @@
+"""Polynomials modulo X^n + 1 and the primes of q, several side by side, as `lattice.c` computes with them.
+
+Residues are float64 that hold integers. In the transformed domain products are pointwise; its order of points is that
+of the kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kernels import address, load_kernels
+
+DEGREE = 8192
+PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215)
+LIMB_BITS = 48
+LANES = 4
+RESIDUE_OCTETS = 6
+
+PLAIN_BITS = 32
+PLAIN = 1 << PLAIN_BITS
+
+
+@dataclass(frozen=True)
+class Prime:
+    """A prime's tables for the kernels."""
+
+    value: int
+    roots: np.ndarray
+    ratios: np.ndarray
+    inverse_roots: np.ndarray
+    inverse_ratios: np.ndarray
+    scale: float
+
+    @staticmethod
+    def of(value: int) -> Prime:
+        root = next(
+            candidate
+            for base in range(2, 1000)
+            if pow(candidate := pow(base, (value - 1) // (2 * DEGREE), value), DEGREE, value) == value - 1
+        )
+        order = _bit_reversed(DEGREE)
+        forward, backward = (_powers(power, value)[order] for power in (root, pow(root, -1, value)))
+        scale = float(centered(pow(DEGREE, -1, value), value))
+        return Prime(value, forward, forward / value, backward, backward / value, scale)
+
+    def forward(self, data: np.ndarray) -> None:
+        """Transform float64 [DEGREE, LANES] in place."""
+        lattice_kernels().lattice_forward(address(data), DEGREE, address(self.roots), address(self.ratios), self.value)
+
+    def inverse(self, data: np.ndarray) -> None:
+        """Transform float64 [DEGREE, LANES] back, in place."""
+        tables = address(self.inverse_roots), address(self.inverse_ratios)
+        lattice_kernels().lattice_inverse(
+            address(data), DEGREE, *tables, self.scale, self.scale / self.value, self.value
+        )
+
+
+def _powers(root: int, prime: int) -> np.ndarray:
+    values, power = np.empty(DEGREE), 1
+    for index in range(DEGREE):
+        values[index] = centered(power, prime)
+        power = power * root % prime
+    return values
+
+
+def centered(value: int, prime: int) -> int:
+    return value - prime if value > prime // 2 else value
+
+
+def _bit_reversed(count: int) -> np.ndarray:
+    order = np.zeros(1, np.int64)
+    while len(order) < count:
+        order = np.concatenate((2 * order, 2 * order + 1))
+    return order
+
+
+@functools.cache
+def primes() -> tuple[Prime, ...]:
+    """The primes of q with their tables."""
+    return tuple(Prime.of(value) for value in PRIMES)
+
+
+@functools.cache
+def lattice_kernels() -> ctypes.CDLL:
+    """The compiled kernels with their signatures."""
+    library = load_kernels("lattice")
+    pointer, size, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+    signatures = {
+        "lattice_forward": [pointer, size, pointer, pointer, real],
+        "lattice_inverse": [pointer, size, pointer, pointer, real, real, real],
+        "lattice_multiply_add": [pointer, pointer, pointer, pointer, pointer, size, real],
+        "lattice_add_masks": [pointer, pointer, size, pointer, real],
+        "lattice_switch": [pointer, pointer, size, real, ctypes.c_uint32, real, real, real],
+    }
+    for name, arguments in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = None, arguments
+    return library
+
+
+def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
+    """Residues as six octets each: float64 [...] -> uint8 [..., 6]."""
+    words = values.astype(np.int64)
+    words += (words < 0) * prime
+    return np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(*values.shape, 8)[..., :RESIDUE_OCTETS]
+
+
+def unpack_residues(octets: np.ndarray, prime: int) -> np.ndarray:
+    """`pack_residues` read back: uint8 [..., 6] -> float64 in (-p/2, p/2); what is not a residue is reduced."""
+    padded = np.zeros((*octets.shape[:-1], 8), np.uint8)
+    padded[..., :RESIDUE_OCTETS] = octets
+    words = padded.view("<i8")[..., 0] % prime
+    return np.where(words > prime // 2, words - prime, words).astype(np.float64)
+
+
+def multiply_add(
+    first: np.ndarray, second: np.ndarray, factor: np.ndarray, c0: np.ndarray, c1: np.ndarray, prime: int
+) -> None:
+    """Add factor·(c_0, c_1) to two sums; factor and sums are [DEGREE, LANES], c_0 and c_1 [DEGREE]."""
+    arrays = [address(array) for array in (first, second, factor, c0, c1)]
+    lattice_kernels().lattice_multiply_add(*arrays, DEGREE, prime)
+
+
+def multiply_one(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
+    """Products of residues, float64 [DEGREE]."""
+    factor = np.zeros((DEGREE, LANES))
+    factor[:, 0] = a
+    product, unused = np.zeros_like(factor), np.zeros_like(factor)
+    multiply_add(product, unused, factor, b, b, prime)
+    return product[:, 0]
+
+
+def reduced(values: np.ndarray, prime: int) -> np.ndarray:
+    """Into (-p/2, p/2)."""
+    return values - np.rint(values / prime) * prime
+
+
+def drop_primes(residues: np.ndarray) -> None:
+    """From q to p_0: residues float64 [primes, n], of which the first row remains."""
+    for last in range(len(PRIMES) - 1, 0, -1):
+        dropped = PRIMES[last]
+        negative_inverse = -pow(dropped, -1, PLAIN) % PLAIN
+        for index in range(last):
+            prime = PRIMES[index]
+            inverse = float(centered(pow(dropped, -1, prime), prime))
+            sizes = residues.shape[1], dropped, negative_inverse, dropped - prime, inverse, prime
+            lattice_kernels().lattice_switch(address(residues[index]), address(residues[last]), *sizes)
