@@ -87,14 +87,20 @@ def _repeated_cycles(job: tuple[Block, ...], outputs: int, times: int) -> int:
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """How a convolution lies on the array: `jobs` equal jobs of these blocks, dealt out to the tiles."""
+    """How a convolution lies on the array: `jobs` equal jobs of these blocks, dealt out to the tiles.
+
+    With `splits` > 1 so many jobs share the input channels of the same sums; each adds its own to the result.
+    """
 
     job: tuple[Block, ...]
     jobs: int
+    splits: int = 1
 
     def cycles(self, accelerator: Accelerator) -> int:
-        """Cycles of the tile that works longest."""
-        return _repeated_cycles(self.job, accelerator.tile_outputs, -(-self.jobs // accelerator.array_tiles))
+        """Cycles of the tile that works longest, and of the sums that wait for it to be added."""
+        outputs = accelerator.tile_outputs
+        waiting = (self.splits - 1) * self.job[0].rows * self.job[0].columns * (outputs // BUS_WORDS)
+        return _repeated_cycles(self.job, outputs, -(-self.jobs // accelerator.array_tiles)) + waiting
 
 
 def conv_cycles(shape: Conv | Linear, accelerator: Accelerator, images: int = 1) -> int:
@@ -136,7 +142,7 @@ def _part(shape: Conv | Linear, channels: int, rows: int) -> Conv | Linear:
 
 
 def array_plans(shape: Conv | Linear, accelerator: Accelerator, images: int = 1) -> Iterator[ArrayPlan]:
-    """Ways to cut a product into jobs: every number of rows and columns of a block that divides the work evenly."""
+    """Ways to cut a product into jobs: by rows and columns and, where they do not fill the tiles, by input channels."""
     conv = (
         Conv(shape.in_features, 1, 1, (1, 1), out_channels=shape.out_features) if isinstance(shape, Linear) else shape
     )
@@ -153,7 +159,15 @@ def array_plans(shape: Conv | Linear, accelerator: Accelerator, images: int = 1)
             continue
         inputs = -(-conv.channels // conv.groups // accelerator.tile_inputs)
         bands = conv.groups * -(-conv.out_channels // conv.groups // accelerator.tile_outputs)
-        yield ArrayPlan(_job(conv, rows, columns, inputs, False), spots * bands)
+        jobs = spots * bands
+        for splits in {
+            1,
+            min(inputs, -(-accelerator.array_tiles // jobs)),
+            min(inputs, accelerator.array_tiles // jobs),
+        }:
+            if splits:
+                job = _job(conv, rows, columns, -(-inputs // splits), False)
+                yield ArrayPlan(job, splits * jobs, splits)
 
 
 def _parts(size: int) -> range:

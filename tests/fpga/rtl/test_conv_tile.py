@@ -126,10 +126,21 @@ def test_an_efficient_plan_keeps_the_lanes_busy() -> None:
     assert 0.85 < conv.macs / conv_cycles(conv, ACCELERATOR) / lanes < 1
 
 
-def test_linear_layers_and_empty_images_have_cycles() -> None:
-    assert conv_cycles(Linear(512, 10), ACCELERATOR) == sequence_cycles(
-        [Block(1, 1, first=i == 0, last=i == 63) for i in range(64)], LANES
-    )
+def test_input_channels_are_shared_out_where_outputs_do_not_fill_the_tiles() -> None:
+    """512 inputs for ten outputs: two bands, each by five tiles, whose four further sums of two bus words wait."""
+    job = [Block(1, 1, first=i == 0, last=i == 12) for i in range(13)]
+    assert conv_cycles(Linear(512, 10), ACCELERATOR) == sequence_cycles(job, LANES) + 4 * 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 600), st.integers(1, 40), st.integers(1, 9), st.sampled_from([1, 3]))
+def test_every_plan_does_all_of_the_work(inputs: int, outputs: int, size: int, kernel: int) -> None:
+    conv = Conv(inputs, size, size, (kernel, kernel), (1, 1), (kernel // 2,) * 4, out_channels=outputs)
+    for plan in array_plans(conv, ACCELERATOR):
+        work = sum(block.rows * block.columns * block.kernel[0] * block.kernel[1] for block in plan.job)
+        assert plan.jobs % plan.splits == 0
+        assert plan.jobs * work * LANES * LANES >= conv.macs
+        assert plan.cycles(ACCELERATOR) * ACCELERATOR.array_tiles * LANES * LANES >= conv.macs
 
 
 @pytest.mark.parametrize("groups", [1, 32])
