@@ -11,6 +11,8 @@ from nni.nas.nn.pytorch import LayerChoice
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
 
+from ..search_spaces import x2act_modules
+
 
 class TemperedSoftmax(nn.Module):
     """θ = softmax(α / T) over the last axis; T = 1 is the paper's, T → 0 decides."""
@@ -61,6 +63,9 @@ class Gate:
         self.alpha.grad = None
         for layer in self.layers:
             layer.decided = winner
+            # The losers compute no more, and the range loss must not look at what their last pass left behind.
+            for square in x2act_modules(layer):
+                square.range_excess = None
 
 
 class Gates:

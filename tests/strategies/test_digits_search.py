@@ -122,6 +122,14 @@ def test_every_rival_answers_in_the_same_terms(digits: Any, strategy: str, tmp_p
         assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3
 
 
+def test_gates_may_be_decided_while_the_range_loss_is_at_work(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A polynomial that lost its gate leaves the loss, with the graph of its last pass."""
+    monkeypatch.setattr("rrnet_nni.search_spaces.x2act.RANGE_BOUND", 0.5)
+    found = run(digits, epochs=3, warmup_epochs=0, alpha_learning_rate=0.3, freeze_threshold=0.51)
+    assert "relu" in found.choices.values()
+    assert max(found.theta["stem.act"].values()) == 1.0
+
+
 def test_first_order_is_a_strategy_of_its_own(digits: Any, tmp_path: Path) -> None:
     found = run(digits, tmp_path, strategy="rrnet-first-order", epochs=3)
     assert len(RecordFile(tmp_path / "search.jsonl").read()) == 3
