@@ -10,21 +10,17 @@ Choices are packed eight to an octet, the first in the top bit, as `bit_planes` 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from ..protocols.party import Channel
-from .base_ot import KEY_BYTES
-from .kernels import address, load_kernels
 from .punctured_seeds import BLOCKS, DEPTH, LEAVES, SECURITY_BITS, choose_leaves, own_trees
+from .streams import BLOCK_OCTETS, expand_streams, row_hash, transpose
 
 #: Octets of choices that are extended together, so that a block's streams stay in the cache.
 CHUNK_OCTETS = 1 << 13
-#: `update_into` wants room for a block less one octet beyond what it writes.
-_SLACK = 15
+_NO_OFFSET = np.zeros(2, np.uint64)
 
 
 def extension_bytes(octets: int) -> int:
@@ -32,72 +28,9 @@ def extension_bytes(octets: int) -> int:
     return BLOCKS * octets
 
 
-class _Streams:
-    """The pseudorandom expansion of every leaf, all at the same position."""
-
-    def __init__(self, leaves: np.ndarray, order: np.ndarray) -> None:
-        """`order` [BLOCKS, LEAVES]: where in a block each leaf's stream is put; a zero leaf has no stream."""
-        self._order = order
-        self._buffer = np.zeros((LEAVES, CHUNK_OCTETS + _SLACK), np.uint8)
-        self._zeros = bytes(CHUNK_OCTETS)
-        self._ciphers: list[list[CipherContext | None]] = [
-            [
-                Cipher(algorithms.AES(leaf.tobytes()), modes.CTR(bytes(KEY_BYTES))).encryptor() if leaf.any() else None
-                for leaf in block
-            ]
-            for block in leaves
-        ]
-
-    def block(self, index: int, octets: int) -> np.ndarray:
-        """uint8 [LEAVES, octets], overwritten by the next call."""
-        zeros = memoryview(self._zeros)[:octets]
-        for place, cipher in zip(self._order[index], self._ciphers[index]):
-            if cipher is None:
-                self._buffer[place] = 0
-            else:
-                cipher.update_into(zeros, self._buffer[place].data)
-        return self._buffer[:, :octets]
-
-
-def _fold(streams: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Σ_x x·r_x bit by bit into `columns` [DEPTH, octets], lowest bit first; returns Σ_x r_x. Destroys the streams."""
-    for bit in range(DEPTH - 1, -1, -1):
-        half = 1 << bit
-        low, high = streams[:half], streams[half : 2 * half]
-        np.bitwise_xor.reduce(high, axis=0, out=columns[bit])
-        low ^= high
-    return streams[0]
-
-
-class _Hash:
-    """Rows to 32-bit pads; both parties count the rows alike."""
-
-    def __init__(self, session: bytes) -> None:
-        self._cipher = Cipher(algorithms.AES(session), modes.ECB()).encryptor()
-        self._rows = 0
-
-    def number(self, rows: np.ndarray) -> None:
-        """Add each transfer's number to its row, uint64 [n, 2], in place."""
-        rows[:, 0] ^= np.arange(self._rows, self._rows + len(rows), dtype=np.uint64)
-        self._rows += len(rows)
-
-    def pads(self, rows: np.ndarray) -> np.ndarray:
-        """π(x) ⊕ x, its first 32 bits: uint32 [n]."""
-        buffer = np.empty(rows.nbytes + _SLACK, np.uint8)
-        self._cipher.update_into(rows.data.cast("B"), buffer.data)
-        return buffer[: rows.nbytes].view("<u4")[::4] ^ rows.view("<u4")[:, 0]
-
-
-def _rows(columns: np.ndarray) -> np.ndarray:
-    """Columns uint8 [128, octets] -> rows uint64 [8 * octets, 2]."""
-    octets = columns.shape[1]
-    padded = -(-octets // 8) * 8
-    if padded != octets:
-        columns = np.pad(columns, ((0, 0), (0, padded - octets)))
-    rows = np.empty((8 * padded, 2), np.uint64)
-    size = ctypes.c_int64(padded)
-    load_kernels("bit_matrix").bit_rows(address(np.ascontiguousarray(columns)), size, size, address(rows))
-    return rows[: 8 * octets]
+def _empty_columns(octets: int) -> np.ndarray:
+    """Columns for some octets of choices, rounded up to what streams are folded in: uint8 [128, ...]."""
+    return np.empty((SECURITY_BITS, -(-octets // BLOCK_OCTETS) * BLOCK_OCTETS), np.uint8)
 
 
 def chunks(octets: int) -> Iterator[slice]:
@@ -110,18 +43,18 @@ class OtReceiver:
     """The receiving end of an extension."""
 
     def __init__(self, channel: Channel, session: bytes) -> None:
-        leaves = own_trees(channel)
-        self._streams = _Streams(leaves, np.broadcast_to(np.arange(LEAVES), (BLOCKS, LEAVES)))
-        self._hash = _Hash(session)
+        self._streams = expand_streams(own_trees(channel))
+        self._hash, self._numbered = row_hash(session), 0
 
     def rows(self, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """At most a chunk: the message [BLOCKS, octets] and the rows v, uint64 [8 * octets, 2]."""
-        columns = np.empty((SECURITY_BITS, len(choices)), np.uint8)
-        message = np.empty((BLOCKS, len(choices)), np.uint8)
+        octets = len(choices)
+        columns = _empty_columns(octets)
+        message = np.empty((BLOCKS, octets), np.uint8)
         for block in range(BLOCKS):
-            part = columns[block * DEPTH : (block + 1) * DEPTH]
-            message[block] = _fold(self._streams.block(block, len(choices)), part) ^ choices
-        return message, _rows(columns)
+            total = self._streams.fold(block, columns[block * DEPTH : (block + 1) * DEPTH])
+            np.bitwise_xor(total[:octets], choices, out=message[block])
+        return message, transpose(columns)[: 8 * octets]
 
     def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None]) -> np.ndarray:
         """Transfers with the given choices, uint8 [octets]: the pads that they name, uint32 [8 * octets].
@@ -132,8 +65,8 @@ class OtReceiver:
         for part in chunks(len(choices)):
             message, rows = self.rows(choices[part])
             send(message)
-            self._hash.number(rows)
-            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows)
+            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET)
+            self._numbered += len(rows)
         return pads
 
 
@@ -142,20 +75,21 @@ class OtSender:
 
     def __init__(self, channel: Channel, session: bytes) -> None:
         secret, leaves = choose_leaves(channel)
-        self._streams = _Streams(leaves, np.arange(LEAVES) ^ secret[:, None])
+        self._streams = expand_streams(leaves, np.arange(LEAVES) ^ secret[:, None])
         self._columns = (secret[:, None] >> np.arange(DEPTH, dtype=np.uint8)) & 1 == 1
         self.offset = np.packbits(self._columns, bitorder="little").view("<u8").astype(np.uint64)
-        self._hash = _Hash(session)
+        self._hash, self._numbered = row_hash(session), 0
 
     def rows(self, message: np.ndarray) -> np.ndarray:
         """The rows w of the receiver's message [BLOCKS, octets] of one chunk, uint64 [8 * octets, 2]."""
         octets = message.shape[1]
-        columns = np.empty((SECURITY_BITS, octets), np.uint8)
+        columns = _empty_columns(octets)
         for block in range(BLOCKS):
             part = columns[block * DEPTH : (block + 1) * DEPTH]
-            _fold(self._streams.block(block, octets), part)
-            part[self._columns[block]] ^= message[block]
-        return _rows(columns)
+            self._streams.fold(block, part)
+            for column in np.nonzero(self._columns[block])[0]:
+                part[column, :octets] ^= message[block]
+        return transpose(columns)[: 8 * octets]
 
     def extend(self, octets: int, receive: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Both pads of 8 * octets transfers, uint32 each; `receive` gives the next bytes of the receiver's messages."""
@@ -163,9 +97,8 @@ class OtSender:
         for part in chunks(octets):
             size = part.stop - part.start
             rows = self.rows(receive(extension_bytes(size)).reshape(BLOCKS, size))
-            self._hash.number(rows)
             place = slice(8 * part.start, 8 * part.stop)
-            pads[0, place] = self._hash.pads(rows)
-            rows ^= self.offset
-            pads[1, place] = self._hash.pads(rows)
+            pads[0, place] = self._hash.pads(rows, self._numbered, _NO_OFFSET)
+            pads[1, place] = self._hash.pads(rows, self._numbered, self.offset)
+            self._numbered += len(rows)
         return pads[0], pads[1]

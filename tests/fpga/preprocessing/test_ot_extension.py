@@ -5,13 +5,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from nacl import bindings
 
 from rrnet_nni.fpga.board.link import Link
 from rrnet_nni.fpga.errors import ExecutionFault
+from rrnet_nni.fpga.preprocessing import ot_extension, streams
 from rrnet_nni.fpga.preprocessing.base_ot import receive_base_ots, send_base_ots
+from rrnet_nni.fpga.preprocessing.kernels import address
 from rrnet_nni.fpga.preprocessing.ot_extension import CHUNK_OCTETS, OtReceiver, OtSender, extension_bytes
-from rrnet_nni.fpga.preprocessing.punctured_seeds import BLOCKS, LEAVES, choose_leaves, own_trees
+from rrnet_nni.fpga.preprocessing.punctured_seeds import BLOCKS, DEPTH, LEAVES, choose_leaves, own_trees
+from rrnet_nni.fpga.preprocessing.streams import (
+    CompiledHash,
+    CompiledStreams,
+    LibraryHash,
+    LibraryStreams,
+    transpose,
+)
 
 SESSION = bytes(range(16))
 
@@ -32,6 +42,59 @@ def both(first, second):
 @pytest.fixture(scope="module")
 def ends():
     return both(lambda link: OtReceiver(link, SESSION), lambda link: OtSender(link, SESSION))
+
+
+needs_aes = pytest.mark.skipif(not streams._kernels().ot_accelerated(), reason="no AES instructions here")
+
+
+@needs_aes
+def test_compiled_streams_are_those_of_the_library_fold_after_fold():
+    generator = np.random.default_rng(3)
+    leaves = generator.integers(0, 256, (BLOCKS, LEAVES, 16), np.uint8)
+    leaves[5, 0] = 0
+    compiled, library = CompiledStreams(leaves), LibraryStreams(leaves)
+    for octets in (16, 48, 4096, 32):
+        for block in (0, 5, BLOCKS - 1):
+            ours, theirs = (np.empty((DEPTH, octets), np.uint8) for _ in range(2))
+            assert np.array_equal(compiled.fold(block, ours), library.fold(block, theirs))
+            assert np.array_equal(ours, theirs)
+
+
+@needs_aes
+@pytest.mark.parametrize("count", [1, 8, 1003])
+def test_the_compiled_hash_is_that_of_the_library(count):
+    generator = np.random.default_rng(count)
+    rows, offset = generator.integers(0, 2**64, (count, 2), np.uint64), generator.integers(0, 2**64, 2, np.uint64)
+    pads = [kind(SESSION).pads(rows, 2**33 + 7, offset) for kind in (CompiledHash, LibraryHash)]
+    assert np.array_equal(*pads)
+    block = algorithms.AES(SESSION)
+    first = (rows[0] ^ offset ^ np.array([2**33 + 7, 0], np.uint64)).tobytes()
+    expected = int.from_bytes(Cipher(block, modes.ECB()).encryptor().update(first)[:4], "little")
+    assert pads[0][0] == expected ^ int.from_bytes(first[:4], "little")
+
+
+@pytest.mark.parametrize("octets", [16, 64, 1024])
+def test_rows_are_the_transposed_columns(octets):
+    columns = np.random.default_rng(octets).integers(0, 256, (128, octets), np.uint8)
+    rows = transpose(columns)
+    bits = np.unpackbits(rows.view(np.uint8), axis=1, bitorder="little")
+    assert np.array_equal(bits, np.unpackbits(columns, axis=1).T)
+    portable = np.empty_like(rows)
+    streams._kernels().bit_rows_portable(address(columns), octets, address(portable))
+    assert np.array_equal(portable, rows)
+
+
+def test_two_parties_of_which_one_has_no_aes_instructions_understand_each_other(monkeypatch):
+    real = ot_extension.expand_streams
+    monkeypatch.setattr(
+        ot_extension,
+        "expand_streams",
+        lambda leaves, places=None: LibraryStreams(leaves) if places is None else real(leaves, places),
+    )
+    receiver, sender = both(lambda link: OtReceiver(link, SESSION), lambda link: OtSender(link, SESSION))
+    assert isinstance(receiver._streams, LibraryStreams)
+    for octets in (3, CHUNK_OCTETS + 5, 40):
+        check_transfers(receiver, sender, octets, np.random.default_rng(octets))
 
 
 def test_a_base_transfer_gives_the_chosen_key_and_not_the_other():

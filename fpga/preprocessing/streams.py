@@ -1,0 +1,157 @@
+"""The pseudorandom streams of all leaves, expanded and folded block by block, their transpose, and the hash of rows.
+
+Every fold starts at a fresh AES block of each stream, so that both ways of computing it, through the AES of the library
+and in compiled code where the processor has AES instructions, are at the same place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Protocol
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+from .base_ot import KEY_BYTES
+from .kernels import address, load_kernels
+from .punctured_seeds import BLOCKS, DEPTH, LEAVES
+
+#: Octets of an AES block; folds are cut to multiples of it.
+BLOCK_OCTETS = 16
+#: `update_into` wants room for a block less one octet beyond what it writes.
+_SLACK = 15
+
+
+class Streams(Protocol):
+    """The streams of the leaves of every block, place by place."""
+
+    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
+        """Σ_x x·r_x of a block bit by bit into `columns` [DEPTH, octets], lowest bit first; returns Σ_x r_x.
+
+        `octets` is a multiple of BLOCK_OCTETS; the block's streams move on by as much.
+        """
+
+
+def expand_streams(leaves: np.ndarray, places: np.ndarray | None = None) -> Streams:
+    """Streams of uint8 leaves [BLOCKS, LEAVES, 16], the leaf x of a block at `places` [BLOCKS, LEAVES].
+
+    A zero leaf, which its holder does not know, must be at place 0, where it does not matter, and has no stream.
+    """
+    ordered = leaves
+    if places is not None:
+        ordered = np.empty_like(leaves)
+        np.put_along_axis(ordered, places[:, :, None].astype(np.int64), leaves, axis=1)
+    return CompiledStreams(ordered) if _kernels().ot_accelerated() else LibraryStreams(ordered)
+
+
+class LibraryStreams:
+    """AES-CTR of the library, folded by NumPy."""
+
+    def __init__(self, leaves: np.ndarray) -> None:
+        self._ciphers: list[list[CipherContext | None]] = [
+            [
+                Cipher(algorithms.AES(leaf.tobytes()), modes.CTR(bytes(KEY_BYTES))).encryptor() if leaf.any() else None
+                for leaf in block
+            ]
+            for block in leaves
+        ]
+
+    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
+        octets = columns.shape[1]
+        buffer, zeros = np.zeros((LEAVES, octets + _SLACK), np.uint8), bytes(octets)
+        for row, cipher in zip(buffer, self._ciphers[block]):
+            if cipher is not None:
+                cipher.update_into(zeros, row.data)
+        streams = buffer[:, :octets]
+        for bit in range(DEPTH - 1, -1, -1):
+            low, high = streams[: 1 << bit], streams[1 << bit : 2 << bit]
+            np.bitwise_xor.reduce(high, axis=0, out=columns[bit])
+            low ^= high
+        return streams[0]
+
+
+class CompiledStreams:
+    """The same in compiled code with AES instructions."""
+
+    def __init__(self, leaves: np.ndarray) -> None:
+        self._schedules = np.empty((BLOCKS, LEAVES, 11, KEY_BYTES), np.uint8)
+        keys = np.ascontiguousarray(leaves)
+        _kernels().ot_schedules(address(keys), BLOCKS * LEAVES, address(self._schedules))
+        self._holes = [not block[0].any() for block in leaves]
+        self._counters = [0] * BLOCKS
+
+    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
+        octets = columns.shape[1]
+        total = np.empty(octets, np.uint8)
+        arguments = self._counters[block], octets, self._holes[block]
+        _kernels().ot_fold(address(self._schedules[block]), *arguments, address(columns), address(total))
+        self._counters[block] += octets // BLOCK_OCTETS
+        return total
+
+
+class RowHash(Protocol):
+    """Rows to 32-bit pads: AES(x) ⊕ x, x being the row, an offset and the row's number."""
+
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
+        """Pads uint32 [n] of rows uint64 [n, 2] that are numbered from `first`, with an offset uint64 [2]."""
+
+
+def row_hash(key: bytes) -> RowHash:
+    """The hash under a public key of 16 octets."""
+    return CompiledHash(key) if _kernels().ot_accelerated() else LibraryHash(key)
+
+
+class LibraryHash:
+    """The hash through the AES of the library."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
+        inputs = rows ^ offset
+        inputs[:, 0] ^= np.arange(first, first + len(rows), dtype=np.uint64)
+        buffer = np.empty(inputs.nbytes + _SLACK, np.uint8)
+        self._cipher.update_into(inputs.data.cast("B"), buffer.data)
+        return buffer[: inputs.nbytes].view("<u4")[::4] ^ inputs.view("<u4")[:, 0]
+
+
+class CompiledHash:
+    """The same in compiled code with AES instructions."""
+
+    def __init__(self, key: bytes) -> None:
+        self._schedule = np.empty((11, KEY_BYTES), np.uint8)
+        _kernels().ot_schedules(address(np.frombuffer(key, np.uint8)), 1, address(self._schedule))
+
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
+        result = np.empty(len(rows), np.uint32)
+        rows = np.ascontiguousarray(rows)
+        arguments = address(rows), len(rows), first, address(offset), address(self._schedule), address(result)
+        _kernels().ot_pads(*arguments)
+        return result
+
+
+def transpose(columns: np.ndarray) -> np.ndarray:
+    """Columns uint8 [128, octets] -> rows uint64 [8 * octets, 2]; `octets` is a multiple of BLOCK_OCTETS."""
+    rows = np.empty((8 * columns.shape[1], 2), np.uint64)
+    _kernels().bit_rows(address(columns), columns.shape[1], address(rows))
+    return rows
+
+
+@functools.cache
+def _kernels() -> ctypes.CDLL:
+    library = load_kernels("ot_kernels")
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    signatures = {
+        "bit_rows": [pointer, size, pointer],
+        "bit_rows_portable": [pointer, size, pointer],
+        "ot_schedules": [pointer, size, pointer],
+        "ot_pads": [pointer, size, ctypes.c_uint64, pointer, pointer, pointer],
+        "ot_fold": [pointer, ctypes.c_uint64, size, ctypes.c_int, pointer, pointer],
+    }
+    library.ot_accelerated.restype = ctypes.c_int
+    for name, arguments in signatures.items():
+        if name in ("bit_rows", "bit_rows_portable") or library.ot_accelerated():
+            function = getattr(library, name)
+            function.restype, function.argtypes = None, arguments
+    return library
