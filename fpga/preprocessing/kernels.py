@@ -32,4 +32,4 @@ def address(array: np.ndarray) -> ctypes.c_void_p:
     """Where a contiguous array lies."""
     if not array.flags.c_contiguous:
         raise ValueError("a kernel needs a contiguous array")
-    return ctypes.c_void_p(array.ctypes.data)
+    return ctypes.c_void_p(array.__array_interface__["data"][0])
