@@ -162,5 +162,6 @@ class _Heads:
             total = -self.buffer_cycles
             for tail, duration, rounding in sorted(later, reverse=True):
                 total += duration - rounding  # durations are rounded up to whole cycles
-                bound = max(bound, release + total + tail)
+                if total > 0:
+                    bound = max(bound, release + total + tail)
         return bound

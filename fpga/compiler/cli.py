@@ -52,6 +52,12 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"
     )
+    parser.add_argument(
+        "--optimal",
+        action="store_true",
+        help="let constraint programming look for a shorter schedule and prove a bound: small models only, may take "
+        "minutes; needs pip install rrnet-nni[optimal]",
+    )
     add_common_options(parser)
     return parser
 
@@ -65,7 +71,13 @@ def run(options: argparse.Namespace) -> int:
         raise Refusal("a model and -o DIR are needed (see rrnet-2pc-compile --help)")
     started = time.perf_counter()
     compilation = compile_model(
-        options.model, options.output, options.device, options.protocol, options.calibrate, options.disable
+        options.model,
+        options.output,
+        options.device,
+        options.protocol,
+        options.calibrate,
+        options.disable,
+        options.optimal,
     )
     seconds = time.perf_counter() - started
     if options.json:

@@ -28,6 +28,7 @@ from .graph import Graph
 from .instruction_stream import schedule_instructions
 from .lower import lower
 from .operand_table import PROTOCOL_NUMBERS, TiledStage, operand_table
+from .optimal import optimize
 from .page import report_page
 from .passes import PassResult, run_passes
 from .report import build_report, tiles_document, trace_events
@@ -73,6 +74,7 @@ def compile_graph(
     protocol: Protocol,
     images: np.ndarray | None = None,
     disabled: Collection[str] = (),
+    optimal: bool = False,
 ) -> Compilation:
     """Compile a graph.
 
@@ -80,6 +82,7 @@ def compile_graph(
         graph: from `read_onnx` or `import_model`.
         images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
         disabled: names of optional passes that are skipped.
+        optimal: let constraint programming improve the schedule and prove a bound (see `optimize`).
 
     Raises:
         Refusal: a device whose kernels do not fit its chip, a range that fits no format, or an operation too large
@@ -90,6 +93,8 @@ def compile_graph(
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     schedule = schedule_program(program, device, protocol)
+    if optimal:
+        schedule = optimize(schedule)
     instructions = schedule_instructions(schedule)
     gains = pass_gains(graph, program, device, protocol, calibration.sample, passes, disabled)
     report = build_report(
@@ -105,6 +110,7 @@ def compile_model(
     protocol: str = "beaver-ot",
     calibrate_with: Path | str | None = None,
     disabled: Collection[str] = (),
+    optimal: bool = False,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
 
@@ -116,7 +122,7 @@ def compile_model(
     with _collector_paused():
         graph = read_onnx(model)
         images = None if calibrate_with is None else load_images(calibrate_with, graph)
-        compilation = compile_graph(graph, described, priced, images, disabled)
+        compilation = compile_graph(graph, described, priced, images, disabled, optimal)
         write_compilation(compilation, output, described)
     return compilation
 

@@ -39,6 +39,7 @@ class Schedule:
         busy: cycles that each queue works.
         tiles: tiles per operation that were asked for.
         device: whose buffers and rates it was made for.
+        proven: cycles that constraint programming has proven no schedule to undercut; 0 where it was not asked.
     """
 
     graph: JobGraph
@@ -48,6 +49,7 @@ class Schedule:
     busy: dict[Queue, int]
     tiles: int
     device: Device
+    proven: int = 0
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -60,7 +62,8 @@ class Schedule:
     @cached_property
     def bounds(self) -> dict[str, int]:
         """Cycles that no schedule of these jobs can undercut, by reason."""
-        return lower_bounds(self.jobs, self.device)
+        proven = {"constraint programming": self.proven} if self.proven else {}
+        return lower_bounds(self.jobs, self.device) | proven
 
     @property
     def lower_bound(self) -> int:
@@ -100,7 +103,7 @@ def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, improvements:
     busy = dict.fromkeys(Queue, 0)
     for job in jobs:
         busy[job.queue] += job.duration
-    first = Schedule(graph, starts, addresses, _makespan(jobs, starts), busy, tiles, device)
+    first = Schedule(graph, starts, addresses, makespan_of(jobs, starts), busy, tiles, device)
     return improved(first, improvements)
 
 
@@ -113,7 +116,7 @@ def improved(schedule: Schedule, passes: int) -> Schedule:
     for _ in range(passes):
         ends = [start + job.duration for start, job in zip(starts, jobs, strict=True)]
         starts, addresses = scheduler.forward(scheduler.latest_starts(ends))
-        makespan = _makespan(jobs, starts)
+        makespan = makespan_of(jobs, starts)
         in_vain = 0 if makespan < best.makespan else in_vain + 1
         if not in_vain:
             best = replace(best, starts=starts, addresses=addresses, makespan=makespan)
@@ -122,6 +125,7 @@ def improved(schedule: Schedule, passes: int) -> Schedule:
     return best
 
 
-def _makespan(jobs: Sequence[Job], starts: Sequence[int]) -> int:
+def makespan_of(jobs: Sequence[Job], starts: Sequence[int]) -> int:
+    """Cycles until every job is done and its message has arrived."""
     ends = (start + job.duration + job.latency for start, job in zip(starts, jobs, strict=True))
     return max(ends, default=0)

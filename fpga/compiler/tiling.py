@@ -44,7 +44,7 @@ LEAST_TILE_ELEMENTS = 256
 #: Parts of the buffer of which one is reserved for tiles, the first with which every operation fits.
 RESERVES = (8, 4, 2)
 #: Bands of weights that the part of the buffer which is not reserved for tiles holds.
-WEIGHT_BANDS = 8
+WEIGHT_BANDS = 6
 Tiles: TypeAlias = list[tuple[Region, int]]
 
 
@@ -91,9 +91,9 @@ class _Builder:
 
     def add(self, index: int, operation: AnyOperation) -> None:
         if isinstance(operation, ReshapeOp):
-            for tiles in (self.made, self.opened):
-                if operation.inputs[0] in tiles:
-                    tiles[operation.output] = tiles[operation.inputs[0]]
+            for known in (self.made, self.opened):
+                if operation.inputs[0] in known:
+                    known[operation.output] = known[operation.inputs[0]]
             return
         shape = operation_shape(operation, self.program)
         phases = self.placed[operation.name].phases(shape, self.device)
@@ -108,22 +108,25 @@ class _Builder:
         opened = self._open_input(index, operation, phases[:start]) if opens else None
         start = start if opens else 0
         forms = 2 if opens else 1
+        loaded, stored = self.placed[operation.name].word_bytes()
         exchanges = any(isinstance(phase, Exchange) for phase in phases[:2])
         if isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
             opened = self.opened.get(operation.inputs[0])  # it reads the words that another operation opens
 
         def load_bytes(region: Region) -> int:
             words = sum(self._needed_elements(operation, name, region) for name in operation.inputs)
-            return WORD_BYTES * forms * words
+            return loaded * forms * words
 
         def working_bytes(region: Region) -> int:
-            return load_bytes(region) + math.ceil((material + WORD_BYTES) * self._elements(operation.output, region))
+            return load_bytes(region) + math.ceil((material + stored) * self._elements(operation.output, region))
 
         regions = self._fitting(operation, self._elementwise_regions(operation), working_bytes)
         tiles = [_Tile(region, load_bytes(region)) for region in regions]
         self.made[operation.output] = self._stage(
             index, operation, operation.output, phases[start:], start, tiles, material, operation.inputs, opened
         )
+        if isinstance(operation, SquareOp):
+            self.made[operation.inputs[0]] = self.made[operation.output]  # later readers find its input as it left it
         if isinstance(operation, ReluOp | SquareOp | TruncateOp) and exchanges:
             self.opened[operation.inputs[0]] = self.made[operation.output]
 
@@ -235,6 +238,7 @@ class _Builder:
         end_phase = first_phase + len(phases)
         self.graph.stages.append(Stage(index, tensor, first_phase, end_phase, tuple(tile.region for tile in tiles)))
         total = sum(self._elements(tensor, tile.region) for tile in tiles)
+        stored = self.placed[operation.name].word_bytes()[1] if tensor == operation.output else WORD_BYTES
         done = 0
         made: Tiles = []
         for number, tile in enumerate(tiles):
@@ -246,7 +250,7 @@ class _Builder:
                 made_before = self.made[source] if opened is None else opened
                 waits += self._waits(operation, tensor, source, tile.region, made_before)
             load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
-            working = _granules(load_bytes + WORD_BYTES * count)
+            working = _granules(load_bytes + stored * count)
             if working > self.reserve:
                 raise self._too_large(operation)
             load = self._transfer(
@@ -257,7 +261,7 @@ class _Builder:
                 last = self._phase(part, index, number, first_phase + offset, count, last, load)
             store = self._transfer(
                 Queue.STORE,
-                WORD_BYTES * count,
+                stored * count,
                 index,
                 number,
                 end_phase,
