@@ -16,7 +16,7 @@ import numpy as np
 from ..compiler.reference import encode_images, run_reference
 from ..program import AnyOperation, Constant, Program, Tensor
 from ..protocols.party import Execution
-from .dealer import DealerSeeds, deal_images
+from .dealer import DealerSeeds, deal_for_both
 from .in_process import Executed, execute, share_words
 from .store import DEALER
 from .two_party_prepare import predicted_preparation, prepare_in_process
@@ -96,11 +96,11 @@ def traffic_mismatch(
 
 def _offline_mismatch(program: Program, images: int, execution: Execution) -> str | None:
     seeds = DealerSeeds.fresh()
-    dealt = deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(images))
+    dealt = deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(images))
     for index, traffic in enumerate(execution.traffic(program, images)):
-        size = sum(len(parts[index]) for parts in dealt)
-        if size != traffic.offline_bytes[1]:
-            return f"{traffic.operation}: {size} bytes are dealt, predicted are {traffic.offline_bytes[1]}"
+        sizes = tuple(sum(len(parts[index]) for parts in own) for own in dealt)
+        if sizes != traffic.offline_bytes:
+            return f"{traffic.operation}: {sizes} bytes are dealt, predicted are {traffic.offline_bytes}"
     return None
 
 

@@ -58,9 +58,20 @@ class DealerSeeds:
 
 def deal_images(dealer: DealerProgram, seeds: DealerSeeds, indices: range) -> list[list[np.ndarray]]:
     """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
+    return deal_for_both(dealer, seeds, indices)[1]
+
+
+def deal_for_both(
+    dealer: DealerProgram, seeds: DealerSeeds, indices: range
+) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
+    """Both parties' corrections for some inferences: per party and inference, one uint8 buffer per operation."""
     writers = dealer.deal(lambda operation: seeds.images(indices, operation), len(indices))
-    per_operation = [writer.buffers() for writer in writers]
-    return [[buffers[image] for buffers in per_operation] for image in range(len(indices))]
+
+    def corrections(party: int) -> list[list[np.ndarray]]:
+        per_operation = [writer.buffers(party) for writer in writers]
+        return [[buffers[image] for buffers in per_operation] for image in range(len(indices))]
+
+    return corrections(0), corrections(1)
 
 
 def prepare_set(
@@ -122,17 +133,18 @@ def _write_set(
     for party in (0, 1):
         party_directory(scratch, party).mkdir(mode=0o700)
     group = max(1, min(count, GROUP_BYTES // max(1, execution.bytes_per_image(program))))
-    size = 0
+    sizes = [0, 0]
     for start in range(0, count, group):
         indices = range(start, min(count, start + group))
-        for index, parts in zip(indices, deal_images(dealer, seeds, indices)):
-            packed = pack_corrections(parts)
-            size = sum(len(part) for part in parts)
-            corrections_path(party_directory(scratch, 1), index).write_bytes(packed)
+        for party, dealt in enumerate(deal_for_both(dealer, seeds, indices)):
+            for index, parts in zip(indices, dealt):
+                sizes[party] = sum(len(part) for part in parts)
+                if sizes[party]:
+                    corrections_path(party_directory(scratch, party), index).write_bytes(pack_corrections(parts))
         if progress is not None:
             progress(indices.stop, count)
     set_id, elapsed = secrets.token_hex(16), time.perf_counter() - started
-    for party, corrections_bytes in ((0, 0), (1, size)):
+    for party, corrections_bytes in enumerate(sizes):
         described = SetDescription(set_id, execution.name, program_digest, count, party, elapsed, corrections_bytes)
         write_party(party_directory(scratch, party), described, seeds.roots[party])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ..errors import Refusal
 from ..protocols.beaver_ot_execution import BeaverOTExecution
-from ..protocols.masked_execution import MaskedExecution
+from ..protocols.masked_execution import MaskedDcfExecution, MaskedExecution
 from ..protocols.party import Execution
 
-EXECUTIONS: dict[str, Execution] = {execution.name: execution for execution in (BeaverOTExecution(), MaskedExecution())}
+EXECUTIONS: dict[str, Execution] = {
+    execution.name: execution for execution in (BeaverOTExecution(), MaskedExecution(), MaskedDcfExecution())
+}
 
 
 def get_execution(name: str) -> Execution:

@@ -16,7 +16,7 @@ import numpy as np
 from ..program import Program
 from ..protocols.party import Execution
 from .accounting import Measured, Recorder
-from .dealer import DealerSeeds, deal_images
+from .dealer import DealerSeeds, deal_for_both
 from .link import Link
 from .randomness import Keystream, fresh_bytes
 from .session import Evaluator
@@ -74,7 +74,7 @@ def execute(
     def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
         root = seeds.roots[number]
         keys = [image_key(root, index) for index in range(count)]
-        material = PartyMaterial(keys, [[] for _ in keys] if number == 0 else corrections)
+        material = PartyMaterial(keys, corrections[number])
         with Link(ends[number], f"party {1 - number}", timeout_s) as link:
             recorder = Recorder(link)
             evaluator = Evaluator(number, program, execution, link, recorder)
@@ -90,8 +90,8 @@ def execute(
 
 def make_corrections(
     program: Program, execution: Execution, seeds: DealerSeeds, count: int, preprocessing: str
-) -> list[list[np.ndarray]]:
-    """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
+) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
+    """Both parties' corrections for some inferences: per party and inference, one uint8 buffer per operation."""
     if preprocessing == TWO_PARTY:
-        return prepare_in_process(program, execution, seeds.roots, count).corrections
-    return deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(count))
+        return [[] for _ in range(count)], prepare_in_process(program, execution, seeds.roots, count).corrections
+    return deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(count))

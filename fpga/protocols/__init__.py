@@ -3,8 +3,8 @@
 from ..errors import Refusal
 from .base import Compute, Exchange, Phase, Protocol
 from .beaver_ot import BeaverOT
-from .masked import Masked
-from .masked_variants import MaskedDcf, MaskedDcfNarrow, MaskedOneHotNarrow
+from .masked import Masked, MaskedDcf
+from .masked_variants import MaskedDcfNarrow, MaskedOneHotNarrow
 from .ot_extension import OtExtension, SilentOt
 from .paper import PaperProtocol
 

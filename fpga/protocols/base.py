@@ -67,6 +67,10 @@ class Protocol(ABC):
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         """Bytes sent once per session and model for one primitive operation (opened weights), by party 0 and 1."""
 
+    def word_bytes(self) -> tuple[int, int]:
+        """Bytes of an element's share that an operation loads of each input, and that it stores."""
+        return 4, 4
+
     def in_place(self, program: Program) -> Mapping[str, Protocol]:
         """Per operation of a program the protocol that prices it where it stands, by name.
 

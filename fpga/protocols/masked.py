@@ -39,18 +39,26 @@ from .masked_plan import OperationPlan, plan_masked
 
 #: Dealt one-hot words of a mask's digits: one plane per value of each digit.
 ONEHOT_PLANES = sum(2**bits for bits in DIGIT_BITS)  # 120
+#: The two comparisons of an opened word.
+ONEHOT, DCF = "onehot", "dcf"
+#: Blocks of a comparison key, dealt to both parties: one per level of the tree of 31 - 7 levels, and the leaf's.
+DCF_BLOCKS, BLOCK_BYTES = 25, 16
 
 
 def _opened(elements: int) -> tuple[Step, ...]:
     return Work("alu", "mask", elements), Exchange((WORD_BYTES * elements, WORD_BYTES * elements))
 
 
-def _compare_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
-    """Three levels of AND, then the masked sign."""
+def _compare_steps(image_elements: int, batch: int, comparison: str) -> tuple[Step, ...]:
+    """`onehot`: three levels of AND; `dcf`: one AES block per level of the key. Then the masked sign."""
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
-    steps: list[Step] = [Work("comparator", "digits", elements)]
-    for opened in AND_OPENED_PLANES:
-        steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
+    steps: list[Step]
+    if comparison == DCF:
+        steps = [Work("comparator", "aes", DCF_BLOCKS * elements)]
+    else:
+        steps = [Work("comparator", "digits", elements)]
+        for opened in AND_OPENED_PLANES:
+            steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
     return (
         *steps,
         Work("comparator", "select", elements),
@@ -59,7 +67,9 @@ def _compare_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
     )
 
 
-def masked_steps(shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None) -> tuple[Step, ...]:
+def masked_steps(
+    shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None, comparison: str = ONEHOT
+) -> tuple[Step, ...]:
     """Local work and rounds of one primitive operation on a batch; without a plan, in its usual place."""
     plan = _usual_place(shape) if plan is None else plan
     opens = plan.opens
@@ -77,13 +87,13 @@ def masked_steps(shape: OperatorShape, batch: int = 1, plan: OperationPlan | Non
             return (*opening, Work("alu", "wide truncate" if plan.wide else "truncate", batch * elements))
         case Relu(elements=elements):
             opening = _opened(batch * elements) if opens else ()
-            return (*opening, *_compare_steps(elements, batch))
+            return (*opening, *_compare_steps(elements, batch, comparison))
         case MaxPool():
             steps = _opened(batch * shape.input_elements) if opens else ()
             for level, comparisons in enumerate(pool_levels(shape)):
                 # later levels open the differences of what the level before selected
                 steps += _opened(batch * comparisons) if level else ()
-                steps += _compare_steps(comparisons, batch)
+                steps += _compare_steps(comparisons, batch, comparison)
             return steps
         case AvgPool():
             return (Work("alu", "add", batch * shape.output_elements * shape.kernel[0] * shape.kernel[1]),)
@@ -101,7 +111,9 @@ def _usual_place(shape: OperatorShape) -> OperationPlan:
     return OperationPlan(opens=True)
 
 
-def masked_offline_bytes(shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None) -> tuple[int, int]:
+def masked_offline_bytes(
+    shape: OperatorShape, batch: int = 1, plan: OperationPlan | None = None, comparison: str = ONEHOT
+) -> tuple[int, int]:
     """Corrections of one primitive operation; without a plan, in its usual place."""
     plan = _usual_place(shape) if plan is None else plan
     word_bytes = 2 * WORD_BYTES if plan.wide else WORD_BYTES
@@ -114,15 +126,20 @@ def masked_offline_bytes(shape: OperatorShape, batch: int = 1, plan: OperationPl
         case Truncate(elements=elements):
             return 0, 0 if plan.reduces else 2 * word_bytes * batch * elements  # ρ_0 and ρ_1
         case Relu(elements=elements):
-            return 0, batch * _compare_offline_bytes(elements, plan.forms)
+            return _compare_offline_bytes((elements,), plan.forms, batch, comparison)
         case MaxPool():
-            return 0, batch * sum(_compare_offline_bytes(comparisons, 1) for comparisons in pool_levels(shape))
+            return _compare_offline_bytes(pool_levels(shape), 1, batch, comparison)
     return 0, 0
 
 
-def _compare_offline_bytes(elements: int, forms: int) -> int:
+def _compare_offline_bytes(levels: tuple[int, ...], forms: int, batch: int, comparison: str) -> tuple[int, int]:
+    """Of comparisons that are made level by level: their keys or one-hot words, r_d and r_d·ρ_t."""
+    select = WORD_BYTES * sum(levels) * (1 + forms)
+    if comparison == DCF:
+        keys = BLOCK_BYTES * DCF_BLOCKS * sum(levels)
+        return batch * keys, batch * (keys + select)
     planes = ONEHOT_PLANES + sum(AND_GATES)
-    return planes * plane_bytes(elements) + WORD_BYTES * elements * (1 + forms)  # r_d and r_d·ρ_t
+    return 0, batch * (planes * sum(map(plane_bytes, levels)) + select)
 
 
 class Masked(ExecutedProtocol):
@@ -134,23 +151,39 @@ class Masked(ExecutedProtocol):
 
     name: ClassVar[str] = "masked"
     polynomial_is_local: ClassVar[bool] = True
+    comparison: ClassVar[str] = ONEHOT
 
     def __init__(self, plan: OperationPlan | None = None) -> None:
         self._plan = plan
 
     def in_place(self, program: Program) -> Mapping[str, Protocol]:
         plans = zip(program.operations, plan_masked(program), strict=True)
-        return {operation.name: Masked(plan) for operation, plan in plans}
+        return {operation.name: type(self)(plan) for operation, plan in plans}
 
     def steps(self, shape: OperatorShape, batch: int) -> tuple[Step, ...]:
-        return masked_steps(shape, batch, self._plan)
+        return masked_steps(shape, batch, self._plan, self.comparison)
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        first, second = masked_offline_bytes(shape, batch, self._plan)
+        first, second = masked_offline_bytes(shape, batch, self._plan, self.comparison)
         if self._plan is None and isinstance(shape, Square):
             # the truncation before it deals its two forms in words twice as long
             second += 2 * WORD_BYTES * batch * shape.elements
         return first, second
 
+    def word_bytes(self) -> tuple[int, int]:
+        plan = self._plan
+        if plan is None:
+            return super().word_bytes()
+        loads_wide = plan.reduces or (plan.wide and not (plan.opens or plan.lifted or plan.lifts))
+        stored = (8 if plan.wide else 4) + (8 if plan.lifts else 0)  # the lifted input's share too
+        return 8 if loads_wide else 4, stored
+
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)
+
+
+class MaskedDcf(Masked):
+    """Masked wires with dealt comparison keys: one round per comparison instead of four, and large material."""
+
+    name: ClassVar[str] = "masked-dcf"
+    comparison: ClassVar[str] = DCF

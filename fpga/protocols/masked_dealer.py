@@ -12,7 +12,7 @@ from .beaver_ot import pool_levels
 from .beaver_ot_execution import linear_geometry, pool_shape
 from .beaver_products import LinearGeometry
 from .local_operations import LOCAL_OPERATIONS
-from .masked_compare import deal_select
+from .masked_compare import Comparison, deal_select
 from .masked_masks import Forms, MaskShares, Sources, draw_words, lifted_forms
 from .masked_plan import plan_masked
 from .material import CorrectionWriter
@@ -23,8 +23,8 @@ from .pool_tree import first_differences
 class MaskedDealer(DealerProgram):
     """The dealer of `masked`."""
 
-    def __init__(self, program: Program, weight_masks: Callable[[int], Sources]) -> None:
-        self._program = program
+    def __init__(self, program: Program, weight_masks: Callable[[int], Sources], comparison: Comparison) -> None:
+        self._program, self._comparison = program, comparison
         self._plans = plan_masked(program)
         self._masks: dict[int, tuple[LinearGeometry, PackedWeights]] = {}
         for index, operation in enumerate(program.operations):
@@ -69,7 +69,7 @@ class MaskedDealer(DealerProgram):
             case ReluOp():
                 word_mask, known = masks.gate_input(operation, plan)
                 flat = tuple(form.reshape(len(form), -1) for form in known)
-                deal_select(word_mask.reshape(len(word_mask), -1), flat, sources, writer)
+                deal_select(self._comparison, word_mask.reshape(len(word_mask), -1), flat, sources, writer)
             case MaxPoolOp():
                 self._deal_pool(operation, masks.wires[name], sources, writer)
 
@@ -86,4 +86,4 @@ class MaskedDealer(DealerProgram):
                 difference = first_differences(mask, shape)
             else:
                 difference = sources[0].words(comparisons) + sources[1].words(comparisons)
-            deal_select(difference, (difference,), sources, writer)
+            deal_select(self._comparison, difference, (difference,), sources, writer)

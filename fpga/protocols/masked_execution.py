@@ -14,8 +14,11 @@ from .base import Exchange
 from .beaver_ot import beaver_ot_setup_bytes
 from .local_operations import LOCAL_OPERATIONS, evaluate_local
 from .masked import masked_offline_bytes, masked_steps
+from .masked_compare import Comparison
+from .masked_dcf import DcfComparison
 from .masked_dealer import MaskedDealer
 from .masked_masks import Forms, MaskShares, Sources, lifted_forms, lifted_public, select_form
+from .masked_onehot import OneHotComparison
 from .masked_party import MaskedParty, reduce_share
 from .masked_plan import plan_masked
 from .material import RandomSource
@@ -26,21 +29,24 @@ class MaskedExecution(Execution):
     """`masked` for `board/`."""
 
     name: ClassVar[str] = "masked"
+    comparison: ClassVar[Comparison] = OneHotComparison()
 
     def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:
         result = []
         for operation, plan in zip(program.operations, plan_masked(program)):
             shape = operation_shape(operation, program)
-            rounds = tuple(step for step in masked_steps(shape, batch, plan) if isinstance(step, Exchange))
-            offline = masked_offline_bytes(shape, batch, plan)
+            rounds = tuple(
+                step for step in masked_steps(shape, batch, plan, self.comparison.name) if isinstance(step, Exchange)
+            )
+            offline = masked_offline_bytes(shape, batch, plan, self.comparison.name)
             result.append(Traffic(operation.name, rounds, beaver_ot_setup_bytes(shape), offline))
         return result
 
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
-        return MaskedParty(number, program, channel)
+        return MaskedParty(number, program, channel, self.comparison)
 
     def dealer(self, program: Program, weight_masks: Callable[[int], Sources]) -> DealerProgram:
-        return MaskedDealer(program, weight_masks)
+        return MaskedDealer(program, weight_masks, self.comparison)
 
     def truncation_masks(self, program: Program, sources: Callable[[int], Sources]) -> MaskedRounding:
         return MaskedRounding(program, sources)
@@ -50,8 +56,16 @@ class MaskedExecution(Execution):
         total = 0
         for operation in program.operations:
             elements = max(program.tensor(name).elements for name in (*operation.inputs, operation.output))
-            total += 16 * elements + 48 * comparison_count(operation_shape(operation, program))
+            comparisons = comparison_count(operation_shape(operation, program))
+            total += 16 * elements + self.comparison.bytes_per_element * comparisons
         return total
+
+
+class MaskedDcfExecution(MaskedExecution):
+    """`masked-dcf` for `board/`."""
+
+    name: ClassVar[str] = "masked-dcf"
+    comparison: ClassVar[Comparison] = DcfComparison()
 
 
 class MaskedRounding:

@@ -26,7 +26,7 @@ from .beaver_ot import pool_levels
 from .beaver_ot_execution import linear_geometry, pool_shape
 from .beaver_products import LinearGeometry, open_words
 from .local_operations import LOCAL_OPERATIONS, evaluate_local
-from .masked_compare import SelectMaterial, draw_select, evaluate_select
+from .masked_compare import Comparison, SelectMaterial, draw_select, evaluate_select
 from .masked_kernels import kernels
 from .masked_masks import Forms, MaskShares, draw_words
 from .masked_plan import OperationPlan, plan_masked
@@ -75,8 +75,9 @@ class Values:
 
 
 class MaskedParty(PartyProgram):
-    def __init__(self, number: int, program: Program, channel: Channel) -> None:
+    def __init__(self, number: int, program: Program, channel: Channel, comparison: Comparison) -> None:
         super().__init__(number, program, channel)
+        self._comparison = comparison
         self._plans = plan_masked(program)
 
     def setup(
@@ -93,11 +94,15 @@ class MaskedParty(PartyProgram):
             geometry = linear_geometry(operation, self.program)
             with observe(operation.name):
                 mask = weight_masks(index).words(*geometry.weights)[0]
-                opened = open_words(self.channel, weight_shares[operation.weight] + mask)  # M_W = W + r_W
+                opened = self.open_weights(index, weight_shares[operation.weight] + mask)  # M_W = W + r_W
                 online = opened - mask if self.number == 1 else np.uint32(0) - mask  # i·M_W − r_W,i
                 negated = np.uint32(0) - opened
                 factors = pack_weights(negated, geometry.groups), pack_weights(online, geometry.groups)
                 self._factors[index] = geometry, *factors
+
+    def open_weights(self, index: int, masked: np.ndarray) -> np.ndarray:
+        """Both parties' masked weights of an operation; the host of an accelerator keeps them for it."""
+        return open_words(self.channel, masked)
 
     def prepare(self, material: BatchMaterial, observe: Observer) -> list[Prepared]:
         masks = MaskShares()
@@ -138,7 +143,7 @@ class MaskedParty(PartyProgram):
             case ReluOp():
                 _, known_forms = masks.gate_input(operation, plan)
                 flat = tuple(form.reshape(len(form), -1) for form in known_forms)
-                return Prepared(mask=mask, selects=(draw_select(self.number, flat, source, dealt),))
+                return Prepared(mask=mask, selects=(draw_select(self._comparison, self.number, flat, source, dealt),))
             case MaxPoolOp():
                 return self._prepare_pool(operation, mask, source, dealt)
         raise ValueError(f"{operation.kind} is not an operation of masked")
@@ -170,7 +175,7 @@ class MaskedParty(PartyProgram):
             else:
                 difference_mask = source.words(comparisons)
             level_masks.append(difference_mask)
-            selects.append(draw_select(self.number, (difference_mask,), source, dealt))
+            selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt))
         return Prepared(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
 
     def evaluate(self, share: np.ndarray, prepared: list[Prepared], observe: Observer) -> np.ndarray:
@@ -235,9 +240,15 @@ class MaskedParty(PartyProgram):
 
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
         opened, public, form = self._gate_input(name, plan, values)
-        flat = [None if part is None else part.reshape(len(part), -1) for part in (opened, public, form)]
-        result = evaluate_select(self.number, self.channel, flat[0], flat[1], flat[2], known.selects[0])  # type: ignore[arg-type]
+        images = len(opened)
+        flat = None if form is None else form.reshape(images, -1)
+        result = self._select(opened.reshape(images, -1), public.reshape(images, -1), flat, known.selects[0])
         return result.reshape(opened.shape)
+
+    def _select(
+        self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial
+    ) -> np.ndarray:
+        return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material)
 
     def _pool(self, operation: MaxPoolOp, values: Values, known: Prepared) -> np.ndarray:
         """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""
@@ -249,7 +260,7 @@ class MaskedParty(PartyProgram):
                 opened = first_differences(values.opened[name], shape)
             else:
                 opened = open_words(self.channel, difference + known.level_masks[level])
-            return evaluate_select(self.number, self.channel, opened, opened, None, known.selects[level])
+            return self._select(opened, opened, None, known.selects[level])
 
         return run_pool_tree(values.narrow(name), shape, relu)
 

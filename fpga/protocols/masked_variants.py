@@ -54,10 +54,10 @@ FULL_WIRES = Wires(conv_input=WORD_BYTES, act_input=WORD_BYTES, domain_bits=31)
 NARROW_WIRES = Wires(conv_input=3, act_input=2, domain_bits=15)
 
 
-class MaskedDcf(Protocol):
+class MaskedVariant(Protocol):
     """Masked wires of 32 bits with comparison by distributed comparison functions."""
 
-    name: ClassVar[str] = "masked-dcf"
+    name: ClassVar[str] = "masked-variant"
     executable: ClassVar[bool] = False
     comparison: ClassVar[str] = "dcf"
     wires: ClassVar[Wires] = FULL_WIRES
@@ -125,7 +125,7 @@ class MaskedDcf(Protocol):
         return (WORD_BYTES * shape.weights, WORD_BYTES * shape.weights)
 
 
-class MaskedDcfNarrow(MaskedDcf):
+class MaskedDcfNarrow(MaskedVariant):
     """Masked wires of 16 and 24 bits with comparison by distributed comparison functions."""
 
     name: ClassVar[str] = "masked-dcf-narrow"

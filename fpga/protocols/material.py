@@ -1,4 +1,7 @@
-"""What a party holds of one operation's correlated randomness: its own expansion and, for party 1, the corrections."""
+"""What a party holds of one operation's correlated randomness: its own expansion, and the corrections.
+
+Most corrections are party 1's alone; what is the same for both (the correction words of comparison keys) goes to both.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ class RandomSource(Protocol):
     `keys`: one AES key per image, for an accelerator that expands them itself.
     """
 
-    keys: Sequence[bytes]
+    @property
+    def keys(self) -> Sequence[bytes]: ...
 
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape]."""
@@ -70,19 +74,24 @@ class Corrections:
 
 
 class CorrectionWriter:
-    """Collects corrections in the order in which `Corrections` reads them."""
+    """Collects both parties' corrections in the order in which `Corrections` reads them."""
 
     def __init__(self, images: int) -> None:
         self._images = images
-        self._parts: list[np.ndarray] = []
+        self._parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
 
     def put(self, array: np.ndarray) -> None:
-        """Append uint8, uint32 or uint64 [N, ...], little-endian."""
+        """Append uint8, uint32 or uint64 [N, ...] to party 1's, little-endian."""
         rows = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        self._parts.append(rows.reshape(self._images, -1).view(np.uint8))
+        self._parts[1].append(rows.reshape(self._images, -1).view(np.uint8))
 
-    def buffers(self) -> list[np.ndarray]:
-        """One uint8 buffer per image."""
-        if not self._parts:
+    def put_for_both(self, array: np.ndarray) -> None:
+        """Append the same to both parties'."""
+        self.put(array)
+        self._parts[0].append(self._parts[1][-1])
+
+    def buffers(self, party: int = 1) -> list[np.ndarray]:
+        """A party's corrections, one uint8 buffer per image."""
+        if not self._parts[party]:
             return [np.zeros(0, np.uint8) for _ in range(self._images)]
-        return list(np.concatenate(self._parts, axis=1))
+        return list(np.concatenate(self._parts[party], axis=1))

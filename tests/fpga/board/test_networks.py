@@ -77,4 +77,6 @@ def test_a_small_network_executes_bit_for_bit(protocol, preprocessing, network):
 @pytest.mark.parametrize("activations", ["relu", "x2act", "mixed"])
 @pytest.mark.parametrize("network", LARGE | SMALL)
 def test_a_network_executes_bit_for_bit(protocol, preprocessing, network, activations, batch):
+    if protocol == "masked-dcf" and batch > 1 and network in LARGE:
+        pytest.skip("both parties in one process would hold 800 B of keys per comparison and image")
     check(network, activations, batch, protocol, preprocessing)

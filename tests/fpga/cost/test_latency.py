@@ -34,7 +34,7 @@ from rrnet_nni.fpga.protocols import PROTOCOLS, get_protocol, protocol_names
 from rrnet_nni.fpga.protocols.base import Compute, Exchange
 from rrnet_nni.fpga.protocols.beaver_ot import beaver_ot_steps
 from rrnet_nni.fpga.protocols.executed import Work
-from rrnet_nni.fpga.protocols.masked_variants import MaskedDcf, Wires
+from rrnet_nni.fpga.protocols.masked_variants import MaskedDcfNarrow, MaskedVariant, Wires
 
 DEVICE = load_device("zcu104")
 protocols = st.sampled_from(list(PROTOCOLS.values()))
@@ -205,16 +205,16 @@ def test_latency_never_falls_with_more_elements(shape, protocol, more) -> None:
 
 @given(st.one_of(convolutions(), elementwise))
 def test_wider_wires_never_cost_less(shape) -> None:
-    full, narrow = get_protocol("masked-dcf"), get_protocol("masked-dcf-narrow")
+    full, narrow = MaskedVariant(), get_protocol("masked-dcf-narrow")
     assert is_no_cheaper(operator_cost(shape, DEVICE, full), operator_cost(shape, DEVICE, narrow))
 
 
 @given(shapes, st.integers(8, 31), st.integers(0, 23), st.integers(0, 3))
 def test_latency_never_falls_with_more_bits(shape, bits: int, more_bits: int, more_bytes: int) -> None:
-    class Narrow(MaskedDcf):
+    class Narrow(MaskedVariant):
         wires = Wires(conv_input=1, act_input=1, domain_bits=bits)
 
-    class Wide(MaskedDcf):
+    class Wide(MaskedVariant):
         wires = Wires(conv_input=1 + more_bytes, act_input=1 + more_bytes, domain_bits=bits + more_bits)
 
     assert is_no_cheaper(operator_cost(shape, DEVICE, Wide()), operator_cost(shape, DEVICE, Narrow()))
@@ -303,17 +303,17 @@ def test_pipelined_time_of_two_stages_is_the_flow_shop_makespan(compute_s: float
 def test_masked_resnet18_sends_what_was_measured_with_a_prototype() -> None:
     """4.44 MB in 36 rounds, 11.4 MB offline; here shortcuts are openings of their own (the prototype fused them)."""
     shortcuts = 4 * (32_768 + 16_384 + 8_192)
-    cost = network_cost(plain_stem_resnet18(polynomial=True), DEVICE, get_protocol("masked-dcf")).total
+    cost = network_cost(plain_stem_resnet18(polynomial=True), DEVICE, MaskedVariant()).total
     assert (cost.bytes_sent[0] - shortcuts) / 1e6 == pytest.approx(4.44, rel=0.01)
     assert cost.rounds - 3 == pytest.approx(36, abs=1)
     assert cost.offline_bytes == (0, pytest.approx(11.4e6, rel=0.02))
 
 
 @pytest.mark.parametrize(
-    ("protocol", "sent_mb", "offline_mb"), [("masked-dcf", 4.51, (223, 236)), ("masked-dcf-narrow", 2.84, (80, 94))]
+    ("protocol", "sent_mb", "offline_mb"), [(MaskedVariant(), 4.51, (223, 236)), (MaskedDcfNarrow(), 2.84, (80, 94))]
 )
-def test_masked_all_relu_resnet18_sends_what_was_measured(protocol: str, sent_mb: float, offline_mb) -> None:
-    cost = network_cost(plain_stem_resnet18(polynomial=False), DEVICE, get_protocol(protocol)).total
+def test_masked_all_relu_resnet18_sends_what_was_measured(protocol, sent_mb: float, offline_mb) -> None:
+    cost = network_cost(plain_stem_resnet18(polynomial=False), DEVICE, protocol).total
     assert cost.bytes_sent[0] / 1e6 == pytest.approx(sent_mb, rel=0.06)
     assert [size / 1e6 for size in cost.offline_bytes] == pytest.approx(offline_mb, rel=0.01)
 

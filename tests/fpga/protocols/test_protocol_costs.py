@@ -201,6 +201,14 @@ def test_masked_x2act_sends_nothing_between_its_convolutions() -> None:
     assert (priced.rounds, priced.bytes_sent) == (0, (0, 0))
 
 
+@given(elements_8)
+def test_masked_with_comparison_keys_sends_one_bit_each_in_one_round(elements: int) -> None:
+    """25 blocks of 16 bytes to both parties, and what selects to party 1."""
+    priced = cost("masked-dcf", Relu(elements))
+    assert (priced.rounds, priced.bytes_sent) == (1, (elements // 8,) * 2)
+    assert priced.offline_bytes == (400 * elements, 412 * elements)
+
+
 def test_masked_computes_half_of_the_products_of_beaver() -> None:
     products = [cost(name, Conv(256, 8, 8, (3, 3), out_channels=256)).compute_ms for name in ("masked", "beaver-ot")]
     assert products[0] / products[1] == pytest.approx(0.5, rel=0.05)
@@ -209,7 +217,7 @@ def test_masked_computes_half_of_the_products_of_beaver() -> None:
 # --- variants of masked: the table of their design, per party
 
 
-@pytest.mark.parametrize(("name", "word"), [("masked-dcf", 4), ("masked-dcf-narrow", 2), ("masked-onehot-narrow", 2)])
+@pytest.mark.parametrize(("name", "word"), [("masked-dcf-narrow", 2), ("masked-onehot-narrow", 2)])
 @pytest.mark.parametrize("shape", [CONV, LINEAR], ids=["conv", "linear"])
 def test_masked_variants_product_opens_its_output_once(name: str, word: int, shape: Conv | Linear) -> None:
     priced = cost(name, shape)
@@ -217,7 +225,7 @@ def test_masked_variants_product_opens_its_output_once(name: str, word: int, sha
     assert priced.offline_bytes == (0, 4 * shape.output_elements)
 
 
-@pytest.mark.parametrize(("name", "word"), [("masked-dcf", 4), ("masked-dcf-narrow", 3), ("masked-onehot-narrow", 3)])
+@pytest.mark.parametrize(("name", "word"), [("masked-dcf-narrow", 3), ("masked-onehot-narrow", 3)])
 def test_masked_variants_x2act_opens_one_word(name: str, word: int) -> None:
     priced = cost(name, X2act(1000))
     assert (priced.rounds, priced.bytes_sent, priced.offline_bytes) == (1, (word * 1000,) * 2, (0, 16_000))
@@ -226,7 +234,6 @@ def test_masked_variants_x2act_opens_one_word(name: str, word: int) -> None:
 @pytest.mark.parametrize(
     ("name", "bits", "word", "rounds", "offline"),
     [
-        ("masked-dcf", 1, 4, 2, (400, 420)),
         ("masked-dcf-narrow", 1, 3, 2, (144, 164)),
         ("masked-onehot-narrow", 5, 3, 3, (0, 20 + 101 / 8)),
     ],
@@ -240,7 +247,7 @@ def test_masked_variants_relu(
     assert priced.offline_bytes == (offline[0] * elements, offline[1] * elements)
 
 
-@pytest.mark.parametrize(("name", "word", "key"), [("masked-dcf", 4, 400), ("masked-dcf-narrow", 2, 144)])
+@pytest.mark.parametrize(("name", "word", "key"), [("masked-dcf-narrow", 2, 144)])
 @given(shape=pools)
 def test_masked_variants_maxpool(name: str, word: int, key: int, shape: MaxPool) -> None:
     priced = cost(name, shape)
