@@ -27,7 +27,7 @@ KERNEL = 3  # most kernel rows and columns of a block
 STRIDES = (1, 2)  # between the pixels of a block; other strides are gathered tap by tap
 BUS_WORDS = 4
 #: From the issue of a pixel's last product until its first sum is on the bus.
-PIPELINE = 8
+PIPELINE = 9
 
 
 @dataclass(frozen=True)

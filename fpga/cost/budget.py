@@ -2,7 +2,7 @@
 
 DSP blocks and look-up tables per block are yosys estimates of `fpga/hls/rtl` for UltraScale+ (`benchmarks/
 rtl_resources.py`, `docs/results/rtl_resources.json`); block RAM is computed from the memories' shapes, because yosys
-counts them unreliably. What has no Verilog here (interfaces, dispatcher, AES) is assumed, and marked so. Nothing of
+counts them unreliably. What has no Verilog here (interfaces, dispatcher, adders) is assumed, and marked so. Nothing of
 this is an implementation.
 """
 
@@ -36,17 +36,17 @@ class BlockCost:
 
 #: Modules of fpga/hls/rtl as synthesised, and what is assumed.
 SYNTHESISED: dict[str, BlockCost] = {
-    "conv_tile": BlockCost(128, 8781, "yosys"),
+    "conv_tile": BlockCost(128, 8560, "yosys"),
     "beaver_square": BlockCost(8, 694, "yosys"),
     "wide_square": BlockCost(12, 939, "yosys"),
     "truncate": BlockCost(0, 1508, "yosys"),
     "digit_compare": BlockCost(0, 785, "yosys"),
+    "aes128": BlockCost(0, 8428, "yosys"),
     "bit_and": BlockCost(0, 130, "yosys"),
 }
 #: Masking, adding and selecting of four words per cycle; splitting words into planes.
 ADDERS = BlockCost(0, 800, "assumed")
 PLANE_SPLITTER = BlockCost(0, 1500, "assumed")
-AES_CORE = BlockCost(0, 7800, "assumed")
 #: Four memory ports, the network interface, the instruction fetch and seven queues.
 INTERFACES = BlockCost(0, 16_000, "assumed")
 INTERFACE_BRAM = 40
@@ -150,7 +150,7 @@ def accelerator_lines(accelerator: Accelerator, buffer_bytes: int) -> tuple[Budg
         _line("comparison leaves", compares, SYNTHESISED["digit_compare"]),
         _line("AND of bits", compares, SYNTHESISED["bit_and"]),
         _line("words to bit planes", compares, PLANE_SPLITTER),
-        _line("AES-128 core", accelerator.aes_cores, AES_CORE),
+        _line("AES-128 core", accelerator.aes_cores, SYNTHESISED["aes128"]),
         _line("interfaces and dispatcher", 1, INTERFACES, INTERFACE_BRAM),
         BudgetLine("tile and weight buffers", 1, 0, 0, 0, uram, "computed"),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 BUS_BITS = 128
 #: Cycles from a bus word in to its bus word out.
 SQUARE_STAGES, WIDE_SQUARE_STAGES, TRUNCATE_STAGES, AND_STAGES = 4, 5, 3, 1
+#: Whitening and ten rounds; the eleven round keys come once for each key.
+AES_STAGES, AES_KEY_WORDS = 11, 11
 #: The lowest digit's three bits, one step, and the last digit's two leaves, which nothing hides.
 LEAF_STAGES = 6
 
@@ -26,3 +28,8 @@ def plane_cycles(elements: int, planes: int, units: int = 1, stages: int = 0) ->
 def streamed(bits: int, units: int) -> int:
     """Bus words that the busiest of the units takes."""
     return -(-bits // (BUS_BITS * units))
+
+
+def aes_cycles(blocks: int, cores: int = 1) -> int:
+    """AES-128 blocks on cores that take one per cycle, with the loading of one key."""
+    return AES_KEY_WORDS + AES_STAGES + -(-blocks // cores)

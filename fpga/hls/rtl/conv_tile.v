@@ -123,7 +123,7 @@ module conv_tile #(
     wire       all_issued = x == tw - 4'd1 && y == th - 4'd1 && end_pixel;
     wire       issue = working && !blocked;
     wire       tap = issue && step < taps;
-    wire       done = issue && all_issued;  // a sum is written two cycles before the next block can read it
+    wire       done = issue && all_issued;  // a sum is written before the next block can read it
     assign     released = done;
     wire       promise = issue && last && step == 4'd0;
     wire       emitted;
@@ -174,7 +174,7 @@ module conv_tile #(
     reg  [1:0] row_bank [0:ROWS-1];
     // control of a tap that moves along: {valid, start, end, first, last, depthwise, kh, pixel}
     localparam CONTROL = 14;
-    reg [CONTROL-1:0] control [1:7];
+    reg [CONTROL-1:0] control [1:8];
     integer i, j;
     reg [4:0] row;
     always @(posedge clk) begin
@@ -186,7 +186,7 @@ module conv_tile #(
                 if (mod3(row) == j[1:0]) pix_address[j] <= {work_bank, div3(row), column};
         end
         control[1] <= {tap, step == 4'd0, step == taps - 4'd1, first, last, dw, kh, pixel};
-        for (i = 2; i <= 7; i = i + 1) control[i] <= rst ? {CONTROL{1'b0}} : control[i-1];
+        for (i = 2; i <= 8; i = i + 1) control[i] <= rst ? {CONTROL{1'b0}} : control[i-1];
         if (rst) control[1] <= {CONTROL{1'b0}};
     end
 
@@ -209,7 +209,7 @@ module conv_tile #(
         end
     endgenerate
 
-    // ---- stages 4 to 7: products and their sum -------------------------------------------------------------------
+    // ---- stages 4 to 8: products and their sum -------------------------------------------------------------------
     wire [TM*TN*32-1:0] products;
     generate
         for (m = 0; m < TM; m = m + 1) begin : outputs
@@ -231,31 +231,34 @@ module conv_tile #(
         end
     endgenerate
 
+    // A register after every adder, two operands each: chains of them would become carry-save trees of twice the logic.
     wire [1:0] rows_used = control[5][7:6];
-    reg [TM*32-1:0] left, right, channelwise, tree;
-    reg [31:0] add_left, add_right, add_rows;
+    reg [TM*TN/2*32-1:0] pairs;
+    reg [TM*32-1:0] left, right, upper_rows, third_row, tree;
+    reg [31:0] add_left, add_right;
     always @(posedge clk)
         for (i = 0; i < TM; i = i + 1) begin
+            for (j = 0; j < TN / 2; j = j + 1)
+                pairs[(i*TN/2+j)*32 +: 32] <= products[(i*TN+2*j)*32 +: 32] + products[(i*TN+2*j+1)*32 +: 32];
+            if (i < TN) begin
+                upper_rows[i*32 +: 32] <= products[i*32 +: 32] + (rows_used > 1 ? products[(TN+i)*32 +: 32] : 32'd0);
+                third_row[i*32 +: 32]  <= rows_used > 2 ? products[(2*TN+i)*32 +: 32] : 32'd0;
+            end
             add_left  = 32'd0;
             add_right = 32'd0;
-            add_rows  = 32'd0;
-            for (j = 0; j < TN / 2; j = j + 1) begin
-                add_left  = add_left + products[(i*TN+j)*32 +: 32];
-                add_right = add_right + products[(i*TN+TN/2+j)*32 +: 32];
+            for (j = 0; j < TN / 4; j = j + 1) begin
+                add_left  = add_left + pairs[(i*TN/2+j)*32 +: 32];
+                add_right = add_right + pairs[(i*TN/2+TN/4+j)*32 +: 32];
             end
-            if (i < TN)
-                for (j = 0; j < ROWS; j = j + 1)
-                    if (j < rows_used) add_rows = add_rows + products[(j*TN+i)*32 +: 32];
-            left[i*32 +: 32]        <= add_left;
-            right[i*32 +: 32]       <= add_right;
-            channelwise[i*32 +: 32] <= add_rows;
-            tree[i*32 +: 32] <= control[6][8] ? channelwise[i*32 +: 32] : left[i*32 +: 32] + right[i*32 +: 32];
+            left[i*32 +: 32]  <= control[6][8] ? upper_rows[i*32 +: 32] + third_row[i*32 +: 32] : add_left;
+            right[i*32 +: 32] <= control[6][8] ? 32'd0 : add_right;
+            tree[i*32 +: 32]  <= left[i*32 +: 32] + right[i*32 +: 32];
         end
 
-    // ---- stage 8: accumulation -----------------------------------------------------------------------------------
+    // ---- stage 9: accumulation -----------------------------------------------------------------------------------
     (* ram_style = "distributed" *) reg [TM*32-1:0] sums [0:63];
     reg [TM*32-1:0] previous, accumulator, next;
-    wire [CONTROL-1:0] now = control[7];
+    wire [CONTROL-1:0] now = control[8];
     wire write = now[13] && now[11];
     wire push = write && now[9];
     always @(*)
@@ -263,7 +266,7 @@ module conv_tile #(
             next[i*32 +: 32] = tree[i*32 +: 32]
                 + (!now[12] ? accumulator[i*32 +: 32] : now[10] ? 32'd0 : previous[i*32 +: 32]);
     always @(posedge clk) begin
-        previous <= sums[control[6][5:0]];
+        previous <= sums[control[7][5:0]];
         if (now[13]) accumulator <= next;
         if (write) sums[now[5:0]] <= next;
     end

@@ -42,5 +42,6 @@ WIDE_SQUARE = RtlModule("wide_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BU
 TRUNCATE = RtlModule("truncate", dict.fromkeys("muv", BUS_WORDS), ("s", BUS_WORDS), ("party0", "dealt_top", "bits"))
 DIGIT_COMPARE = RtlModule("digit_compare", dict.fromkeys("mh", BUS_WORDS), ("leaf", BUS_WORDS), ("digits",))
 BIT_AND = RtlModule("bit_and", dict.fromkeys("deabc", BUS_WORDS), ("r", BUS_WORDS), ("party0",))
+AES128 = RtlModule("aes128", {"k": BUS_WORDS, "b": BUS_WORDS}, ("s", BUS_WORDS), parts=("aes_round",))
 
-MODULES = (CONV_TILE, BEAVER_SQUARE, WIDE_SQUARE, TRUNCATE, DIGIT_COMPARE, BIT_AND)
+MODULES = (CONV_TILE, BEAVER_SQUARE, WIDE_SQUARE, TRUNCATE, DIGIT_COMPARE, BIT_AND, AES128)

@@ -3,14 +3,24 @@ as the formulas say."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from rtl_simulators import needs_verilator, simulator
 
 from rrnet_nni.fpga.cost import streaming
-from rrnet_nni.fpga.hls.rtl.modules import BEAVER_SQUARE, BIT_AND, DIGIT_COMPARE, TRUNCATE, WIDE_SQUARE, RtlModule
+from rrnet_nni.fpga.hls.rtl.modules import (
+    AES128,
+    BEAVER_SQUARE,
+    BIT_AND,
+    DIGIT_COMPARE,
+    TRUNCATE,
+    WIDE_SQUARE,
+    RtlModule,
+)
 from rrnet_nni.fpga.hls.rtl.simulator import Run
 from rrnet_nni.fpga.protocols.beaver_ot import CHOICE_PLANES, DIGIT_BITS
 from rrnet_nni.fpga.protocols.beaver_products import BeaverSquare, Truncation
@@ -159,6 +169,48 @@ def test_the_and_of_shared_bits(party0: int) -> None:
         return dict(zip("deabc", (d, e, a, b, c))), {"party0": party0}, expected
 
     check(BIT_AND, case, lambda size: streaming.elementwise_cycles(size, stages=streaming.AND_STAGES))
+
+
+def round_keys(key: bytes) -> np.ndarray:
+    """The eleven round keys of FIPS 197, Sec. 5.2, uint8 [11, 16]."""
+    box = [_sub(value) for value in range(256)]
+    schedule, constant = [list(key[4 * i : 4 * i + 4]) for i in range(4)], 1
+    while len(schedule) < 44:
+        word = list(schedule[-1])
+        if len(schedule) % 4 == 0:
+            word = [box[value] for value in (*word[1:], word[0])]
+            word[0] ^= constant
+            constant = _times(2, constant)
+        schedule.append([one ^ other for one, other in zip(word, schedule[-4])])
+    return np.array(schedule, np.uint8).reshape(11, 16)
+
+
+def _times(a: int, b: int) -> int:
+    """The product in GF(2^8)."""
+    product = 0
+    for bit in range(8):
+        product ^= a if b >> bit & 1 else 0
+        a = a << 1 ^ (0x11B if a & 0x80 else 0)
+    return product
+
+
+def _sub(value: int) -> int:
+    inverse = next((other for other in range(256) if _times(value, other) == 1), 0)
+    rotations = (inverse << shift | inverse >> (8 - shift) for shift in range(5))
+    return functools.reduce(lambda one, other: one ^ other, rotations) & 0xFF ^ 0x63
+
+
+@needs_verilator
+def test_aes_is_that_of_the_library() -> None:
+    keys = {key: round_keys(key).view("<u4") for key in (bytes(range(16)), RANDOM.bytes(16))}
+
+    def case(size: int) -> tuple[dict[str, np.ndarray], dict[str, int], np.ndarray]:
+        key = list(keys)[int(RANDOM.integers(2))]
+        blocks = words(size)
+        encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+        return {"k": keys[key], "b": blocks}, {}, np.frombuffer(encryptor.update(blocks.tobytes()), "<u4")
+
+    check(AES128, case, lambda size: streaming.aes_cycles(size // 4))
 
 
 def test_two_shares_of_an_and_make_the_and() -> None:
