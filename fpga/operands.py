@@ -67,9 +67,9 @@ OPERATION_FIELDS: tuple[Field, ...] = (
         "prepared",
         "uint32_t",
         "I",
-        "masked: address of a product's offline part, or of the mask's share of an open input",
+        "masked: address of a product's offline part, an open input's mask share, or the share that a square lifts",
     ),
-    ("producer", "uint32_t", "I", "masked: the truncation that made a lifted input"),
+    ("producer", "uint32_t", "I", "masked: the operation that brought a lifted input into that form"),
 )
 INPUT_FIELDS: tuple[Field, ...] = (
     ("address", "uint32_t", "I", "of this party's share"),
@@ -131,11 +131,14 @@ class Flag(IntFlag):
 
     BIAS = 1
     DEPTHWISE = 2
-    #: `masked`: the operation opens its input; its input is the lifted result of a truncation; 64-bit words or a wire
-    #: behind a local operation, which the accelerator does not have.
+    #: Of `masked`: the operation opens its input; its input is read in the lifted form; its output is a wide share; it
+    #: brings its input into the lifted form; it drops bits of a wide share; the accelerator does not have it.
     OPENS = 4
     LIFTED = 8
     WIDE = 16
+    LIFTS = 32
+    REDUCES = 64
+    MISSING = 128
 
 
 def _struct(fields: Iterable[Field]) -> struct.Struct:

@@ -322,7 +322,9 @@ class _Checker:
             for tile in range(len(stage.tiles)):
                 load = self.loads[stage.operation, stage.first_phase, tile]
                 item = self.instructions[load]
-                size = item.amount + WORD_BYTES * item.count
+                operation = self.program.operations[stage.operation]
+                stored = self.placed[operation.name].word_bytes()[1] if stage.tensor == operation.output else WORD_BYTES
+                size = item.amount + stored * item.count
                 held.append(
                     (item.address, item.address + size, load, (self.stores[stage.operation, stage.end_phase, tile],))
                 )

@@ -6,7 +6,9 @@ it again.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from ..operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, ProtocolNum
 from ..program import (
     AffineOp,
     AnyOperation,
+    ConcatOp,
     ConvOp,
     LinearOp,
     MaxPoolOp,
@@ -62,13 +65,12 @@ def operand_table(
         name: [] for name in ("operations", "inputs", "stages", "tiles", "bands", "coefficients")
     }
     for index, operation in enumerate(program.operations):
+        inputs = [{"address": layout.tensors[name], **_image(program, name, "")} for name in operation.inputs]
         record = _geometry(operation, program) | layout.addresses(index, operation)
         record["flags"] |= layout.flags(operation)
         record |= {"first_input": len(sections["inputs"]), "inputs": len(operation.inputs)}
         record |= {"first_stage": len(sections["stages"]), "first_coefficient": len(sections["coefficients"])}
-        sections["inputs"] += [
-            {"address": layout.tensors[name], **_image(program, name, "")} for name in operation.inputs
-        ]
+        sections["inputs"] += inputs
         if isinstance(operation, AffineOp):
             sections["coefficients"] += [{"word": word} for word in _coefficients(operation, program)]
         own = [stage for stage in stages if stage.operation == index]
@@ -109,7 +111,7 @@ class _Layout:
         if isinstance(operation, ReshapeOp):
             self.tensors[operation.output] = self.tensors[operation.inputs[0]]
         else:
-            self.tensors[operation.output] = self._take(program.tensor(operation.output).elements)
+            self.tensors[operation.output] = self._take_share(operation, operation.output)
         product = isinstance(operation, ConvOp | LinearOp)
         weights = program.constants[operation.weight].shape if isinstance(operation, ConvOp | LinearOp) else (0,)
         outputs = program.tensor(operation.output).shape[0] if product else 0
@@ -138,8 +140,17 @@ class _Layout:
         if plan.opens:
             self.open[name] = self._take(self.program.tensor(name).elements)
         if plan.lifted:
-            name = self.program.operations[self.producers[name]].inputs[0]
+            producer = self.program.operations[self.producers[name]]
+            name = producer.inputs[0]
         return self.open.get(name, 0)
+
+    def _take_share(self, operation: AnyOperation, tensor: str) -> int:
+        """Place of a share; a wide one has its low words first, then its high words."""
+        elements = self.program.tensor(tensor).elements
+        address = self._take(elements)
+        if self.plans is not None and self.plans[operation.name].wide:
+            self._take(elements)
+        return address
 
     def _masked_addresses(self, index: int, operation: AnyOperation) -> Record:
         """What the host prepares, and whose forms a lifted input has."""
@@ -148,26 +159,42 @@ class _Layout:
         plan, source = self.plans[operation.name], operation.inputs[0]
         if isinstance(operation, TruncateOp) and not plan.reduces:
             self.producers[operation.output] = index
+        producer = self.producers[source] if plan.lifted else 0
+        if plan.lifts:
+            self.producers[source] = index
+            self.tensors[source] = self._take_share(operation, source)
+            return {"prepared": self.tensors[source], "producer": producer}
         prepared = 0
         if isinstance(operation, ConvOp | LinearOp):
             prepared = self.program.tensor(operation.output).elements
-        elif isinstance(operation, ReluOp | MaxPoolOp) and not plan.opens and not plan.lifted:
+        elif isinstance(operation, ReluOp | MaxPoolOp | SquareOp) and not plan.opens and not plan.lifted:
             prepared = self.program.tensor(source).elements
-        return {"prepared": self._take(prepared), "producer": self.producers[source] if plan.lifted else 0}
+        return {"prepared": self._take(prepared), "producer": producer}
 
     def flags(self, operation: AnyOperation) -> Flag:
         """How `masked` treats an operation where it stands."""
         if self.plans is None:
             return Flag(0)
         plan = self.plans[operation.name]
-        wire = plan.wire and not isinstance(operation, ReshapeOp)
-        wide = plan.wide or plan.lifts or plan.reduces or wire or isinstance(operation, SquareOp)
-        lifted_wide = plan.lifted and self.plans[self.program.operations[self.producers[operation.inputs[0]]].name].wide
-        return (
-            (Flag.OPENS if plan.opens else Flag(0))
-            | (Flag.LIFTED if plan.lifted else Flag(0))
-            | (Flag.WIDE if wide or lifted_wide else Flag(0))
+        words = (
+            [word for row in (*operation.multipliers, operation.addend) for word in row]
+            if (isinstance(operation, AffineOp))
+            else []
         )
+        missing = [
+            plan.wire and not isinstance(operation, ReshapeOp),
+            plan.wide and isinstance(operation, ConcatOp),
+            plan.wide and any(not -(2**31) <= word < 2**31 for word in words),
+        ]
+        kinds = {
+            Flag.OPENS: plan.opens,
+            Flag.LIFTED: plan.lifted,
+            Flag.WIDE: plan.wide,
+            Flag.LIFTS: plan.lifts,
+            Flag.REDUCES: plan.reduces,
+            Flag.MISSING: any(missing),
+        }
+        return functools.reduce(operator.or_, (flag for flag, holds in kinds.items() if holds), Flag(0))
 
     def _take(self, words: int) -> int:
         start = self.memory_words

@@ -84,7 +84,7 @@ def simulate_accelerators(
     logits = results[0].logits
     if logits is None:
         raise Refusal("the logits were opened to nobody")
-    counted = execution.parties[0].counted, execution.parties[1].counted
+    counted = execution.parties[0].board.counted, execution.parties[1].board.counted
     return Simulated(logits, counted, time.perf_counter() - started)
 
 

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExecutionFault
-from ..operands import BUS_BYTES, OperandTable, decode_operands
-from ..program import ConvOp, LinearOp, Program
+from ..operands import BUS_BYTES, Flag, OperandTable, decode_operands
+from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
 from ..protocols.beaver_products import open_words
+from ..protocols.masked_onehot import OneHotComparison
+from ..protocols.masked_party import MaskedParty, Prepared
 from ..protocols.material import RandomSource
 from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
 
@@ -62,14 +64,69 @@ class Counted:
     bytes_received: int
 
 
-class AcceleratorParty(PartyProgram):
+class Board:
+    """The memory of one party's accelerator, and the accelerator to run on it."""
+
+    def __init__(self, number: int, fabric: Fabric) -> None:
+        self.table: OperandTable = decode_operands(fabric.operands)
+        self.weight_key = bytes(BUS_BYTES)
+        self.counted: list[Counted] = []
+        self._number, self._fabric = number, fabric
+        self._memory = np.zeros(self.table.header["memory_words"] * (BUS_BYTES // 4), "<u4")
+
+    def put(self, address: int, words: np.ndarray) -> None:
+        """Write uint32 words to bus word `address`."""
+        start = address * (BUS_BYTES // 4)
+        self._memory[start : start + words.size] = words.reshape(-1)
+
+    def put_biases(self, program: Program, weight_shares: Mapping[str, np.ndarray]) -> None:
+        """This party's shares of all biases."""
+        for record, operation in zip(self.table.sections["operations"], program.operations):
+            if isinstance(operation, ConvOp | LinearOp) and operation.bias is not None:
+                self.put(record["bias"], weight_shares[operation.bias])
+
+    def run(self, share: np.ndarray, image_key: bytes, corrections: Sequence[np.ndarray]) -> np.ndarray:
+        """Share of one image's result, flat uint32, from its share."""
+        fabric, header = self._fabric, self.table.header
+        self.put(header["input"], share)
+        with tempfile.TemporaryDirectory(prefix="rrnet-accelerator-") as scratch:
+            files = {
+                "instructions.bin": fabric.instructions,
+                "operands.bin": fabric.operands,
+                "memory.bin": self._memory.tobytes(),
+                "material.bin": self._material(corrections),
+                "keys.bin": image_key + self.weight_key,
+            }
+            for name, data in files.items():
+                (Path(scratch) / name).write_bytes(data)
+            end = str(fabric.descriptor)
+            command = [str(fabric.simulator), str(self._number), scratch, end, end, str(fabric.seed)]
+            finished = subprocess.run(
+                command, capture_output=True, text=True, pass_fds=(fabric.descriptor,), check=False
+            )
+            if finished.returncode:
+                problem = STATUSES.get(finished.returncode, finished.stderr.strip()[-300:])
+                raise ExecutionFault(f"the accelerator of party {self._number} stopped: {problem}")
+            answer: dict[str, Any] = json.loads(finished.stdout)
+            self.counted.append(Counted(answer["instructions"], answer["bytes_sent"], answer["bytes_received"]))
+            memory = (Path(scratch) / "memory.out").read_bytes()
+            return np.frombuffer(memory, "<u4", header["output_words"], header["output"] * BUS_BYTES).astype(np.uint32)
+
+    def _material(self, corrections: Sequence[np.ndarray]) -> bytes:
+        """The dealer's corrections of one image at the addresses of the table; party 0 has none."""
+        data = np.zeros(self.table.header["material_words"] * BUS_BYTES if self._number else 0, np.uint8)
+        for record, octets in zip(self.table.sections["operations"], corrections):
+            start = record["corrections"] * BUS_BYTES
+            data[start : start + len(octets)] = octets
+        return data.tobytes()
+
+
+class BeaverOTHost(PartyProgram):
     """One party of `beaver-ot` whose online phase runs on an accelerator."""
 
     def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
         super().__init__(number, program, channel)
-        self._fabric = fabric
-        self._table: OperandTable = decode_operands(fabric.operands)
-        self.counted: list[Counted] = []
+        self.board = Board(number, fabric)
 
     def setup(
         self,
@@ -78,19 +135,15 @@ class AcceleratorParty(PartyProgram):
         observe: Observer,
     ) -> None:
         """Open F = W − B, and put it and the biases' shares into the memory."""
-        self._memory = np.zeros(self._table.header["memory_words"] * (BUS_BYTES // 4), "<u4")
-        self._weight_key = bytes(BUS_BYTES)
+        self.board.put_biases(self.program, weight_shares)
         for index, operation in enumerate(self.program.operations):
             if not isinstance(operation, ConvOp | LinearOp):
                 continue
-            record, weight = self._table.sections["operations"][index], weight_shares[operation.weight]
+            weight, masks = weight_shares[operation.weight], weight_masks(index)
+            self.board.weight_key = masks.keys[0]
             with observe(operation.name):
-                masks = weight_masks(index)
-                self._weight_key = masks.keys[0]
                 opened = open_words(self.channel, weight - masks.words(*weight.shape)[0])
-            self._put(record["weights"], opened)
-            if operation.bias is not None:
-                self._put(record["bias"], weight_shares[operation.bias])
+            self.board.put(self.board.table.sections["operations"][index]["weights"], opened)
 
     def prepare(self, material: BatchMaterial, observe: Observer) -> BatchMaterial:
         """Nothing: masks are expanded on the chip."""
@@ -98,53 +151,67 @@ class AcceleratorParty(PartyProgram):
 
     def evaluate(self, share: np.ndarray, prepared: BatchMaterial, observe: Observer) -> np.ndarray:
         """One image after the other."""
-        keys = prepared.source(0).keys
-        dealt = [prepared.corrections(index).buffers for index in range(len(self.program.operations))]
         shape = self.program.tensor(self.program.output).shape
-        outputs = []
-        for image, words in enumerate(share):
-            self._put(self._table.header["input"], words)
-            corrections = [buffers[image] for buffers in dealt]
-            outputs.append(self._run(keys[image], corrections).reshape(shape))
+        outputs = [
+            self.board.run(words, key, corrections).reshape(shape)
+            for words, (key, corrections) in zip(share, image_material(self.program, prepared))
+        ]
         return np.stack(outputs)
 
-    def _put(self, address: int, words: np.ndarray) -> None:
-        start = address * (BUS_BYTES // 4)
-        self._memory[start : start + words.size] = words.reshape(-1)
 
-    def _material(self, corrections: Sequence[np.ndarray]) -> bytes:
-        """The dealer's corrections of one image at the addresses of the table; party 0 has none."""
-        data = np.zeros(self._table.header["material_words"] * BUS_BYTES if self.number else 0, np.uint8)
-        for record, octets in zip(self._table.sections["operations"], corrections):
-            start = record["corrections"] * BUS_BYTES
-            data[start : start + len(octets)] = octets
-        return data.tobytes()
+class MaskedHost(MaskedParty):
+    """One party of `masked` whose online phase runs on an accelerator; the host prepares what the software prepares."""
 
-    def _run(self, image_key: bytes, corrections: Sequence[np.ndarray]) -> np.ndarray:
-        fabric = self._fabric
-        with tempfile.TemporaryDirectory(prefix="rrnet-accelerator-") as scratch:
-            files = {
-                "instructions.bin": fabric.instructions,
-                "operands.bin": fabric.operands,
-                "memory.bin": self._memory.tobytes(),
-                "material.bin": self._material(corrections),
-                "keys.bin": image_key + self._weight_key,
-            }
-            for name, data in files.items():
-                (Path(scratch) / name).write_bytes(data)
-            end = str(fabric.descriptor)
-            command = [str(fabric.simulator), str(self.number), scratch, end, end, str(fabric.seed)]
-            finished = subprocess.run(
-                command, capture_output=True, text=True, pass_fds=(fabric.descriptor,), check=False
-            )
-            if finished.returncode:
-                problem = STATUSES.get(finished.returncode, finished.stderr.strip()[-300:])
-                raise ExecutionFault(f"the accelerator of party {self.number} stopped: {problem}")
-            answer: dict[str, Any] = json.loads(finished.stdout)
-            self.counted.append(Counted(answer["instructions"], answer["bytes_sent"], answer["bytes_received"]))
-            start = self._table.header["output"] * BUS_BYTES
-            memory = (Path(scratch) / "memory.out").read_bytes()
-            return np.frombuffer(memory, "<u4", self._table.header["output_words"], start).astype(np.uint32)
+    def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
+        super().__init__(number, program, channel, OneHotComparison())
+        self.board = Board(number, fabric)
+
+    def setup(
+        self,
+        weight_shares: Mapping[str, np.ndarray],
+        weight_masks: Callable[[int], RandomSource],
+        observe: Observer,
+    ) -> None:
+        self.board.weight_key = weight_masks(0).keys[0]
+        super().setup(weight_shares, weight_masks, observe)
+
+    def open_weights(self, index: int, masked: np.ndarray) -> np.ndarray:
+        opened = super().open_weights(index, masked)
+        self.board.put(self.board.table.sections["operations"][index]["weights"], opened)
+        return opened
+
+    def prepare(  # type: ignore[override]
+        self, material: BatchMaterial, observe: Observer
+    ) -> tuple[BatchMaterial, list[Prepared]]:
+        return material, super().prepare(material, observe)
+
+    def evaluate(  # type: ignore[override]
+        self, share: np.ndarray, prepared: tuple[BatchMaterial, list[Prepared]], observe: Observer
+    ) -> np.ndarray:
+        """One image after the other, each with its offline parts of products and the masks' shares of open inputs."""
+        material, known = prepared
+        shape = self.program.tensor(self.program.output).shape
+        outputs = []
+        for image, (key, corrections) in enumerate(image_material(self.program, material)):
+            for record, operation, part in zip(self.board.table.sections["operations"], self.program.operations, known):
+                if isinstance(operation, ConvOp | LinearOp) and part.product is not None:
+                    self.board.put(record["prepared"], part.product[image])
+                reads_open = not record["flags"] & (Flag.OPENS | Flag.LIFTED | Flag.LIFTS)
+                if isinstance(operation, ReluOp | MaxPoolOp | SquareOp) and reads_open and part.mask is not None:
+                    self.board.put(record["prepared"], part.mask[image])
+            outputs.append(self.board.run(share[image], key, corrections).reshape(shape))
+        return np.stack(outputs)
+
+
+def image_material(program: Program, material: BatchMaterial) -> list[tuple[bytes, list[np.ndarray]]]:
+    """Per image its key and the dealer's corrections of every operation."""
+    keys = material.source(0).keys
+    dealt = [material.corrections(index).buffers for index in range(len(program.operations))]
+    return [(key, [buffers[image] for buffers in dealt]) for image, key in enumerate(keys)]
+
+
+#: The host's program of each protocol that the accelerator has.
+HOSTS: dict[str, type[BeaverOTHost] | type[MaskedHost]] = {"beaver-ot": BeaverOTHost, "masked": MaskedHost}
 
 
 class AcceleratedExecution(Execution):
@@ -153,13 +220,13 @@ class AcceleratedExecution(Execution):
     def __init__(self, execution: Execution, fabrics: tuple[Fabric, Fabric]) -> None:
         self.name = execution.name  # type: ignore[misc]
         self._execution, self._fabrics = execution, fabrics
-        self.parties: dict[int, AcceleratorParty] = {}
+        self.parties: dict[int, BeaverOTHost | MaskedHost] = {}
 
     def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:
         return self._execution.traffic(program, batch)
 
-    def party(self, number: int, program: Program, channel: Channel) -> AcceleratorParty:
-        party = self.parties[number] = AcceleratorParty(number, program, channel, self._fabrics[number])
+    def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
+        party = self.parties[number] = HOSTS[self.name](number, program, channel, self._fabrics[number])
         return party
 
     def dealer(

@@ -35,6 +35,9 @@ enum rrnet_flag {
     RRNET_FLAG_OPENS = 4,
     RRNET_FLAG_LIFTED = 8,
     RRNET_FLAG_WIDE = 16,
+    RRNET_FLAG_LIFTS = 32,
+    RRNET_FLAG_REDUCES = 64,
+    RRNET_FLAG_MISSING = 128,
 };
 
 // Little-endian, without padding, at the start of the file; then the sections in the order of the counts.
@@ -89,8 +92,8 @@ typedef struct {
     uint32_t bias;  // product: address of this party's share of the bias
     uint32_t corrections;  // address in the material
     uint32_t corrections_bytes;  // bytes that party 1 has there; party 0 has none
-    uint32_t prepared;  // masked: address of a product's offline part, or of the mask's share of an open input
-    uint32_t producer;  // masked: the truncation that made a lifted input
+    uint32_t prepared;  // masked: address of a product's offline part, an open input's mask share, or the share that a square lifts
+    uint32_t producer;  // masked: the operation that brought a lifted input into that form
 } rrnet_operation;
 
 typedef struct {

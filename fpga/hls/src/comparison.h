@@ -45,10 +45,14 @@ struct MaskForms {
     Words held;
     const Port* memory = nullptr;
     uint32_t address = 0;
-    bool lifted = false;
+    bool lifted = false, wide = false;
     uint32_t bits = 0;  // that the truncation dropped
     Material material;
     uint64_t own_base = 0, dealt_base = 0;
+
+    int count() const { return lifted ? 2 : 1; }
+    // Elements [place, place + elements) of `whole`, of form t, as words of 64 bits.
+    Status read(int form, uint64_t whole, uint64_t place, uint32_t elements, uint64_t* out) const;
 };
 
 // Octets that party 0 (direction 0) or party 1 (direction 1) sends in a phase.

@@ -131,7 +131,8 @@ Status Dispatcher::load(const Instruction& instruction) {
     }
     RRNET_REQUIRE(fields.count == tile.elements, instructions);
     RRNET_REQUIRE(!tile.state->loaded, order);
-    const uint64_t size = (fields.amount + 4 * uint64_t{fields.count} + GRANULE - 1) / GRANULE * GRANULE;
+    const uint64_t result = uint64_t{tile.stored_octets()} * fields.count;
+    const uint64_t size = (fields.amount + result + GRANULE - 1) / GRANULE * GRANULE;
     RRNET_REQUIRE(fields.address + size <= RRNET_BUFFER_BYTES, buffer);
     *tile.state = {fields.address, static_cast<uint32_t>(size), tile.stage.first_phase, 0, true};
     return load_tile(chip, tile);

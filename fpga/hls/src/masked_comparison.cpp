@@ -84,16 +84,30 @@ Status Comparison::mask_words(const Slice& slice, int form, uint32_t* out) const
         for (uint32_t i = 0; i < slice.elements; ++i) out[i] = forms.held.data[slice.first + i];
         return Status::done;
     }
-    const uint64_t skip = 4 * whole * form;
+    uint64_t words[SLICE_ELEMENTS];
     for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
         const uint64_t place = runs.place(slice.first + done, left);
         if (left > slice.elements - done) left = slice.elements - done;
-        if (forms.memory) {
-            RRNET_TRY(forms.memory->read_words(forms.address, place, left, out + done));
-        } else if (forms.lifted) {
-            RRNET_TRY(forms.material.read_words(forms.own_base + skip, forms.dealt_base + skip, place, left, out + done));
-        } else {
-            RRNET_TRY(forms.material.own.read_words(forms.own_base, place, left, out + done));
+        RRNET_TRY(forms.read(form, whole, place, left, words));
+        for (uint32_t i = 0; i < left; ++i) out[done + i] = static_cast<uint32_t>(words[i]);
+    }
+    return Status::done;
+}
+
+Status MaskForms::read(int form, uint64_t whole, uint64_t place, uint32_t elements, uint64_t* out) const {
+    constexpr uint32_t CHUNK = 128;
+    uint32_t words[2 * CHUNK];
+    const uint64_t width = wide ? 2 : 1, skip = 4 * width * whole * form;
+    for (uint32_t done = 0; done < elements; done += CHUNK) {
+        const uint32_t count = elements - done < CHUNK ? elements - done : CHUNK;
+        const uint64_t first = width * (place + done);
+        const uint32_t length = static_cast<uint32_t>(width) * count;
+        if (memory) RRNET_TRY(memory->read_words(address, first, length, words));
+        else if (lifted) RRNET_TRY(material.read_words(own_base + skip, dealt_base + skip, first, length, words));
+        else RRNET_TRY(material.own.read_words(own_base, first, length, words));
+        for (uint32_t i = 0; i < count; ++i) {
+#pragma HLS PIPELINE II = 1
+            out[done + i] = wide ? uint64_t{words[2 * i + 1]} << 32 | words[2 * i] : words[i];
         }
     }
     return Status::done;

@@ -50,7 +50,8 @@ Status load_joined(Chip& chip, const Tile& tile) {
 // Inputs one after the other from the start of the tile's buffer; of a product, its share and then the opened input.
 Status load_tile(Chip& chip, const Tile& tile) {
     if (tile.op.kind == RRNET_KIND_CONCAT) return load_joined(chip, tile);
-    const bool gate = tile.product() || tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_TRUNCATE;
+    const bool gate = tile.product() || tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_TRUNCATE ||
+                      tile.op.kind == RRNET_KIND_SQUARE;
     if (chip.masked && (gate || tile.opens())) return load_masked(chip, tile);
     const Runs runs = tile.opens() ? tile.runs : tile.needed_runs();
     const uint64_t count = runs.elements();
@@ -59,6 +60,13 @@ Status load_tile(Chip& chip, const Tile& tile) {
         rrnet_input input;
         Words words;
         RRNET_TRY(chip.program->input(tile.op.first_input + i, input));
+        if (tile.wide()) {  // a local operation on wide shares
+            WideWords wide;
+            RRNET_TRY(tile_wide(chip, tile, offset, count, wide));
+            RRNET_TRY(load_wide(chip, input.address, tile.input_elements(), runs, wide));
+            offset += 8 * count;
+            continue;
+        }
         RRNET_TRY(tile_words(chip, tile, offset, count, words));
         RRNET_TRY(load_runs(*chip.memory, input.address, runs, words));
         offset += 4 * count;
@@ -74,6 +82,8 @@ Status load_tile(Chip& chip, const Tile& tile) {
 Status store_tile(Chip& chip, const Tile& tile) {
     if (tile.op.kind == RRNET_KIND_MAXPOOL && !tile.opens()) return store_pool(chip, tile);
     if (tile.opens()) RRNET_TRY(open_input(chip, tile));
+    const bool gate = tile.op.kind == RRNET_KIND_TRUNCATE || tile.op.kind == RRNET_KIND_SQUARE;
+    if (chip.masked && gate) return store_masked(chip, tile);
     uint64_t offset = 0;
     switch (tile.op.kind) {
         case RRNET_KIND_CONV:
@@ -81,8 +91,12 @@ Status store_tile(Chip& chip, const Tile& tile) {
         case RRNET_KIND_AFFINE:
         case RRNET_KIND_SUMPOOL:
         case RRNET_KIND_PAD: offset = 4 * tile.needed_elements() * tile.op.inputs; break;
-        case RRNET_KIND_TRUNCATE: offset = chip.masked ? 4 * uint64_t{tile.elements} : 0; break;
         default: break;
+    }
+    if (tile.wide() && !tile.opens()) {
+        WideWords wide;
+        RRNET_TRY(tile_wide(chip, tile, 2 * offset, tile.elements, wide));
+        return store_wide(chip, tile.op.output, tile.output_elements(), tile.runs, wide);
     }
     Words words;
     RRNET_TRY(tile_words(chip, tile, offset, tile.elements, words));

@@ -161,7 +161,7 @@ Status Program::check_operation(uint32_t index) const {
         const bool depthwise = op.groups == op.channels && op.channels == op.out_channels;
         RRNET_REQUIRE(depthwise == ((op.flags & RRNET_FLAG_DEPTHWISE) != 0), operands);
     }
-    RRNET_REQUIRE(!(op.flags & RRNET_FLAG_WIDE), unsupported);
+    RRNET_REQUIRE(!(op.flags & RRNET_FLAG_MISSING), unsupported);
     if (op.kind == RRNET_KIND_TRUNCATE) RRNET_REQUIRE(op.bits >= 1 && op.bits <= 30, operands);
     if (op.kind == RRNET_KIND_PAD) {
         RRNET_REQUIRE(op.channels == op.out_channels, operands);

@@ -50,9 +50,14 @@ struct Tile {
     TileState* state = nullptr;
 
     bool opens() const { return stage.opens != 0; }
-    // `masked`: the operation opens its input itself; its input is what a truncation made, with two forms of its mask.
+    // `masked` (see rrnet_flag).
     bool opens_input() const { return op.flags & RRNET_FLAG_OPENS; }
     bool lifted() const { return op.flags & RRNET_FLAG_LIFTED; }
+    bool lifts() const { return op.flags & RRNET_FLAG_LIFTS; }
+    bool wide() const { return op.flags & RRNET_FLAG_WIDE; }
+    bool reduces() const { return op.flags & RRNET_FLAG_REDUCES; }
+    // Octets of an element that a store of the result takes.
+    uint32_t stored_octets() const { return opens() ? 4 : (wide() ? 8 : 4) + (lifts() ? 8 : 0); }
     bool product() const { return op.kind == RRNET_KIND_CONV || op.kind == RRNET_KIND_LINEAR; }
     uint64_t input_elements() const { return uint64_t{op.channels} * op.height * op.width; }
     uint64_t output_elements() const { return uint64_t{op.out_channels} * op.out_height * op.out_width; }
@@ -94,7 +99,23 @@ Status truncate(Chip& chip, const Tile& tile);
 
 // masked.cpp: the same operations of `masked`, on words that are open once for all their readers.
 Status load_masked(Chip& chip, const Tile& tile);
+Status store_masked(Chip& chip, const Tile& tile);
 Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase);
+Status find_forms(const Chip& chip, const Tile& tile, MaskForms& forms);
+// Wide shares: the low words of all elements, then the high ones.
+struct WideWords {
+    Words low, high;
+
+    uint64_t read(uint64_t index) const { return uint64_t{high.data[index]} << 32 | low.data[index]; }
+    void write(uint64_t index, uint64_t value) const {
+        low.data[index] = static_cast<uint32_t>(value);
+        high.data[index] = static_cast<uint32_t>(value >> 32);
+    }
+};
+Status tile_wide(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, WideWords& view);
+Status load_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& out);
+Status store_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& in);
+Status wide_local(Chip& chip, const Tile& tile);
 Status masked_offline_part(Chip& chip, const Tile& tile, const Words& result);
 Status masked_relu(Chip& chip, const Tile& tile, Comparison& comparison);
 // The level and the step of a comparison in a phase; MASK_STEP and OPEN_STEP come before a later pooling level.

@@ -32,10 +32,10 @@ pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ comp
 MUTATIONS = 10_000
 
 
-def compiled(folder: Path, model: onnx.ModelProto, device: str = "zcu104") -> Build:
+def compiled(folder: Path, model: onnx.ModelProto, protocol: str = "beaver-ot") -> Build:
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / "model.onnx")
-    compile_model(folder / "model.onnx", folder / "build", device=device)
+    compile_model(folder / "model.onnx", folder / "build", protocol=protocol)
     return load_build(folder / "build")
 
 
@@ -84,11 +84,12 @@ def software_logits(
     return np.array(json.loads(capsys.readouterr().out)["logits"])
 
 
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
 @pytest.mark.parametrize(("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3)])
 def test_accelerators_open_the_logits_of_the_software_parties(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: onnx.ModelProto, seed: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: onnx.ModelProto, seed: int, protocol: str
 ) -> None:
-    build = compiled(tmp_path / "model", model)
+    build = compiled(tmp_path / "model", model, protocol)
     images = images_for(build, 2)
     material = prepared(build, tmp_path / "material", 2)
     shutil.copytree(material, tmp_path / "copy")
@@ -97,8 +98,9 @@ def test_accelerators_open_the_logits_of_the_software_parties(
     np.testing.assert_array_equal(decode_tensor(build.program, build.program.output, found.logits), expected)
 
 
-def test_accelerators_send_what_the_instructions_say(tmp_path: Path) -> None:
-    build = compiled(tmp_path / "model", mixed_model(16))
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+def test_accelerators_send_what_the_instructions_say(tmp_path: Path, protocol: str) -> None:
+    build = compiled(tmp_path / "model", mixed_model(16), protocol)
     words = encode_images(build.program, images_for(build, 1))
     found = simulate_accelerators(build, words, prepared(build, tmp_path / "material", 1))
     instructions = decode_instructions((build.path / "instructions.bin").read_bytes())
@@ -198,22 +200,27 @@ def statuses_of_mutations(build: Build, folder: Path, first: int, count: int) ->
     return statuses
 
 
-def test_damaged_files_end_in_a_status(tmp_path: Path) -> None:
-    statuses = statuses_of_mutations(compiled(tmp_path / "model", tiny_model()), tmp_path / "party", 0, 2000)
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+def test_damaged_files_end_in_a_status(tmp_path: Path, protocol: str) -> None:
+    build = compiled(tmp_path / "model", tiny_model(), protocol)
+    statuses = statuses_of_mutations(build, tmp_path / "party", 0, 2000)
     assert sum(count > 0 for count in statuses) >= 8
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
 @pytest.mark.parametrize("model", [tiny_model(), odd_model()])
-def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto) -> None:
-    statuses = statuses_of_mutations(compiled(tmp_path / "model", model), tmp_path / "party", 0, MUTATIONS)
+def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
+    build = compiled(tmp_path / "model", model, protocol)
+    statuses = statuses_of_mutations(build, tmp_path / "party", 0, MUTATIONS)
     assert sum(count > 0 for count in statuses) >= 8
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
 @pytest.mark.parametrize("model", [mixed_model(16), odd_model()])
-def test_the_accelerator_is_clean_under_sanitizers(tmp_path: Path, model: onnx.ModelProto) -> None:
-    build = compiled(tmp_path / "model", model)
+def test_the_accelerator_is_clean_under_sanitizers(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
+    build = compiled(tmp_path / "model", model, protocol)
     words = encode_images(build.program, images_for(build, 1))
     material = prepared(build, tmp_path / "material", 1)
     found = simulate_accelerators(build, words, material, sanitize=True, seed=5)

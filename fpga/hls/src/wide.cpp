@@ -1,0 +1,83 @@
+// Shares modulo 2^64 of `masked`: where they lie, and local operations on them.
+#include "tile.h"
+
+namespace rrnet {
+
+namespace {
+
+// Bus words of the low half of a wide tensor.
+uint32_t half_words(uint64_t elements) { return static_cast<uint32_t>((elements + BUS_WORDS - 1) / BUS_WORDS); }
+
+// Adds `factor` times the words of one input that a result's element reads: itself, its window, or what padding keeps.
+Status accumulate(const Tile& tile, const WideWords& x, uint64_t factor, uint32_t channel, uint32_t row,
+                  uint32_t column, uint64_t& sum) {
+    const rrnet_operation& op = tile.op;
+    const bool window = op.kind == RRNET_KIND_SUMPOOL;
+    const bool shifts = window || op.kind == RRNET_KIND_PAD;
+    const uint32_t taps = window ? uint32_t{op.kernel_h} * op.kernel_w : 1;
+    for (uint32_t tap = 0; tap < taps; ++tap) {
+#pragma HLS PIPELINE II = 1
+        const int64_t y = int64_t{row} * (window ? op.stride_h : 1) - (shifts ? op.pad_top : 0) +
+                          (window ? tap / op.kernel_w : 0);
+        const int64_t at = int64_t{column} * (window ? op.stride_w : 1) - (shifts ? op.pad_left : 0) +
+                           (window ? tap % op.kernel_w : 0);
+        if (y < 0 || y >= op.height || at < 0 || at >= op.width) continue;
+        const uint64_t line = uint64_t{channel} * tile.needed.rows() + (static_cast<uint64_t>(y) - tile.needed.row_begin);
+        const uint64_t index = line * op.width + static_cast<uint64_t>(at);
+        RRNET_REQUIRE(x.low.span(index, 1) && x.high.span(index, 1), buffer);
+        sum += factor * x.read(index);
+    }
+    return Status::done;
+}
+
+uint64_t sign_extended(uint32_t word) { return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(word))); }
+
+}  // namespace
+
+Status tile_wide(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, WideWords& view) {
+    RRNET_TRY(tile_words(chip, tile, offset, count, view.low));
+    return tile_words(chip, tile, offset + 4 * count, count, view.high);
+}
+
+Status load_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& out) {
+    RRNET_TRY(load_runs(*chip.memory, address, runs, out.low));
+    return load_runs(*chip.memory, address + half_words(elements), runs, out.high);
+}
+
+Status store_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& in) {
+    RRNET_TRY(store_runs(*chip.memory, address, runs, in.low));
+    return store_runs(*chip.memory, address + half_words(elements), runs, in.high);
+}
+
+// Affine, sums over windows and padding on wide shares; coefficients are signed.
+Status wide_local(Chip& chip, const Tile& tile) {
+    const rrnet_operation& op = tile.op;
+    const uint64_t needed = tile.needed_elements();
+    const bool affine = op.kind == RRNET_KIND_AFFINE;
+    RRNET_REQUIRE(affine || op.kind == RRNET_KIND_SUMPOOL || op.kind == RRNET_KIND_PAD, unsupported);
+    WideWords result;
+    RRNET_TRY(tile_wide(chip, tile, 8 * needed * op.inputs, tile.elements, result));
+    uint64_t index = 0;
+    for (uint32_t channel = 0; channel < tile.region.channels(); ++channel) {
+        const uint64_t first = op.first_coefficient + uint64_t{tile.region.channel_begin} + channel;
+        uint32_t addend = 0;
+        if (affine) RRNET_TRY(chip.program->coefficients(first + uint64_t{op.inputs} * op.out_channels, 1, &addend));
+        for (uint32_t row = tile.region.row_begin; row < tile.region.row_end; ++row) {
+            for (uint32_t column = 0; column < op.out_width; ++column) {
+                uint64_t sum = affine && chip.party == 0 ? sign_extended(addend) : 0;
+                for (uint32_t input = 0; input < op.inputs; ++input) {
+                    WideWords x;
+                    uint32_t factor = 1;
+                    RRNET_TRY(tile_wide(chip, tile, 8 * needed * input, needed, x));
+                    const uint64_t place = first + uint64_t{input} * op.out_channels;
+                    if (affine) RRNET_TRY(chip.program->coefficients(place, 1, &factor));
+                    RRNET_TRY(accumulate(tile, x, sign_extended(factor), channel, row, column, sum));
+                }
+                result.write(index++, sum);
+            }
+        }
+    }
+    return Status::done;
+}
+
+}  // namespace rrnet
