@@ -11,6 +11,7 @@ from typing import Any
 from ..compiler.build import Build, load_build
 from ..console import Parser, add_common_options, print_json, run_command
 from ..errors import ExecutionFault, Refusal
+from ..preprocessing.beaver_ot_preparation import statistical_bits
 from ..protocols.party import Execution
 from .accounting import peak_memory_mb
 from .dealer import prepare_set
@@ -129,6 +130,7 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
         "bytes_sent": list(prepared.bytes_sent),
         "predicted_bytes": list(prepared.predicted_bytes),
         "stored_bytes": stored_bytes(root),
+        "statistical_bits": statistical_bits(build.program),
         "memory_mb": {str(number): peak_memory_mb()},
         "operations": prepared.operations(number),
     }

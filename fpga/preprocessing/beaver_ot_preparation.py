@@ -22,7 +22,9 @@ from ..protocols.party import Channel
 from ..ring import pack_weights
 from .lattice import KEY_BYTES, Evaluator, SecretKey
 from .linear_material import LinearMaterial, receive_linear, send_linear
+from .punctured_seeds import SECURITY_BITS
 from .relu_material import receive_relu, relu_rounds, send_relu
+from .sampling import MASK_BITS
 from .square_material import receive_square, send_square, square_rounds
 from .transfers import SETUP_BYTES, Transfers
 from .truncation_material import receive_truncation, send_truncation, truncation_rounds
@@ -57,6 +59,16 @@ def preparation_traffic(program: Program, images: int) -> Sequence[PreparationTr
         sent = sum(each.bytes_sent[0] for each in rounds), sum(each.bytes_sent[1] for each in rounds)
         result.append(PreparationTraffic(operation.name, sent))
     return result
+
+
+def statistical_bits(program: Program) -> int:
+    """How well flooding hides the weight masks from party 0: -log2 of an image's statistical distance, rounded down.
+
+    The worst case over all inputs and errors; 128 where nothing is multiplied.
+    """
+    products = [operation for operation in program.operations if isinstance(operation, ConvOp | LinearOp)]
+    hidden = sum(_linear(operation, program).hidden_total() for operation in products)
+    return min(SECURITY_BITS, MASK_BITS - hidden.bit_length())
 
 
 def _rounds(operation: AnyOperation, program: Program, images: int) -> tuple[Exchange, ...]:

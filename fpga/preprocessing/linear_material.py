@@ -18,7 +18,7 @@ from ..protocols.beaver_products import LinearGeometry
 from ..protocols.material import CorrectionWriter, RandomSource
 from ..ring import PackedWeights
 from .conv_packing import ConvPacking, pack_convolution
-from .lattice import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes
+from .lattice import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes, noise_bound
 from .polynomials import DEGREE, LANES, PRIMES, multiply_add, primes
 from .transfers import Transfers
 
@@ -65,6 +65,12 @@ class LinearMaterial:
             *(Exchange((0, held * len(part) * answer)) for part in parts_of(packing.output_polynomials)),
             Exchange((images * self.output_elements * WORD_BYTES, 0)),
         )
+
+    def hidden_total(self) -> int:
+        """Σ |X| over all coefficients that one image returns: what the masks hide, in the worst case."""
+        packing = self.packing
+        returned = packing.tile_count * packing.output_polynomials * len(packing.output_places())
+        return returned * noise_bound(packing.nonzeros)
 
     def group(self, images: int) -> int:
         """Images whose ciphertexts party 1 holds together."""

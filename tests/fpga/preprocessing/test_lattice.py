@@ -1,11 +1,14 @@
 """Ring-LWE arithmetic against exact integers, its noise against its bound, and the view of the party that decrypts."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.preprocessing.conv_packing import pack_convolution
+from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.preprocessing.beaver_ot_preparation import statistical_bits
 from rrnet_nni.fpga.preprocessing.lattice import Evaluator, SecretKey, noise_bound
 from rrnet_nni.fpga.preprocessing.polynomials import (
     DEGREE,
@@ -17,6 +20,7 @@ from rrnet_nni.fpga.preprocessing.polynomials import (
     unpack_residues,
 )
 from rrnet_nni.fpga.preprocessing.sampling import ERROR_BITS, MASK_BITS, Sampler
+from rrnet_nni.fpga.program import ConvOp, LinearOp
 
 MODULUS = PRIMES[0] * PRIMES[1] * PRIMES[2]
 #: Homomorphic Encryption Security Standard (2018), table 1, ternary secrets, 128 bits classical: log2 q by degree.
@@ -165,17 +169,31 @@ def test_what_is_hidden_stays_below_the_stated_bound():
     assert 2**64 < largest <= noise_bound(nonzeros * count)
 
 
-def test_the_bound_of_a_resnet_leaves_forty_bits():
-    """Statistical distance of all that one image of the plain-stem ResNet-18 gives back: at most 2^-40."""
-    layers = [(3, 64, 32, 1), (64, 64, 32, 4), (64, 128, 16, 1), (128, 128, 16, 3), (128, 256, 8, 1)]
-    layers += [(256, 256, 8, 3), (256, 512, 4, 1), (512, 512, 4, 3)]
-    total = 0
-    for inputs, outputs, size, count in layers:
-        stride = 2 if outputs > inputs > 3 else 1
-        image, weights = (inputs, size * stride, size * stride), (outputs, inputs, 3, 3)
-        packing = pack_convolution(image, weights, (stride, stride), (1, 1, 1, 1), 1, (size, size))
-        total += count * outputs * size * size * noise_bound(packing.nonzeros)
-    assert total * 2**40 <= 2**MASK_BITS
+def resnet18():
+    """The convolutions of the plain-stem ResNet-18 at 32x32, one after the other."""
+    b = ProgramBuilder((3, 32, 32), 8)
+    x, inputs, size = "image", 3, 32
+    for stage, outputs in enumerate((64, 128, 256, 512)):
+        for place in range(5 if stage == 0 else 4):
+            stride = 2 if stage and place == 0 else 1
+            size //= stride
+            name = f"conv{stage}.{place}"
+            weight = b.constant(f"{name}.w", (outputs, inputs, 3, 3), 8, 100)
+            geometry = {"stride": (stride, stride), "padding": (1, 1, 1, 1)}
+            x = b.add(ConvOp, name, [x], (outputs, size, size), 16, weight=weight, bias=None, **geometry)
+            inputs = outputs
+    return b.program()
+
+
+def test_flooding_leaves_forty_bits_of_statistical_security_to_an_image_of_a_resnet():
+    assert 40 <= statistical_bits(resnet18()) < 60
+
+
+def test_statistical_security_is_the_distance_of_all_that_is_returned():
+    b = ProgramBuilder((5,), 8)
+    b.add(LinearOp, "fc", ["image"], (7,), 16, weight=b.constant("w", (7, 5), 8, 100), bias=None)
+    distance = Fraction(7 * noise_bound(5 * 7), 2**MASK_BITS)
+    assert 2 ** -(statistical_bits(b.program()) + 1) <= distance < 2 ** -statistical_bits(b.program())
 
 
 def test_a_mask_and_what_it_hides_decrypt_after_the_primes_are_dropped():
