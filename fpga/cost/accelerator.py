@@ -18,6 +18,7 @@ from .streaming import (
     SQUARE_STAGES,
     TRUNCATE_STAGES,
     WIDE_SQUARE_STAGES,
+    aes_cycles,
     elementwise_cycles,
     plane_cycles,
 )
@@ -65,6 +66,8 @@ def step_cycles(kernel: str, step: str, count: int, shape: OperatorShape, accele
         return 0
     if isinstance(shape, Conv | Linear) and kernel == "array":
         return count // shape.macs * conv_cycles(shape, accelerator)
+    if step == "aes":
+        return aes_cycles(count, accelerator.aes_cores)
     if kernel == "alu":
         word = WORD_STEPS[step]
         return elementwise_cycles(count, accelerator.alu_units, word.word_bits, word.stages)

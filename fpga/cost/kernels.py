@@ -72,10 +72,10 @@ WORD_OPERATIONS: dict[tuple[str, str], float] = {
 
 def step_compute(kernel: str, step: str, count: int, shape: OperatorShape, device: Device) -> Compute:
     """One local step of an executed protocol: `count` ring multiplications ("array") or elements (all others)."""
-    if step == "aes":
-        return aes_compute(count, device)
     if device.accelerator is not None:
         return Compute(kernel, step_cycles(kernel, step, count, shape, device.accelerator))
+    if step == "aes":
+        return aes_compute(count, device)
     if kernel == "array" and isinstance(shape, Conv | Linear):
         return Compute(kernel, count / array_rate(shape, device))
     operations = count * WORD_OPERATIONS[kernel, step]

@@ -1,0 +1,54 @@
+"""Every step of every executed protocol has cycles on an accelerator, and more units never take longer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rrnet_nni.fpga.cost.accelerator import step_cycles
+from rrnet_nni.fpga.cost.kernels import WORD_OPERATIONS
+from rrnet_nni.fpga.cost.latency import operator_cost
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.operators import Conv, Linear, MaxPool, OperatorShape, Relu, Relu6, X2act
+from rrnet_nni.fpga.protocols import PROTOCOLS
+
+DEVICE = load_device("zcu104-rrnet")
+SHAPES: tuple[OperatorShape, ...] = (
+    Conv(20, 9, 9, (3, 3), (2, 2), (1, 1, 1, 1), out_channels=24),
+    Conv(24, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), out_channels=24, groups=24),
+    Linear(100, 10),
+    Relu(1000),
+    Relu6(1000),
+    X2act(1000),
+    MaxPool(8, 9, 9, (3, 3), (2, 2), (1, 1, 1, 1)),
+)
+EXECUTED = [protocol for protocol in PROTOCOLS.values() if protocol.executable]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: type(shape).__name__)
+@pytest.mark.parametrize("protocol", EXECUTED, ids=lambda protocol: protocol.name)
+def test_every_operator_has_a_cost_that_more_units_do_not_raise(protocol, shape: OperatorShape) -> None:
+    assert DEVICE.accelerator is not None
+    own = operator_cost(shape, DEVICE, protocol).compute_ms
+    assert own > 0
+    for unit in ("array_tiles", "alu_units", "compare_units", "aes_cores"):
+        more = replace(DEVICE.accelerator, **{unit: 2 * getattr(DEVICE.accelerator, unit)})
+        assert operator_cost(shape, replace(DEVICE, accelerator=more), protocol).compute_ms <= own
+
+
+@pytest.mark.parametrize(("kernel", "step"), sorted(WORD_OPERATIONS))
+def test_every_step_that_rates_know_the_accelerator_knows_too(kernel: str, step: str) -> None:
+    assert DEVICE.accelerator is not None
+    few, many = (step_cycles(kernel, step, count, Relu(1), DEVICE.accelerator) for count in (1, 100_000))
+    assert 0 < few < many
+    assert step_cycles(kernel, step, 0, Relu(1), DEVICE.accelerator) == 0
+
+
+def test_the_depthwise_dataflow_is_worth_its_place() -> None:
+    assert DEVICE.accelerator is not None
+    starved = replace(DEVICE, accelerator=replace(DEVICE.accelerator, depthwise=0))
+    conv = Conv(96, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), out_channels=96, groups=96)
+    for protocol in EXECUTED:
+        ours, theirs = (operator_cost(conv, device, protocol).compute_ms for device in (DEVICE, starved))
+        assert ours < theirs
