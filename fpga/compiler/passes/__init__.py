@@ -11,7 +11,7 @@ from .base import Pass
 from .fold_affine import FoldAffine
 from .polynomials import RecognizePolynomials, RemoveUnused
 from .scales import ScaleTensors
-from .simplify import MaxPoolBeforeRelu, MergePadding, RemoveIdentities
+from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
 
 #: Every pass, in order. An explicit list: the order is part of the compiler.
 PASSES: tuple[Pass, ...] = (
@@ -23,6 +23,7 @@ PASSES: tuple[Pass, ...] = (
     FoldAffine(),
     MergePadding(),
     MaxPoolBeforeRelu(),
+    AveragePoolFirst(),
     ScaleTensors(),
 )
 ROUNDS_LIMIT = 16

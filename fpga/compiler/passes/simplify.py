@@ -1,4 +1,4 @@
-"""Small local rewritings: nodes that do nothing, zeros that a convolution can add itself, ReLU after MaxPool."""
+"""Small local rewritings: nodes that do nothing, zeros that a convolution can add itself, poolings that go first."""
 
 from __future__ import annotations
 
@@ -96,6 +96,45 @@ class MaxPoolBeforeRelu:
                 nodes.append(node)
         kept = [node for node in nodes if node.output not in dropped]
         return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
+
+
+class AveragePoolFirst:
+    """mean(W x + b) = W mean(x) + b: a pointwise convolution of the pooled image only."""
+
+    name: ClassVar[str] = "average-pool-first"
+    gain: ClassVar[str] = "fewer opened elements and products"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        uses, producers = graph.uses(), graph.producers()
+        shapes = dict(graph.shapes)
+        nodes: list[AnyNode] = []
+        dropped: set[str] = set()
+        for node in graph.nodes:
+            conv = producers.get(node.inputs[0])
+            if (
+                isinstance(node, AvgPool)
+                and isinstance(conv, Conv)
+                and uses[conv.output] == 1
+                and _commute(node, conv)
+                and graph.shapes[node.output][1] < graph.shapes[conv.output][1]
+            ):
+                pooled = f"{node.output}.before_conv"
+                shapes[pooled] = (graph.shapes[conv.inputs[0]][0], *graph.shapes[node.output][1:])
+                weighted = node.kernel[0] * node.kernel[1] / node.divisor
+                nodes.append(replace(node, inputs=conv.inputs, output=pooled))
+                nodes.append(replace(conv, inputs=(pooled,), output=node.output, bias=conv.bias * weighted))
+                dropped.add(conv.output)
+            else:
+                nodes.append(node)
+        kept = [node for node in nodes if node.output not in dropped]
+        return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
+
+
+def _commute(pool: AvgPool, conv: Conv) -> bool:
+    """A pointwise convolution, and windows without padding, in which the bias counts everywhere alike."""
+    pointwise = (*conv.weight.shape[2:], *conv.stride) == (1, 1, 1, 1)
+    return pointwise and not any(conv.padding) and not any(pool.padding)
 
 
 def is_power_of_two(values: np.ndarray) -> bool:

@@ -8,7 +8,7 @@ from small_onnx_models import ModelBuilder, mixed_model, run_onnx
 from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph
 from rrnet_nni.fpga.compiler.float_interpreter import run_float
 from rrnet_nni.fpga.compiler.frontend import import_model
-from rrnet_nni.fpga.compiler.graph import Combine, Conv, Graph, MaxPool, Polynomial, Relu, print_graph
+from rrnet_nni.fpga.compiler.graph import AvgPool, Combine, Conv, Graph, MaxPool, Polynomial, Relu, print_graph
 from rrnet_nni.fpga.compiler.passes import PASSES, optional_passes, run_passes
 from rrnet_nni.fpga.compiler.reference import decode_tensor, run_reference
 from rrnet_nni.fpga.devices import load_device
@@ -205,3 +205,33 @@ def test_the_report_says_what_each_pass_saves() -> None:
     assert gains["maxpool-before-relu"]["comparisons"] == 8 * (256 - 64)
     assert gains["scale-tensors"]["bytes_sent"] > 0
     assert gains["fold-affine"]["operator_sum_ms"] > 0
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_average_pooling_goes_before_a_pointwise_convolution(groups: int) -> None:
+    build = ModelBuilder((4, 8, 8))
+    build.conv("image", "wide", 4, 12, kernel=1, groups=groups)
+    build.node("AveragePool", ["wide"], "y", kernel_shape=[4, 4], strides=[4, 4])
+    images = np.random.default_rng(2).normal(size=(16, 4, 8, 8)).astype(np.float32)
+    graph = optimized(build, "y")
+    assert kinds(graph) == [AvgPool, Conv]
+    wanted = run_onnx(build.model("y"), images)
+    np.testing.assert_allclose(run_float(graph, images), wanted, atol=1e-5)
+    first, last = (
+        compiled(import_model(build.model("y"), "model"), *disabled, images=images)
+        for disabled in ((), ("average-pool-first",))
+    )
+    assert sum(first.report["bytes_sent"]) < sum(last.report["bytes_sent"]) / 4
+    assert np.abs(run_reference(first.program, first.weights, images) - wanted).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("kernel", "pool", "what"),
+    [(3, {"kernel_shape": [4, 4], "strides": [4, 4]}, "a wide kernel"), (1, {"kernel_shape": [1, 1]}, "no pooling")],
+)
+def test_an_average_pooling_stays_behind_other_convolutions(kernel: int, pool: dict[str, list[int]], what: str) -> None:
+    build = ModelBuilder((4, 8, 8))
+    build.conv("image", "wide", 4, 12, kernel=kernel)
+    build.node("AveragePool", ["wide"], "y", **pool)
+    graph = optimized(build, "y")
+    assert isinstance(graph.nodes[0], Conv), what
