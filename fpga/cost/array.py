@@ -160,14 +160,8 @@ def array_plans(shape: Conv | Linear, accelerator: Accelerator, images: int = 1)
         inputs = -(-conv.channels // conv.groups // accelerator.tile_inputs)
         bands = conv.groups * -(-conv.out_channels // conv.groups // accelerator.tile_outputs)
         jobs = spots * bands
-        for splits in {
-            1,
-            min(inputs, -(-accelerator.array_tiles // jobs)),
-            min(inputs, accelerator.array_tiles // jobs),
-        }:
-            if splits:
-                job = _job(conv, rows, columns, -(-inputs // splits), False)
-                yield ArrayPlan(job, splits * jobs, splits)
+        for splits in range(1, min(inputs, -(-accelerator.array_tiles // jobs)) + 1):
+            yield ArrayPlan(_job(conv, rows, columns, -(-inputs // splits), False), splits * jobs, splits)
 
 
 def _parts(size: int) -> range:
