@@ -18,6 +18,7 @@ def report_page(report: dict[str, Any], schedule: Schedule, program: Program, de
     data = {
         "report": report,
         "gantt": gantt_bars(schedule, device),
+        "buffer": {"bytes": device.buffer_bytes, "blocks": buffer_blocks(schedule, device)},
         "operations": [op.name for op in program.operations],
     }
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
@@ -39,3 +40,21 @@ def gantt_bars(schedule: Schedule, device: Device) -> dict[str, list[list[float]
         name: [[operation, round(start * ms, 5), round(end * ms, 5)] for operation, start, end in row]
         for name, row in bars.items()
     }
+
+
+def buffer_blocks(schedule: Schedule, device: Device) -> list[list[float]]:
+    """The on-chip buffer over time: [operation index, start ms, end ms, address, bytes, weights or not] of every block.
+
+    A block is held from the start of its load to the end of the last store that gives it back.
+    """
+    ms = 1e3 / device.clock_hz
+    released: dict[int, int] = {}
+    for index, job in enumerate(schedule.jobs):
+        for load in job.releases:
+            released[load] = max(released.get(load, 0), schedule.starts[index] + job.duration)
+    blocks: list[list[float]] = []
+    for load, end in sorted(released.items()):
+        job, start = schedule.jobs[load], schedule.starts[load]
+        times = (round(start * ms, 5), round(end * ms, 5))
+        blocks.append([job.operation, *times, schedule.addresses[load], job.allocates, int(job.weights)])
+    return blocks

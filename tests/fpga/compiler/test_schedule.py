@@ -11,6 +11,7 @@ from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.frontend import import_model
 from rrnet_nni.fpga.compiler.instruction_stream import schedule_instructions
 from rrnet_nni.fpga.compiler.jobs import Job, Rates
+from rrnet_nni.fpga.compiler.page import buffer_blocks
 from rrnet_nni.fpga.compiler.schedule import Schedule, list_schedule
 from rrnet_nni.fpga.compiler.simulate import simulate
 from rrnet_nni.fpga.compiler.tiling import build_jobs
@@ -140,3 +141,15 @@ def test_no_schedule_undercuts_its_bounds_whatever_the_buffer(program: Program, 
     device = dataclasses.replace(DEVICE, buffer_bytes=buffer_bytes)
     graph = build_jobs(program, device, get_protocol("beaver-ot"), 8)
     assert max(lower_bounds(graph.jobs, device).values()) <= list_schedule(graph, device, 8, passes).makespan
+
+
+def test_the_memory_map_never_shows_two_blocks_in_one_place(program: Program) -> None:
+    schedule = scheduled(program, "beaver-ot", 4, 1)
+    blocks = buffer_blocks(schedule, DEVICE)
+    assert len(blocks) == sum(bool(job.allocates) for job in schedule.jobs)
+    for number, (_, start, end, address, size, _) in enumerate(blocks):
+        assert 0 <= address <= DEVICE.buffer_bytes - size
+        assert start < end
+        for _, begin, stop, other, length, _ in blocks[:number]:
+            apart = end <= begin or stop <= start or address + size <= other or other + length <= address
+            assert apart
