@@ -130,7 +130,7 @@ class Preparer:
         program_digest: of the build.
         execution: the protocol.
         link: to the other party.
-        progress: hears the inferences that are being prepared and the operation.
+        progress: hears the phase and the name of every operation that starts.
     """
 
     def __init__(
