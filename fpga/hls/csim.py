@@ -30,7 +30,7 @@ from ..console import Parser, add_common_options, print_json, run_command
 from ..devices import load_device
 from ..errors import Refusal
 from ..protocols.party import Execution
-from .host import AcceleratedExecution, Counted, Fabric
+from .host import HOSTS, AcceleratedExecution, Counted, Fabric
 from .simulator import build_simulator
 
 EXAMPLE = """example:
@@ -51,9 +51,14 @@ class Simulated:
 
 
 def simulate_accelerators(
-    build: Build, images: np.ndarray, material: Path, sanitize: bool = False, seed: int = 0
+    build: Build,
+    images: np.ndarray,
+    material: Path,
+    sanitize: bool = False,
+    seed: int = 0,
+    accelerated: tuple[int, ...] = (0, 1),
 ) -> Simulated:
-    """Run both parties' accelerators on images (uint32 words [N, *shape]), using up prepared material.
+    """Run the parties' accelerators on images (uint32 words [N, *shape]), using up prepared material.
 
     Args:
         build: from `load_build`, with its weights.
@@ -61,20 +66,29 @@ def simulate_accelerators(
         material: what `rrnet-2pc-prepare` wrote for this build.
         sanitize: with address and undefined-behaviour sanitizers.
         seed: of the order in which units that can go on take turns; 0 is a fixed order.
+        accelerated: the parties with an accelerator; any other is software.
 
     Raises:
         Refusal: no compiler, or a build or material that does not fit.
         ExecutionFault: an accelerator stopped; the sentence says why.
     """
+    if build.protocol_name not in HOSTS:
+        raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(HOSTS)}")
     simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
     wires, sessions = socket.socketpair(), socket.socketpair()
-    fabrics = [Fabric(simulator, instructions, operands, end.fileno(), seed) for end in wires]
+    fabrics = [
+        Fabric(simulator, instructions, operands, end.fileno() if len(accelerated) == 2 else -1, seed)
+        if number in accelerated
+        else None
+        for number, end in enumerate(wires)
+    ]
     execution = AcceleratedExecution(get_execution(build.protocol_name), (fabrics[0], fabrics[1]))
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         futures = [
-            pool.submit(_run_party, number, build, images, material, execution, sessions[number]) for number in (0, 1)
+            pool.submit(_run_party, number, build, images, material, execution, sessions[number], len(accelerated))
+            for number in (0, 1)
         ]
         try:
             results = [future.result() for future in futures]
@@ -84,15 +98,22 @@ def simulate_accelerators(
     logits = results[0].logits
     if logits is None:
         raise Refusal("the logits were opened to nobody")
-    counted = execution.parties[0].board.counted, execution.parties[1].board.counted
-    return Simulated(logits, counted, time.perf_counter() - started)
+    counted = [execution.parties[n].board.counted if n in execution.parties else [] for n in (0, 1)]
+    return Simulated(logits, (counted[0], counted[1]), time.perf_counter() - started)
 
 
 def _run_party(
-    number: int, build: Build, images: np.ndarray, material: Path, execution: Execution, end: socket.socket
+    number: int,
+    build: Build,
+    images: np.ndarray,
+    material: Path,
+    execution: Execution,
+    end: socket.socket,
+    accelerators: int,
 ) -> SessionResult:
-    """One party's session; the accelerators' own messages do not go over this link."""
-    terms = Terms(build.program_digest, execution.name, 0, len(images) if number == 0 else None, len(images))
+    """One party's session; messages between two accelerators do not go over this link."""
+    batch = len(images) if accelerators == 2 else 1  # an accelerator works on one image at a time
+    terms = Terms(build.program_digest, execution.name, 0, len(images) if number == 0 else None, batch)
     with MaterialStore(material, number) as store, Link(end, f"party {1 - number}", TIMEOUT_S) as link:
         party = Party(number, build.program, execution, link, store)
         try:
@@ -108,6 +129,9 @@ def make_parser() -> Parser:
     parser.add_argument("--input", required=True, metavar="FILE", help="images, .npy or .npz")
     parser.add_argument("--material", metavar="DIR", help="what rrnet-2pc-prepare wrote; made for this run without it")
     parser.add_argument("--sanitize", action="store_true", help="with address and undefined-behaviour sanitizers")
+    parser.add_argument(
+        "--software", type=int, choices=(0, 1), metavar="PARTY", help="this party is software, the other an accelerator"
+    )
     parser.add_argument("--seed", type=int, default=0, help="order in which units take turns; 0: a fixed one")
     add_common_options(parser)
     return parser
@@ -121,13 +145,15 @@ def run(options: argparse.Namespace) -> int:
         if options.material is None:
             execution = get_execution(build.protocol_name)
             prepare_set(material, build.program, build.program_digest, execution, len(images))
-        simulated = simulate_accelerators(build, images, material, options.sanitize, options.seed)
+        accelerated = tuple(number for number in (0, 1) if number != options.software)
+        simulated = simulate_accelerators(build, images, material, options.sanitize, options.seed, accelerated)
     answer = describe(build, simulated)
     if options.json:
         print_json(answer)
     else:
         sent = " and ".join(f"{size:,}" for size in answer["bytes_sent"])
-        print(f"{build.program.name}: {len(images)} images on two accelerators in C simulation")
+        beside = "two accelerators" if options.software is None else "an accelerator beside a software party"
+        print(f"{build.program.name}: {len(images)} images on {beside} in C simulation")
         print(f"  {answer['instructions']:,} instructions each, {sent} bytes sent, {answer['simulated_s']:.2f} s")
         print(f"  classes {' '.join(str(int(np.argmax(row))) for row in answer['logits'])}")
     return 0
@@ -137,7 +163,7 @@ def describe(build: Build, simulated: Simulated) -> dict[str, Any]:
     """What `--json` prints: online bytes that the accelerators exchanged, and the logits."""
     return {
         "simulated_s": simulated.seconds,
-        "instructions": simulated.counted[0][0].instructions,
+        "instructions": max(image.instructions for party in simulated.counted for image in party),
         "bytes_sent": [sum(image.bytes_sent for image in party) for party in simulated.counted],
         "logits": decode_tensor(build.program, build.program.output, simulated.logits).tolist(),
     }

@@ -6,7 +6,9 @@ memory, starts it, and reads the result's share back. The accelerator's messages
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExecutionFault
+from ..isa import decode_instructions, encode_instructions
 from ..operands import BUS_BYTES, Flag, OperandTable, decode_operands
 from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
 from ..protocols.beaver_products import open_words
@@ -24,6 +27,8 @@ from ..protocols.masked_onehot import OneHotComparison
 from ..protocols.masked_party import MaskedParty, Prepared
 from ..protocols.material import RandomSource
 from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
+from .bridge import Bridge
+from .serial import serial_instructions
 
 #: What the accelerator's exit statuses mean (fpga/hls/src/status.h).
 STATUSES = {
@@ -45,13 +50,14 @@ STATUSES = {
 class Fabric:
     """One accelerator to be driven: its executable, its files, and its end of the link to the other one.
 
-    `seed` is of the order in which units that can go on take turns in the simulation.
+    `descriptor` is -1 where the other party is software: the host then carries the messages (`bridge.py`). `seed` is of
+    the order in which units that can go on take turns in the simulation.
     """
 
     simulator: Path
     instructions: bytes
     operands: bytes
-    descriptor: int
+    descriptor: int = -1
     seed: int = 0
 
 
@@ -67,8 +73,13 @@ class Counted:
 class Board:
     """The memory of one party's accelerator, and the accelerator to run on it."""
 
-    def __init__(self, number: int, fabric: Fabric) -> None:
+    def __init__(self, number: int, fabric: Fabric, channel: Channel) -> None:
         self.table: OperandTable = decode_operands(fabric.operands)
+        self._instructions, self._bridge = fabric.instructions, None
+        if fabric.descriptor < 0:
+            items = serial_instructions(decode_instructions(fabric.instructions), self.table, number)
+            self._instructions = encode_instructions(items, self.table.program_digest)
+            self._bridge = Bridge(self.table, items, number, channel)
         self.weight_key = bytes(BUS_BYTES)
         self.counted: list[Counted] = []
         self._number, self._fabric = number, fabric
@@ -87,30 +98,49 @@ class Board:
 
     def run(self, share: np.ndarray, image_key: bytes, corrections: Sequence[np.ndarray]) -> np.ndarray:
         """Share of one image's result, flat uint32, from its share."""
-        fabric, header = self._fabric, self.table.header
+        header = self.table.header
         self.put(header["input"], share)
         with tempfile.TemporaryDirectory(prefix="rrnet-accelerator-") as scratch:
             files = {
-                "instructions.bin": fabric.instructions,
-                "operands.bin": fabric.operands,
+                "instructions.bin": self._instructions,
+                "operands.bin": self._fabric.operands,
                 "memory.bin": self._memory.tobytes(),
                 "material.bin": self._material(corrections),
                 "keys.bin": image_key + self.weight_key,
             }
             for name, data in files.items():
                 (Path(scratch) / name).write_bytes(data)
-            end = str(fabric.descriptor)
-            command = [str(fabric.simulator), str(self._number), scratch, end, end, str(fabric.seed)]
-            finished = subprocess.run(
-                command, capture_output=True, text=True, pass_fds=(fabric.descriptor,), check=False
-            )
-            if finished.returncode:
-                problem = STATUSES.get(finished.returncode, finished.stderr.strip()[-300:])
-                raise ExecutionFault(f"the accelerator of party {self._number} stopped: {problem}")
-            answer: dict[str, Any] = json.loads(finished.stdout)
+            answer = self._simulate(Path(scratch))
             self.counted.append(Counted(answer["instructions"], answer["bytes_sent"], answer["bytes_received"]))
             memory = (Path(scratch) / "memory.out").read_bytes()
             return np.frombuffer(memory, "<u4", header["output_words"], header["output"] * BUS_BYTES).astype(np.uint32)
+
+    def _simulate(self, scratch: Path) -> dict[str, Any]:
+        """Run the accelerator on the files in a directory; carries its messages where the other party is software."""
+        fabric = self._fabric
+        pair = None if self._bridge is None else socket.socketpair()
+        descriptor = fabric.descriptor if pair is None else pair[1].fileno()
+        command = [str(fabric.simulator), str(self._number), str(scratch), *[str(descriptor)] * 2, str(fabric.seed)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=(descriptor,)
+        )
+        try:
+            if pair is not None and self._bridge is not None:
+                pair[1].close()
+                with contextlib.suppress(ConnectionError):  # the accelerator stopped; its status says why
+                    self._bridge.carry(pair[0])
+            output, errors = process.communicate()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+            for end in pair or ():
+                end.close()
+        if process.returncode:
+            problem = STATUSES.get(process.returncode, errors.strip()[-300:])
+            raise ExecutionFault(f"the accelerator of party {self._number} stopped: {problem}")
+        answer: dict[str, Any] = json.loads(output)
+        return answer
 
     def _material(self, corrections: Sequence[np.ndarray]) -> bytes:
         """The dealer's corrections of one image at the addresses of the table; party 0 has none."""
@@ -126,7 +156,7 @@ class BeaverOTHost(PartyProgram):
 
     def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
         super().__init__(number, program, channel)
-        self.board = Board(number, fabric)
+        self.board = Board(number, fabric, channel)
 
     def setup(
         self,
@@ -164,7 +194,7 @@ class MaskedHost(MaskedParty):
 
     def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
         super().__init__(number, program, channel, OneHotComparison())
-        self.board = Board(number, fabric)
+        self.board = Board(number, fabric, channel)
 
     def setup(
         self,
@@ -215,9 +245,14 @@ HOSTS: dict[str, type[BeaverOTHost] | type[MaskedHost]] = {"beaver-ot": BeaverOT
 
 
 class AcceleratedExecution(Execution):
-    """An executable protocol whose parties drive accelerators; its dealer and its traffic are the protocol's own."""
+    """An executable protocol whose parties drive accelerators; its dealer and its traffic are the protocol's own.
 
-    def __init__(self, execution: Execution, fabrics: tuple[Fabric, Fabric]) -> None:
+    Args:
+        execution: the protocol.
+        fabrics: by party; None is a party in software.
+    """
+
+    def __init__(self, execution: Execution, fabrics: tuple[Fabric | None, Fabric | None]) -> None:
         self.name = execution.name  # type: ignore[misc]
         self._execution, self._fabrics = execution, fabrics
         self.parties: dict[int, BeaverOTHost | MaskedHost] = {}
@@ -226,7 +261,10 @@ class AcceleratedExecution(Execution):
         return self._execution.traffic(program, batch)
 
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
-        party = self.parties[number] = HOSTS[self.name](number, program, channel, self._fabrics[number])
+        fabric = self._fabrics[number]
+        if fabric is None:
+            return self._execution.party(number, program, channel)
+        party = self.parties[number] = HOSTS[self.name](number, program, channel, fabric)
         return party
 
     def dealer(

@@ -73,29 +73,51 @@ def prepared(build: Build, folder: Path, count: int) -> Path:
     return folder
 
 
-def software_logits(
-    build: Build, images: np.ndarray, material: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> np.ndarray:
-    """What `rrnet-2pc-run` prints for these images and this material."""
-    np.save(folder / "images.npy", images)
-    arguments = [str(build.path), "--input", str(folder / "images.npy"), "--material", str(material), "--json"]
-    capsys.readouterr()
-    assert run_parties(arguments) == 0
-    return np.array(json.loads(capsys.readouterr().out)["logits"])
+def software_words(build: Build, words: np.ndarray, material: Path) -> np.ndarray:
+    """What two software parties open."""
+    return simulate_accelerators(build, words, material, accelerated=()).logits
 
 
 @pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
 @pytest.mark.parametrize(("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3)])
 def test_accelerators_open_the_logits_of_the_software_parties(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: onnx.ModelProto, seed: int, protocol: str
+    tmp_path: Path, model: onnx.ModelProto, seed: int, protocol: str
 ) -> None:
     build = compiled(tmp_path / "model", model, protocol)
-    images = images_for(build, 2)
+    words = encode_images(build.program, images_for(build, 2))
     material = prepared(build, tmp_path / "material", 2)
     shutil.copytree(material, tmp_path / "copy")
-    found = simulate_accelerators(build, encode_images(build.program, images), material, seed=seed)
-    expected = software_logits(build, images, tmp_path / "copy", tmp_path, capsys)
+    found = simulate_accelerators(build, words, material, seed=seed)
+    np.testing.assert_array_equal(found.logits, software_words(build, words, tmp_path / "copy"))
+
+
+def test_accelerators_open_what_the_command_for_software_parties_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = compiled(tmp_path / "model", mixed_model(16))
+    images = images_for(build, 2)
+    np.save(tmp_path / "images.npy", images)
+    material = prepared(build, tmp_path / "material", 2)
+    shutil.copytree(material, tmp_path / "copy")
+    found = simulate_accelerators(build, encode_images(build.program, images), material)
+    arguments = [str(build.path), "--input", str(tmp_path / "images.npy"), "--material", str(tmp_path / "copy")]
+    capsys.readouterr()
+    assert run_parties([*arguments, "--json"]) == 0
+    expected = np.array(json.loads(capsys.readouterr().out)["logits"])
     np.testing.assert_array_equal(decode_tensor(build.program, build.program.output, found.logits), expected)
+
+
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize(("model", "accelerated"), [(mixed_model(16), 0), (odd_model(), 1), (tiny_model(), 0)])
+def test_one_accelerator_works_with_one_software_party(
+    tmp_path: Path, model: onnx.ModelProto, accelerated: int, protocol: str
+) -> None:
+    build = compiled(tmp_path / "model", model, protocol)
+    words = encode_images(build.program, images_for(build, 2))
+    material = prepared(build, tmp_path / "material", 2)
+    shutil.copytree(material, tmp_path / "copy")
+    found = simulate_accelerators(build, words, material, accelerated=(accelerated,))
+    np.testing.assert_array_equal(found.logits, software_words(build, words, tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
