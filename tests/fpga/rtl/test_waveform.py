@@ -33,6 +33,18 @@ def test_a_waveform_shows_the_first_product_and_its_cycles(build: Path, tmp_path
 
 
 @needs_verilator
+@pytest.mark.parametrize("weights", [True, False], ids=["server", "client without weights"])
+def test_every_product_of_a_build_has_a_waveform(build: Path, tmp_path: Path, weights: bool) -> None:
+    loaded = load_build(build, weights)
+    names = [operation.name for operation in loaded.program.operations if operation.kind in ("conv", "linear")]
+    products = [find_product(loaded, name) for name in names]
+    assert any(product.conv.depthwise for product in products)
+    for product in products:
+        cycles, formula = draw_waveform(product, tmp_path / "wave.vcd")
+        assert cycles == formula
+
+
+@needs_verilator
 def test_the_command_names_what_it_drew(build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = next(operation.name for operation in load_build(build).program.operations if operation.kind == "linear")
     assert main([str(build), "--operation", name, "-o", str(tmp_path / "wave.vcd")]) == 0
