@@ -3,6 +3,7 @@
     python benchmarks/schedule.py                                  five backbones at 32x32, two at 224x224
     python benchmarks/schedule.py --networks resnet50@224 --choices relu
     python benchmarks/schedule.py model.onnx other.onnx
+    python benchmarks/schedule.py --proven                         small networks in few tiles, beside CP-SAT's bounds
     python benchmarks/schedule.py -o docs/results/schedule.json    rows of the file that are not run again are kept
 
 Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
@@ -25,6 +26,8 @@ NETWORKS = (
     *("resnet50@224", "mobilenet_v2@224"),
 )
 LARGE_IMAGE = 64
+#: What constraint programming can prove something about within minutes.
+SMALL_NETWORKS, SMALL_TILES, PROOF_SECONDS = ("resnet8@16",), (1, 2), 10.0
 CHOICES = ("relu", "poly", "mixed")
 
 
@@ -79,6 +82,27 @@ def work(model: Path, directory: Path, device: str, protocol: str) -> None:
     print(json.dumps(answer))
 
 
+def prove(model: Path, device: str, protocol: str) -> None:
+    """Print list schedules of a model beside what CP-SAT proves of the same jobs."""
+    from rrnet_nni.fpga.compiler.compile import compile_program
+    from rrnet_nni.fpga.compiler.frontend import read_onnx
+    from rrnet_nni.fpga.compiler.optimal import optimize
+    from rrnet_nni.fpga.compiler.schedule import list_schedule
+    from rrnet_nni.fpga.compiler.tiling import build_jobs
+    from rrnet_nni.fpga.devices import load_device
+    from rrnet_nni.fpga.protocols import get_protocol
+
+    program, described = compile_program(read_onnx(model)).program, load_device(device)
+    for tiles in SMALL_TILES:
+        listed = list_schedule(build_jobs(program, described, get_protocol(protocol), tiles), described, tiles, 8)
+        best = optimize(listed, PROOF_SECONDS)
+        print(
+            f"| {model.stem} | {tiles} | {len(listed.jobs)} | {listed.makespan:,} | {best.makespan:,} "
+            f"| {listed.lower_bound:,} | {best.proven:,} | {listed.makespan / best.proven:.4f} |",
+            flush=True,
+        )
+
+
 def peak_mb() -> float:
     """The most memory that this process has held; `getrusage` would count what the parent held when it forked."""
     status = Path("/proc/self/status").read_text()
@@ -92,11 +116,23 @@ def main() -> None:
     parser.add_argument("--choices", nargs="+", default=CHOICES, choices=CHOICES)
     parser.add_argument("--device", default="zcu104")
     parser.add_argument("--protocol", default="beaver-ot")
+    parser.add_argument("--proven", action="store_true", help="small networks beside CP-SAT's bounds instead")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the rows")
     parser.add_argument("--worker", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         work(*options.worker, options.device, options.protocol)
+        return
+    if options.proven:
+        print("| network | tiles | jobs | list, cycles | CP-SAT, cycles | own bound | proven bound | list / proven |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        with tempfile.TemporaryDirectory() as directory:
+            for network in SMALL_NETWORKS:
+                for choice in options.choices:
+                    model = Path(directory) / f"{network}-{choice}.onnx"
+                    backbone, pixels = network.split("@")
+                    export(backbone, int(pixels), choice, model)
+                    prove(model, options.device, options.protocol)
         return
     print("| network | makespan ms | bound ms | ratio | operator sum ms | gain | instructions | CPU s | peak MB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
