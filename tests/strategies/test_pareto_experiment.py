@@ -33,10 +33,10 @@ nni.report_final_result({"default": 0.95 - 0.1 * jump - 0.01 * weight, "latency_
 # other that a gate's price is its comparisons, not its messages: the space then has a long front.
 TASK: dict[str, Any] = {
     "backbone": "resnet8",
-    "space": {"width": 0.5, "x2act_w1": 0.0001},
+    "space": {"width": 0.25, "x2act_w1": 0.0001, "stem": "plain"},
     "data": {"name": "digits", "image_size": 8},
-    "search": {"epochs": 6, "warmup_epochs": 2, "alpha_learning_rate": 0.2},
-    "training": {"epochs": 10, "batch_size": 32, "x2act_factor": 0.0},
+    "search": {"epochs": 5, "warmup_epochs": 2, "alpha_learning_rate": 0.2},
+    "training": {"epochs": 16, "batch_size": 32, "x2act_factor": 0.0},
     "validation_fraction": 0.4,
     "calibration_images": 64,
     "hardware": {"device": "near.yaml"},
@@ -155,7 +155,7 @@ def test_an_experiment_stopped_and_resumed_fills_the_gap_of_its_front(tmp_path: 
 @pytest.mark.slow
 def test_an_experiment_of_real_searches_stopped_and_resumed_ends_with_a_front(tmp_path: Path) -> None:
     _write_task(tmp_path)
-    plan = Plan("rrnet trial --task task.yml", 1.0, 100.0, spread=7, trials=14, stop_after=4, timeout_s=2400)
+    plan = Plan("rrnet trial --task task.yml", 0.1, 40.0, spread=9, trials=18, stop_after=4, timeout_s=2400)
     points = _stopped_and_resumed(plan, tmp_path)
     assert len(points) == plan.trials
     assert len(_distinct(points)) >= 5, sorted(points, key=lambda point: point.latency_ms)
