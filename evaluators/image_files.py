@@ -81,7 +81,8 @@ class ImageFiles:
             box = _central_box(*image.size) if generator is None else _random_box(*image.size, generator)
         if box is not None or image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(image).transpose(2, 0, 1)
+        # Contiguous, or the batch would be channels_last, which is not safe on every device (see `compatibility`).
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
     def decoded(self) -> Tensor:
         """All of them in memory: uint8 [N, 3, S, S]."""

@@ -12,6 +12,8 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rrnet_nni.compatibility import channels_last_is_safe
+
 from ..fpga.errors import Refusal
 from ..search_spaces import X2act, x2act_modules
 from .compilation import compiled_forward
@@ -39,7 +41,7 @@ class TrainingOptions:
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
         distillation_temperature: softens the probabilities of both.
         precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it.
-        channels_last: lay tensors out as N, H, W, C, which convolutions on GPUs prefer.
+        channels_last: on a GPU, lay tensors out as N, H, W, C, which its convolutions prefer.
         compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
         seed: of order and augmentation.
     """
@@ -123,7 +125,7 @@ class ClassificationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""
-        if self.options.channels_last:
+        if self.options.channels_last and channels_last_is_safe(images.device):
             images = images.contiguous(memory_format=torch.channels_last)
         return self._compiled(images) if self._compiled is not None else self.model(images)
 

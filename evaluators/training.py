@@ -16,6 +16,8 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 
+from rrnet_nni.compatibility import channels_last_is_safe
+
 from ..fpga.errors import Refusal
 from .accuracy import Evaluation, evaluate
 from .data import ImageDataset
@@ -82,7 +84,7 @@ def train_network(
         dataset.train_images, dataset.train_labels, options.batch_size, training=True, seed=options.seed
     )
     module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None)
-    if options.channels_last:
+    if options.channels_last and channels_last_is_safe(device):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.set_model(network)
     report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()

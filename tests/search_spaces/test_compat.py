@@ -1,6 +1,7 @@
 """Each test named "still" holds for as long as a workaround in `rrnet_nni/compatibility.py` is needed: when it fails,
 the workaround whose docstring names it can go."""
 
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from nni.runtime.trial_command_channel import (
     set_default_trial_command_channel,
 )
 
-from rrnet_nni.compatibility import ManagerChannel
+from rrnet_nni.compatibility import ManagerChannel, channels_last_is_safe
 from rrnet_nni.search_spaces import SpaceOptions, build_space, fixed_choices
 
 
@@ -113,3 +114,20 @@ def test_nnictl_still_waits_four_seconds() -> None:
     from nni.experiment import launcher
 
     assert launcher._check_rest_server.__defaults__ == (3, None)
+
+
+CHANNELS_LAST = """
+import torch
+convolution = torch.nn.Conv2d(4, 8, 1, stride=2, bias=False).to(memory_format=torch.channels_last)
+for _ in range(20):
+    images = torch.randn(12, 4, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    convolution(images).square().mean().backward()
+"""
+
+
+def test_torch_still_corrupts_memory_in_channels_last() -> None:
+    assert not channels_last_is_safe(torch.device("cpu"))
+    # glibc then checks each block as it is freed, so that the damage ends the process where it happened.
+    checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", CHANNELS_LAST], env=checked, capture_output=True, check=False)
+    assert ended.returncode < 0, "the process ended by itself"
