@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+from forked_parties import SURVIVAL_S, ForkedParties
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
@@ -26,7 +27,6 @@ from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, TruncateOp
 
 DIGEST = "a" * 64
-SURVIVAL_S = 10.0
 SECRET = 1.2345678
 #: Inferences in a set: for many sessions of six images, and for a dealer that is killed.
 IMAGES, DEALT = 6 * 110, 120
@@ -43,7 +43,7 @@ def network():
     return b.program(), b.weights
 
 
-def party_process(number, end, other_end, root, protocol, pipe, timeout_s, images):
+def party_process(number, end, other_end, root, protocol, timeout_s, images, pipe):
     """One party in a process of its own; reports ("logits", sum) or ("fault", sentence)."""
     other_end.close()
     program, weights = network()
@@ -58,40 +58,11 @@ def party_process(number, end, other_end, root, protocol, pipe, timeout_s, image
         pipe.send(("fault", str(error)))
 
 
-class Run:
-    """Both parties as forked processes over a pair of sockets, or over a relay between them."""
+class Run(ForkedParties):
+    """An execution by both parties."""
 
     def __init__(self, root, protocol="beaver-ot", timeout_s=20.0, images=6, relay=None):
-        context = multiprocessing.get_context("fork")
-        if relay is None:
-            ends = socket.socketpair()
-        else:
-            first, second = socket.socketpair(), socket.socketpair()
-            ends = first[0], second[0]
-            self.relay = threading.Thread(target=relay, args=(first[1], second[1]), daemon=True)
-        self.pipes, self.processes = [], []
-        for number in (0, 1):
-            receiver, sender = context.Pipe(duplex=False)
-            arguments = (number, ends[number], ends[1 - number], root, protocol, sender, timeout_s, range(images))
-            process = context.Process(target=party_process, args=arguments, daemon=True)
-            process.start()
-            sender.close()
-            self.pipes.append(receiver)
-            self.processes.append(process)
-        for end in ends:
-            end.close()
-        if relay is not None:
-            self.relay.start()
-
-    def outcome(self, number, within_s=SURVIVAL_S):
-        """What a party reported, or None if it was killed before it could."""
-        assert self.pipes[number].poll(within_s), f"party {number} did not stop within {within_s} s"
-        try:
-            return self.pipes[number].recv()
-        except EOFError:
-            return None
-        finally:
-            self.processes[number].join(within_s)
+        super().__init__(party_process, lambda number: (root, protocol, timeout_s, range(images)), relay)
 
 
 def kill_at(root, victim, delay_s, protocol):

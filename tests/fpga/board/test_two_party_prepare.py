@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from forked_parties import SURVIVAL_S, ForkedParties
 
 from rrnet_nni.fpga.board import cli, prepare_cli
 from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, preparation_mismatch
@@ -40,7 +40,6 @@ from rrnet_nni.fpga.program import (
 
 DIGEST = "b" * 64
 BEAVER = EXECUTIONS["beaver-ot"]
-SURVIVAL_S = 10.0
 SECRET_PIXEL = 1.2345678
 
 
@@ -92,7 +91,7 @@ def test_each_operation_is_prepared_with_the_predicted_bytes():
     assert preparation_mismatch(network()[0], 2, BEAVER) is None
 
 
-def preparing_process(number, end, other_end, root, pipe, timeout_s, count, digest=DIGEST):
+def preparing_process(number, end, other_end, root, timeout_s, count, digest, pipe):
     """One party in a process of its own; reports ("prepared", bytes) or ("fault", sentence)."""
     other_end.close()
     try:
@@ -107,40 +106,14 @@ def preparing_process(number, end, other_end, root, pipe, timeout_s, count, dige
         pipe.send(("fault", str(error)))
 
 
-class Preparation:
-    """Both parties as forked processes, each with a root of its own, over sockets or a relay."""
+class Preparation(ForkedParties):
+    """A preparation by both parties, each with a root of its own."""
 
     def __init__(self, root, count=2, timeout_s=20.0, relay=None, digests=(DIGEST, DIGEST)):
-        context = multiprocessing.get_context("fork")
-        ends = socket.socketpair()
-        if relay is not None:
-            first, second = socket.socketpair(), socket.socketpair()
-            ends = first[0], second[0]
-            self.relay = threading.Thread(target=relay, args=(first[1], second[1]), daemon=True)
-        self.pipes, self.processes = [], []
-        for number in (0, 1):
-            receiver, sender = context.Pipe(duplex=False)
-            place = root / f"machine-{number}" / "material"
-            arguments = number, ends[number], ends[1 - number], place, sender, timeout_s, count, digests[number]
-            process = context.Process(target=preparing_process, args=arguments, daemon=True)
-            process.start()
-            sender.close()
-            self.pipes.append(receiver)
-            self.processes.append(process)
-        for end in ends:
-            end.close()
-        if relay is not None:
-            self.relay.start()
+        def arguments_of(number):
+            return root / f"machine-{number}" / "material", timeout_s, count, digests[number]
 
-    def outcome(self, number, within_s=SURVIVAL_S):
-        """What a party reported, or None if it was killed before it could."""
-        assert self.pipes[number].poll(within_s), f"party {number} did not stop within {within_s} s"
-        try:
-            return self.pipes[number].recv()
-        except EOFError:
-            return None
-        finally:
-            self.processes[number].join(within_s)
+        super().__init__(preparing_process, arguments_of, relay)
 
 
 def leftovers(root):
