@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -80,22 +81,14 @@ class MaxPoolBeforeRelu:
     required: ClassVar[bool] = False
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
-        uses, producers = graph.uses(), graph.producers()
-        shapes = dict(graph.shapes)
-        nodes: list[AnyNode] = []
-        dropped: set[str] = set()
-        for node in graph.nodes:
-            relu = producers.get(node.inputs[0])
-            if isinstance(node, MaxPool) and isinstance(relu, Relu) and uses[relu.output] == 1:
-                pooled = f"{node.output}.before_relu"
-                shapes[pooled] = graph.shapes[node.output]
-                nodes.append(replace(node, inputs=relu.inputs, output=pooled))
-                nodes.append(replace(relu, inputs=(pooled,), output=node.output))
-                dropped.add(relu.output)
-            else:
-                nodes.append(node)
-        kept = [node for node in nodes if node.output not in dropped]
-        return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
+        def swap(relu: AnyNode, pool: AnyNode) -> Swapped | None:
+            if not (isinstance(pool, MaxPool) and isinstance(relu, Relu)):
+                return None
+            pooled = f"{pool.output}.before_relu"
+            first = replace(pool, inputs=relu.inputs, output=pooled)
+            return first, replace(relu, inputs=(pooled,), output=pool.output), graph.shapes[pool.output]
+
+        return _pool_first(graph, swap)
 
 
 class AveragePoolFirst:
@@ -106,29 +99,42 @@ class AveragePoolFirst:
     required: ClassVar[bool] = False
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
-        uses, producers = graph.uses(), graph.producers()
-        shapes = dict(graph.shapes)
-        nodes: list[AnyNode] = []
-        dropped: set[str] = set()
-        for node in graph.nodes:
-            conv = producers.get(node.inputs[0])
-            if (
-                isinstance(node, AvgPool)
-                and isinstance(conv, Conv)
-                and uses[conv.output] == 1
-                and _commute(node, conv)
-                and graph.shapes[node.output][1] < graph.shapes[conv.output][1]
-            ):
-                pooled = f"{node.output}.before_conv"
-                shapes[pooled] = (graph.shapes[conv.inputs[0]][0], *graph.shapes[node.output][1:])
-                weighted = node.kernel[0] * node.kernel[1] / node.divisor
-                nodes.append(replace(node, inputs=conv.inputs, output=pooled))
-                nodes.append(replace(conv, inputs=(pooled,), output=node.output, bias=conv.bias * weighted))
-                dropped.add(conv.output)
-            else:
-                nodes.append(node)
-        kept = [node for node in nodes if node.output not in dropped]
-        return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
+        def swap(conv: AnyNode, pool: AnyNode) -> Swapped | None:
+            if not (isinstance(pool, AvgPool) and isinstance(conv, Conv) and _commute(pool, conv)):
+                return None
+            if graph.shapes[pool.output][1] >= graph.shapes[conv.output][1]:
+                return None
+            pooled = f"{pool.output}.before_conv"
+            first = replace(pool, inputs=conv.inputs, output=pooled)
+            bias = conv.bias * (pool.kernel[0] * pool.kernel[1] / pool.divisor)
+            then = replace(conv, inputs=(pooled,), output=pool.output, bias=bias)
+            return first, then, (graph.shapes[conv.inputs[0]][0], *graph.shapes[pool.output][1:])
+
+        return _pool_first(graph, swap)
+
+
+#: The pooling that comes first now, what follows it, and the shape of the tensor between them.
+Swapped: TypeAlias = tuple[AnyNode, AnyNode, tuple[int, ...]]
+
+
+def _pool_first(graph: Graph, swap: Callable[[AnyNode, AnyNode], Swapped | None]) -> tuple[Graph, bool]:
+    """Swap each pooling with the node before it, where `swap(before, pooling)` knows how and nobody else reads that."""
+    uses, producers = graph.uses(), graph.producers()
+    shapes = dict(graph.shapes)
+    nodes: list[AnyNode] = []
+    dropped: set[str] = set()
+    for node in graph.nodes:
+        before = producers.get(node.inputs[0])
+        swapped = swap(before, node) if before is not None and uses[before.output] == 1 else None
+        if before is None or swapped is None:
+            nodes.append(node)
+            continue
+        first, then, shape = swapped
+        shapes[first.output] = shape
+        nodes += [first, then]
+        dropped.add(before.output)
+    kept = [node for node in nodes if node.output not in dropped]
+    return replace(graph, shapes=shapes).with_nodes(kept), bool(dropped)
 
 
 def _commute(pool: AvgPool, conv: Conv) -> bool:

@@ -1,5 +1,6 @@
 """Two parties as forked processes, for tests that kill one of them or disturb the link between them."""
 
+import contextlib
 import multiprocessing
 import socket
 import threading
@@ -45,3 +46,33 @@ class ForkedParties:
             return None
         finally:
             self.processes[number].join(within_s)
+
+
+def pump(source, target, damage):
+    """Forward octets, letting `damage(position, octets)` change, cut (None) or delay them."""
+    position = 0
+    try:
+        while octets := source.recv(1 << 16):
+            changed = damage(position, bytearray(octets))
+            if changed is None:
+                break
+            target.sendall(changed)
+            position += len(octets)
+    except OSError:
+        return
+    finally:
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def relay_with(damage):
+    """Forward both directions; `damage(position, octets)` changes, cuts (None) or delays what party 0 sends."""
+
+    def relay(first, second):
+        forward = threading.Thread(target=pump, args=(first, second, damage), daemon=True)
+        forward.start()
+        pump(second, first, lambda position, octets: octets)
+        forward.join(1)
+
+    return relay

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from forked_parties import SURVIVAL_S, ForkedParties
+from forked_parties import SURVIVAL_S, ForkedParties, relay_with
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
@@ -152,34 +152,6 @@ def test_a_killed_dealer_leaves_a_whole_set_or_none(tmp_path, protocol):
 @pytest.mark.parametrize("protocol", EXECUTIONS)
 def test_a_dealer_killed_at_fifty_moments(tmp_path, protocol):
     check_dealer_kills(tmp_path / "material", protocol, 50, np.random.default_rng(1))
-
-
-def pump(source, target, damage):
-    """Forward octets, letting `damage(position, octets)` change, cut (None) or delay them."""
-    position = 0
-    try:
-        while octets := source.recv(1 << 16):
-            changed = damage(position, bytearray(octets))
-            if changed is None:
-                break
-            target.sendall(changed)
-            position += len(octets)
-    except OSError:
-        return
-    finally:
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-def relay_with(damage):
-    def relay(first, second):
-        forward = threading.Thread(target=pump, args=(first, second, damage), daemon=True)
-        forward.start()
-        pump(second, first, lambda position, octets: octets)
-        forward.join(1)
-
-    return relay
 
 
 def test_bytes_pass_through_an_honest_relay(material):

@@ -8,12 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
-from forked_parties import SURVIVAL_S, ForkedParties
+from forked_parties import SURVIVAL_S, ForkedParties, relay_with
 
 from rrnet_nni.fpga.board import cli, prepare_cli
 from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, preparation_mismatch
@@ -176,32 +175,6 @@ def test_a_killed_party_stops_the_other_and_leaves_nothing_to_use(tmp_path):
 @pytest.mark.slow
 def test_each_party_killed_at_fifty_moments_of_the_preparation(tmp_path):
     check_kills(tmp_path, 50, np.random.default_rng(1))
-
-
-def relay_with(damage):
-    """Forward both directions; `damage(position, octets)` changes, cuts (None) or delays what party 0 sends."""
-
-    def pump(source, target, change):
-        position = 0
-        try:
-            while octets := source.recv(1 << 16):
-                changed = change(position, bytearray(octets))
-                if changed is None:
-                    break
-                target.sendall(changed)
-                position += len(octets)
-        except OSError:
-            return
-        finally:
-            for end in (source, target):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def relay(first, second):
-        threading.Thread(target=pump, args=(first, second, damage), daemon=True).start()
-        pump(second, first, lambda position, octets: octets)
-
-    return relay
 
 
 def flip(place):
