@@ -37,11 +37,13 @@ class Formats:
     Attributes:
         bounds: largest absolute value that must fit, headroom included.
         budgets: fraction bits that keep `bounds` inside ±2**30.
+        product_budgets: of convolutions and linear layers; where a sum adds them untruncated, it must fit too.
         caps: fraction bits of the stored tensor, at most the budget.
     """
 
     bounds: Mapping[str, float]
     budgets: Mapping[str, int]
+    product_budgets: Mapping[str, int]
     caps: Mapping[str, int]
 
 
@@ -61,9 +63,10 @@ def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
             raise Refusal(
                 f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it"
             )
+    products = _product_budgets(graph, budgets)
     caps = {name: min(ACTIVATION_BITS, budget) for name, budget in budgets.items()}
     for node in reversed(graph.nodes):
-        wanted = _input_cap(node, bounds, budgets, caps)
+        wanted = _input_cap(node, bounds, products, caps)
         for name in node.inputs:
             caps[name] = min(caps[name], wanted)
     for name, cap in caps.items():
@@ -72,7 +75,18 @@ def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
                 f"tensor {name!r} reaches {calibration.seen[name]:.4g}, and what is computed from it leaves it only "
                 f"{cap} fraction bits: no fixed-point format of 32 bits fits both"
             )
-    return Formats(bounds, budgets, caps)
+    return Formats(bounds, budgets, products, caps)
+
+
+def _product_budgets(graph: Graph, budgets: Mapping[str, int]) -> dict[str, int]:
+    """The budgets, less where a sum whose multipliers stay integers leaves an untruncated summand fewer bits."""
+    products = dict(budgets)
+    for node in graph.nodes:
+        if isinstance(node, Combine):
+            for name, scale in zip(node.inputs, node.scales, strict=True):
+                if name in graph.deferred:
+                    products[name] = min(products[name], budgets[node.output] + int(np.log2(np.abs(scale)).min()))
+    return products
 
 
 def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:

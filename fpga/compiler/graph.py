@@ -116,7 +116,8 @@ AnyNode: TypeAlias = Conv | Linear | Combine | Product | Polynomial | Relu | Max
 class Graph:
     """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included.
 
-    `scales` are the factors by which passes made tensors larger than those of the model, where not 1.
+    `scales` are the factors by which passes made tensors larger than those of the model, where not 1. `deferred` are
+    products that the sum which reads them adds up untruncated.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Graph:
     nodes: tuple[AnyNode, ...]
     source: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
+    deferred: frozenset[str] = frozenset()
 
     def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
         """The same graph with other nodes; tensors that nothing makes are forgotten."""

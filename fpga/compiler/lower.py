@@ -101,11 +101,12 @@ class Lowering:
     ) -> None:
         """An operation with `bits` fraction bits, truncated to the cap of the node's output if that is fewer.
 
-        The logits stay untruncated: opening them ends the computation, and the bits cost nothing.
+        The logits stay untruncated: opening them ends the computation, and the bits cost nothing. So do products that
+        are truncated with the sum that reads them.
         """
         shape, name = self.graph.shapes[node.output], name or node.name
         surplus = bits - self.formats.caps[node.output]
-        if surplus <= 0 or node.output == self.graph.output:
+        if surplus <= 0 or node.output == self.graph.output or node.output in self.graph.deferred:
             self.emit(kind, name, inputs, node.output, shape, bits, **fields)
             return
         untruncated = self.emit(kind, name, inputs, node.output + UNTRUNCATED, shape, bits, **fields)
@@ -155,7 +156,7 @@ def _integers(values: np.ndarray, bits: int) -> tuple[int, ...]:
 
 def _lower_product(state: Lowering, node: Conv | Linear) -> None:
     source = node.inputs[0]
-    budget = state.formats.budgets[node.output] - state.fraction_bits(source)
+    budget = state.formats.product_budgets[node.output] - state.fraction_bits(source)
     weight_bits = min(budget, weight_bits_wanted(node.weight) + 4)
     bits = state.fraction_bits(source) + weight_bits
     weight = state.constant(f"{node.name}.weight", node.weight, weight_bits)

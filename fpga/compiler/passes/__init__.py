@@ -12,6 +12,7 @@ from .fold_affine import FoldAffine
 from .polynomials import RecognizePolynomials, RemoveUnused
 from .scales import ScaleTensors
 from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
+from .sums import AddBeforeTruncation
 
 #: Every pass, in order. An explicit list: the order is part of the compiler.
 PASSES: tuple[Pass, ...] = (
@@ -25,6 +26,7 @@ PASSES: tuple[Pass, ...] = (
     MaxPoolBeforeRelu(),
     AveragePoolFirst(),
     ScaleTensors(),
+    AddBeforeTruncation(),
 )
 ROUNDS_LIMIT = 16
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, TypeAlias
 
-import numpy as np
-
 from ..graph import AnyNode, AvgPool, Combine, Conv, Graph, MaxPool, Pad, Relu, rename_inputs
 
 
@@ -141,9 +139,3 @@ def _commute(pool: AvgPool, conv: Conv) -> bool:
     """A pointwise convolution, and windows without padding, in which the bias counts everywhere alike."""
     pointwise = (*conv.weight.shape[2:], *conv.stride) == (1, 1, 1, 1)
     return pointwise and not any(conv.padding) and not any(pool.padding)
-
-
-def is_power_of_two(values: np.ndarray) -> bool:
-    """Whether every number is ±2**n."""
-    mantissas, _ = np.frexp(np.abs(values))
-    return bool((mantissas == 0.5).all())

@@ -11,10 +11,12 @@ from rrnet_nni.fpga.compiler.frontend import import_model
 from rrnet_nni.fpga.compiler.graph import AvgPool, Combine, Conv, Graph, MaxPool, Polynomial, Relu, print_graph
 from rrnet_nni.fpga.compiler.passes import PASSES, optional_passes, run_passes
 from rrnet_nni.fpga.compiler.reference import decode_tensor, run_reference
+from rrnet_nni.fpga.compiler.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.protocols import get_protocol
 
+DEVICE, MASKED = load_device("zcu104"), get_protocol("masked")
 IMAGES = np.random.default_rng(1).normal(size=(32, 3, 16, 16)).astype(np.float32)
 
 
@@ -235,3 +237,44 @@ def test_an_average_pooling_stays_behind_other_convolutions(kernel: int, pool: d
     build.node("AveragePool", ["wide"], "y", **pool)
     graph = optimized(build, "y")
     assert isinstance(graph.nodes[0], Conv), what
+
+
+@pytest.mark.parametrize(("convolutions", "fewer"), [(1, 0), (2, 1)])
+def test_a_sum_of_products_is_truncated_once(convolutions: int, fewer: int) -> None:
+    build = ModelBuilder()
+    x = build.node("Relu", [build.conv("image", "stem", 3, 4)], "relu")
+    shortcut = build.conv(x, "shortcut", 4, 4, kernel=1) if convolutions == 2 else x
+    x = build.node("Relu", [build.node("Add", [shortcut, build.conv(x, "conv", 4, 4)], "sum")], "relu2")
+    model = build.model(build.conv(x, "logits", 4, 10))
+    graph = import_model(model, "model")
+    once, each = compiled(graph), compiled(graph, "add-before-truncation")
+    assert truncations(each) - truncations(once) == fewer
+    gains = {row["pass"]: row for row in once.report["gains"]}
+    assert gains["add-before-truncation"]["bytes_sent"] == fewer * 2 * 4 * 4 * 16 * 16
+    wanted = run_onnx(model, IMAGES)
+    for result in (once, each):
+        assert (
+            np.abs(run_reference(result.program, result.weights, IMAGES) - wanted).max() < 0.01 * np.abs(wanted).max()
+        )
+    bytes_masked = [
+        sum(row["bytes_sent"][0] for row in program_traffic(r.program, DEVICE, MASKED)) for r in (once, each)
+    ]
+    assert bytes_masked[0] < bytes_masked[1]
+
+
+def test_an_untruncated_sum_that_exceeds_its_summands_still_fits() -> None:
+    """Two equal convolutions: the sum reaches twice as far, so that the weights of both give a bit."""
+    build = ModelBuilder()
+    weight = np.abs(build.generator.normal(size=(4, 3, 3, 3)))
+    for name in ("left", "right"):
+        build.constant(f"{name}.weight", weight)
+        build.node("Conv", ["image", f"{name}.weight"], name, pads=[1] * 4)
+    build.node("Relu", [build.node("Add", ["left", "right"], "sum")], "relu")
+    model = build.model(build.conv("relu", "logits", 4, 10))
+    images = np.abs(IMAGES)
+    result = compiled(import_model(model, "model"), images=images)
+    margins = {row["tensor"]: row["margin_bits"] for row in result.report["certificate"]}
+    assert margins["sum.untruncated"] >= 1 - 1e-3
+    assert margins["left"] >= margins["sum.untruncated"] + 0.99
+    wanted = run_onnx(model, images)
+    assert np.abs(run_reference(result.program, result.weights, images) - wanted).max() < 0.01 * np.abs(wanted).max()
