@@ -26,6 +26,9 @@ class Comparison(ABC):
     #: Working memory of a party, roughly.
     bytes_per_element: ClassVar[int]
 
+    def load(self) -> None:  # noqa: B027 most comparisons have nothing to load
+        """Make ready what `less` needs beside its material."""
+
     @abstractmethod
     def draw(self, number: int, elements: int, source: RandomSource, dealt: Corrections) -> tuple[Any, np.ndarray]:
         """A party's material, and its share of the sign's mask r_d ⊕ msb(r), a plane [N, P]."""

@@ -28,6 +28,9 @@ class DcfComparison(Comparison):
     name: ClassVar[str] = DCF
     bytes_per_element: ClassVar[int] = 2 * BLOCK_BYTES * DCF_BLOCKS
 
+    def load(self) -> None:
+        functions()
+
     def draw(
         self, number: int, elements: int, source: RandomSource, dealt: Corrections
     ) -> tuple[KeyMaterial, np.ndarray]:

@@ -79,6 +79,8 @@ class MaskedParty(PartyProgram):
         super().__init__(number, program, channel)
         self._comparison = comparison
         self._plans = plan_masked(program)
+        kernels()  # compiled code is built, loaded and checked now, not while an input waits
+        comparison.load()
 
     def setup(
         self,
