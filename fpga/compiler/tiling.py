@@ -101,7 +101,7 @@ class _Builder:
             self._add_product(index, operation, shape, phases)
             return
         result = self.program.tensor(operation.output)
-        material = sum(self.placed[operation.name].offline_bytes(shape)) / result.elements
+        material = max(self.placed[operation.name].offline_bytes(shape)) / result.elements
         start = comparison_start(phases)
         # a pooling's windows overlap, so that its input is opened in a stage of its own
         opens = isinstance(operation, MaxPoolOp) and any(isinstance(phase, Exchange) for phase in phases[:start])
@@ -167,6 +167,7 @@ class _Builder:
         if start:
             opened = self._open_input(index, operation, phases[:start])
         tiles = []
+        input_words = self.placed[operation.name].product_input_words()
         bands, rows = self._product_grid(operation, shape)
         for number, band in enumerate(bands):
             size = _granules(
@@ -175,7 +176,7 @@ class _Builder:
             weights = self._transfer(Queue.LOAD, size, index, number, start, 0, (), allocates=size, weights=True)
             for row in rows:
                 region = Region(band, row)
-                inputs = 2 * WORD_BYTES * self._needed_elements(operation, source, region)
+                inputs = input_words * WORD_BYTES * self._needed_elements(operation, source, region)
                 tiles.append(_Tile(region, inputs, weights))
         self.made[operation.output] = self._stage(
             index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), (source,), opened
@@ -202,7 +203,8 @@ class _Builder:
             across, down = (across, min(rows, 2 * down)) if down < rows else (min(channels, 2 * across), down)
 
     def _product_bytes(self, operation: AnyOperation, region: Region) -> int:
-        inputs = 2 * WORD_BYTES * self._needed_elements(operation, operation.inputs[0], region)
+        input_words = self.placed[operation.name].product_input_words()
+        inputs = input_words * WORD_BYTES * self._needed_elements(operation, operation.inputs[0], region)
         return inputs + 2 * WORD_BYTES * self._elements(operation.output, region)
 
     def _fits(self, tensor: str) -> bool:

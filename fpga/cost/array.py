@@ -122,10 +122,10 @@ def part_cycles(
 ) -> int:
     """Cycles of the same products on a band of output channels and rows; `whole_cycles` are those of all of it."""
     products = round(whole_cycles / conv_cycles(shape, accelerator))
-    return products * conv_cycles(_part(shape, channels[1] - channels[0], rows[1] - rows[0]), accelerator)
+    return products * conv_cycles(part_shape(shape, channels[1] - channels[0], rows[1] - rows[0]), accelerator)
 
 
-def _part(shape: Conv | Linear, channels: int, rows: int) -> Conv | Linear:
+def part_shape(shape: Conv | Linear, channels: int, rows: int) -> Conv | Linear:
     """The shape that makes so many output channels and rows."""
     if isinstance(shape, Linear):
         return replace(shape, out_features=channels)

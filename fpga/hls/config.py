@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ..cost.array import KERNEL, SIDE, STRIDES
 from ..devices import Device
 
 #: Tiles and bands of weights that one program may have; each has a record of a few octets on the chip.
 MAX_TILES, MAX_BANDS = 1 << 14, 1 << 12
 #: Taps of a convolution's kernel.
-MAX_TAPS = 1 << 12
+MAX_TAPS = 1 << 10
+#: Channels of a tile of the array where a device says nothing of tiles.
+TILE_CHANNELS = 8
 
 
 def config_header(device: Device) -> str:
@@ -17,10 +20,17 @@ def config_header(device: Device) -> str:
         if device.accelerator is None
         else device.accelerator.lanes
     )
+    accelerator = device.accelerator
     constants = {
         "RRNET_CLOCK_HZ": int(device.clock_hz),
         "RRNET_BUFFER_BYTES": int(device.buffer_bytes) // 64 * 64,
-        "RRNET_ARRAY_LANES": max(1, int(array)),
+        "RRNET_ARRAY_TILES": max(1, int(array) // TILE_CHANNELS**2) if accelerator is None else accelerator.array_tiles,
+        "RRNET_TILE_INPUTS": TILE_CHANNELS if accelerator is None else accelerator.tile_inputs,
+        "RRNET_TILE_OUTPUTS": TILE_CHANNELS if accelerator is None else accelerator.tile_outputs,
+        "RRNET_DEPTHWISE": 1 if accelerator is None else accelerator.depthwise,
+        "RRNET_BLOCK_SIDE": SIDE,
+        "RRNET_BLOCK_KERNEL": KERNEL,
+        "RRNET_BLOCK_STRIDE": max(STRIDES),
         "RRNET_ALU_LANES": max(1, int(alu)),
         "RRNET_AES_CORES": max(1, int(aes)),
         "RRNET_MAX_TILES": MAX_TILES,

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,12 @@ class Fabric:
 
 @dataclass(frozen=True)
 class Counted:
-    """What the accelerator counted for one image."""
+    """What the accelerator counted for one image; `array_cycles` are of products, on all tiles of the array in sum."""
 
     instructions: int
     bytes_sent: int
     bytes_received: int
+    array_cycles: int
 
 
 class Board:
@@ -111,7 +112,7 @@ class Board:
             for name, data in files.items():
                 (Path(scratch) / name).write_bytes(data)
             answer = self._simulate(Path(scratch))
-            self.counted.append(Counted(answer["instructions"], answer["bytes_sent"], answer["bytes_received"]))
+            self.counted.append(Counted(*(answer[item.name] for item in fields(Counted))))
             memory = (Path(scratch) / "memory.out").read_bytes()
             return np.frombuffer(memory, "<u4", header["output_words"], header["output"] * BUS_BYTES).astype(np.uint32)
 

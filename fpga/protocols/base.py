@@ -71,6 +71,10 @@ class Protocol(ABC):
         """Bytes of an element's share that an operation loads of each input, and that it stores."""
         return 4, 4
 
+    def product_input_words(self) -> int:
+        """Words per element of its input that a tile of a ring product loads."""
+        return 2  # X_i and E
+
     def in_place(self, program: Program) -> Mapping[str, Protocol]:
         """Per operation of a program the protocol that prices it where it stands, by name.
 

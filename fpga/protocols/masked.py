@@ -181,6 +181,9 @@ class Masked(ExecutedProtocol):
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)
 
+    def product_input_words(self) -> int:
+        return 1  # M
+
 
 class MaskedDcf(Masked):
     """Masked wires with dealt comparison keys: one round per comparison instead of four, and large material."""

@@ -38,7 +38,10 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
     for (uint32_t i = 0; i < program.table().tiles; ++i) chip.tiles[i] = TileState();
     for (uint32_t i = 0; i < program.table().bands; ++i) chip.bands[i] = BandState();
     Dispatcher dispatcher(chip, program, to_peer, from_peer, registers.arbitration);
-    return dispatcher.run(network, counters);
+    chip.array_cycles = 0;
+    const Status status = dispatcher.run(network, counters);
+    counters.array_cycles = chip.array_cycles;
+    return status;
 }
 
 }  // namespace rrnet

@@ -21,6 +21,7 @@ struct Registers {
 struct Counters {
     uint64_t instructions = 0;
     uint64_t octets_sent = 0, octets_received = 0;
+    uint64_t array_cycles = 0;  // of products, on all tiles of the array together
 };
 
 // Called in C simulation where every queue waits for a message: moves octets between the streams and the outside; false

@@ -153,11 +153,10 @@ Status load_masked(Chip& chip, const Tile& tile) {
     }
     const bool product = tile.product() && !tile.opens();
     const Runs runs = tile.opens() ? tile.runs : tile.needed_runs();
-    const uint64_t offset = product ? 4 * tile.needed_elements() : 0;
     const bool share = tile.opens() || (!product && tile.opens_input());
     rrnet_input input;
     RRNET_TRY(chip.program->input(tile.op.first_input, input));
-    RRNET_TRY(tile_words(chip, tile, offset, runs.elements(), words));
+    RRNET_TRY(tile_words(chip, tile, 0, runs.elements(), words));
     return load_runs(*chip.memory, share ? input.address : tile.op.opened, runs, words);
 }
 
@@ -188,7 +187,7 @@ Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase) {
         RRNET_TRY(masked_relu(chip, tile, comparison));
         return comparison.compute(step);
     }
-    if (tile.product()) return phase == tile.stage.first_phase ? beaver_product(chip, tile) : Status::done;
+    if (tile.product()) return phase == tile.stage.first_phase ? multiply_product(chip, tile) : Status::done;
     const bool gate = tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_TRUNCATE ||
                       tile.op.kind == RRNET_KIND_SQUARE;
     if (!gate) {
@@ -199,11 +198,6 @@ Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase) {
     if (phase != first_phase(tile)) return Status::done;
     if (tile.op.kind == RRNET_KIND_SQUARE) return masked_square(chip, tile);
     return tile.reduces() ? reduce_share(chip, tile) : lift(chip, tile);
-}
-
-// pre_i = c_i − M_W ⊗ r_x,i and the bias: the host has it ready before the input is known.
-Status masked_offline_part(Chip& chip, const Tile& tile, const Words& result) {
-    return load_runs(*chip.memory, tile.op.prepared, tile.runs, result);
 }
 
 // Whose masks the input of an elementwise gate has: those of the operation that lifted it, this one's, or an open wire's.

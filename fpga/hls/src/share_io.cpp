@@ -84,10 +84,13 @@ Status store_tile(Chip& chip, const Tile& tile) {
     if (tile.opens()) RRNET_TRY(open_input(chip, tile));
     const bool gate = tile.op.kind == RRNET_KIND_TRUNCATE || tile.op.kind == RRNET_KIND_SQUARE;
     if (chip.masked && gate) return store_masked(chip, tile);
+    Words words;
+    if (tile.product() && !tile.opens()) {
+        RRNET_TRY(tile_product(chip, tile, words));
+        return store_runs(*chip.memory, tile.op.output, tile.runs, words);
+    }
     uint64_t offset = 0;
     switch (tile.op.kind) {
-        case RRNET_KIND_CONV:
-        case RRNET_KIND_LINEAR: offset = tile.opens() ? 0 : 8 * tile.needed_elements(); break;
         case RRNET_KIND_AFFINE:
         case RRNET_KIND_SUMPOOL:
         case RRNET_KIND_PAD: offset = 4 * tile.needed_elements() * tile.op.inputs; break;
@@ -98,22 +101,35 @@ Status store_tile(Chip& chip, const Tile& tile) {
         RRNET_TRY(tile_wide(chip, tile, 2 * offset, tile.elements, wide));
         return store_wide(chip, tile.op.output, tile.output_elements(), tile.runs, wide);
     }
-    Words words;
     RRNET_TRY(tile_words(chip, tile, offset, tile.elements, words));
     return store_runs(*chip.memory, tile.opens() ? tile.op.opened : tile.op.output, tile.runs, words);
 }
 
+// The opened weights F of a band; of `masked` the factor i·M_W − r_W,i, whose mask is expanded as fast as M_W comes in.
 Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t octets) {
+    constexpr uint32_t CHUNK = 256;
     rrnet_band channels;
     RRNET_TRY(chip.program->band(band, channels));
-    const uint64_t filter = tile.filter_words();
+    const uint64_t filter = tile.filter_words(), first = channels.channel_begin * filter;
+    RRNET_REQUIRE(channels.channel_begin < channels.channel_end, buffer);
     const uint64_t count = uint64_t{channels.channel_end - channels.channel_begin} * filter;
-    RRNET_REQUIRE(channels.channel_begin < channels.channel_end && 4 * count <= octets, buffer);
-    Words words;
-    RRNET_TRY(chip.buffer.words(address, count, words));
+    RRNET_REQUIRE(4 * count <= octets, buffer);
+    Words weights;
+    RRNET_TRY(chip.buffer.words(address, count, weights));
+    RRNET_TRY(chip.memory->read_words(tile.op.weights, first, static_cast<uint32_t>(count), weights.data));
+    const Keystream own(chip.weight_key, tile.index);
+    for (uint64_t done = 0; done < count && chip.masked; done += CHUNK) {
+        const uint32_t length = static_cast<uint32_t>(count - done < CHUNK ? count - done : CHUNK);
+        uint32_t masks[CHUNK];
+        RRNET_TRY(own.read_words(0, first + done, length, masks));
+        for (uint32_t i = 0; i < length; ++i) {
+#pragma HLS PIPELINE II = 1
+            uint32_t& weight = weights.data[done + i];
+            weight = (chip.party == 1 ? weight : 0) - masks[i];
+        }
+    }
     chip.bands[band] = {address, true};
-    return chip.memory->read_words(tile.op.weights, channels.channel_begin * filter, static_cast<uint32_t>(count),
-                                   words.data);
+    return Status::done;
 }
 
 }  // namespace rrnet

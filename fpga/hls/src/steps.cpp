@@ -75,7 +75,7 @@ Status compute_phase(Chip& chip, const Tile& tile, uint32_t phase) {
         case RRNET_KIND_CONV:
         case RRNET_KIND_LINEAR:
             if (tile.opens()) return phase == MASK ? mask_input(chip, tile) : Status::done;
-            if (phase == FINISH) return beaver_product(chip, tile);
+            if (phase == FINISH) return multiply_product(chip, tile);
             return phase == BIAS ? add_bias(chip, tile) : Status::done;
         case RRNET_KIND_SQUARE:
             if (phase == MASK) return mask_input(chip, tile);

@@ -161,6 +161,11 @@ Status Program::check_operation(uint32_t index) const {
         const bool depthwise = op.groups == op.channels && op.channels == op.out_channels;
         RRNET_REQUIRE(depthwise == ((op.flags & RRNET_FLAG_DEPTHWISE) != 0), operands);
     }
+    if (op.kind == RRNET_KIND_LINEAR) {
+        const bool matrix = op.kernel_h == 1 && op.kernel_w == 1 && op.groups == 1 && op.height == 1 && op.width == 1 &&
+                            op.out_height == 1 && op.out_width == 1;
+        RRNET_REQUIRE(matrix, operands);
+    }
     RRNET_REQUIRE(!(op.flags & RRNET_FLAG_MISSING), unsupported);
     if (op.kind == RRNET_KIND_TRUNCATE) RRNET_REQUIRE(op.bits >= 1 && op.bits <= 30, operands);
     if (op.kind == RRNET_KIND_PAD) {

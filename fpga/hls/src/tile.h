@@ -36,6 +36,7 @@ struct Chip {
     Buffer buffer;
     TileState tiles[RRNET_MAX_TILES];
     BandState bands[RRNET_MAX_BANDS];
+    uint64_t array_cycles = 0;  // of products
 };
 
 // One tile of one stage, as the operand table describes it.
@@ -116,14 +117,14 @@ Status tile_wide(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, 
 Status load_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& out);
 Status store_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& in);
 Status wide_local(Chip& chip, const Tile& tile);
-Status masked_offline_part(Chip& chip, const Tile& tile, const Words& result);
 Status masked_relu(Chip& chip, const Tile& tile, Comparison& comparison);
 // The level and the step of a comparison in a phase; MASK_STEP and OPEN_STEP come before a later pooling level.
 enum MaskedStep : uint32_t { MASK_STEP = 100, OPEN_STEP = 101 };
 bool masked_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step);
 
 // product.cpp: the ring multiplication array.
-Status beaver_product(Chip& chip, const Tile& tile);
+Status multiply_product(Chip& chip, const Tile& tile);
+Status tile_product(Chip& chip, const Tile& tile, Words& result);
 Status add_bias(Chip& chip, const Tile& tile);
 
 // local.cpp: operations that a party does on its share alone.

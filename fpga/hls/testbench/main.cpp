@@ -45,10 +45,12 @@ int run(int argc, char** argv) {
                                             memory.words.data(), material.words.data(), to_peer, from_peer, pipes,
                                             counters);
     const bool sent = pipes.flush();
-    std::printf("{\"status\": %d, \"instructions\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu}\n",
+    std::printf("{\"status\": %d, \"instructions\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu, "
+                "\"array_cycles\": %llu}\n",
                 static_cast<int>(status), static_cast<unsigned long long>(counters.instructions),
                 static_cast<unsigned long long>(counters.octets_sent),
-                static_cast<unsigned long long>(counters.octets_received));
+                static_cast<unsigned long long>(counters.octets_received),
+                static_cast<unsigned long long>(counters.array_cycles));
     if (status != Status::done) return static_cast<int>(status);
     if (!sent || !write_image(directory + "memory.out", memory.words)) return static_cast<int>(Status::link);
     return 0;

@@ -11,14 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_builds import compiled, images_for, prepared, software_words
 from small_onnx_models import ModelBuilder, mixed_model
 from test_check import rewritten
 
 from rrnet_nni.fpga.board.cli import main as run_parties
-from rrnet_nni.fpga.board.dealer import prepare_set
-from rrnet_nni.fpga.board.executions import get_execution
 from rrnet_nni.fpga.compiler.build import Build, load_build
-from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.errors import ExecutionFault
@@ -30,13 +28,6 @@ from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MUTATIONS = 10_000
-
-
-def compiled(folder: Path, model: onnx.ModelProto, protocol: str = "beaver-ot") -> Build:
-    folder.mkdir(exist_ok=True)
-    onnx.save(model, folder / "model.onnx")
-    compile_model(folder / "model.onnx", folder / "build", protocol=protocol)
-    return load_build(folder / "build")
 
 
 def odd_model() -> onnx.ModelProto:
@@ -60,22 +51,6 @@ def tiny_model() -> onnx.ModelProto:
     x = build.x2act(build.conv(x, "conv2", 2, 2, groups=2), "act", 0.02, 0.9, 0.1)
     x = build.node("GlobalAveragePool", [x], "mean")
     return build.model(build.gemm(build.node("Flatten", [x], "flatten"), "logits", 2, 3))
-
-
-def images_for(build: Build, count: int) -> np.ndarray:
-    shape = build.program.tensor(build.program.input).shape
-    return np.random.default_rng(0).normal(size=(count, *shape)).clip(-2, 2)
-
-
-def prepared(build: Build, folder: Path, count: int) -> Path:
-    execution = get_execution(build.protocol_name)
-    prepare_set(folder, build.program, build.program_digest, execution, count)
-    return folder
-
-
-def software_words(build: Build, words: np.ndarray, material: Path) -> np.ndarray:
-    """What two software parties open."""
-    return simulate_accelerators(build, words, material, accelerated=()).logits
 
 
 @pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
