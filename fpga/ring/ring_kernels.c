@@ -1,4 +1,4 @@
-/* Ring kernels on Z_2^32: convolution as NHWC im2col and a register-tiled matrix product, depthwise convolution.
+/* Ring kernels on Z_2^32: convolution as a register-tiled product of NHWC windows, depthwise convolution.
  *
  * Unsigned words wrap by definition of the language, so every sum is exact modulo 2^32. The vector width follows the
  * target of the compiler (VECTOR_BYTES); the file needs GCC's vector extensions, nothing of one CPU.
@@ -18,8 +18,7 @@
 #define LANES (VECTOR_BYTES / 4)
 #define PANEL (2 * LANES) /* output channels of one tile */
 #define ROWS 6            /* output pixels of one tile */
-#define DEPTH 512         /* products per pass over a panel: keeps the panel in the first cache */
-#define BLOCK_BYTES (192 * 1024)
+#define BLOCK 96          /* output pixels whose windows stay in the cache while the panels pass */
 
 typedef uint32_t vector __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
@@ -53,26 +52,37 @@ void ring_pack(const uint32_t *weights, int64_t outputs, int64_t inputs, int64_t
     }
 }
 
-#define TILE(COUNT)                                                                                          \
-    static void tile_##COUNT(const uint32_t *a, int64_t a_stride, const uint32_t *b, int64_t depth,          \
-                             uint32_t *c, int64_t c_stride) {                                                \
-        vector low[COUNT], high[COUNT];                                                                      \
-        for (int row = 0; row < COUNT; row++) {                                                              \
-            low[row] = *(const vector *)(c + row * c_stride);                                                \
-            high[row] = *(const vector *)(c + row * c_stride + LANES);                                       \
-        }                                                                                                    \
-        for (int64_t k = 0; k < depth; k++) {                                                                \
-            vector b_low = *(const vector *)(b + k * PANEL), b_high = *(const vector *)(b + k * PANEL + LANES); \
-            _Pragma("GCC unroll 6") for (int row = 0; row < COUNT; row++) {                                  \
-                uint32_t value = a[row * a_stride + k];                                                      \
-                low[row] += value * b_low;                                                                   \
-                high[row] += value * b_high;                                                                 \
-            }                                                                                                \
-        }                                                                                                    \
-        for (int row = 0; row < COUNT; row++) {                                                              \
-            *(vector *)(c + row * c_stride) = low[row];                                                      \
-            *(vector *)(c + row * c_stride + LANES) = high[row];                                             \
-        }                                                                                                    \
+/* Where the left factor's rows begin, and how each goes on: `segments` runs of `length` words, `step` words apart. */
+typedef struct {
+    const uint32_t *const *rows;
+    int64_t segments, length, step;
+} factor;
+
+#define TILE(COUNT)                                                                                              \
+    static void tile_##COUNT(const factor *a, int64_t row_index, const uint32_t *b, uint32_t *c,                 \
+                             int64_t c_stride) {                                                                 \
+        vector low[COUNT], high[COUNT];                                                                          \
+        const uint32_t *rows[COUNT];                                                                             \
+        for (int row = 0; row < COUNT; row++) {                                                                  \
+            low[row] = *(const vector *)(c + row * c_stride);                                                    \
+            high[row] = *(const vector *)(c + row * c_stride + LANES);                                           \
+            rows[row] = a->rows[row_index + row];                                                                \
+        }                                                                                                        \
+        for (int64_t segment = 0; segment < a->segments; segment++) {                                            \
+            for (int64_t k = 0; k < a->length; k++, b += PANEL) {                                                \
+                vector b_low = *(const vector *)b, b_high = *(const vector *)(b + LANES);                        \
+                _Pragma("GCC unroll 6") for (int row = 0; row < COUNT; row++) {                                  \
+                    uint32_t value = rows[row][k];                                                               \
+                    low[row] += value * b_low;                                                                   \
+                    high[row] += value * b_high;                                                                 \
+                }                                                                                                \
+            }                                                                                                    \
+            for (int row = 0; row < COUNT; row++) rows[row] += a->step;                                          \
+        }                                                                                                        \
+        for (int row = 0; row < COUNT; row++) {                                                                  \
+            *(vector *)(c + row * c_stride) = low[row];                                                          \
+            *(vector *)(c + row * c_stride + LANES) = high[row];                                                 \
+        }                                                                                                        \
     }
 
 TILE(1)
@@ -82,23 +92,17 @@ TILE(4)
 TILE(5)
 TILE(6)
 
-typedef void (*tile_function)(const uint32_t *, int64_t, const uint32_t *, int64_t, uint32_t *, int64_t);
+typedef void (*tile_function)(const factor *, int64_t, const uint32_t *, uint32_t *, int64_t);
 static const tile_function TILES[ROWS + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 
-/* c [rows, panels * PANEL] += a [rows, depth] * packed b. */
-static void multiply(const uint32_t *a, int64_t rows, int64_t depth, const uint32_t *b, int64_t panels, uint32_t *c) {
-    int64_t c_stride = panels * PANEL;
-    for (int64_t start = 0; start < depth; start += DEPTH) {
-        int64_t pass = depth - start < DEPTH ? depth - start : DEPTH;
-        for (int64_t panel = 0; panel < panels; panel++) {
-            const uint32_t *b_pass = b + (panel * depth + start) * PANEL;
-            for (int64_t row = 0; row < rows; row += ROWS) {
-                int64_t count = rows - row < ROWS ? rows - row : ROWS;
-                TILES[count](a + row * depth + start, depth, b_pass, pass, c + row * c_stride + panel * PANEL,
-                             c_stride);
-            }
+/* c [count, panels * PANEL] += rows of a * packed b [panels][depth][PANEL]. */
+static void multiply(factor a, int64_t count, const uint32_t *b, int64_t panels, uint32_t *c) {
+    int64_t depth = a.segments * a.length, c_stride = panels * PANEL;
+    for (int64_t panel = 0; panel < panels; panel++)
+        for (int64_t row = 0; row < count; row += ROWS) {
+            int64_t filled = count - row < ROWS ? count - row : ROWS;
+            TILES[filled](&a, row, b + panel * depth * PANEL, c + row * c_stride + panel * PANEL, c_stride);
         }
-    }
 }
 
 /* a [rows, depth] x packed b -> out [rows, outputs]; 0, or -1 without memory. */
@@ -106,14 +110,21 @@ int ring_matmul(const uint32_t *a, int64_t rows, int64_t depth, const uint32_t *
                 int accumulate) {
     int64_t columns = round_up(outputs, PANEL);
     uint32_t *c = calloc((size_t)(rows * columns), sizeof(uint32_t));
-    if (!c) return -1;
-    multiply(a, rows, depth, b, columns / PANEL, c);
+    const uint32_t **starts = malloc((size_t)rows * sizeof *starts);
+    if (!c || !starts) {
+        free(c);
+        free(starts);
+        return -1;
+    }
+    for (int64_t row = 0; row < rows; row++) starts[row] = a + row * depth;
+    multiply((factor){starts, 1, depth, 0}, rows, b, columns / PANEL, c);
     for (int64_t row = 0; row < rows; row++)
         for (int64_t column = 0; column < outputs; column++) {
             uint32_t value = c[row * columns + column];
             out[row * outputs + column] = accumulate ? out[row * outputs + column] + value : value;
         }
     free(c);
+    free(starts);
     return 0;
 }
 
@@ -127,30 +138,20 @@ static void to_pixels(const uint32_t *planes, int64_t channels, int64_t pixels, 
         }
 }
 
-/* The unrolled windows of output pixels [first, first + count) of one group: rows [tap][channel]. */
-static void unroll(const uint32_t *image, const geometry *g, int64_t group, int64_t first, int64_t count,
-                   uint32_t *rows) {
-    int64_t inputs = g->channels / g->groups, row_words = g->kernel_w * inputs;
-    for (int64_t index = 0; index < count; index++) {
-        int64_t y0 = (first + index) / g->out_width * g->stride_h - g->pad_top;
-        int64_t x0 = (first + index) % g->out_width * g->stride_w - g->pad_left;
-        for (int64_t ky = 0; ky < g->kernel_h; ky++, rows += row_words) {
-            int64_t y = y0 + ky;
-            if (y < 0 || y >= g->height) {
-                memset(rows, 0, (size_t)row_words * 4);
-            } else if (g->groups == 1 && x0 >= 0 && x0 + g->kernel_w <= g->width) {
-                memcpy(rows, image + (y * g->width + x0) * g->channels, (size_t)row_words * 4);
-            } else {
-                for (int64_t kx = 0; kx < g->kernel_w; kx++) {
-                    int64_t x = x0 + kx;
-                    uint32_t *tap = rows + kx * inputs;
-                    if (x < 0 || x >= g->width)
-                        memset(tap, 0, (size_t)inputs * 4);
-                    else
-                        memcpy(tap, image + (y * g->width + x) * g->channels + group * inputs, (size_t)inputs * 4);
-                }
+/* One group's image [rows][columns][inputs] as its windows need it: with the padding, without what none reaches. */
+static void to_padded(const uint32_t *planes, const geometry *g, int64_t inputs, int64_t rows, int64_t columns,
+                      uint32_t *image) {
+    int64_t width = columns - g->pad_left < g->width ? columns - g->pad_left : g->width;
+    memset(image, 0, (size_t)(rows * columns * inputs) * 4);
+    for (int64_t y = 0; y < g->height && y + g->pad_top < rows; y++) {
+        uint32_t *row = image + ((y + g->pad_top) * columns + g->pad_left) * inputs;
+        for (int64_t x0 = 0; x0 < width; x0 += 16)
+            for (int64_t c0 = 0; c0 < inputs; c0 += 16) {
+                int64_t x1 = x0 + 16 < width ? x0 + 16 : width, c1 = c0 + 16 < inputs ? c0 + 16 : inputs;
+                for (int64_t x = x0; x < x1; x++)
+                    for (int64_t c = c0; c < c1; c++)
+                        row[x * inputs + c] = planes[(c * g->height + y) * g->width + x];
             }
-        }
     }
 }
 
@@ -175,30 +176,31 @@ static void store(const uint32_t *c, int64_t count, int64_t columns, int64_t out
 int ring_conv2d(const uint32_t *x, int64_t images, const geometry *g, const uint32_t *packed, uint32_t *out,
                 int accumulate) {
     int64_t inputs = g->channels / g->groups, outputs = g->out_channels / g->groups;
-    int64_t depth = inputs * g->kernel_h * g->kernel_w, columns = round_up(outputs, PANEL);
-    int64_t pixels = g->out_height * g->out_width, in_pixels = g->height * g->width;
-    int64_t block = BLOCK_BYTES / 4 / depth / ROWS * ROWS;
-    if (block < 8 * ROWS) block = 8 * ROWS;
-    if (block > pixels) block = pixels;
-    uint32_t *image = malloc((size_t)(g->channels * in_pixels) * 4);
-    uint32_t *rows = malloc((size_t)(block * depth) * 4);
-    uint32_t *c = malloc((size_t)(block * columns) * 4);
-    int status = image && rows && c ? 0 : -1;
-    for (int64_t n = 0; n < images && !status; n++) {
-        to_pixels(x + n * g->channels * in_pixels, g->channels, in_pixels, image);
-        for (int64_t group = 0; group < g->groups; group++)
+    int64_t depth = inputs * g->kernel_h * g->kernel_w, panels = round_up(outputs, PANEL) / PANEL;
+    int64_t pixels = g->out_height * g->out_width, block = pixels < BLOCK ? pixels : BLOCK;
+    int64_t rows = (g->out_height - 1) * g->stride_h + g->kernel_h;
+    int64_t columns = (g->out_width - 1) * g->stride_w + g->kernel_w;
+    uint32_t *image = malloc((size_t)(rows * columns * inputs) * 4);
+    uint32_t *c = malloc((size_t)(block * panels * PANEL) * 4);
+    const uint32_t **windows = malloc((size_t)pixels * sizeof *windows);
+    int status = image && c && windows ? 0 : -1;
+    for (int64_t p = 0; p < pixels && !status; p++)
+        windows[p] = image + (p / g->out_width * g->stride_h * columns + p % g->out_width * g->stride_w) * inputs;
+    for (int64_t n = 0; n < images && !status; n++)
+        for (int64_t group = 0; group < g->groups; group++) {
+            to_padded(x + (n * g->channels + group * inputs) * g->height * g->width, g, inputs, rows, columns, image);
             for (int64_t first = 0; first < pixels; first += block) {
                 int64_t count = pixels - first < block ? pixels - first : block;
-                unroll(image, g, group, first, count, rows);
-                memset(c, 0, (size_t)(count * columns) * 4);
-                multiply(rows, count, depth, packed + group * columns * depth, columns / PANEL, c);
-                store(c, count, columns, outputs, pixels, first,
+                factor a = {windows + first, g->kernel_h, g->kernel_w * inputs, columns * inputs};
+                memset(c, 0, (size_t)(count * panels * PANEL) * 4);
+                multiply(a, count, packed + group * panels * PANEL * depth, panels, c);
+                store(c, count, panels * PANEL, outputs, pixels, first,
                       out + (n * g->out_channels + group * outputs) * pixels, accumulate);
             }
-    }
+        }
     free(image);
-    free(rows);
     free(c);
+    free(windows);
     return status;
 }
 
