@@ -175,8 +175,9 @@ class Masked(ExecutedProtocol):
         if plan is None:
             return super().word_bytes()
         loads_wide = plan.reduces or (plan.wide and not (plan.opens or plan.lifted or plan.lifts))
+        loaded = (8 if loads_wide else 4) + (4 if plan.wire else 0)  # the inputs' opened words too
         stored = (8 if plan.wide else 4) + (8 if plan.lifts else 0)  # the lifted input's share too
-        return 8 if loads_wide else 4, stored
+        return loaded, stored + (4 if plan.wire or plan.keeps else 0)
 
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)

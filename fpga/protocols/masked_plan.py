@@ -14,7 +14,8 @@ opens the one word of that wire. Which form every value has follows from the pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..program import RING_BITS, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
 from .local_operations import LOCAL_OPERATIONS
@@ -34,6 +35,7 @@ class OperationPlan:
         wire: its output is a wire.
         wide: its output is a wide share; its material is dealt in words of 64 bits.
         reduces: a truncation that drops bits from a wide share, without an opening.
+        keeps: an elementwise gate that opens its input, of whose words another operation reads as well.
     """
 
     opens: bool = False
@@ -42,6 +44,7 @@ class OperationPlan:
     wire: bool = False
     wide: bool = False
     reduces: bool = False
+    keeps: bool = False
 
     @property
     def forms(self) -> int:
@@ -88,7 +91,30 @@ def plan_masked(program: Program) -> tuple[OperationPlan, ...]:
         if plan.wide:
             wide.add(operation.output)
         plans.append(plan)
-    return tuple(plans)
+    return _with_kept_words(program, plans)
+
+
+def _with_kept_words(program: Program, plans: Sequence[OperationPlan]) -> tuple[OperationPlan, ...]:
+    """The plans, with the gates marked whose opened words are read again."""
+    read: set[str] = set()
+    words_of: dict[str, str] = {}  # a lifted value: the tensor whose opened word has its sign
+    for operation, plan in zip(program.operations, plans):
+        source = operation.inputs[0]
+        if plan.lifted:
+            read.add(words_of[source])
+        elif plan.wire:
+            read.update(operation.inputs)
+        elif not (plan.opens or plan.reduces or isinstance(operation, LOCAL_OPERATIONS)):
+            read.add(source)
+        if plan.lifts:
+            words_of[source] = source
+        elif isinstance(operation, TruncateOp) and not plan.reduces:
+            words_of[operation.output] = source
+    gates = ReluOp, SquareOp, TruncateOp
+    return tuple(
+        replace(plan, keeps=plan.opens and isinstance(operation, gates) and operation.inputs[0] in read)
+        for operation, plan in zip(program.operations, plans)
+    )
 
 
 def _wide_values(program: Program) -> tuple[set[str], set[str]]:
