@@ -71,6 +71,10 @@ class Protocol(ABC):
         """Bytes of an element's share that an operation loads of each input, and that it stores."""
         return 4, 4
 
+    def hands_on(self) -> bool:
+        """Whether a local operation works on opened words besides its share, and its result's words are open too."""
+        return False
+
     def product_input_words(self) -> int:
         """Words per element of its input that a tile of a ring product loads."""
         return 2  # X_i and E

@@ -182,6 +182,9 @@ class Masked(ExecutedProtocol):
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)
 
+    def hands_on(self) -> bool:
+        return self._plan is not None and self._plan.wire
+
     def product_input_words(self) -> int:
         return 1  # M
 
