@@ -50,6 +50,8 @@ class Protocol(ABC):
 
     name: ClassVar[str]
     executable: ClassVar[bool]
+    #: Whether words that were opened serve all later readers, local operations on them included.
+    words_stay_open: ClassVar[bool] = False
 
     @abstractmethod
     def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
@@ -70,10 +72,6 @@ class Protocol(ABC):
     def word_bytes(self) -> tuple[int, int]:
         """Bytes of an element's share that an operation loads of each input, and that it stores."""
         return 4, 4
-
-    def hands_on(self) -> bool:
-        """Whether a local operation works on opened words besides its share, and its result's words are open too."""
-        return False
 
     def product_input_words(self) -> int:
         """Words per element of its input that a tile of a ring product loads."""

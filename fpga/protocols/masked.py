@@ -150,6 +150,7 @@ class Masked(ExecutedProtocol):
     """
 
     name: ClassVar[str] = "masked"
+    words_stay_open: ClassVar[bool] = True
     polynomial_is_local: ClassVar[bool] = True
     comparison: ClassVar[str] = ONEHOT
 
@@ -181,9 +182,6 @@ class Masked(ExecutedProtocol):
 
     def setup_bytes(self, shape: OperatorShape) -> tuple[int, int]:
         return beaver_ot_setup_bytes(shape)
-
-    def hands_on(self) -> bool:
-        return self._plan is not None and self._plan.wire
 
     def product_input_words(self) -> int:
         return 1  # M
