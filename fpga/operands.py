@@ -17,7 +17,7 @@ from enum import IntEnum, IntFlag
 from .errors import Refusal
 
 MAGIC = b"RRNETOPD"
-VERSION = 2
+VERSION = 3
 BUS_BYTES = 16
 NO_BAND = 0xFFFFFFFF
 #: Name, C type and struct code of a field, and what it means.
@@ -58,11 +58,11 @@ OPERATION_FIELDS: tuple[Field, ...] = (
     ("stages", "uint32_t", "I", "how many"),
     ("first_coefficient", "uint32_t", "I", "affine: per input one multiplier a channel, then one addend a channel"),
     ("output", "uint32_t", "I", "address of the output's share"),
-    ("opened", "uint32_t", "I", "address of the opened words of the input: E of beaver-ot, M of masked"),
+    ("opened", "uint32_t", "I", "address of the input's opened words: E of beaver-ot, M of masked; local: the result's"),
     ("weights", "uint32_t", "I", "product: address of the opened weights, [out, in / groups, kh, kw]"),
     ("bias", "uint32_t", "I", "product: address of this party's share of the bias"),
     ("corrections", "uint32_t", "I", "address in the material"),
-    ("corrections_bytes", "uint32_t", "I", "bytes that party 1 has there; party 0 has none"),
+    ("corrections_bytes", "uint32_t", "I", "bytes that party 1 has there"),
     (
         "prepared",
         "uint32_t",
@@ -73,6 +73,7 @@ OPERATION_FIELDS: tuple[Field, ...] = (
 )
 INPUT_FIELDS: tuple[Field, ...] = (
     ("address", "uint32_t", "I", "of this party's share"),
+    ("opened", "uint32_t", "I", "masked: address of the opened words that a local operation hands on"),
     *((name, "uint32_t", "I", "") for name in ("channels", "height", "width")),
 )
 STAGE_FIELDS: tuple[Field, ...] = (
@@ -124,6 +125,7 @@ class ProtocolNumber(IntEnum):
 
     BEAVER_OT = 1
     MASKED = 2
+    MASKED_DCF = 3
 
 
 class Flag(IntFlag):
@@ -132,13 +134,14 @@ class Flag(IntFlag):
     BIAS = 1
     DEPTHWISE = 2
     #: Of `masked`: the operation opens its input; its input is read in the lifted form; its output is a wide share; it
-    #: brings its input into the lifted form; it drops bits of a wide share; the accelerator does not have it.
+    #: brings its input into the lifted form; it drops bits of a wide share; the words that it opens, or those of its
+    #: result, are kept with the result.
     OPENS = 4
     LIFTED = 8
     WIDE = 16
     LIFTS = 32
     REDUCES = 64
-    MISSING = 128
+    KEEPS = 128
 
 
 def _struct(fields: Iterable[Field]) -> struct.Struct:

@@ -17,7 +17,6 @@ from ..operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, ProtocolNum
 from ..program import (
     AffineOp,
     AnyOperation,
-    ConcatOp,
     ConvOp,
     LinearOp,
     MaxPoolOp,
@@ -36,7 +35,11 @@ from ..protocols.masked_plan import OperationPlan, plan_masked
 WORD_BYTES = 4
 #: First channel, end channel, first row, end row.
 Box = tuple[int, int, int, int]
-PROTOCOL_NUMBERS = {"beaver-ot": ProtocolNumber.BEAVER_OT, "masked": ProtocolNumber.MASKED}
+PROTOCOL_NUMBERS = {
+    "beaver-ot": ProtocolNumber.BEAVER_OT,
+    "masked": ProtocolNumber.MASKED,
+    "masked-dcf": ProtocolNumber.MASKED_DCF,
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def operand_table(
         name: [] for name in ("operations", "inputs", "stages", "tiles", "bands", "coefficients")
     }
     for index, operation in enumerate(program.operations):
-        inputs = [{"address": layout.tensors[name], **_image(program, name, "")} for name in operation.inputs]
+        inputs = layout.inputs(operation)
         record = _geometry(operation, program) | layout.addresses(index, operation)
         record["flags"] |= layout.flags(operation)
         record |= {"first_input": len(sections["inputs"]), "inputs": len(operation.inputs)}
@@ -97,13 +100,28 @@ class _Layout:
     def __init__(self, program: Program, protocol: Protocol) -> None:
         self.program, self.placed = program, protocol.in_place(program)
         self.plans: dict[str, OperationPlan] | None = None
-        if protocol.name == "masked":
+        if protocol.words_stay_open:
             names = [operation.name for operation in program.operations]
             self.plans = dict(zip(names, plan_masked(program), strict=True))
         self.open: dict[str, int] = {}
         self.producers: dict[str, int] = {}
         self.memory_words = self.material_words = 0
         self.tensors = {program.input: self._take(program.tensor(program.input).elements)}
+
+    def inputs(self, operation: AnyOperation) -> list[Record]:
+        """Where an operation's inputs lie, and of a local operation that hands words on their opened words."""
+        hands_on = self._hands_on(operation)
+        return [
+            {
+                "address": self.tensors[name],
+                "opened": self.open[name] if hands_on else 0,
+                **_image(self.program, name, ""),
+            }
+            for name in operation.inputs
+        ]
+
+    def _hands_on(self, operation: AnyOperation) -> bool:
+        return self.plans is not None and self.plans[operation.name].wire and not isinstance(operation, ReshapeOp)
 
     def addresses(self, index: int, operation: AnyOperation) -> Record:
         """Where an operation's output, opened words, constants and corrections lie."""
@@ -137,6 +155,9 @@ class _Layout:
         if isinstance(operation, ReshapeOp) and name in self.open:
             self.open[operation.output] = self.open[name]
         plan = self.plans[operation.name]
+        if self._hands_on(operation):
+            self.open[operation.output] = self._take(self.program.tensor(operation.output).elements)
+            return self.open[operation.output]
         if plan.opens:
             self.open[name] = self._take(self.program.tensor(name).elements)
         if plan.lifted:
@@ -176,23 +197,13 @@ class _Layout:
         if self.plans is None:
             return Flag(0)
         plan = self.plans[operation.name]
-        words = (
-            [word for row in (*operation.multipliers, operation.addend) for word in row]
-            if (isinstance(operation, AffineOp))
-            else []
-        )
-        missing = [
-            plan.wire and not isinstance(operation, ReshapeOp),
-            plan.wide and isinstance(operation, ConcatOp),
-            plan.wide and any(not -(2**31) <= word < 2**31 for word in words),
-        ]
         kinds = {
             Flag.OPENS: plan.opens,
             Flag.LIFTED: plan.lifted,
             Flag.WIDE: plan.wide,
             Flag.LIFTS: plan.lifts,
             Flag.REDUCES: plan.reduces,
-            Flag.MISSING: any(missing),
+            Flag.KEEPS: plan.keeps or self._hands_on(operation),
         }
         return functools.reduce(operator.or_, (flag for flag, holds in kinds.items() if holds), Flag(0))
 

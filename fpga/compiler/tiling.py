@@ -11,7 +11,7 @@ F = W - B, the opened input and the input's share; other operations read shares 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -34,6 +34,7 @@ from ..program import (
 )
 from ..program_shapes import operation_shape, tile_shape
 from ..protocols.base import Compute, Exchange, Phase, Protocol, comparison_start
+from ..protocols.local_operations import LOCAL_OPERATIONS
 from .jobs import BUFFER_GRANULE, Job, JobGraph, Rates, Stage
 from .regions import Region, channel_count, element_count, needed_of, row_count, split
 
@@ -105,13 +106,24 @@ class _Builder:
         start = comparison_start(phases)
         # a pooling's windows overlap, so that its input is opened in a stage of its own
         opens = isinstance(operation, MaxPoolOp) and any(isinstance(phase, Exchange) for phase in phases[:start])
-        opened = self._open_input(index, operation, phases[:start]) if opens else None
+        if opens:
+            self._open_input(index, operation, phases[:start])
         start = start if opens else 0
-        forms = 2 if opens else 1
+        hands_on = self._hands_on(operation)
+        pools_open = isinstance(operation, MaxPoolOp) and self.placed[operation.name].words_stay_open
+        forms = (
+            (2 if opens else 3) if pools_open else 1
+        )  # the share, the opened words, and a mask that was opened before
         loaded, stored = self.placed[operation.name].word_bytes()
         exchanges = any(isinstance(phase, Exchange) for phase in phases[:2])
-        if isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
-            opened = self.opened.get(operation.inputs[0])  # it reads the words that another operation opens
+        ready = {name: self.made[name] for name in operation.inputs}
+        if opens:
+            ready = {name: self.opened[name] for name in ready}
+        elif pools_open or hands_on:
+            ready = {name: [*tiles, *self.opened[name]] for name, tiles in ready.items()}
+        elif isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
+            # it reads the words that another operation opens
+            ready = {name: self.opened.get(name, tiles) for name, tiles in ready.items()}
 
         def load_bytes(region: Region) -> int:
             words = sum(self._needed_elements(operation, name, region) for name in operation.inputs)
@@ -123,12 +135,19 @@ class _Builder:
         regions = self._fitting(operation, self._elementwise_regions(operation), working_bytes)
         tiles = [_Tile(region, load_bytes(region)) for region in regions]
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases[start:], start, tiles, material, operation.inputs, opened
+            index, operation, operation.output, phases[start:], start, tiles, material, ready
         )
+        if hands_on:
+            self.opened[operation.output] = self.made[operation.output]
         if isinstance(operation, SquareOp):
             self.made[operation.inputs[0]] = self.made[operation.output]  # later readers find its input as it left it
         if isinstance(operation, ReluOp | SquareOp | TruncateOp) and exchanges:
             self.opened[operation.inputs[0]] = self.made[operation.output]
+
+    def _hands_on(self, operation: AnyOperation) -> bool:
+        """Whether a local operation's inputs are open, so that its result's words are open too."""
+        open_inputs = all(name in self.opened for name in operation.inputs)
+        return self.placed[operation.name].words_stay_open and isinstance(operation, LOCAL_OPERATIONS) and open_inputs
 
     def _open_input(self, index: int, operation: AnyOperation, phases: Sequence[Phase]) -> Tiles:
         """The stage that opens an operation's input, tile by tile of the input."""
@@ -137,7 +156,7 @@ class _Builder:
         regions = [region for region, _ in made] if self._fits(source) else self._regions(source)
         regions = self._fitting(operation, regions, lambda region: 2 * WORD_BYTES * self._elements(source, region))
         tiles = [_Tile(region, WORD_BYTES * self._elements(source, region)) for region in regions]
-        self.opened[source] = self._stage(index, operation, source, phases, 0, tiles, 0.0, (source,))
+        self.opened[source] = self._stage(index, operation, source, phases, 0, tiles, 0.0, {source: made})
         return self.opened[source]
 
     def _fitting(
@@ -179,7 +198,7 @@ class _Builder:
                 inputs = input_words * WORD_BYTES * self._needed_elements(operation, source, region)
                 tiles.append(_Tile(region, inputs, weights))
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), (source,), opened
+            index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), {source: opened}
         )
 
     def _product_grid(
@@ -233,10 +252,12 @@ class _Builder:
         first_phase: int,
         tiles: Sequence[_Tile],
         material_per_element: float,
-        sources: tuple[str, ...],
-        opened: Tiles | None = None,
+        ready: Mapping[str, Tiles],
     ) -> Tiles:
-        """Append the jobs of one stage; returns its tiles with the job that stores each."""
+        """Append the jobs of one stage; returns its tiles with the job that stores each.
+
+        `ready`: per input the tiles that must be stored before it can be loaded.
+        """
         end_phase = first_phase + len(phases)
         self.graph.stages.append(Stage(index, tensor, first_phase, end_phase, tuple(tile.region for tile in tiles)))
         total = sum(self._elements(tensor, tile.region) for tile in tiles)
@@ -248,8 +269,7 @@ class _Builder:
             share = (done, done + count, total)
             done += count
             waits = [] if tile.weights is None else [tile.weights]
-            for source in sources:
-                made_before = self.made[source] if opened is None else opened
+            for source, made_before in ready.items():
                 waits += self._waits(operation, tensor, source, tile.region, made_before)
             load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
             working = _granules(load_bytes + stored * count)

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..isa import Instruction, Opcode
-from ..operands import Flag, Kind, OperandTable, Record
+from ..operands import Flag, Kind, OperandTable, ProtocolNumber, Record
 from ..operators import MaxPool
 from ..protocols.party import Channel
 from ..protocols.pool_tree import PoolTree, pool_tree
 
 SLICE_ELEMENTS = 128
 #: Planes of a comparison's exchanges, in order; 0 stands for words.
-COMPARISON_PLANES = {1: (31, 217, 11, 5, 2, 1, 0), 2: (11, 5, 2, 1)}
+COMPARISON_PLANES = {
+    ProtocolNumber.BEAVER_OT: (31, 217, 11, 5, 2, 1, 0),
+    ProtocolNumber.MASKED: (11, 5, 2, 1),
+    ProtocolNumber.MASKED_DCF: (1,),
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _rounds(table: OperandTable, exchanges: Sequence[tuple[int, int]]) -> Iterat
 
 def _payloads(record: Record, protocol: int) -> Iterator[tuple[int, int | None]]:
     """(planes, pooling level) of an operation's exchanges, in order."""
-    comparison = COMPARISON_PLANES[protocol]
+    comparison = COMPARISON_PLANES[ProtocolNumber(protocol)]
     opens = bool(record["flags"] & Flag.OPENS)
     if record["kind"] == Kind.RELU:
         yield from ([(0, None)] if opens else [])
@@ -88,7 +92,7 @@ def _payloads(record: Record, protocol: int) -> Iterator[tuple[int, int | None]]
     elif record["kind"] == Kind.MAXPOOL:
         yield from ([(0, None)] if opens else [])
         for level in range(len(_tree(record).levels)):
-            yield from ([(0, level)] if protocol == 2 and level else [])
+            yield from ([(0, level)] if protocol != ProtocolNumber.BEAVER_OT and level else [])
             yield from ((planes, level) for planes in comparison)
     else:
         yield 0, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..cost.array import KERNEL, SIDE, STRIDES
 from ..devices import Device
+from ..protocols.dcf import LEAF_KEY, TREE_KEY
 
 #: Tiles and bands of weights that one program may have; each has a record of a few octets on the chip.
 MAX_TILES, MAX_BANDS = 1 << 14, 1 << 12
@@ -33,6 +34,8 @@ def config_header(device: Device) -> str:
         "RRNET_BLOCK_STRIDE": max(STRIDES),
         "RRNET_ALU_LANES": max(1, int(alu)),
         "RRNET_AES_CORES": max(1, int(aes)),
+        "RRNET_DCF_TREE_KEY": _octets(TREE_KEY),
+        "RRNET_DCF_LEAF_KEY": _octets(LEAF_KEY),
         "RRNET_MAX_TILES": MAX_TILES,
         "RRNET_MAX_BANDS": MAX_BANDS,
         "RRNET_MAX_TAPS": MAX_TAPS,
@@ -48,3 +51,7 @@ def config_header(device: Device) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _octets(data: bytes) -> str:
+    return "{" + ", ".join(f"{octet:#04x}" for octet in data) + "}"

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from ..isa import decode_instructions, encode_instructions
 from ..operands import BUS_BYTES, Flag, OperandTable, decode_operands
 from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
 from ..protocols.beaver_products import open_words
+from ..protocols.masked_compare import Comparison
+from ..protocols.masked_dcf import DcfComparison
 from ..protocols.masked_onehot import OneHotComparison
 from ..protocols.masked_party import MaskedParty, Prepared
 from ..protocols.material import RandomSource
@@ -144,8 +146,9 @@ class Board:
         return answer
 
     def _material(self, corrections: Sequence[np.ndarray]) -> bytes:
-        """The dealer's corrections of one image at the addresses of the table; party 0 has none."""
-        data = np.zeros(self.table.header["material_words"] * BUS_BYTES if self._number else 0, np.uint8)
+        """The dealer's corrections of one image at the addresses of the table; a party may have none."""
+        dealt = any(len(octets) for octets in corrections)
+        data = np.zeros(self.table.header["material_words"] * BUS_BYTES if dealt else 0, np.uint8)
         for record, octets in zip(self.table.sections["operations"], corrections):
             start = record["corrections"] * BUS_BYTES
             data[start : start + len(octets)] = octets
@@ -193,8 +196,10 @@ class BeaverOTHost(PartyProgram):
 class MaskedHost(MaskedParty):
     """One party of `masked` whose online phase runs on an accelerator; the host prepares what the software prepares."""
 
+    comparison: ClassVar[Comparison] = OneHotComparison()
+
     def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
-        super().__init__(number, program, channel, OneHotComparison())
+        super().__init__(number, program, channel, self.comparison)
         self.board = Board(number, fabric, channel)
 
     def setup(
@@ -234,6 +239,12 @@ class MaskedHost(MaskedParty):
         return np.stack(outputs)
 
 
+class MaskedDcfHost(MaskedHost):
+    """The same of `masked-dcf`: the accelerator evaluates the comparison keys."""
+
+    comparison: ClassVar[Comparison] = DcfComparison()
+
+
 def image_material(program: Program, material: BatchMaterial) -> list[tuple[bytes, list[np.ndarray]]]:
     """Per image its key and the dealer's corrections of every operation."""
     keys = material.source(0).keys
@@ -242,7 +253,11 @@ def image_material(program: Program, material: BatchMaterial) -> list[tuple[byte
 
 
 #: The host's program of each protocol that the accelerator has.
-HOSTS: dict[str, type[BeaverOTHost] | type[MaskedHost]] = {"beaver-ot": BeaverOTHost, "masked": MaskedHost}
+HOSTS: dict[str, type[BeaverOTHost] | type[MaskedHost]] = {
+    "beaver-ot": BeaverOTHost,
+    "masked": MaskedHost,
+    "masked-dcf": MaskedDcfHost,
+}
 
 
 class AcceleratedExecution(Execution):

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define RRNET_OPERANDS_MAGIC "RRNETOPD"
-#define RRNET_OPERANDS_VERSION 2
+#define RRNET_OPERANDS_VERSION 3
 #define RRNET_OPERANDS_HEADER_BYTES 80
 #define RRNET_BUS_BYTES 16
 #define RRNET_NO_BAND 0xffffffffu
@@ -27,6 +27,7 @@ enum rrnet_kind {
 enum rrnet_protocol {
     RRNET_PROTOCOL_BEAVER_OT = 1,
     RRNET_PROTOCOL_MASKED = 2,
+    RRNET_PROTOCOL_MASKED_DCF = 3,
 };
 
 enum rrnet_flag {
@@ -37,7 +38,7 @@ enum rrnet_flag {
     RRNET_FLAG_WIDE = 16,
     RRNET_FLAG_LIFTS = 32,
     RRNET_FLAG_REDUCES = 64,
-    RRNET_FLAG_MISSING = 128,
+    RRNET_FLAG_KEEPS = 128,
 };
 
 // Little-endian, without padding, at the start of the file; then the sections in the order of the counts.
@@ -87,17 +88,18 @@ typedef struct {
     uint32_t stages;  // how many
     uint32_t first_coefficient;  // affine: per input one multiplier a channel, then one addend a channel
     uint32_t output;  // address of the output's share
-    uint32_t opened;  // address of the opened words of the input: E of beaver-ot, M of masked
+    uint32_t opened;  // address of the input's opened words: E of beaver-ot, M of masked; local: the result's
     uint32_t weights;  // product: address of the opened weights, [out, in / groups, kh, kw]
     uint32_t bias;  // product: address of this party's share of the bias
     uint32_t corrections;  // address in the material
-    uint32_t corrections_bytes;  // bytes that party 1 has there; party 0 has none
+    uint32_t corrections_bytes;  // bytes that party 1 has there
     uint32_t prepared;  // masked: address of a product's offline part, an open input's mask share, or the share that a square lifts
     uint32_t producer;  // masked: the operation that brought a lifted input into that form
 } rrnet_operation;
 
 typedef struct {
     uint32_t address;  // of this party's share
+    uint32_t opened;  // masked: address of the opened words that a local operation hands on
     uint32_t channels;
     uint32_t height;
     uint32_t width;

@@ -45,7 +45,8 @@ def _size(item: Instruction, record: Record, stage: Record) -> int:
     if item.opcode is Opcode.LOAD_WEIGHTS:
         return -(-item.amount // GRANULE) * GRANULE
     flags = Flag(record["flags"])
-    stored = 4 if stage["opens"] else (8 if flags & Flag.WIDE else 4) + (8 if flags & Flag.LIFTS else 0)
+    result = (8 if flags & Flag.WIDE else 4) + (8 if flags & Flag.LIFTS else 0) + (4 if flags & Flag.KEEPS else 0)
+    stored = 4 if stage["opens"] else result
     return -(-(item.amount + stored * item.count) // GRANULE) * GRANULE
 
 

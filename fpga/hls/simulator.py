@@ -21,7 +21,7 @@ _SANITIZED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recov
 PROGRAMS = {
     "csim": ("src/*.cpp", "testbench/main.cpp", "testbench/pipes.cpp"),
     "mutate": ("src/*.cpp", "testbench/mutate.cpp"),
-    "vectors": ("src/aes.cpp", "testbench/vectors.cpp"),
+    "vectors": ("src/aes.cpp", "src/dcf.cpp", "testbench/vectors.cpp"),
 }
 
 

@@ -15,6 +15,7 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
 #pragma HLS INTERFACE s_axilite port = registers
 #pragma HLS INTERFACE s_axilite port = counters
 #pragma HLS INTERFACE s_axilite port = return
+#pragma HLS ALLOCATION function instances = encrypt limit = RRNET_AES_CORES
     static Chip chip;
 #pragma HLS BIND_STORAGE variable = chip type = RAM_2P impl = URAM
     const auto ports = [](uint64_t octets) { return (octets + BUS_OCTETS - 1) / BUS_OCTETS; };
@@ -25,11 +26,12 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
     Program program(instruction_port, operand_port);
     RRNET_TRY(program.check(registers.instruction_octets, registers.operand_octets));
     const uint16_t protocol = program.table().protocol;
-    RRNET_REQUIRE(protocol == RRNET_PROTOCOL_BEAVER_OT || protocol == RRNET_PROTOCOL_MASKED, unsupported);
+    RRNET_REQUIRE(protocol >= RRNET_PROTOCOL_BEAVER_OT && protocol <= RRNET_PROTOCOL_MASKED_DCF, unsupported);
     RRNET_REQUIRE(program.table().memory_words <= registers.memory_words, memory);
 
     chip.party = registers.party;
-    chip.masked = protocol == RRNET_PROTOCOL_MASKED;
+    chip.masked = protocol != RRNET_PROTOCOL_BEAVER_OT;
+    chip.functions = protocol == RRNET_PROTOCOL_MASKED_DCF;
     chip.image_key.expand(registers.image_key);
     chip.weight_key.expand(registers.weight_key);
     chip.memory = &memory_port;

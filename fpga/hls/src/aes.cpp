@@ -83,6 +83,15 @@ void AesKey::encrypt(const uint32_t in[4], uint32_t out[4]) const {
     }
 }
 
+bus_t AesKey::encrypt(const bus_t& block) const {
+    uint32_t in[4], out[4];
+    for (int i = 0; i < 4; ++i) in[i] = swap_octets(block.lane(i));
+    encrypt(in, out);
+    bus_t word;
+    for (int i = 0; i < 4; ++i) word.set_lane(i, swap_octets(out[i]));
+    return word;
+}
+
 bus_t Keystream::block(uint64_t number) const {
     const uint32_t counter[4] = {static_cast<uint32_t>(operation >> 32), static_cast<uint32_t>(operation),
                                  static_cast<uint32_t>(number >> 32), static_cast<uint32_t>(number)};

@@ -16,6 +16,8 @@ struct AesKey {
     void expand(const uint8_t key[16]);
     // One block, big-endian words as in FIPS 197.
     void encrypt(const uint32_t in[4], uint32_t out[4]) const;
+    // One block of octets in memory's order.
+    bus_t encrypt(const bus_t& block) const;
 };
 
 // The keystream of one operation: counter block (operation, block number), both of 64 bits, big-endian.

@@ -114,11 +114,13 @@ Status Comparison::dealt_words(uint64_t base, const Slice& slice, uint32_t* out)
 
 Status Comparison::compute(uint32_t phase) {
     switch (phase) {
-        case LEAVES: return masked ? masked_leaves() : Status::done;
+        case LEAVES: return functions ? evaluate_functions() : masked ? masked_leaves() : Status::done;
         case AND0: return prepare_and(0);
         case AND1: RRNET_TRY(finish_and(0)); return prepare_and(1);
         case AND2: RRNET_TRY(finish_and(1)); return prepare_and(2);
-        case SELECT: RRNET_TRY(finish_and(2)); return masked ? masked_select() : select();
+        case SELECT:
+            if (!functions) RRNET_TRY(finish_and(2));
+            return masked ? masked_select() : select();
         case COMBINE: return masked ? masked_combine() : combine();
         default: return Status::done;  // done while the message is sent or received
     }

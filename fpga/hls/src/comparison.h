@@ -29,14 +29,15 @@ enum ComparePhase : uint32_t {
 // Octets at which the parts of one comparison of `elements` words begin in a party's keystream and corrections.
 struct CompareOffsets {
     uint64_t tables = 0, choices = 0, masks[AND_LEVELS] = {}, products[AND_LEVELS] = {};
-    uint64_t base = 0, step = 0, choice = 0, received = 0;
+    uint64_t base = 0, step = 0, choice = 0, received = 0, keys = 0;
     uint64_t own_end = 0, dealt_end = 0;
 
     CompareOffsets() = default;
     CompareOffsets(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start);
     // Of `masked`: tables are the one-hot words, choice the sign's mask, base r_d and received its products with the
-    // forms of the mask.
-    static CompareOffsets masked(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start, int forms);
+    // forms of the mask. Of `masked-dcf` tables are the roots of the comparison keys, and keys their correction words.
+    static CompareOffsets masked(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start, int forms,
+                                 bool functions);
 };
 
 // Where the forms ρ_t of a value x = A − ρ_t lie: with the comparison in the buffer, in memory, in a keystream of this
@@ -70,7 +71,8 @@ struct Comparison {
     Words x;       // shares in, shares of max(x, 0) out
     PlaneStore planes;
     Words answer;  // the other party's words, over planes that are no longer needed
-    bool masked = false;  // x is the opened word M whose sign is asked for
+    bool masked = false;     // x is the opened word M whose sign is asked for
+    bool functions = false;  // by comparison functions, not by one-hot words
     MaskForms forms;
 
     Status compute(uint32_t phase);
@@ -89,6 +91,9 @@ struct Comparison {
     Status send_words(Sender& sender);
     Status combine();
     Status masked_leaves();
+    Status evaluate_functions();
+    template <typename Source>
+    Status read_blocks(const Source& source, uint64_t base, const Slice& slice, bus_t* out) const;
     Status masked_select();
     Status masked_combine();
     Status mask_words(const Slice& slice, int form, uint32_t* out) const;

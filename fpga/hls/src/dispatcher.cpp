@@ -127,7 +127,7 @@ Status Dispatcher::load(const Instruction& instruction) {
     RRNET_REQUIRE(fields.address % GRANULE == 0, buffer);
     if (fields.opcode == RRNET_OP_LOAD_WEIGHTS) {
         RRNET_REQUIRE(fields.tile < tile.stage.bands && tile.product(), instructions);
-        return load_weights(chip, tile, tile.stage.first_band + fields.tile, fields.address, fields.amount);
+        return load_weights(chip, tile, tile.stage.first_band + fields.tile, fields.address, fields.count, fields.amount);
     }
     RRNET_REQUIRE(fields.count == tile.elements, instructions);
     RRNET_REQUIRE(!tile.state->loaded, order);

@@ -12,12 +12,12 @@ constexpr uint32_t OPENING_PHASES = 2;
 
 uint32_t first_phase(const Tile& tile) { return tile.opens_input() ? OPENING_PHASES : 0; }
 
-// M from the two masked shares, kept in memory for the operations that read it later.
+// M from the two masked shares, which goes to memory where operations read it later; its octets are the store's.
 Status keep_opened(Chip& chip, const Tile& tile, Words& opened) {
     RRNET_TRY(tile_words(chip, tile, 0, tile.elements, opened));
     if (!tile.opens_input()) return Status::done;
     RRNET_TRY(open_input(chip, tile));
-    return store_runs(*chip.memory, tile.op.opened, tile.runs, opened);
+    return tile.keeps() ? store_runs(*chip.memory, tile.op.opened, tile.runs, opened) : Status::done;
 }
 
 // Runs `step(index, count, place)` over pieces of the tile that lie together in the whole tensor.
@@ -124,19 +124,21 @@ Status masked_square(Chip& chip, const Tile& tile) {
 
 }  // namespace
 
-bool masked_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step) {
-    static const uint32_t steps[] = {LEAVES, AND0, OPEN0, AND1, OPEN1, AND2, OPEN2, SELECT, SEND_BITS, COMBINE};
-    constexpr uint32_t STEPS = sizeof steps / sizeof *steps;
+bool masked_phase(const Chip& chip, const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step) {
+    static const uint32_t digits[] = {LEAVES, AND0, OPEN0, AND1, OPEN1, AND2, OPEN2, SELECT, SEND_BITS, COMBINE};
+    static const uint32_t functions[] = {LEAVES, SELECT, SEND_BITS, COMBINE};
+    const uint32_t* steps = chip.functions ? functions : digits;
+    const uint32_t count = chip.functions ? sizeof functions / sizeof *functions : sizeof digits / sizeof *digits;
     if (tile.opens() || phase < first_phase(tile)) return false;
     const uint32_t own = phase - first_phase(tile);
     level = 0;
-    if (own < STEPS) {
+    if (own < count) {
         step = steps[own];
         return tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_MAXPOOL;
     }
     if (tile.op.kind != RRNET_KIND_MAXPOOL) return false;
-    const uint32_t later = own - STEPS, within = later % (STEPS + OPENING_PHASES);
-    level = 1 + later / (STEPS + OPENING_PHASES);
+    const uint32_t later = own - count, within = later % (count + OPENING_PHASES);
+    level = 1 + later / (count + OPENING_PHASES);
     step = within == 0 ? MASK_STEP : within == 1 ? OPEN_STEP : steps[within - OPENING_PHASES];
     return true;
 }
@@ -179,7 +181,7 @@ Status store_masked(Chip& chip, const Tile& tile) {
 Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase) {
     uint32_t level = 0, step = 0;
     if (tile.opens()) return phase == 0 ? mask_input(chip, tile) : Status::done;
-    if (masked_phase(tile, phase, level, step)) {
+    if (masked_phase(chip, tile, phase, level, step)) {
         if (tile.op.kind == RRNET_KIND_MAXPOOL) return masked_pool_compute(chip, tile, level, step);
         Words opened;
         if (step == LEAVES) RRNET_TRY(keep_opened(chip, tile, opened));
@@ -192,7 +194,7 @@ Status masked_compute(Chip& chip, const Tile& tile, uint32_t phase) {
                       tile.op.kind == RRNET_KIND_SQUARE;
     if (!gate) {
         if (phase != 0) return Status::done;
-        return tile.wide() ? wide_local(chip, tile) : evaluate_local(chip, tile);
+        return evaluate_local(chip, tile);
     }
     if (tile.opens_input() && phase == 0) return mask_input(chip, tile);
     if (phase != first_phase(tile)) return Status::done;
@@ -231,8 +233,9 @@ Status masked_relu(Chip& chip, const Tile& tile, Comparison& comparison) {
     comparison.masked = true;
     comparison.whole = tile.output_elements();
     comparison.runs = tile.runs;
+    comparison.functions = chip.functions;
     comparison.at = CompareOffsets::masked(chip.party, comparison.whole, tile.opens_input() ? whole : 0, 0,
-                                           tile.lifted() ? 2 : 1);
+                                           tile.lifted() ? 2 : 1, chip.functions);
     RRNET_TRY(find_forms(chip, tile, comparison.forms));
     return make_comparison(chip, tile, 0, tile.elements, comparison);
 }

@@ -1,11 +1,14 @@
 // Comparison on an opened word (fpga/protocols/masked_compare.py): the sign of y = M − r from the public M and dealt
-// one-hot words of r's digits, and max(x, 0) from it. Four exchanges: three levels of AND and the masked sign.
+// one-hot words of r's digits, and max(x, 0) from it. Four exchanges: three levels of AND and the masked sign; with
+// comparison functions (dcf.cpp) the sign alone.
 #include "comparison.h"
+
+#include "dcf.h"
 
 namespace rrnet {
 
 CompareOffsets CompareOffsets::masked(int party, uint64_t elements, uint64_t own_start, uint64_t dealt_start,
-                                      int forms) {
+                                      int forms, bool functions) {
     const uint64_t plane = whole_plane_octets(elements), words = 4 * elements;
     CompareOffsets at;
     uint64_t own = own_start, dealt = dealt_start;
@@ -15,9 +18,14 @@ CompareOffsets CompareOffsets::masked(int party, uint64_t elements, uint64_t own
         position += octets;
         return start;
     };
-    at.tables = take(corrected, ONEHOT_PLANES * plane);
+    if (functions) {
+        at.tables = take(own, BUS_OCTETS * elements);
+        at.keys = take(dealt, DCF_BLOCKS * BUS_OCTETS * elements);
+    } else {
+        at.tables = take(corrected, ONEHOT_PLANES * plane);
+    }
     at.choice = take(own, plane);
-    for (int level = 0; level < AND_LEVELS; ++level) {
+    for (int level = 0; level < AND_LEVELS && !functions; ++level) {
         at.masks[level] = take(own, AND_OPENED_PLANES[level] * plane);
         at.products[level] = take(corrected, AND_GATES[level] * plane);
     }

@@ -178,7 +178,7 @@ Status pool_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison&
         whole = comparisons_in(tile.op, 0, tile.op.out_height, before) * tile.op.out_channels;
         comparison.forms.own_base = own;  // of the mask under which a later level opens its differences
         if (chip.masked && before) own += 4 * whole;
-        comparison.at = chip.masked ? CompareOffsets::masked(chip.party, whole, own, dealt, 1)
+        comparison.at = chip.masked ? CompareOffsets::masked(chip.party, whole, own, dealt, 1, chip.functions)
                                     : CompareOffsets(chip.party, whole, own, dealt);
         own = comparison.at.own_end;
         dealt = comparison.at.dealt_end;
@@ -188,6 +188,7 @@ Status pool_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison&
     const uint64_t rows = comparisons_in(tile.op, tile.region.row_begin, tile.region.row_end, level);
     comparison.whole = whole;
     comparison.masked = chip.masked;
+    comparison.functions = chip.functions;
     comparison.runs = joined({tile.region.channel_begin * channel + above, channel, static_cast<uint32_t>(rows),
                               tile.region.channels()});
     const uint64_t offset = input_octets(chip, tile) + 4 * uint64_t{slots_of(tile.op)} * tile.elements;

@@ -21,35 +21,9 @@ Status store_runs(Port& port, uint32_t address, const Runs& runs, const Words& i
     return Status::done;
 }
 
-namespace {
-
-// The channels of the inputs that a tile of their concatenation has.
-Status load_joined(Chip& chip, const Tile& tile) {
-    uint32_t start = 0;
-    const uint64_t row = uint64_t{tile.region.rows()} * tile.op.out_width;
-    for (uint32_t i = 0; i < tile.op.inputs; ++i) {
-        rrnet_input input;
-        RRNET_TRY(chip.program->input(tile.op.first_input + i, input));
-        Region part = tile.region;
-        part.channel_begin = part.channel_begin < start ? 0 : part.channel_begin - start;
-        part.channel_end = part.channel_end < start ? 0 : part.channel_end - start;
-        if (part.channel_end > input.channels) part.channel_end = input.channels;
-        if (part.channel_begin < part.channel_end) {
-            Words words;
-            const uint64_t before = start + part.channel_begin - tile.region.channel_begin;
-            RRNET_TRY(tile_words(chip, tile, 4 * before * row, part.channels() * row, words));
-            RRNET_TRY(load_runs(*chip.memory, input.address, region_runs(part, input.height, input.width), words));
-        }
-        start += input.channels;
-    }
-    return Status::done;
-}
-
-}  // namespace
-
 // Inputs one after the other from the start of the tile's buffer; of a product, its share and then the opened input.
 Status load_tile(Chip& chip, const Tile& tile) {
-    if (tile.op.kind == RRNET_KIND_CONCAT) return load_joined(chip, tile);
+    if (tile.local()) return load_local(chip, tile);
     const bool gate = tile.product() || tile.op.kind == RRNET_KIND_RELU || tile.op.kind == RRNET_KIND_TRUNCATE ||
                       tile.op.kind == RRNET_KIND_SQUARE;
     if (chip.masked && (gate || tile.opens())) return load_masked(chip, tile);
@@ -60,13 +34,6 @@ Status load_tile(Chip& chip, const Tile& tile) {
         rrnet_input input;
         Words words;
         RRNET_TRY(chip.program->input(tile.op.first_input + i, input));
-        if (tile.wide()) {  // a local operation on wide shares
-            WideWords wide;
-            RRNET_TRY(tile_wide(chip, tile, offset, count, wide));
-            RRNET_TRY(load_wide(chip, input.address, tile.input_elements(), runs, wide));
-            offset += 8 * count;
-            continue;
-        }
         RRNET_TRY(tile_words(chip, tile, offset, count, words));
         RRNET_TRY(load_runs(*chip.memory, input.address, runs, words));
         offset += 4 * count;
@@ -80,6 +47,7 @@ Status load_tile(Chip& chip, const Tile& tile) {
 }
 
 Status store_tile(Chip& chip, const Tile& tile) {
+    if (tile.local()) return store_local(chip, tile);
     if (tile.op.kind == RRNET_KIND_MAXPOOL && !tile.opens()) return store_pool(chip, tile);
     if (tile.opens()) RRNET_TRY(open_input(chip, tile));
     const bool gate = tile.op.kind == RRNET_KIND_TRUNCATE || tile.op.kind == RRNET_KIND_SQUARE;
@@ -89,31 +57,21 @@ Status store_tile(Chip& chip, const Tile& tile) {
         RRNET_TRY(tile_product(chip, tile, words));
         return store_runs(*chip.memory, tile.op.output, tile.runs, words);
     }
-    uint64_t offset = 0;
-    switch (tile.op.kind) {
-        case RRNET_KIND_AFFINE:
-        case RRNET_KIND_SUMPOOL:
-        case RRNET_KIND_PAD: offset = 4 * tile.needed_elements() * tile.op.inputs; break;
-        default: break;
-    }
-    if (tile.wide() && !tile.opens()) {
-        WideWords wide;
-        RRNET_TRY(tile_wide(chip, tile, 2 * offset, tile.elements, wide));
-        return store_wide(chip, tile.op.output, tile.output_elements(), tile.runs, wide);
-    }
-    RRNET_TRY(tile_words(chip, tile, offset, tile.elements, words));
+    RRNET_TRY(tile_words(chip, tile, 0, tile.elements, words));
     return store_runs(*chip.memory, tile.opens() ? tile.op.opened : tile.op.output, tile.runs, words);
 }
 
-// The opened weights F of a band; of `masked` the factor i·M_W − r_W,i, whose mask is expanded as fast as M_W comes in.
-Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t octets) {
+// Words [begin, begin + octets / 4) of the opened weights F of a band, its last ones where they are fewer; of `masked` the
+// factor i·M_W − r_W,i, whose mask is expanded as fast as M_W comes in. Pieces of a band lie one behind the other.
+Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t begin, uint32_t octets) {
     constexpr uint32_t CHUNK = 256;
     rrnet_band channels;
     RRNET_TRY(chip.program->band(band, channels));
-    const uint64_t filter = tile.filter_words(), first = channels.channel_begin * filter;
     RRNET_REQUIRE(channels.channel_begin < channels.channel_end, buffer);
-    const uint64_t count = uint64_t{channels.channel_end - channels.channel_begin} * filter;
-    RRNET_REQUIRE(4 * count <= octets, buffer);
+    const uint64_t filter = tile.filter_words(), first = channels.channel_begin * filter + begin;
+    const uint64_t all = uint64_t{channels.channel_end - channels.channel_begin} * filter;
+    RRNET_REQUIRE(begin < all && address >= 4 * uint64_t{begin}, buffer);
+    const uint64_t count = octets / 4 < all - begin ? octets / 4 : all - begin;
     Words weights;
     RRNET_TRY(chip.buffer.words(address, count, weights));
     RRNET_TRY(chip.memory->read_words(tile.op.weights, first, static_cast<uint32_t>(count), weights.data));
@@ -128,7 +86,7 @@ Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t addres
             weight = (chip.party == 1 ? weight : 0) - masks[i];
         }
     }
-    chip.bands[band] = {address, true};
+    chip.bands[band] = {address - 4 * begin, begin + count == all};
     return Status::done;
 }
 

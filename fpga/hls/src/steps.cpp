@@ -26,7 +26,7 @@ bool compare_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& 
 
 // The same for both protocols; a later pooling level of `masked` has steps before its comparison.
 bool phase_of(const Chip& chip, const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step) {
-    return chip.masked ? masked_phase(tile, phase, level, step) : compare_phase(tile, phase, level, step);
+    return chip.masked ? masked_phase(chip, tile, phase, level, step) : compare_phase(tile, phase, level, step);
 }
 
 Status find_comparison(Chip& chip, const Tile& tile, uint32_t level, Comparison& comparison) {

@@ -166,7 +166,6 @@ Status Program::check_operation(uint32_t index) const {
                             op.out_height == 1 && op.out_width == 1;
         RRNET_REQUIRE(matrix, operands);
     }
-    RRNET_REQUIRE(!(op.flags & RRNET_FLAG_MISSING), unsupported);
     if (op.kind == RRNET_KIND_TRUNCATE) RRNET_REQUIRE(op.bits >= 1 && op.bits <= 30, operands);
     if (op.kind == RRNET_KIND_PAD) {
         RRNET_REQUIRE(op.channels == op.out_channels, operands);

@@ -28,7 +28,8 @@ struct BandState {
 // Everything of one accelerator that its kernels share.
 struct Chip {
     int party = 0;
-    bool masked = false;  // the protocol: `masked`, or `beaver-ot`
+    bool masked = false;     // the protocol: `masked` or `masked-dcf`, not `beaver-ot`
+    bool functions = false;  // `masked-dcf`
     AesKey image_key, weight_key;
     Port* memory = nullptr;
     Port* material = nullptr;
@@ -57,8 +58,14 @@ struct Tile {
     bool lifts() const { return op.flags & RRNET_FLAG_LIFTS; }
     bool wide() const { return op.flags & RRNET_FLAG_WIDE; }
     bool reduces() const { return op.flags & RRNET_FLAG_REDUCES; }
+    bool keeps() const { return op.flags & RRNET_FLAG_KEEPS; }
+    bool local() const {
+        return op.kind == RRNET_KIND_AFFINE || op.kind == RRNET_KIND_SUMPOOL || op.kind == RRNET_KIND_PAD ||
+               op.kind == RRNET_KIND_CONCAT;
+    }
     // Octets of an element that a store of the result takes.
-    uint32_t stored_octets() const { return opens() ? 4 : (wide() ? 8 : 4) + (lifts() ? 8 : 0); }
+    uint32_t stored_octets() const { return opens() ? 4 : word_octets() + (lifts() ? 8 : 0) + (keeps() ? 4 : 0); }
+    uint32_t word_octets() const { return wide() ? 8 : 4; }
     bool product() const { return op.kind == RRNET_KIND_CONV || op.kind == RRNET_KIND_LINEAR; }
     uint64_t input_elements() const { return uint64_t{op.channels} * op.height * op.width; }
     uint64_t output_elements() const { return uint64_t{op.out_channels} * op.out_height * op.out_width; }
@@ -88,7 +95,7 @@ Status load_runs(const Port& port, uint32_t address, const Runs& runs, const Wor
 Status store_runs(Port& port, uint32_t address, const Runs& runs, const Words& in);
 Status load_tile(Chip& chip, const Tile& tile);
 Status store_tile(Chip& chip, const Tile& tile);
-Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t octets);
+Status load_weights(Chip& chip, const Tile& tile, uint32_t band, uint32_t address, uint32_t begin, uint32_t octets);
 
 // opened.cpp: operations that open one masked word per element.
 Status mask_input(Chip& chip, const Tile& tile);
@@ -117,17 +124,26 @@ Status tile_wide(Chip& chip, const Tile& tile, uint64_t offset, uint64_t count, 
 Status load_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& out);
 Status store_wide(Chip& chip, uint32_t address, uint64_t elements, const Runs& runs, const WideWords& in);
 Status wide_local(Chip& chip, const Tile& tile);
+// Bus words of the low half of a wide tensor.
+inline uint32_t half_words(uint64_t elements) { return static_cast<uint32_t>((elements + BUS_WORDS - 1) / BUS_WORDS); }
 Status masked_relu(Chip& chip, const Tile& tile, Comparison& comparison);
 // The level and the step of a comparison in a phase; MASK_STEP and OPEN_STEP come before a later pooling level.
 enum MaskedStep : uint32_t { MASK_STEP = 100, OPEN_STEP = 101 };
-bool masked_phase(const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step);
+bool masked_phase(const Chip& chip, const Tile& tile, uint32_t phase, uint32_t& level, uint32_t& step);
 
 // product.cpp: the ring multiplication array.
 Status multiply_product(Chip& chip, const Tile& tile);
 Status tile_product(Chip& chip, const Tile& tile, Words& result);
 Status add_bias(Chip& chip, const Tile& tile);
 
-// local.cpp: operations that a party does on its share alone.
+// local.cpp: operations that a party does on its share alone, and on opened words that it hands on. A tile has the shares
+// of its inputs, their opened words, the result's share and its opened words; a concatenation joins its inputs on the way.
+struct LocalPlaces {
+    uint64_t opened = 0, share_result = 0, opened_result = 0;  // octets of the tile
+};
+LocalPlaces local_places(const Tile& tile);
+Status load_local(Chip& chip, const Tile& tile);
+Status store_local(Chip& chip, const Tile& tile);
 Status evaluate_local(Chip& chip, const Tile& tile);
 
 // maxpool.cpp: the tree of comparisons.

@@ -5,9 +5,6 @@ namespace rrnet {
 
 namespace {
 
-// Bus words of the low half of a wide tensor.
-uint32_t half_words(uint64_t elements) { return static_cast<uint32_t>((elements + BUS_WORDS - 1) / BUS_WORDS); }
-
 // Adds `factor` times the words of one input that a result's element reads: itself, its window, or what padding keeps.
 Status accumulate(const Tile& tile, const WideWords& x, uint64_t factor, uint32_t channel, uint32_t row,
                   uint32_t column, uint64_t& sum) {
@@ -54,9 +51,8 @@ Status wide_local(Chip& chip, const Tile& tile) {
     const rrnet_operation& op = tile.op;
     const uint64_t needed = tile.needed_elements();
     const bool affine = op.kind == RRNET_KIND_AFFINE;
-    RRNET_REQUIRE(affine || op.kind == RRNET_KIND_SUMPOOL || op.kind == RRNET_KIND_PAD, unsupported);
     WideWords result;
-    RRNET_TRY(tile_wide(chip, tile, 8 * needed * op.inputs, tile.elements, result));
+    RRNET_TRY(tile_wide(chip, tile, local_places(tile).share_result, tile.elements, result));
     uint64_t index = 0;
     for (uint32_t channel = 0; channel < tile.region.channels(); ++channel) {
         const uint64_t first = op.first_coefficient + uint64_t{tile.region.channel_begin} + channel;

@@ -14,10 +14,10 @@ from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 
 
-def compiled(folder: Path, model: onnx.ModelProto, protocol: str = "beaver-ot", **options: str) -> Build:
+def compiled(folder: Path, model: onnx.ModelProto, protocol: str = "beaver-ot") -> Build:
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / "model.onnx")
-    compile_model(folder / "model.onnx", folder / "build", protocol=protocol, **options)
+    compile_model(folder / "model.onnx", folder / "build", protocol=protocol)
     return load_build(folder / "build")
 
 

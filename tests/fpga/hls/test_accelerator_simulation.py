@@ -28,6 +28,7 @@ from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MUTATIONS = 10_000
+PROTOCOLS = ("beaver-ot", "masked", "masked-dcf")
 
 
 def odd_model() -> onnx.ModelProto:
@@ -53,7 +54,7 @@ def tiny_model() -> onnx.ModelProto:
     return build.model(build.gemm(build.node("Flatten", [x], "flatten"), "logits", 2, 3))
 
 
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3)])
 def test_accelerators_open_the_logits_of_the_software_parties(
     tmp_path: Path, model: onnx.ModelProto, seed: int, protocol: str
@@ -82,7 +83,7 @@ def test_accelerators_open_what_the_command_for_software_parties_prints(
     np.testing.assert_array_equal(decode_tensor(build.program, build.program.output, found.logits), expected)
 
 
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(("model", "accelerated"), [(mixed_model(16), 0), (odd_model(), 1), (tiny_model(), 0)])
 def test_one_accelerator_works_with_one_software_party(
     tmp_path: Path, model: onnx.ModelProto, accelerated: int, protocol: str
@@ -95,7 +96,7 @@ def test_one_accelerator_works_with_one_software_party(
     np.testing.assert_array_equal(found.logits, software_words(build, words, tmp_path / "copy"))
 
 
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_accelerators_send_what_the_instructions_say(tmp_path: Path, protocol: str) -> None:
     build = compiled(tmp_path / "model", mixed_model(16), protocol)
     words = encode_images(build.program, images_for(build, 1))
@@ -197,7 +198,7 @@ def statuses_of_mutations(build: Build, folder: Path, first: int, count: int) ->
     return statuses
 
 
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_damaged_files_end_in_a_status(tmp_path: Path, protocol: str) -> None:
     build = compiled(tmp_path / "model", tiny_model(), protocol)
     statuses = statuses_of_mutations(build, tmp_path / "party", 0, 2000)
@@ -205,7 +206,7 @@ def test_damaged_files_end_in_a_status(tmp_path: Path, protocol: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("model", [tiny_model(), odd_model()])
 def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
     build = compiled(tmp_path / "model", model, protocol)
@@ -214,7 +215,7 @@ def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelPr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("model", [mixed_model(16), odd_model()])
 def test_the_accelerator_is_clean_under_sanitizers(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
     build = compiled(tmp_path / "model", model, protocol)

@@ -22,6 +22,7 @@ from rrnet_nni.fpga.operators import Conv, Linear
 from rrnet_nni.fpga.program_shapes import operation_shape
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
+#: Whose tiles are those that a device without tiles of its own gets.
 DEVICE = "zcu104-rrnet"
 PRODUCTS = {"beaver-ot": 2, "masked": 1}
 
@@ -58,7 +59,7 @@ def block_cycles(build: Build) -> int:
 
 @pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
 def test_products_are_cut_into_the_blocks_that_the_cost_model_counts(tmp_path: Path, protocol: str) -> None:
-    build = compiled(tmp_path / "model", kernels_model(), protocol, device=DEVICE)
+    build = compiled(tmp_path / "model", kernels_model(), protocol)
     words = encode_images(build.program, images_for(build, 1))
     material = prepared(build, tmp_path / "material", 1)
     shutil.copytree(material, tmp_path / "copy")
