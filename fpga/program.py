@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from .errors import Refusal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RING_BITS = 32
 #: Untruncated values must stay inside ±2**TRUNCATION_BOUND_BITS or probabilistic truncation may fail.
 TRUNCATION_BOUND_BITS = 30
@@ -30,12 +30,16 @@ class Tensor:
 
     `scale` (one number, or one per channel) is how much larger the program's tensor is than the model's: a tensor t of
     the model is held as round(t * scale * 2**fraction_bits).
+
+    `ring_bits` w promises |word| < 2**(w - 2): a protocol may open it on w bits. RING_BITS promises nothing beyond what
+    the operations require. Every other operation of a program still computes modulo 2**32.
     """
 
     name: str
     shape: tuple[int, ...]
     fraction_bits: int
     scale: tuple[float, ...] = (1.0,)
+    ring_bits: int = RING_BITS
 
     @property
     def elements(self) -> int:
@@ -205,6 +209,11 @@ class Program:
 
     def tensor(self, name: str) -> Tensor:
         return self.tensors[name]
+
+
+def is_narrow(program: Program) -> bool:
+    """Whether any tensor fits a ring of fewer than 32 bits, so that protocols may send fewer."""
+    return any(tensor.ring_bits < RING_BITS for tensor in program.tensors.values())
 
 
 def program_to_dict(program: Program) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.reference import encode_images, run_reference
-from ..program import AnyOperation, Constant, Program, Tensor
+from ..compiler.reference import encode_images, walk_reference
+from ..program import AnyOperation, Constant, Program, Tensor, is_narrow
 from ..protocols.party import Execution
 from .dealer import DealerSeeds, deal_for_both
 from .in_process import Executed, execute, share_words
@@ -29,12 +29,14 @@ def run_shared(
     execution: Execution,
     seeds: DealerSeeds | None = None,
     preprocessing: str = DEALER,
+    record: bool = False,
 ) -> Executed:
     """Share images and weights, then execute both parties in this process."""
     words = encode_images(program, images)
     constants = {name: share_words(np.ascontiguousarray(value)) for name, value in weights.items()}
     shares = tuple({name: pair[party] for name, pair in constants.items()} for party in (0, 1))
-    return execute(program, share_words(words), (shares[0], shares[1]), execution, seeds, preprocessing=preprocessing)
+    owned = shares[0], shares[1]
+    return execute(program, share_words(words), owned, execution, seeds, preprocessing=preprocessing, record=record)
 
 
 def first_divergence(
@@ -50,14 +52,15 @@ def first_divergence(
     party.
     """
     seeds = DealerSeeds.fresh()
-    count = len(images)
-    masks = execution.truncation_masks(program, lambda operation: seeds.images(range(count), operation))
-    _, tensors = run_reference(program, weights, images, masks, tensors=True)
+    count, narrow = len(images), is_narrow(program)
 
     def agrees(length: int) -> bool:
         prefix = program_prefix(program, length)
-        opened = run_shared(prefix, weights, images, execution, seeds, preprocessing).output
-        return np.array_equal(opened, tensors[prefix.output].view(np.uint32))
+        executed = run_shared(prefix, weights, images, execution, seeds, preprocessing, record=narrow)
+        recorded = executed.reduced if narrow else None
+        masks = execution.truncation_masks(prefix, lambda operation: seeds.images(range(count), operation), recorded)
+        words = dict(walk_reference(prefix, weights, images, masks))
+        return np.array_equal(executed.output, words[prefix.output])
 
     if agrees(len(program.operations)):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,10 +26,14 @@ from .two_party_prepare import prepare_in_process
 
 @dataclass(frozen=True)
 class Executed:
-    """Both parties' shares of the output (uint32 [N, *shape]) and what each measured."""
+    """Both parties' shares of the output (uint32 [N, *shape]), what each measured, and what party 1 recorded.
+
+    `reduced`: party 1's shares that truncations reduced without opening, by operation's name, if they were asked for.
+    """
 
     shares: tuple[np.ndarray, np.ndarray]
     rows: tuple[tuple[Measured, ...], tuple[Measured, ...]]
+    reduced: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def output(self) -> np.ndarray:
@@ -51,6 +55,7 @@ def execute(
     seeds: DealerSeeds | None = None,
     timeout_s: float = 60.0,
     preprocessing: str = DEALER,
+    record: bool = False,
 ) -> Executed:
     """Make material for a batch and run both parties in threads over a pair of sockets.
 
@@ -62,6 +67,7 @@ def execute(
         seeds: both parties' seeds; fresh ones by default.
         timeout_s: of the link.
         preprocessing: who makes the material, a dealer or the two parties.
+        record: keep party 1's shares that truncations reduce, for `Execution.truncation_masks`.
 
     Raises:
         ExecutionFault: the parties could not finish.
@@ -70,6 +76,7 @@ def execute(
     count = len(image_shares[0])
     corrections = make_corrections(program, execution, seeds, count, preprocessing)
     ends = socket.socketpair()
+    reduced: dict[str, np.ndarray] = {}
 
     def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
         root = seeds.roots[number]
@@ -78,6 +85,8 @@ def execute(
         with Link(ends[number], f"party {1 - number}", timeout_s) as link:
             recorder = Recorder(link)
             evaluator = Evaluator(number, program, execution, link, recorder)
+            if record and number == 1:
+                evaluator.record_reduced(reduced)
             evaluator.setup(weight_shares[number], lambda operation: weight_source(root, operation))
             share = evaluator.evaluate(image_shares[number], evaluator.prepare(material))
             return share, tuple(recorder.rows.values())
@@ -85,7 +94,7 @@ def execute(
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(run_party, number) for number in (0, 1)]
         (first, first_rows), (second, second_rows) = (future.result() for future in futures)
-    return Executed((first, second), (first_rows, second_rows))
+    return Executed((first, second), (first_rows, second_rows), reduced)
 
 
 def make_corrections(

@@ -173,6 +173,10 @@ class Evaluator:
         self._recorder = Recorder(link) if recorder is None else recorder
         self._party = execution.party(number, program, link)
 
+    def record_reduced(self, shares: dict[str, np.ndarray]) -> None:
+        """Keep the shares that truncations reduce, by operation's name: for comparison with the reference."""
+        self._party.reduced = shares
+
     def setup(self, weight_shares: Mapping[str, np.ndarray], weight_masks: Callable[[int], Keystream]) -> None:
         """Open the masked weights, once per session."""
         self._party.setup(weight_shares, weight_masks, lambda name: self._recorder.measure("setup", name))

@@ -26,13 +26,14 @@ LEAST_MARGIN_BITS = 0.5
 
 @dataclass(frozen=True)
 class Certificate:
-    """One tensor: real range seen, real range allowed, and the margin between them in bits."""
+    """One tensor: real range seen, real range allowed in its ring, and the margin between them in bits."""
 
     tensor: str
     fraction_bits: int
     seen: float
     allowed: float
     margin_bits: float
+    ring_bits: int
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ def certify(
         tensor = program.tensor(name)
         values = decode(words, tensor.fraction_bits)
         seen = max(float(np.abs(values).max()), calibration.seen.get(name.removesuffix(UNTRUNCATED), 0.0))
-        allowed = 2.0 ** (TRUNCATION_BOUND_BITS - tensor.fraction_bits)
+        allowed = 2.0 ** (tensor.ring_bits - 2 - tensor.fraction_bits)
         margin = math.log2(allowed / seen) if seen else float(TRUNCATION_BOUND_BITS)
         if margin < LEAST_MARGIN_BITS:
             raise Refusal(
                 f"tensor {name!r} reaches {seen:.4g} of {allowed:.4g} allowed with {tensor.fraction_bits} fraction "
-                "bits: no fixed-point format fits"
+                f"bits in a ring of {tensor.ring_bits}: no fixed-point format fits"
             )
-        certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3)))
+        certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3), tensor.ring_bits))
         if name in exact:
             difference = values - exact[name]
             errors.append(

@@ -32,7 +32,10 @@ from .optimal import optimize
 from .page import report_page
 from .passes import PassResult, run_passes
 from .report import build_report, tiles_document, trace_events
+from .rings import NARROW, WHOLE, narrow_rings
 from .schedule import Schedule, schedule_program
+
+DEFAULT_RING = WHOLE
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,15 @@ class FixedPoint:
     passes: list[PassResult]
 
 
-def compile_program(graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = ()) -> FixedPoint:
+def compile_program(
+    graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = (), ring: str = DEFAULT_RING
+) -> FixedPoint:
     """Passes, calibration, formats and program of a graph; arguments and refusals as of `compile_graph`."""
     optimized, passes = run_passes(graph, disabled)
     calibration = calibrate(optimized, images)
     program, weights = lower(optimized, choose_formats(optimized, calibration))
+    if ring == NARROW:
+        program = narrow_rings(program, calibration.seen)
     return FixedPoint(optimized, program, weights, calibration, passes)
 
 
@@ -75,6 +82,7 @@ def compile_graph(
     images: np.ndarray | None = None,
     disabled: Collection[str] = (),
     optimal: bool = False,
+    ring: str = DEFAULT_RING,
 ) -> Compilation:
     """Compile a graph.
 
@@ -83,13 +91,14 @@ def compile_graph(
         images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
         disabled: names of optional passes that are skipped.
         optimal: let constraint programming improve the schedule and prove a bound (see `optimize`).
+        ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words.
 
     Raises:
         Refusal: a device whose kernels do not fit its chip, a range that fits no format, or an operation too large
             for the device.
     """
     check_budget(device)
-    fixed = compile_program(graph, images, disabled)
+    fixed = compile_program(graph, images, disabled, ring)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     schedule = schedule_program(program, device, protocol)
@@ -111,6 +120,7 @@ def compile_model(
     calibrate_with: Path | str | None = None,
     disabled: Collection[str] = (),
     optimal: bool = False,
+    ring: str = DEFAULT_RING,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
 
@@ -122,7 +132,7 @@ def compile_model(
     with _collector_paused():
         graph = read_onnx(model)
         images = None if calibrate_with is None else load_images(calibrate_with, graph)
-        compilation = compile_graph(graph, described, priced, images, disabled, optimal)
+        compilation = compile_graph(graph, described, priced, images, disabled, optimal, ring)
         write_compilation(compilation, output, described)
     return compilation
 

@@ -288,8 +288,8 @@ class AcceleratedExecution(Execution):
     ) -> DealerProgram:
         return self._execution.dealer(program, weight_masks)
 
-    def truncation_masks(self, program: Program, sources: Any) -> Any:
-        return self._execution.truncation_masks(program, sources)
+    def truncation_masks(self, program: Program, sources: Any, reduced: Any = None) -> Any:
+        return self._execution.truncation_masks(program, sources, reduced)
 
     def bytes_per_image(self, program: Program) -> int:
         return self._execution.bytes_per_image(program)

@@ -44,9 +44,23 @@ CHOICE_PLANES = sum(DIGIT_BITS)  # 31
 MESSAGE_PLANES = (2 ** DIGIT_BITS[0] - 1) + sum(2 * (2**bits - 1) for bits in DIGIT_BITS[1:])  # 217
 #: Planes that the dealer corrects for the OT receiver: what it gets of each random OT.
 OT_CORRECTION_PLANES = 1 + 2 * (len(DIGIT_BITS) - 1)  # 15
-#: AND tree: a pair of leaves opens (equal_hi, greater_lo, equal_lo), the lowest pair of a level no `equal_lo`.
-AND_OPENED_PLANES = (11, 5, 2)
-AND_GATES = (7, 3, 1)
+
+
+def and_tree(digits: int) -> tuple[tuple[int, int], ...]:
+    """Per level of the AND tree that joins the digits' leaves: planes that are opened, and gates.
+
+    A pair of leaves opens (equal_hi, greater_lo, equal_lo), the lowest pair of a level no `equal_lo`; an odd leaf, the
+    highest, goes on to the next level.
+    """
+    levels = []
+    while digits > 1:
+        pairs = digits // 2
+        levels.append((3 * pairs - 1, 2 * pairs - 1))
+        digits -= pairs
+    return tuple(levels)
+
+
+AND_OPENED_PLANES, AND_GATES = zip(*and_tree(len(DIGIT_BITS)))  # (11, 5, 2) and (7, 3, 1)
 
 
 def plane_bytes(elements: int) -> int:

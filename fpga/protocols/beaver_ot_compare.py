@@ -12,12 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from .beaver_ot import (
-    AND_GATES,
-    AND_OPENED_PLANES,
     CHOICE_PLANES,
     DIGIT_BITS,
     MESSAGE_PLANES,
     OT_CORRECTION_PLANES,
+    and_tree,
     plane_bytes,
 )
 from .bit_planes import exchange_entries, indicators, plane_words, select, word_planes
@@ -26,7 +25,8 @@ from .party import Channel
 
 LOW_BITS = sum(DIGIT_BITS)
 LOWEST, DIGIT = DIGIT_BITS[0], DIGIT_BITS[1]
-UPPER_DIGITS = len(DIGIT_BITS) - 1
+DIGITS = len(DIGIT_BITS)
+UPPER_DIGITS = DIGITS - 1
 LOWEST_ENTRIES, ENTRIES = 1 << LOWEST, 1 << DIGIT
 LEAF_PLANES = OT_CORRECTION_PLANES
 #: Octets of a plane that are worked on together.
@@ -36,10 +36,10 @@ OT_MASK_PLANES = LOWEST_ENTRIES + UPPER_DIGITS * ENTRIES * 2
 
 
 def split_digits(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """31 planes -> the lowest digit [N, 1, 3, P] and the upper ones [N, 7, 4, P]."""
+    """3 + 4U planes -> the lowest digit [N, 1, 3, P] and the upper ones [N, U, 4, P]; U is 7 for a whole word."""
     images, _, octets = planes.shape
     lowest = planes[:, :LOWEST].reshape(images, 1, LOWEST, octets)
-    return lowest, planes[:, LOWEST:].reshape(images, UPPER_DIGITS, DIGIT, octets)
+    return lowest, planes[:, LOWEST:].reshape(images, -1, DIGIT, octets)
 
 
 def _ot_masks(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def _join(lowest: np.ndarray, upper: np.ndarray) -> np.ndarray:
 
 
 def split_leaves(leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves [N, 15, P] -> greater [N, 8, P], equal of the upper digits [N, 7, P]."""
+    """Leaves [N, 1 + 2U, P] -> greater [N, 1 + U, P], equal of the upper digits [N, U, P]."""
     return np.concatenate((leaves[:, :1], leaves[:, 1::2]), axis=1), leaves[:, 2::2]
 
 
@@ -148,10 +148,12 @@ def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writ
 BitTriples = list[tuple[np.ndarray, np.ndarray]]
 
 
-def draw_bit_triples(number: int, octets: int, source: RandomSource, dealt: Corrections) -> BitTriples:
+def draw_bit_triples(
+    number: int, octets: int, source: RandomSource, dealt: Corrections, digits: int = DIGITS
+) -> BitTriples:
     """This party's material for one AND tree."""
     triples = []
-    for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
+    for opened_planes, gates in and_tree(digits):
         masks = source.planes(opened_planes, octets)
         triples.append((masks, source.planes(gates, octets) if number == 0 else dealt.planes(gates, octets)))
     return triples
@@ -160,13 +162,14 @@ def draw_bit_triples(number: int, octets: int, source: RandomSource, dealt: Corr
 def join_leaves(
     number: int, channel: Channel, greater: np.ndarray, equal: np.ndarray, triples: BitTriples
 ) -> np.ndarray:
-    """Three levels of AND: greater = greater_hi ⊕ equal_hi ∧ greater_lo, equal = equal_hi ∧ equal_lo. Share [N, P].
+    """Levels of AND: greater = greater_hi ⊕ equal_hi ∧ greater_lo, equal = equal_hi ∧ equal_lo. Share [N, P].
 
-    `greater` [N, 8, P] has all digits, the least significant first, `equal` [N, 7, P] all but that one.
+    `greater` [N, D, P] has all digits, the least significant first, `equal` [N, D - 1, P] all but that one.
     """
     for masks, products in triples:
         pairs = greater.shape[1] // 2
-        values = np.concatenate((equal[:, 0::2], greater[:, 0::2], equal[:, 1::2]), axis=1)
+        paired = 2 * pairs
+        values = np.concatenate((equal[:, :paired:2], greater[:, :paired:2], equal[:, 1 : paired - 1 : 2]), axis=1)
         mine = values ^ masks
         opened = mine ^ channel.exchange(mine, mine.nbytes).reshape(mine.shape)
         first = np.concatenate((opened[:, :pairs], opened[:, 1:pairs]), axis=1)  # equal_hi, for both products
@@ -175,13 +178,16 @@ def join_leaves(
         result = products ^ (first & second_mask) ^ (second & first_mask)
         if number == 0:
             result ^= first & second
-        greater, equal = greater[:, 1::2] ^ result[:, :pairs], result[:, pairs:]
+        greater = np.concatenate((greater[:, 1:paired:2] ^ result[:, :pairs], greater[:, paired:]), axis=1)
+        equal = np.concatenate((result[:, pairs:], equal[:, paired - 1 :]), axis=1)
     return greater[:, 0]
 
 
-def deal_bit_triples(octets: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+def deal_bit_triples(
+    octets: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter, digits: int = DIGITS
+) -> None:
     """Party 1's products; one factor serves both products of a pair."""
-    for opened_planes, gates in zip(AND_OPENED_PLANES, AND_GATES):
+    for opened_planes, gates in and_tree(digits):
         pairs = (gates + 1) // 2
         masks = sources[0].planes(opened_planes, octets) ^ sources[1].planes(opened_planes, octets)
         first = np.concatenate((masks[:, :pairs], masks[:, 1:pairs]), axis=1)

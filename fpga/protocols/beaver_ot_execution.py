@@ -174,7 +174,10 @@ class BeaverOTExecution(Execution):
         return BeaverOTDealer(program, weight_masks)
 
     def truncation_masks(
-        self, program: Program, sources: Callable[[int], tuple[RandomSource, RandomSource]]
+        self,
+        program: Program,
+        sources: Callable[[int], tuple[RandomSource, RandomSource]],
+        reduced: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         return {
             operation.name: truncation_mask(program.tensor(operation.output).shape, sources(index))

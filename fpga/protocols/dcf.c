@@ -1,12 +1,10 @@
-/* Distributed comparison functions on 31 bits with AES instructions: half-tree, prefix parity, leaves of 128 bits.
+/* Distributed comparison functions on 7 to 31 bits with AES instructions: half-tree, prefix parity, leaves of 128 bits.
  *
  * Blocks are two 64-bit words, the low one first. Both keys of a comparison have the same correction words.
  */
 #include <stdint.h>
 
-#define LEVELS 24
 #define LEAF_BITS 7
-#define DOMAIN_BITS (LEVELS + LEAF_BITS)
 #define ROUNDS 10
 #define TOGETHER 8 /* comparisons whose blocks pass through the cipher side by side */
 
@@ -82,9 +80,9 @@ void dcf_encrypt(const uint8_t *key, const uint8_t *source, uint8_t *target) {
     for (int i = 0; i < TOGETHER; i++) _mm_storeu_si128((block *)target + i, blocks[i]);
 }
 
-/* Correction words [LEVELS + 1, count] of the thresholds; roots are the two keys' first blocks. */
+/* Correction words [levels + 1, count] of the thresholds; roots are the two keys' first blocks. */
 void dcf_generate(const uint8_t *tree_key, const uint8_t *leaf_key, const uint32_t *thresholds, const block *root_zero,
-                  const block *root_one, int64_t count, block *corrections) {
+                  const block *root_one, int64_t count, int levels, block *corrections) {
     block tree[ROUNDS + 1], leaf[ROUNDS + 1];
     schedule(tree_key, tree);
     schedule(leaf_key, leaf);
@@ -98,11 +96,11 @@ void dcf_generate(const uint8_t *tree_key, const uint8_t *leaf_key, const uint32
             threshold[i] = thresholds[start + i];
         }
         for (int i = 0; i < TOGETHER; i++) delta[i] = _mm_xor_si128(zero[i], one[i]);
-        for (int level = 0; level < LEVELS; level++) {
+        for (int level = 0; level < levels; level++) {
             hash(zero, tree, hashed_zero);
             hash(one, tree, hashed_one);
             for (int i = 0; i < TOGETHER; i++) {
-                uint64_t bit = threshold[i] >> (DOMAIN_BITS - 1 - level);
+                uint64_t bit = threshold[i] >> (levels + LEAF_BITS - 1 - level);
                 block both = _mm_xor_si128(hashed_zero[i], hashed_one[i]);
                 block correction = _mm_xor_si128(both, _mm_and_si128(delta[i], spread(~bit)));
                 if (i < filled) _mm_storeu_si128(corrections + level * count + start + i, correction);
@@ -118,14 +116,14 @@ void dcf_generate(const uint8_t *tree_key, const uint8_t *leaf_key, const uint32
         for (int i = 0; i < filled; i++) {
             block both = _mm_xor_si128(hashed_zero[i], hashed_one[i]);
             block vector = low_bits(threshold[i] & ((1 << LEAF_BITS) - 1));
-            _mm_storeu_si128(corrections + LEVELS * count + start + i, _mm_xor_si128(both, vector));
+            _mm_storeu_si128(corrections + levels * count + start + i, _mm_xor_si128(both, vector));
         }
     }
 }
 
 /* A key's share (0 or 1) of [point < threshold]. */
 void dcf_evaluate(const uint8_t *tree_key, const uint8_t *leaf_key, const uint32_t *points, const block *roots,
-                  const block *corrections, int64_t count, uint8_t *shares) {
+                  const block *corrections, int64_t count, int levels, uint8_t *shares) {
     block tree[ROUNDS + 1], leaf[ROUNDS + 1];
     schedule(tree_key, tree);
     schedule(leaf_key, leaf);
@@ -138,19 +136,19 @@ void dcf_evaluate(const uint8_t *tree_key, const uint8_t *leaf_key, const uint32
             node[i] = _mm_loadu_si128(roots + start + i);
             point[i] = points[start + i];
         }
-        for (int level = 0; level <= LEVELS; level++) {
+        for (int level = 0; level <= levels; level++) {
             const block *words = corrections + level * count + start;
-            hash(node, level < LEVELS ? tree : leaf, hashed);
+            hash(node, level < levels ? tree : leaf, hashed);
             for (int i = 0; i < filled; i++) {
                 block used = _mm_and_si128(_mm_loadu_si128(words + i), spread(parity_bit(node[i])));
                 block left = _mm_xor_si128(hashed[i], used);
-                if (level == LEVELS) {
+                if (level == levels) {
                     uint32_t place = point[i] & ((1 << LEAF_BITS) - 1);
                     uint64_t word = (uint64_t)(place < 64 ? _mm_cvtsi128_si64(left) : _mm_extract_epi64(left, 1));
                     parity[i] ^= word >> (place % 64);
                     continue;
                 }
-                uint64_t bit = point[i] >> (DOMAIN_BITS - 1 - level);
+                uint64_t bit = point[i] >> (levels + LEAF_BITS - 1 - level);
                 block right = _mm_xor_si128(left, node[i]);
                 parity[i] ^= ~bit & parity_bit(right);
                 node[i] = _mm_xor_si128(left, _mm_and_si128(node[i], spread(bit)));

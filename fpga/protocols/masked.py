@@ -23,13 +23,12 @@ from ..operators import (
     Square,
     Truncate,
 )
-from ..program import Program
+from ..program import RING_BITS, Program
 from .base import Exchange, Protocol
 from .beaver_ot import (
-    AND_GATES,
-    AND_OPENED_PLANES,
     DIGIT_BITS,
     WORD_BYTES,
+    and_tree,
     beaver_ot_setup_bytes,
     plane_bytes,
     pool_levels,
@@ -37,27 +36,48 @@ from .beaver_ot import (
 from .executed import ExecutedProtocol, Step, Work
 from .masked_plan import OperationPlan, plan_masked
 
-#: Dealt one-hot words of a mask's digits: one plane per value of each digit.
-ONEHOT_PLANES = sum(2**bits for bits in DIGIT_BITS)  # 120
 #: The two comparisons of an opened word.
 ONEHOT, DCF = "onehot", "dcf"
-#: Blocks of a comparison key, dealt to both parties: one per level of the tree of 31 - 7 levels, and the leaf's.
-DCF_BLOCKS, BLOCK_BYTES = 25, 16
+BLOCK_BYTES = 16
 
 
-def _opened(elements: int) -> tuple[Step, ...]:
-    return Work("alu", "mask", elements), Exchange((WORD_BYTES * elements, WORD_BYTES * elements))
+def compared_digits(width: int) -> int:
+    """Digits of the low bits of an opened word of `width` bits, the lowest of 3 bits and the others of 4."""
+    return width // DIGIT_BITS[1]
 
 
-def _compare_steps(image_elements: int, batch: int, comparison: str) -> tuple[Step, ...]:
-    """`onehot`: three levels of AND; `dcf`: one AES block per level of the key. Then the masked sign."""
+def onehot_planes(width: int) -> int:
+    """Dealt one-hot words of a mask's digits: one plane per value of each digit."""
+    return sum(2**bits for bits in DIGIT_BITS[: compared_digits(width)])
+
+
+ONEHOT_PLANES = onehot_planes(RING_BITS)  # 120
+
+
+def key_blocks(width: int) -> int:
+    """Blocks of a comparison key, dealt to both parties: one per level of the tree, whose leaves hold 7 bits."""
+    return width - 7
+
+
+def packed_bytes(elements: int, width: int) -> int:
+    """Bytes of one image's words when `width` bits of each are sent."""
+    return -(-elements * width // 8)
+
+
+def _opened(image_elements: int, batch: int, width: int) -> tuple[Step, ...]:
+    size = batch * packed_bytes(image_elements, width)
+    return Work("alu", "mask", batch * image_elements), Exchange((size, size))
+
+
+def _compare_steps(image_elements: int, batch: int, comparison: str, width: int) -> tuple[Step, ...]:
+    """`onehot`: levels of AND, three for whole words; `dcf`: an AES block per level of the key. Then the sign."""
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
     steps: list[Step]
     if comparison == DCF:
-        steps = [Work("comparator", "aes", DCF_BLOCKS * elements)]
+        steps = [Work("comparator", "aes", key_blocks(width) * elements)]
     else:
         steps = [Work("comparator", "digits", elements)]
-        for opened in AND_OPENED_PLANES:
+        for opened, _ in and_tree(compared_digits(width)):
             steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
     return (
         *steps,
@@ -72,28 +92,29 @@ def masked_steps(
 ) -> tuple[Step, ...]:
     """Local work and rounds of one primitive operation on a batch; without a plan, in its usual place."""
     plan = _usual_place(shape) if plan is None else plan
-    opens = plan.opens
+    opens, width = plan.opens, plan.width
     match shape:
         case Conv() | Linear():
-            opening = _opened(batch * shape.input_elements) if opens else ()
+            opening = _opened(shape.input_elements, batch, width) if opens else ()
             return (*opening, Work("array", "product", batch * shape.macs))
         case Square(elements=elements):
-            opening = _opened(batch * elements) if opens else ()
+            opening = _opened(elements, batch, width) if opens else ()
             return (*opening, Work("alu", "wide square" if plan.wide else "square", batch * elements))
         case Truncate(elements=elements):
-            if plan.reduces:
-                return (Work("alu", "reduce", batch * elements),)
-            opening = _opened(batch * elements) if opens else ()
-            return (*opening, Work("alu", "wide truncate" if plan.wide else "truncate", batch * elements))
+            reduction = (Work("alu", "reduce", batch * elements),) if plan.reduces else ()
+            if plan.reduces and not opens:
+                return reduction
+            opening = _opened(elements, batch, width) if opens else ()
+            return (*reduction, *opening, Work("alu", "wide truncate" if plan.wide else "truncate", batch * elements))
         case Relu(elements=elements):
-            opening = _opened(batch * elements) if opens else ()
-            return (*opening, *_compare_steps(elements, batch, comparison))
+            opening = _opened(elements, batch, width) if opens else ()
+            return (*opening, *_compare_steps(elements, batch, comparison, width))
         case MaxPool():
-            steps = _opened(batch * shape.input_elements) if opens else ()
+            steps = _opened(shape.input_elements, batch, width) if opens else ()
             for level, comparisons in enumerate(pool_levels(shape)):
                 # later levels open the differences of what the level before selected
-                steps += _opened(batch * comparisons) if level else ()
-                steps += _compare_steps(comparisons, batch, comparison)
+                steps += _opened(comparisons, batch, width) if level else ()
+                steps += _compare_steps(comparisons, batch, comparison, width)
             return steps
         case AvgPool():
             return (Work("alu", "add", batch * shape.output_elements * shape.kernel[0] * shape.kernel[1]),)
@@ -116,7 +137,7 @@ def masked_offline_bytes(
 ) -> tuple[int, int]:
     """Corrections of one primitive operation; without a plan, in its usual place."""
     plan = _usual_place(shape) if plan is None else plan
-    word_bytes = 2 * WORD_BYTES if plan.wide else WORD_BYTES
+    word_bytes = 2 * WORD_BYTES if plan.wide_forms else WORD_BYTES
     match shape:
         case Conv() | Linear():
             return 0, WORD_BYTES * batch * shape.output_elements  # r_W ⊗ r_x
@@ -124,21 +145,26 @@ def masked_offline_bytes(
             words = plan.forms + (2 if plan.lifts else 0)  # ρ_t², and ρ_t where the square lifts a wire
             return 0, word_bytes * words * batch * elements
         case Truncate(elements=elements):
-            return 0, 0 if plan.reduces else 2 * word_bytes * batch * elements  # ρ_0 and ρ_1
+            local = plan.reduces and not plan.opens
+            return 0, 0 if local else 2 * word_bytes * batch * elements  # ρ_0 and ρ_1
         case Relu(elements=elements):
-            return _compare_offline_bytes((elements,), plan.forms, batch, comparison)
+            keys, corrections = _compare_offline_bytes((elements,), plan.forms, batch, comparison, plan.width)
+            lifted = 2 * word_bytes * batch * elements if plan.lifts else 0  # ρ_0 and ρ_1 where it lifts a wire
+            return keys, corrections + lifted
         case MaxPool():
-            return _compare_offline_bytes(pool_levels(shape), 1, batch, comparison)
+            return _compare_offline_bytes(pool_levels(shape), 1, batch, comparison, plan.width)
     return 0, 0
 
 
-def _compare_offline_bytes(levels: tuple[int, ...], forms: int, batch: int, comparison: str) -> tuple[int, int]:
+def _compare_offline_bytes(
+    levels: tuple[int, ...], forms: int, batch: int, comparison: str, width: int
+) -> tuple[int, int]:
     """Of comparisons that are made level by level: their keys or one-hot words, r_d and r_d·ρ_t."""
     select = WORD_BYTES * sum(levels) * (1 + forms)
     if comparison == DCF:
-        keys = BLOCK_BYTES * DCF_BLOCKS * sum(levels)
+        keys = BLOCK_BYTES * key_blocks(width) * sum(levels)
         return batch * keys, batch * (keys + select)
-    planes = ONEHOT_PLANES + sum(AND_GATES)
+    planes = onehot_planes(width) + sum(gates for _, gates in and_tree(compared_digits(width)))
     return 0, batch * (planes * sum(map(plane_bytes, levels)) + select)
 
 

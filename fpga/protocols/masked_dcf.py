@@ -1,7 +1,7 @@
 """Comparison `dcf`: the dealer makes a comparison function of low(r), and each party evaluates its key on low(M).
 
 No message is needed for shares of the comparison. A party's root comes from its own expansion; the correction words are
-dealt to both, 400 B per element.
+dealt to both, 400 B per element for whole words.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from ..program import RING_BITS
 from .beaver_ot import plane_bytes
-from .dcf import CORRECTIONS, functions
-from .masked import BLOCK_BYTES, DCF, DCF_BLOCKS
+from .dcf import functions
+from .masked import BLOCK_BYTES, DCF, key_blocks
 from .masked_compare import Comparison
 from .masked_masks import Sources
 from .material import Corrections, CorrectionWriter, RandomSource
 from .party import Channel
 
-#: Roots uint64 [N, E, 2] and correction words uint64 [N, 25, E, 2].
+#: Roots uint64 [N, E, 2] and correction words uint64 [N, blocks, E, 2].
 KeyMaterial: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
@@ -26,29 +27,29 @@ class DcfComparison(Comparison):
     """One round, which opens the sign."""
 
     name: ClassVar[str] = DCF
-    bytes_per_element: ClassVar[int] = 2 * BLOCK_BYTES * DCF_BLOCKS
+    bytes_per_element: ClassVar[int] = 2 * BLOCK_BYTES * key_blocks(RING_BITS)
 
     def load(self) -> None:
         functions()
 
     def draw(
-        self, number: int, elements: int, source: RandomSource, dealt: Corrections
+        self, number: int, elements: int, source: RandomSource, dealt: Corrections, width: int
     ) -> tuple[KeyMaterial, np.ndarray]:
         root = _root(number, source.wide_words(elements, 2))
-        corrections = dealt.wide_words(CORRECTIONS, elements, 2)
+        corrections = dealt.wide_words(key_blocks(width), elements, 2)
         return (root, corrections), source.planes(1, plane_bytes(elements))[:, 0]
 
-    def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter) -> np.ndarray:
+    def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         images, elements = mask.shape
         zero, one = (_root(number, source.wide_words(elements, 2)) for number, source in enumerate(sources))
-        keys = [functions().generate(mask[image], (zero[image], one[image])) for image in range(images)]
+        keys = [functions().generate(mask[image], (zero[image], one[image]), width - 1) for image in range(images)]
         writer.put_for_both(np.stack(keys))
         octets = plane_bytes(elements)
         return np.asarray(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])
 
-    def less(self, number: int, channel: Channel, opened: np.ndarray, material: KeyMaterial) -> np.ndarray:
+    def less(self, number: int, channel: Channel, opened: np.ndarray, material: KeyMaterial, width: int) -> np.ndarray:
         keys = zip(opened, *material)
-        shares = [functions().evaluate(points, root, corrections) for points, root, corrections in keys]
+        shares = [functions().evaluate(points, root, corrections, width - 1) for points, root, corrections in keys]
         return np.packbits(np.stack(shares), axis=-1)
 
 

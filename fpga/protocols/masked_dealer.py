@@ -14,7 +14,7 @@ from .beaver_products import LinearGeometry
 from .local_operations import LOCAL_OPERATIONS
 from .masked_compare import Comparison, deal_select
 from .masked_masks import Forms, MaskShares, Sources, draw_words, lifted_forms
-from .masked_plan import plan_masked
+from .masked_plan import OperationPlan, opened_by, plan_masked
 from .material import CorrectionWriter
 from .party import DealerProgram
 from .pool_tree import first_differences
@@ -54,24 +54,33 @@ class MaskedDealer(DealerProgram):
                 geometry, weight_mask = self._masks[index]
                 product = geometry.product(masks.wires[name], weight_mask)
                 writer.put(product - sources[0].words(*product.shape[1:]))
-            case TruncateOp() if not plan.reduces:
-                mask = masks.wires[name]
-                forms = lifted_forms(mask, operation.bits, plan.wide)
-                masks.lifted[operation.output] = mask, forms
-                self._share(forms, sources, writer)
+            case TruncateOp() if plan.opens or not plan.reduces:
+                mask = masks.wires[opened_by(operation, plan)]
+                dropped = 0 if plan.reduces else operation.bits
+                masks.lifted[operation.output] = mask, lifted_forms(mask, dropped, plan.wide_forms, plan.width)
+                self._share(masks.lifted[operation.output][1], sources, writer)
             case SquareOp():
                 if plan.lifts:
-                    mask = masks.wires[name]
-                    masks.lifted[name] = mask, lifted_forms(mask, 0, wide=True)
-                    self._share(masks.lifted[name][1], sources, writer)
+                    self._deal_lift(name, plan, masks, sources, writer)
                 _, known = masks.gate_input(operation, plan)
                 self._share(tuple(form * form for form in known), sources, writer)
             case ReluOp():
+                if plan.lifts:
+                    self._deal_lift(name, plan, masks, sources, writer)
                 word_mask, known = masks.gate_input(operation, plan)
                 flat = tuple(form.reshape(len(form), -1) for form in known)
-                deal_select(self._comparison, word_mask.reshape(len(word_mask), -1), flat, sources, writer)
+                word_mask = word_mask.reshape(len(word_mask), -1)
+                deal_select(self._comparison, word_mask, flat, sources, writer, plan.width)
             case MaxPoolOp():
-                self._deal_pool(operation, masks.wires[name], sources, writer)
+                self._deal_pool(operation, plan, masks.wires[name], sources, writer)
+
+    def _deal_lift(
+        self, name: str, plan: OperationPlan, masks: MaskShares, sources: Sources, writer: CorrectionWriter
+    ) -> None:
+        """The forms of a wire that a gate lifts."""
+        forms = lifted_forms(masks.wires[name], 0, plan.wide_forms, plan.width)
+        masks.lifted[name] = masks.wires[name], forms
+        self._share(forms, sources, writer)
 
     @staticmethod
     def _share(values: Forms, sources: Sources, writer: CorrectionWriter) -> None:
@@ -79,11 +88,13 @@ class MaskedDealer(DealerProgram):
         for value in values:
             writer.put(value - draw_words(sources[0], value.shape[1:], value.dtype == np.uint64))
 
-    def _deal_pool(self, operation: MaxPoolOp, mask: np.ndarray, sources: Sources, writer: CorrectionWriter) -> None:
+    def _deal_pool(
+        self, operation: MaxPoolOp, plan: OperationPlan, mask: np.ndarray, sources: Sources, writer: CorrectionWriter
+    ) -> None:
         shape = pool_shape(operation, self._program)
         for level, comparisons in enumerate(pool_levels(shape)):
             if level == 0:
                 difference = first_differences(mask, shape)
             else:
                 difference = sources[0].words(comparisons) + sources[1].words(comparisons)
-            deal_select(self._comparison, difference, (difference,), sources, writer)
+            deal_select(self._comparison, difference, (difference,), sources, writer, plan.width)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from ..operators import comparison_count
-from ..program import AnyOperation, Program, SquareOp, TruncateOp
+from ..program import AnyOperation, Program, SquareOp, TruncateOp, is_narrow
 from ..program_shapes import operation_shape
 from .base import Exchange
 from .beaver_ot import beaver_ot_setup_bytes
@@ -48,8 +48,13 @@ class MaskedExecution(Execution):
     def dealer(self, program: Program, weight_masks: Callable[[int], Sources]) -> DealerProgram:
         return MaskedDealer(program, weight_masks, self.comparison)
 
-    def truncation_masks(self, program: Program, sources: Callable[[int], Sources]) -> MaskedRounding:
-        return MaskedRounding(program, sources)
+    def truncation_masks(
+        self,
+        program: Program,
+        sources: Callable[[int], Sources],
+        reduced: Mapping[str, np.ndarray] | None = None,
+    ) -> MaskedRounding | RecordedRounding:
+        return MaskedRounding(program, sources) if reduced is None else RecordedRounding(program, sources, reduced)
 
     def bytes_per_image(self, program: Program) -> int:
         """Everything is prepared for all operations at once."""
@@ -72,10 +77,13 @@ class MaskedRounding:
     """Masks of the truncations, given the values: called for every operation in program order with its input's words.
 
     A truncation that opens a word rounds as the dealt mask r says. One that reduces a wide share rounds as party 1's
-    share says, which follows from what the dealer knows and from the words that were opened before.
+    share says, which follows from what the dealer knows and from the words that were opened before. On narrow shares it
+    does not follow (see `RecordedRounding`).
     """
 
     def __init__(self, program: Program, sources: Callable[[int], Sources]) -> None:
+        if is_narrow(program):
+            raise ValueError("how narrow shares are rounded is known from a recorded execution alone")
         self._program, self._sources = program, sources
         self._steps = dict(zip((operation.name for operation in program.operations), enumerate(plan_masked(program))))
         self._masks = MaskShares()
@@ -120,6 +128,33 @@ class MaskedRounding:
         self._masks.lifted[name] = mask, forms
         self._lifted[name] = public, form, own
         self._shares[name] = np.uint64(0) - select_form(own, form)
+
+
+class RecordedRounding:
+    """Masks of the truncations, given party 1's shares of what it reduced; called as `MaskedRounding` is.
+
+    Any share gives a mask with which a truncation is right, so that the comparison proves no less than with dealt ones.
+    """
+
+    def __init__(self, program: Program, sources: Callable[[int], Sources], reduced: Mapping[str, np.ndarray]) -> None:
+        self._program, self._sources, self._reduced = program, sources, reduced
+        self._steps = dict(zip((operation.name for operation in program.operations), enumerate(plan_masked(program))))
+        self._masks = MaskShares()
+
+    def __call__(self, operation: AnyOperation, inputs: list[np.ndarray]) -> np.ndarray | None:
+        """The mask of a truncation, uint32 r or uint64 m (see `truncate_words`); None for other operations."""
+        index, plan = self._steps[operation.name]
+        if isinstance(operation, LOCAL_OPERATIONS):
+            self._masks.pass_local(operation, plan)
+            return None
+        sources, shape = self._sources(index), self._program.tensor(operation.inputs[0]).shape
+        self._masks.open_input(operation, plan, lambda: sources[0].words(*shape) + sources[1].words(*shape))
+        if not isinstance(operation, TruncateOp):
+            return None
+        if not plan.reduces:
+            return self._masks.wires[operation.inputs[0]]
+        share = self._reduced[operation.name]
+        return (share.dtype.type(0) - share).astype(np.uint64)
 
 
 def _other_shares(values: Forms, source: RandomSource) -> Forms:

@@ -8,11 +8,7 @@
 #define OCTETS 32 /* octets of a plane that are worked on together */
 #define LOWEST_BITS 3
 #define DIGIT_BITS 4
-#define UPPER_DIGITS 7
 #define ENTRIES (1 << DIGIT_BITS)
-#define ONEHOT_PLANES ((1 << LOWEST_BITS) + UPPER_DIGITS * ENTRIES)
-#define LOW_BITS (LOWEST_BITS + UPPER_DIGITS * DIGIT_BITS)
-#define LEAVES (1 + 2 * UPPER_DIGITS)
 #define BLOCK 256 /* elements whose bits are spread to words together */
 
 typedef uint64_t octets __attribute__((vector_size(OCTETS)));
@@ -55,15 +51,17 @@ static inline void digit(const uint8_t *onehot, const uint8_t *bits, int width, 
     *equal = same[0];
 }
 
-/* onehot [images, ONEHOT_PLANES, plane], bits of m [images, LOW_BITS, plane] -> leaves [images, LEAVES, plane]. */
-void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, int64_t plane, uint8_t *leaves) {
+/* onehot [images, 8 + 16 * upper_digits, plane], bits of m [images, 3 + 4 * upper_digits, plane]
+ * -> leaves [images, 1 + 2 * upper_digits, plane]. */
+void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, int64_t plane, int64_t upper_digits,
+                  uint8_t *leaves) {
     for (int64_t image = 0; image < images; image++) {
         for (int64_t start = 0; start < plane; start += OCTETS) {
             int64_t count = plane - start < OCTETS ? plane - start : OCTETS;
             octets less, equal;
             digit(onehot + start, bits + start, LOWEST_BITS, plane, count, &less, &equal);
             store(leaves + start, less, count);
-            for (int upper = 0; upper < UPPER_DIGITS; upper++) {
+            for (int upper = 0; upper < upper_digits; upper++) {
                 int64_t entry = (1 << LOWEST_BITS) + upper * ENTRIES, bit = LOWEST_BITS + upper * DIGIT_BITS;
                 digit(onehot + entry * plane + start, bits + bit * plane + start, DIGIT_BITS, plane, count, &less,
                       &equal);
@@ -71,9 +69,9 @@ void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, in
                 store(leaves + (2 + 2 * upper) * plane + start, equal, count);
             }
         }
-        onehot += ONEHOT_PLANES * plane;
-        bits += LOW_BITS * plane;
-        leaves += LEAVES * plane;
+        onehot += ((1 << LOWEST_BITS) + upper_digits * ENTRIES) * plane;
+        bits += (LOWEST_BITS + upper_digits * DIGIT_BITS) * plane;
+        leaves += (1 + 2 * upper_digits) * plane;
     }
 }
 
@@ -135,17 +133,18 @@ void plane_select(const uint8_t *sign, const uint32_t *public_word, const uint32
     }
 }
 
-/* z = A - rho_t from the opened word y + r without its `bits` low bits: A, t, and a share of z. */
+/* z = A - rho_t from the opened word y + r on `width` bits, without its `bits` low bits: A, t, and a share of z. */
 #define LIFT(WORD, NAME)                                                                                             \
-    void NAME(const uint32_t *opened, const WORD *zero, const WORD *one, int64_t count, int bits, int first,         \
-              WORD *public_word, uint32_t *t, WORD *share) {                                                         \
-        WORD offset = (WORD)1 << (30 - bits);                                                                        \
+    void NAME(const uint32_t *opened, const WORD *zero, const WORD *one, int64_t count, int bits, int width,         \
+              int first, WORD *public_word, uint32_t *t, WORD *share) {                                              \
+        WORD offset = (WORD)1 << (width - 2 - bits);                                                                 \
+        uint32_t added = (uint32_t)1 << (width - 2), ring = ~(uint32_t)0 >> (32 - width);                            \
         for (int64_t i = 0; i < count; i++) {                                                                        \
-            uint32_t word = opened[i] + ((uint32_t)1 << 30);                                                         \
-            WORD a = (WORD)(word >> bits) - offset, selected = 0 - (WORD)(word >> 31);                               \
+            uint32_t word = (opened[i] + added) & ring, top = word >> (width - 1);                                   \
+            WORD a = (WORD)(word >> bits) - offset, selected = 0 - (WORD)top;                                        \
             WORD mask = zero[i] ^ ((zero[i] ^ one[i]) & selected);                                                   \
             public_word[i] = a;                                                                                      \
-            t[i] = word >> 31;                                                                                       \
+            t[i] = top;                                                                                              \
             share[i] = first ? a - mask : 0 - mask;                                                                  \
         }                                                                                                            \
     }
@@ -160,5 +159,38 @@ void plane_square_wide(const uint64_t *public_word, const uint32_t *t, const uin
         uint64_t mask = masks[0][i] ^ ((masks[0][i] ^ masks[1][i]) & selected);
         uint64_t square = squares[0][i] ^ ((squares[0][i] ^ squares[1][i]) & selected);
         result[i] = first ? square - 2 * a * mask + a * a : square - 2 * a * mask;
+    }
+}
+
+/* The `width` low bits of the words of each image, one after the other, the lowest bit of the first word first. */
+void pack_words(const uint32_t *words, int64_t images, int64_t elements, int width, uint8_t *packed) {
+    int64_t octets = (elements * width + 7) / 8;
+    uint32_t ring = ~(uint32_t)0 >> (32 - width);
+    for (int64_t image = 0; image < images; image++, words += elements, packed += octets) {
+        uint64_t pending = 0;
+        int64_t place = 0;
+        int filled = 0;
+        for (int64_t i = 0; i < elements; i++) {
+            pending |= (uint64_t)(words[i] & ring) << filled;
+            for (filled += width; filled >= 8; filled -= 8, pending >>= 8) packed[place++] = (uint8_t)pending;
+        }
+        if (filled) packed[place] = (uint8_t)pending;
+    }
+}
+
+/* The words that `pack_words` packed are added to the words given, modulo 2^width. */
+void add_packed(const uint8_t *packed, int64_t images, int64_t elements, int width, uint32_t *words) {
+    int64_t octets = (elements * width + 7) / 8;
+    uint32_t ring = ~(uint32_t)0 >> (32 - width);
+    for (int64_t image = 0; image < images; image++, words += elements, packed += octets) {
+        uint64_t pending = 0;
+        int64_t place = 0;
+        int filled = 0;
+        for (int64_t i = 0; i < elements; i++) {
+            for (; filled < width; filled += 8) pending |= (uint64_t)packed[place++] << filled;
+            words[i] = (words[i] + (uint32_t)pending) & ring;
+            pending >>= width;
+            filled -= width;
+        }
     }
 }

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..program import RING_BITS
 from ..ring.compiled import CompilationUnavailable, build_library, load_library
 from .beaver_ot import CHOICE_PLANES, plane_bytes
-from .beaver_ot_compare import ENTRIES, LEAF_PLANES, LOWEST_ENTRIES, UPPER_DIGITS, plane_blocks, split_digits
+from .beaver_ot_compare import ENTRIES, LOWEST_ENTRIES, plane_blocks, split_digits
 from .bit_planes import exclusive_suffixes, plane_words, select, word_planes
-from .masked import ONEHOT_PLANES
+from .masked import ONEHOT_PLANES, packed_bytes
 from .masked_masks import Forms, lifted_public, select_form
 
 _SOURCE = Path(__file__).with_name("masked_kernels.c")
@@ -34,13 +35,13 @@ class NumpyKernels:
         return word_planes(words, bits)
 
     def leaves(self, onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
-        """Shares of [m < r] per digit and [m = r] per upper digit, planes [N, 15, P].
+        """Shares of [m < r] per digit and [m = r] per upper digit, planes [N, 1 + 2U, P].
 
         Args:
-            onehot: shares of the one-hot words of r's digits, planes [N, 120, P].
-            opened: planes [N, 31, P] of the public m.
+            onehot: shares of the one-hot words of r's 1 + U digits, planes [N, 8 + 16U, P].
+            opened: planes [N, 3 + 4U, P] of the public m.
         """
-        leaves = np.empty((len(opened), LEAF_PLANES, opened.shape[2]), np.uint8)
+        leaves = np.empty((len(opened), 1 + 2 * _upper_digits(onehot), opened.shape[2]), np.uint8)
         for rows, columns in plane_blocks(len(opened), opened.shape[2]):
             block = rows, slice(None), columns
             leaves[block] = _less_and_equal(onehot[block], opened[block])
@@ -69,10 +70,10 @@ class NumpyKernels:
         return result + opened * public if number == 0 else result
 
     def lift(
-        self, number: int, opened: np.ndarray, bits: int, forms: Forms
+        self, number: int, opened: np.ndarray, bits: int, forms: Forms, width: int = RING_BITS
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A, t and a share of z = A − ρ_t, from the opened word y + r and shares of ρ_0 and ρ_1."""
-        public, form = lifted_public(opened, bits, wide=forms[0].dtype == np.uint64)
+        """A, t and a share of z = A − ρ_t, from y + r opened on `width` bits and shares of ρ_0 and ρ_1."""
+        public, form = lifted_public(opened, bits, forms[0].dtype == np.uint64, width)
         mask = select_form(forms, form)
         return public, form, public - mask if number == 0 else mask.dtype.type(0) - mask
 
@@ -84,12 +85,31 @@ class NumpyKernels:
         result = square - (public + public) * mask
         return result + public * public if number == 0 else result
 
+    def pack(self, words: np.ndarray, width: int) -> np.ndarray:
+        """The `width` low bits of words [N, ...], the lowest first: octets [N, ⌈elements·width / 8⌉]."""
+        octets = np.ascontiguousarray(words.astype("<u4", copy=False)).reshape(len(words), -1, 1).view(np.uint8)
+        bits = np.unpackbits(octets, axis=2, bitorder="little")[:, :, :width]
+        return np.packbits(bits.reshape(len(words), -1), axis=1, bitorder="little")
+
+    def add_packed(self, words: np.ndarray, packed: np.ndarray, width: int) -> np.ndarray:
+        """Words plus those that are packed, modulo 2^width."""
+        images, elements = len(words), words[0].size
+        bits = np.unpackbits(packed.reshape(images, -1), axis=1, count=elements * width, bitorder="little")
+        padded = np.zeros((images, elements, RING_BITS), np.uint8)
+        padded[:, :, :width] = bits.reshape(images, elements, width)
+        other = np.packbits(padded, axis=2, bitorder="little").view("<u4").astype(np.uint32, copy=False)
+        return (words + other.reshape(words.shape)) & np.uint32(2**width - 1)
+
+
+def _upper_digits(onehot: np.ndarray) -> int:
+    return (onehot.shape[1] - LOWEST_ENTRIES) // ENTRIES
+
 
 def _less_and_equal(onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
     """Leaves [N, 15, P] of one block."""
     images, _, octets = onehot.shape
     lowest = onehot[:, :LOWEST_ENTRIES].reshape(images, 1, LOWEST_ENTRIES, octets)
-    upper = onehot[:, LOWEST_ENTRIES:].reshape(images, UPPER_DIGITS, ENTRIES, octets)
+    upper = onehot[:, LOWEST_ENTRIES:].reshape(images, -1, ENTRIES, octets)
     low_digit, digits = split_digits(opened)
     less = select(exclusive_suffixes(lowest), low_digit)
     table = np.stack((exclusive_suffixes(upper), upper), axis=3)
@@ -113,8 +133,9 @@ class CompiledKernels(NumpyKernels):
 
     def leaves(self, onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
         images, _, octets = onehot.shape
-        leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-        self._library.plane_leaves(_address(onehot), _address(opened), images, octets, _address(leaves))
+        digits = _upper_digits(onehot)
+        leaves = np.empty((images, 1 + 2 * digits, octets), np.uint8)
+        self._library.plane_leaves(_address(onehot), _address(opened), images, octets, digits, _address(leaves))
         return leaves
 
     def select(
@@ -135,13 +156,13 @@ class CompiledKernels(NumpyKernels):
         return result
 
     def lift(
-        self, number: int, opened: np.ndarray, bits: int, forms: Forms
+        self, number: int, opened: np.ndarray, bits: int, forms: Forms, width: int = RING_BITS
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         word = forms[0].dtype
         public, form, share = (np.empty(opened.shape, kind) for kind in (word, np.uint32, word))
         kernel = self._library.plane_lift_wide if word == np.uint64 else self._library.plane_lift
         kernel(
-            *(_address(opened), *map(_address, forms), opened.size, bits, int(number == 0)),
+            *(_address(opened), *map(_address, forms), opened.size, bits, width, int(number == 0)),
             *(_address(public), _address(form), _address(share)),
         )
         return public, form, share
@@ -158,16 +179,31 @@ class CompiledKernels(NumpyKernels):
         )
         return result
 
+    def pack(self, words: np.ndarray, width: int) -> np.ndarray:
+        words = np.ascontiguousarray(words)
+        images, elements = len(words), words[0].size
+        packed = np.empty((images, packed_bytes(elements, width)), np.uint8)
+        self._library.pack_words(_address(words), images, elements, width, _address(packed))
+        return packed
+
+    def add_packed(self, words: np.ndarray, packed: np.ndarray, width: int) -> np.ndarray:
+        result = np.array(words, order="C")
+        self._library.add_packed(_address(packed), len(words), words[0].size, width, _address(result))
+        return result
+
 
 _POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-_LIFT = (None, [*(_POINTER,) * 3, _SIZE, _FLAG, _FLAG, *(_POINTER,) * 3])
+_LIFT = (None, [*(_POINTER,) * 3, _SIZE, _FLAG, _FLAG, _FLAG, *(_POINTER,) * 3])
+_PACK = (None, [_POINTER, _SIZE, _SIZE, _FLAG, _POINTER])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "word_planes": (None, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
-    "plane_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER]),
+    "plane_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
     "plane_select": (None, [*(_POINTER,) * 6, _SIZE, _SIZE, _FLAG, _POINTER]),
     "plane_lift": _LIFT,
     "plane_lift_wide": _LIFT,
     "plane_square_wide": (None, [*(_POINTER,) * 4, _SIZE, _FLAG, _POINTER]),
+    "pack_words": _PACK,
+    "add_packed": _PACK,
 }
 
 
@@ -208,9 +244,13 @@ def agrees_with_numpy(compiled: NumpyKernels) -> bool:
     planes = plain.word_planes(opened, CHOICE_PLANES)
     onehot = generator.integers(0, 256, (2, ONEHOT_PLANES, planes.shape[2]), dtype=np.uint8)
     calls: list[tuple[str, tuple[Any, ...]]] = [("word_planes", (opened, CHOICE_PLANES)), ("leaves", (onehot, planes))]
+    calls.append(("leaves", (onehot[:, :56].copy(), planes[:, :15].copy())))
+    for width in (7, 16, 24, 29, RING_BITS):
+        calls += [("pack", (opened, width)), ("add_packed", (words(), plain.pack(opened, width), width))]
     for number in (0, 1):
         for kind in (np.uint32, np.uint64):
             calls.append(("lift", (number, opened, 9, (words(kind), words(kind)))))
+            calls.append(("lift", (number, opened, 0, (words(kind), words(kind)), 16)))
         pairs = (words(), words()), (words(), words())
         calls.append(("select", (number, planes[:, 0].copy(), words(), words() & np.uint32(1), words(), *pairs)))
         calls.append(("select", (number, planes[:, 1].copy(), words(), None, words(), (words(),), (words(),))))

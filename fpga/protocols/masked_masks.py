@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..program import TRUNCATION_BOUND_BITS, AnyOperation
+from ..program import RING_BITS, AnyOperation
 from .local_operations import evaluate_local
-from .masked_plan import OperationPlan
+from .masked_plan import OperationPlan, opened_by
 from .material import Corrections, RandomSource
 
 Sources = tuple[RandomSource, RandomSource]
 #: ρ_t for t = 0 and 1, or the one mask of a wire.
 Forms = tuple[np.ndarray, ...]
-OFFSET = np.uint32(1 << TRUNCATION_BOUND_BITS)
 
 
 @dataclass
@@ -30,9 +29,9 @@ class MaskShares:
     lifted: dict[str, tuple[np.ndarray, Forms]] = field(default_factory=dict)
 
     def open_input(self, operation: AnyOperation, plan: OperationPlan, draw: Callable[[], np.ndarray]) -> None:
-        """A fresh mask for an input that is opened here."""
+        """A fresh mask for what is opened here."""
         if plan.opens:
-            self.wires[operation.inputs[0]] = draw()
+            self.wires[opened_by(operation, plan)] = draw()
 
     def pass_local(self, operation: AnyOperation, plan: OperationPlan) -> None:
         """The mask of a local result is the same operation on the masks, without the public addend."""
@@ -48,27 +47,31 @@ class MaskShares:
         return self.wires[source], (self.wires[source],)
 
 
-def lifted_forms(mask: np.ndarray, bits: int, wide: bool) -> tuple[np.ndarray, np.ndarray]:
-    """ρ_t = (r >> s) − (1 − t)·msb(r)·2^(32−s) for t = 0 and t = 1, modulo 2^64 if `wide`, else modulo 2^32.
+def lifted_forms(mask: np.ndarray, bits: int, wide: bool, width: int = RING_BITS) -> tuple[np.ndarray, np.ndarray]:
+    """ρ_t = (r >> s) − (1 − t)·msb(r)·2^(w−s) for t = 0 and t = 1, modulo 2^64 if `wide`, else modulo 2^32.
 
     Args:
-        mask: uint32 r.
+        mask: uint32 r, of which the low w bits count.
         bits: the s that a truncation drops; 0 lifts a wire.
         wide: whether the forms are integers in uint64.
+        width: w, the bits of the opened word.
     """
-    if not wide:
-        shifted = mask >> np.uint32(bits)
-        return shifted - ((mask >> np.uint32(31)) << np.uint32(32 - bits)), shifted
-    integers = (mask >> np.uint32(bits)).astype(np.uint64)
-    return integers - ((mask >> np.uint32(31)).astype(np.uint64) << np.uint64(32 - bits)), integers
+    mask = mask & ring_mask(width)
+    kind = np.uint64 if wide else np.uint32
+    shifted, top = (mask >> np.uint32(bits)).astype(kind), (mask >> np.uint32(width - 1)).astype(kind)
+    return shifted - top * kind(2 ** (width - bits) % 2 ** (8 * kind().itemsize)), shifted
 
 
-def lifted_public(opened: np.ndarray, bits: int, wide: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A and t of z = A − ρ_t from the opened word M = y + r, where z is y, |y| < 2^30, without its `bits` low bits."""
-    word = opened + OFFSET
-    offset = 1 << (TRUNCATION_BOUND_BITS - bits)
-    public = word >> np.uint32(bits)
-    return public.astype(np.uint64) - np.uint64(offset) if wide else public - np.uint32(offset), word >> np.uint32(31)
+def lifted_public(opened: np.ndarray, bits: int, wide: bool, width: int = RING_BITS) -> tuple[np.ndarray, np.ndarray]:
+    """A and t of z = A − ρ_t from M = y + r, opened on w bits: z is y, |y| < 2^(w−2), without its `bits` low bits."""
+    word = (opened + np.uint32(1 << (width - 2))) & ring_mask(width)
+    kind = np.uint64 if wide else np.uint32
+    return (word >> np.uint32(bits)).astype(kind) - kind(1 << (width - 2 - bits)), word >> np.uint32(width - 1)
+
+
+def ring_mask(width: int) -> np.uint32:
+    """The words below 2^width."""
+    return np.uint32(2**width - 1)
 
 
 def draw_words(own: RandomSource | Corrections, shape: tuple[int, ...], wide: bool) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .beaver_ot import CHOICE_PLANES, plane_bytes
+from .beaver_ot import plane_bytes
 from .beaver_ot_compare import (
     BitTriples,
     deal_bit_triples,
@@ -21,7 +21,7 @@ from .beaver_ot_compare import (
     split_leaves,
 )
 from .bit_planes import indicators, word_planes
-from .masked import ONEHOT, ONEHOT_PLANES
+from .masked import ONEHOT, compared_digits, onehot_planes
 from .masked_compare import Comparison
 from .masked_kernels import kernels
 from .masked_masks import Sources
@@ -31,36 +31,38 @@ from .party import Channel
 
 @dataclass(frozen=True)
 class OneHotMaterial:
-    """Shares of the one-hot words of r's digits, planes [N, 120, P], and the AND tree's triples."""
+    """Shares of the one-hot words of r's digits, planes [N, 120, P] for whole words, and the AND tree's triples."""
 
     onehot: np.ndarray
     triples: BitTriples
 
 
 class OneHotComparison(Comparison):
-    """Four rounds with the opening of the sign; material for party 1 alone."""
+    """Four rounds on whole words, with the opening of the sign; material for party 1 alone."""
 
     name: ClassVar[str] = ONEHOT
     bytes_per_element: ClassVar[int] = 48
 
     def draw(
-        self, number: int, elements: int, source: RandomSource, dealt: Corrections
+        self, number: int, elements: int, source: RandomSource, dealt: Corrections, width: int
     ) -> tuple[OneHotMaterial, np.ndarray]:
         octets = plane_bytes(elements)
-        onehot = (source if number == 0 else dealt).planes(ONEHOT_PLANES, octets)
+        onehot = (source if number == 0 else dealt).planes(onehot_planes(width), octets)
         sign = source.planes(1, octets)[:, 0]
-        return OneHotMaterial(onehot, draw_bit_triples(number, octets, source, dealt)), sign
+        return OneHotMaterial(onehot, draw_bit_triples(number, octets, source, dealt, compared_digits(width))), sign
 
-    def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter) -> np.ndarray:
+    def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         octets = plane_bytes(mask.shape[1])
-        digits = split_digits(word_planes(mask, CHOICE_PLANES))
+        digits = split_digits(word_planes(mask, width - 1))
         onehot = np.concatenate([indicators(part).reshape(len(mask), -1, octets) for part in digits], axis=1)
-        writer.put(onehot ^ sources[0].planes(ONEHOT_PLANES, octets))
+        writer.put(onehot ^ sources[0].planes(onehot_planes(width), octets))
         sign = sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0]
-        deal_bit_triples(octets, sources, writer)
+        deal_bit_triples(octets, sources, writer, compared_digits(width))
         return sign
 
-    def less(self, number: int, channel: Channel, opened: np.ndarray, material: OneHotMaterial) -> np.ndarray:
+    def less(
+        self, number: int, channel: Channel, opened: np.ndarray, material: OneHotMaterial, width: int
+    ) -> np.ndarray:
         steps = kernels()
-        leaves = steps.leaves(material.onehot, steps.word_planes(opened, CHOICE_PLANES))
+        leaves = steps.leaves(material.onehot, steps.word_planes(opened, width - 1))
         return join_leaves(number, channel, *split_leaves(leaves), material.triples)

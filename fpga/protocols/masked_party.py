@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..program import (
+    RING_BITS,
     AnyOperation,
     ConvOp,
     LinearOp,
@@ -29,7 +30,7 @@ from .local_operations import LOCAL_OPERATIONS, evaluate_local
 from .masked_compare import Comparison, SelectMaterial, draw_select, evaluate_select
 from .masked_kernels import kernels
 from .masked_masks import Forms, MaskShares, draw_words
-from .masked_plan import OperationPlan, plan_masked
+from .masked_plan import OperationPlan, opened_by, plan_masked
 from .material import Corrections, RandomSource
 from .party import BatchMaterial, Channel, Observer, PartyProgram
 from .pool_tree import first_differences, run_pool_tree
@@ -130,25 +131,34 @@ class MaskedParty(PartyProgram):
         match operation:
             case ConvOp() | LinearOp():
                 return Prepared(mask=mask, product=self._offline_product(index, operation, mask, own))
-            case TruncateOp() if plan.reduces:
+            case TruncateOp() if plan.reduces and not plan.opens:
                 return Prepared()
             case TruncateOp():
-                forms = draw_words(own, shape, plan.wide), draw_words(own, shape, plan.wide)
-                masks.lifted[operation.output] = masks.wires[name], forms
+                mask, forms = masks.wires[opened_by(operation, plan)], self._draw_forms(own, shape, plan)
+                masks.lifted[operation.output] = mask, forms
                 return Prepared(mask=mask, forms=forms)
             case SquareOp():
                 if plan.lifts:
-                    masks.lifted[name] = masks.wires[name], (own.wide_words(*shape), own.wide_words(*shape))
+                    masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
                 _, known_forms = masks.gate_input(operation, plan)
                 squares = tuple(draw_words(own, shape, plan.wide) for _ in known_forms)
                 return Prepared(mask=mask, forms=known_forms, squares=squares)
             case ReluOp():
+                if plan.lifts:
+                    masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
                 _, known_forms = masks.gate_input(operation, plan)
                 flat = tuple(form.reshape(len(form), -1) for form in known_forms)
-                return Prepared(mask=mask, selects=(draw_select(self._comparison, self.number, flat, source, dealt),))
+                select = draw_select(self._comparison, self.number, flat, source, dealt, plan.width)
+                forms = masks.lifted[name][1] if plan.lifts else ()
+                return Prepared(mask=mask, forms=forms, selects=(select,))
             case MaxPoolOp():
-                return self._prepare_pool(operation, mask, source, dealt)
+                return self._prepare_pool(operation, plan, mask, source, dealt)
         raise ValueError(f"{operation.kind} is not an operation of masked")
+
+    @staticmethod
+    def _draw_forms(own: RandomSource | Corrections, shape: tuple[int, ...], plan: OperationPlan) -> Forms:
+        """Shares of ρ_0 and ρ_1."""
+        return draw_words(own, shape, plan.wide_forms), draw_words(own, shape, plan.wide_forms)
 
     def _offline_product(
         self,
@@ -167,7 +177,12 @@ class MaskedParty(PartyProgram):
         return result
 
     def _prepare_pool(
-        self, operation: MaxPoolOp, mask: np.ndarray | None, source: RandomSource, dealt: Corrections
+        self,
+        operation: MaxPoolOp,
+        plan: OperationPlan,
+        mask: np.ndarray | None,
+        source: RandomSource,
+        dealt: Corrections,
     ) -> Prepared:
         shape = pool_shape(operation, self.program)
         selects, level_masks = [], []
@@ -177,7 +192,7 @@ class MaskedParty(PartyProgram):
             else:
                 difference_mask = source.words(comparisons)
             level_masks.append(difference_mask)
-            selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt))
+            selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt, plan.width))
         return Prepared(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
 
     def evaluate(self, share: np.ndarray, prepared: list[Prepared], observe: Observer) -> np.ndarray:
@@ -192,25 +207,26 @@ class MaskedParty(PartyProgram):
         if isinstance(operation, LOCAL_OPERATIONS):
             self._evaluate_local(operation, plan, values)
             return
-        if plan.opens and known.mask is not None:
-            values.opened[name] = open_words(self.channel, values.narrow(name) + known.mask)
+        if plan.opens and known.mask is not None and not plan.reduces:
+            values.opened[name] = self._open(values.narrow(name) + known.mask, plan.width)
         match operation:
             case ConvOp() | LinearOp() if known.product is not None:
                 geometry, _, online = self._factors[index]
                 values.shares[output] = geometry.product(values.opened[name], online, known.product)
             case TruncateOp() if plan.reduces:
-                reduced = reduce_share(self.number, values.shares[name], operation.bits)
-                values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32)
+                self._reduce(operation, plan, values, known)
             case TruncateOp():
                 self._lift(output, values.opened[name], operation.bits, known.forms, values)
             case SquareOp():
                 if plan.lifts:
-                    self._lift(name, values.opened[name], 0, known.forms, values)
+                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
                 values.shares[output] = self._square(name, plan, values, known)
             case ReluOp():
+                if plan.lifts:
+                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
                 values.shares[output] = self._relu(name, plan, values, known)
             case MaxPoolOp():
-                values.shares[output] = self._pool(operation, values, known)
+                values.shares[output] = self._pool(operation, plan, values, known)
 
     def _evaluate_local(self, operation: AnyOperation, plan: OperationPlan, values: Values) -> None:
         if plan.wire:
@@ -220,9 +236,31 @@ class MaskedParty(PartyProgram):
         inputs = [values.shares[name] if plan.wide else values.narrow(name) for name in operation.inputs]
         values.shares[operation.output] = evaluate_local(self.number, operation, inputs)
 
-    def _lift(self, name: str, opened: np.ndarray, bits: int, forms: Forms, values: Values) -> None:
+    def _open(self, share: np.ndarray, width: int) -> np.ndarray:
+        """Reveal a masked value modulo 2^width: nothing above those bits leaves the party."""
+        if width == RING_BITS:
+            return open_words(self.channel, share)
+        packed = kernels().pack(share, width)
+        received = self.channel.exchange(packed, packed.nbytes).reshape(packed.shape)
+        return kernels().add_packed(share, received, width)
+
+    def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: Prepared) -> None:
+        """Drop bits of the share; where the result is needed on more bits than are left, open and lift it."""
+        source, output = operation.inputs[0], operation.output
+        if self.reduced is not None:
+            self.reduced[operation.name] = values.shares[source]
+        reduced = reduce_share(self.number, values.shares[source], operation.bits)
+        if known.mask is None:
+            values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
+            return
+        values.opened[output] = self._open(reduced.astype(np.uint32, copy=False) + known.mask, plan.width)
+        self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
+
+    def _lift(
+        self, name: str, opened: np.ndarray, bits: int, forms: Forms, values: Values, width: int = RING_BITS
+    ) -> None:
         """The opened word without its `bits` low bits is the value `name` in the lifted form, and a share of it."""
-        public, form, values.shares[name] = kernels().lift(self.number, opened, bits, forms)
+        public, form, values.shares[name] = kernels().lift(self.number, opened, bits, forms, width)
         values.lifted[name] = Lifted(public, form, opened)
 
     def _gate_input(
@@ -244,15 +282,17 @@ class MaskedParty(PartyProgram):
         opened, public, form = self._gate_input(name, plan, values)
         images = len(opened)
         flat = None if form is None else form.reshape(images, -1)
-        result = self._select(opened.reshape(images, -1), public.reshape(images, -1), flat, known.selects[0])
+        result = self._select(
+            opened.reshape(images, -1), public.reshape(images, -1), flat, known.selects[0], plan.width
+        )
         return result.reshape(opened.shape)
 
     def _select(
-        self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial
+        self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial, width: int
     ) -> np.ndarray:
-        return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material)
+        return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material, width)
 
-    def _pool(self, operation: MaxPoolOp, values: Values, known: Prepared) -> np.ndarray:
+    def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
         """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""
         name = operation.inputs[0]
         shape = pool_shape(operation, self.program)
@@ -261,13 +301,16 @@ class MaskedParty(PartyProgram):
             if level == 0:
                 opened = first_differences(values.opened[name], shape)
             else:
-                opened = open_words(self.channel, difference + known.level_masks[level])
-            return self._select(opened, opened, None, known.selects[level])
+                opened = self._open(difference + known.level_masks[level], plan.width)
+            return self._select(opened, opened, None, known.selects[level], plan.width)
 
         return run_pool_tree(values.narrow(name), shape, relu)
 
 
 def reduce_share(number: int, share: np.ndarray, bits: int) -> np.ndarray:
-    """Drop `bits` low bits of a wide share: the shares then sum, modulo 2^(64 − bits), to the floor or one more."""
-    shift = np.uint64(bits)
-    return share >> shift if number == 0 else np.uint64(0) - ((np.uint64(0) - share) >> shift)
+    """Drop `bits` low bits of a share modulo 2^k, uint64 or uint32.
+
+    The shares then sum, modulo 2^(k − bits), to the floor or one more.
+    """
+    shift, zero = share.dtype.type(bits), share.dtype.type(0)
+    return share >> shift if number == 0 else zero - ((zero - share) >> shift)

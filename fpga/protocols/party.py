@@ -67,6 +67,8 @@ class PartyProgram(ABC):
         self.number = number
         self.program = program
         self.channel = channel
+        #: A dictionary here is filled with the shares that truncations reduce without opening, by operation's name.
+        self.reduced: dict[str, np.ndarray] | None = None
 
     @abstractmethod
     def setup(
@@ -127,11 +129,16 @@ class Execution(ABC):
 
     @abstractmethod
     def truncation_masks(
-        self, program: Program, sources: Callable[[int], tuple[RandomSource, RandomSource]]
+        self,
+        program: Program,
+        sources: Callable[[int], tuple[RandomSource, RandomSource]],
+        reduced: Mapping[str, np.ndarray] | None = None,
     ) -> TruncationMasks:
         """The masks of the truncations, [N, *shape], from both parties' expansions.
 
         Only the dealer can compute them; with them the fixed-point reference is bit for bit what the parties compute.
+        Where the low bits of party 1's own share decide and follow from no expansion, they are taken from `reduced`:
+        what party 1 recorded in the execution that is compared.
         """
 
     @abstractmethod
