@@ -18,25 +18,28 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from ..devices import Device
 from ..isa import Queue
+from .compiled_loops import compiled_loops
+from .job_table import JobTable
 from .jobs import Job, Rates
 
-#: A job that waits for so many others is a join; bounding each takes time, and narrow joins add little.
-JOIN_WIDTH = 6
-#: Jobs before a join that are looked at, the nearest first: fewer make the bound lower, never wrong.
-JOIN_JOBS = 12_000
-#: Jobs that are looked at for all joins together; fewer in graphs of more than `LARGE` jobs, which queues bound.
-JOIN_BUDGET, LARGE = 1_000_000, 33_000
+#: A job that waits for so many others is a join; bounding each takes time, and narrower joins add little.
+JOIN_WIDTH = 4
+#: Jobs that are looked at for all joins together, the nearest to each: fewer make the bound lower, never wrong.
+JOIN_BUDGET = 8_000_000
 
 
 def lower_bounds(jobs: Sequence[Job], device: Device) -> dict[str, int]:
     """Cycles by reason: the critical path, every queue, and joins."""
     tails, heads = distances_to_end(jobs), distances_from_start(jobs)
     bounds = {"critical path": max(tails, default=0)}
-    for queue in Queue:
-        mine = [index for index, job in enumerate(jobs) if job.queue is queue]
-        machine = [(heads[i], jobs[i].duration, tails[i] - jobs[i].duration) for i in mine]
+    machines: dict[Queue, list[tuple[int, int, int]]] = {queue: [] for queue in Queue}
+    for job, head, tail in zip(jobs, heads, tails, strict=True):
+        machines[job.queue].append((head, job.duration, tail - job.duration))
+    for queue, machine in machines.items():
         bounds[queue.name.lower()] = one_machine_bound(machine)
     bounds["joins"] = joins_bound(jobs, device)
     return bounds
@@ -85,39 +88,66 @@ def one_machine_bound(machine: Iterable[tuple[int, int, int]]) -> int:
 
 def joins_bound(jobs: Sequence[Job], device: Device) -> int:
     """The end of the last job by heads that grow at joins."""
-    heads = _Heads(jobs, device)
+    if not jobs:
+        return 0
+    joins = _numbered_joins(jobs)
+    limit = JOIN_BUDGET // max(1, max(joins) + 1)
+    buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
+    loops = compiled_loops()
+    if loops is not None:
+        return loops.joins(JobTable(jobs), np.array(joins, np.int64), limit, buffer_cycles)
+    return joins_in_python(jobs, joins, limit, buffer_cycles)
+
+
+def joins_in_python(jobs: Sequence[Job], joins: Sequence[int], limit: int, buffer_cycles: int) -> int:
+    """`joins_bound` without C."""
+    heads = _Heads(jobs, buffer_cycles)
     has_readers = [False] * len(jobs)
     for index, job in enumerate(jobs):
-        heads.add(index)
+        heads.add(index, joins[index], limit)
         for before in job.dependencies:
             has_readers[before] = True
     ends = tuple(index for index, read in enumerate(has_readers) if not read)
-    return heads.all_done(ends, len(jobs)) if ends else 0
+    return heads.all_done(ends, len(jobs))
+
+
+def _numbered_joins(jobs: Sequence[Job]) -> list[int]:
+    """Per job the number of the set of tiles that it waits for, where these are many; else -1."""
+    numbers: dict[tuple[int, ...], int] = {}
+    joins = [-1] * len(jobs)
+    for index, job in enumerate(jobs):
+        if job.queue is Queue.LOAD and len(job.dependencies) >= JOIN_WIDTH:
+            tiles = _tiles(jobs, job)
+            if len(tiles) >= JOIN_WIDTH:
+                joins[index] = numbers.setdefault(tiles, len(numbers))
+    return joins
+
+
+def _tiles(jobs: Sequence[Job], job: Job) -> tuple[int, ...]:
+    """What a job waits for, without its weights."""
+    return tuple(before for before in job.dependencies if not jobs[before].weights)
 
 
 class _Heads:
     """Lower bounds of start cycles, job by job."""
 
-    def __init__(self, jobs: Sequence[Job], device: Device) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: Sequence[Job], buffer_cycles: int) -> None:
+        self.jobs, self.buffer_cycles = jobs, buffer_cycles
         self.heads: list[int] = []
-        self.buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
         self.first_release: dict[int, int] = {}  # operation -> cycle before which its weights stay on the chip
-        self.bounded: dict[tuple[int, ...], int] = {}
-        self.budget = JOIN_BUDGET * LARGE // max(LARGE, len(jobs))
+        self.bounded: dict[int, int] = {}
 
-    def add(self, index: int) -> None:
+    def add(self, index: int, join: int, limit: int) -> None:
         """Bound the next job in the order of the list."""
         job = self.jobs[index]
         head = 0
         for before in job.dependencies:
             earlier = self.jobs[before]
             head = max(head, self.heads[before] + earlier.duration + earlier.latency)
-        tiles = tuple(before for before in job.dependencies if not self.jobs[before].weights)
-        if job.queue is Queue.LOAD and len(tiles) >= JOIN_WIDTH:
-            if tiles not in self.bounded:
-                self.bounded[tiles] = self.all_done(tiles, min(JOIN_JOBS, self.budget))
-            head = max(head, self.bounded[tiles])
+        if join >= 0:
+            if join not in self.bounded:
+                self.bounded[join] = self.all_done(_tiles(self.jobs, job), limit)
+            head = max(head, self.bounded[join])
         self.heads.append(head)
         if any(self.jobs[load].weights for load in job.releases):
             released = head + job.duration
@@ -149,7 +179,6 @@ class _Heads:
                     heapq.heappush(waiting, -before)
                 if known < tail:
                     tails[before] = tail
-        self.budget -= taken
         bounds = (one_machine_bound(machine) for machine in machines if machine)
         return max(bound, self._weights_bound(weights, machines[Queue.LOAD]), *bounds)
 

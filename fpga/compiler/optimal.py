@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..errors import Refusal
 from ..isa import Queue
 from .list_scheduler import ListScheduler
-from .schedule import Schedule, makespan_of
+from .schedule import Schedule
 
 #: Effort in units of the solver's own deterministic time, seconds of a fast core or more: the same build every time.
 DETERMINISTIC_SECONDS = 20.0
@@ -47,12 +49,13 @@ def optimize(schedule: Schedule, seconds: float | None = None) -> Schedule:
     bound = int(solver.best_objective_bound)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE) or solver.objective_value >= schedule.makespan:
         return replace(schedule, proven=bound)
-    order = [solver.value(start) for start in starts]
-    found, addresses = ListScheduler(schedule.graph, schedule.device).forward(order)
-    shortest = makespan_of(schedule.jobs, found)
+    order = np.array([solver.value(start) for start in starts], np.int64)
+    scheduler = ListScheduler(schedule.graph, schedule.device)
+    found, addresses = scheduler.forward(order)
+    shortest = scheduler.makespan(found)
     if shortest >= schedule.makespan:
         return replace(schedule, proven=bound)
-    return replace(schedule, starts=found, addresses=addresses, makespan=shortest, proven=bound)
+    return replace(schedule, starts=found.tolist(), addresses=addresses.tolist(), makespan=shortest, proven=bound)
 
 
 def _build(model: Any, schedule: Schedule) -> list[Any]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from ..devices import Device
 from ..isa import Queue
 from ..program import Program
@@ -21,11 +23,11 @@ from .tiling import build_jobs
 #: Tiles per operation that are tried; the shortest schedule is kept.
 TILE_CHOICES = (8, 16, 24)
 #: Backward and forward passes that each tiling gets, and the best one in addition.
-FIRST_IMPROVEMENTS, MORE_IMPROVEMENTS = 1, 8
+FIRST_IMPROVEMENTS, MORE_IMPROVEMENTS = 4, 24
 #: Passes without a gain after which no more are tried.
-PATIENCE = 2
+PATIENCE = 4
 #: Jobs that may be scheduled, all tries together: large programs get fewer tilings and passes.
-JOB_BUDGET = 800_000
+JOB_BUDGET = 6_000_000
 
 
 @dataclass(frozen=True)
@@ -97,35 +99,31 @@ def schedule_program(
 def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, improvements: int = 0) -> Schedule:
     """Schedule all jobs greedily: operations in order, and within one a tile to its end before the next."""
     jobs = graph.jobs
-    starts, addresses = ListScheduler(graph, device).forward(
-        [(job.operation << 32) + (job.tile << 16) + job.phase for job in jobs]
-    )
+    scheduler = ListScheduler(graph, device)
+    order = np.array([(job.operation << 32) + (job.tile << 16) + job.phase for job in jobs], np.int64)
+    starts, addresses = scheduler.forward(order)
     busy = dict.fromkeys(Queue, 0)
     for job in jobs:
         busy[job.queue] += job.duration
-    first = Schedule(graph, starts, addresses, makespan_of(jobs, starts), busy, tiles, device)
-    return improved(first, improvements)
+    first = Schedule(graph, starts.tolist(), addresses.tolist(), scheduler.makespan(starts), busy, tiles, device)
+    return improved(first, improvements, scheduler)
 
 
-def improved(schedule: Schedule, passes: int) -> Schedule:
+def improved(schedule: Schedule, passes: int, scheduler: ListScheduler | None = None) -> Schedule:
     """The shortest of the schedule and those of up to `passes` backward and forward passes that start from it."""
     if not passes:
         return schedule
-    scheduler = ListScheduler(schedule.graph, schedule.device)
-    jobs, best, starts, in_vain = schedule.jobs, schedule, schedule.starts, 0
+    scheduler = scheduler or ListScheduler(schedule.graph, schedule.device)
+    starts, shortest, in_vain = np.array(schedule.starts, np.int64), schedule.makespan, 0
+    best: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(passes):
-        ends = [start + job.duration for start, job in zip(starts, jobs, strict=True)]
-        starts, addresses = scheduler.forward(scheduler.latest_starts(ends))
-        makespan = makespan_of(jobs, starts)
-        in_vain = 0 if makespan < best.makespan else in_vain + 1
+        starts, addresses = scheduler.forward(scheduler.latest_starts(starts + scheduler.table.duration))
+        makespan = scheduler.makespan(starts)
+        in_vain = 0 if makespan < shortest else in_vain + 1
         if not in_vain:
-            best = replace(best, starts=starts, addresses=addresses, makespan=makespan)
+            best, shortest = (starts, addresses), makespan
         elif in_vain == PATIENCE:
             break
-    return best
-
-
-def makespan_of(jobs: Sequence[Job], starts: Sequence[int]) -> int:
-    """Cycles until every job is done and its message has arrived."""
-    ends = (start + job.duration + job.latency for start, job in zip(starts, jobs, strict=True))
-    return max(ends, default=0)
+    if best is None:
+        return schedule
+    return replace(schedule, starts=best[0].tolist(), addresses=best[1].tolist(), makespan=shortest)
