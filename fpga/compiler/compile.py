@@ -27,7 +27,7 @@ from .gains import pass_gains
 from .graph import Graph
 from .instruction_stream import schedule_instructions
 from .lower import lower
-from .operand_table import PROTOCOL_NUMBERS, TiledStage, operand_table
+from .operand_table import TiledStage, has_operand_table, operand_table
 from .optimal import optimize
 from .page import report_page
 from .passes import PassResult, run_passes
@@ -160,7 +160,7 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }
     protocol = get_protocol(compilation.report["protocol"])
-    if protocol.name in PROTOCOL_NUMBERS:
+    if has_operand_table(program, protocol):
         stages = [
             TiledStage(
                 stage.operation,

@@ -27,6 +27,7 @@ from ..program import (
     SquareOp,
     SumPoolOp,
     TruncateOp,
+    is_narrow,
 )
 from ..program_shapes import operation_shape
 from ..protocols.base import Protocol
@@ -53,16 +54,24 @@ class TiledStage:
     tiles: tuple[Box, ...]
 
 
+def has_operand_table(program: Program, protocol: Protocol) -> bool:
+    """Whether the accelerator can execute a program: it has the protocol, and it opens whole words."""
+    return protocol.name in PROTOCOL_NUMBERS and not (protocol.words_stay_open and is_narrow(program))
+
+
 def operand_table(
     program: Program, stages: Sequence[TiledStage], protocol: Protocol, buffer_bytes: int, program_digest: bytes
 ) -> OperandTable:
     """The table of a scheduled program.
 
     Raises:
-        Refusal: a number that does not fit its field, naming the operation.
+        Refusal: a protocol that the accelerator does not have, a program with narrow rings, or a number that does not
+            fit its field, naming the operation.
     """
     if protocol.name not in PROTOCOL_NUMBERS:
         raise Refusal(f"the accelerator has no protocol {protocol.name!r}")
+    if not has_operand_table(program, protocol):
+        raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     layout = _Layout(program, protocol)
     sections: dict[str, list[Record]] = {
         name: [] for name in ("operations", "inputs", "stages", "tiles", "bands", "coefficients")
@@ -85,7 +94,7 @@ def operand_table(
         "buffer_bytes": buffer_bytes,
         "memory_words": layout.memory_words,
         "material_words": layout.material_words,
-        "input": layout.tensors[program.input],
+        "input": layout.input,
         "input_words": program.tensor(program.input).elements,
         "output": layout.tensors[program.output],
         "output_words": program.tensor(program.output).elements,
@@ -106,7 +115,9 @@ class _Layout:
         self.open: dict[str, int] = {}
         self.producers: dict[str, int] = {}
         self.memory_words = self.material_words = 0
-        self.tensors = {program.input: self._take(program.tensor(program.input).elements)}
+        #: The image's share; a square that lifts it keeps it in another place too.
+        self.input = self._take(program.tensor(program.input).elements)
+        self.tensors = {program.input: self.input}
 
     def inputs(self, operation: AnyOperation) -> list[Record]:
         """Where an operation's inputs lie, and of a local operation that hands words on their opened words."""

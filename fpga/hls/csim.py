@@ -25,10 +25,12 @@ from ..board.link import Link
 from ..board.session import Party, SessionResult, Terms
 from ..board.store import MaterialStore
 from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, load_build, read_build_file
+from ..compiler.operand_table import has_operand_table
 from ..compiler.reference import decode_tensor
 from ..console import Parser, add_common_options, print_json, run_command
 from ..devices import load_device
 from ..errors import Refusal
+from ..protocols import get_protocol
 from ..protocols.party import Execution
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
 from .simulator import build_simulator
@@ -74,6 +76,8 @@ def simulate_accelerators(
     """
     if build.protocol_name not in HOSTS:
         raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(HOSTS)}")
+    if not has_operand_table(build.program, get_protocol(build.protocol_name)):
+        raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
     wires, sessions = socket.socketpair(), socket.socketpair()

@@ -77,13 +77,15 @@ def _one_by_one(
 ) -> Iterator[Instruction]:
     """Tile after tile at the start of the buffer, each band of weights at its end before the tiles that use it."""
     tiles = table.sections["tiles"][stage["first_tile"] : stage["first_tile"] + stage["tiles"]]
-    weights = {item.tile: item for item in items if item.opcode is Opcode.LOAD_WEIGHTS}
     held = NO_BAND
     for number, tile in enumerate(tiles):
         if tile["band"] != held:
             held = tile["band"]
-            item = weights[held]
-            yield replace(item, address=table.header["buffer_bytes"] // GRANULE * GRANULE - _size(item, record, stage))
+            pieces = [item for item in items if item.opcode is Opcode.LOAD_WEIGHTS and item.tile == held]
+            pieces.sort(key=lambda item: item.count)
+            start = table.header["buffer_bytes"] // GRANULE * GRANULE
+            start -= 4 * pieces[-1].count + _size(pieces[-1], record, stage)
+            yield from (replace(item, address=start + 4 * item.count) for item in pieces)
         own = [item for item in items if item.tile == number and item.opcode is not Opcode.LOAD_WEIGHTS]
         for item in sorted(own, key=lambda i: (i.opcode is not Opcode.LOAD, i.opcode is Opcode.STORE, i.phase)):
             yield replace(item, address=0)

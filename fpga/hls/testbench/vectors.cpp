@@ -1,13 +1,15 @@
 // Prints what single kernels compute, for tests against published vectors and the Python library.
 //
-// Standard input: lines "block KEY PLAINTEXT" (one AES block) or "stream KEY OPERATION FIRST COUNT" (octets of an
-// operation's keystream); keys and octets in hexadecimal.
+// Standard input: lines "block KEY PLAINTEXT" (one AES block), "stream KEY OPERATION FIRST COUNT" (octets of an
+// operation's keystream) or "compare ROOT CORRECTIONS POINT" (a key's share of a comparison); keys and octets in
+// hexadecimal.
 #include <cstdio>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "aes.h"
+#include "dcf.h"
 
 namespace {
 
@@ -19,6 +21,21 @@ std::vector<uint8_t> octets_of(const std::string& text) {
     return octets;
 }
 
+rrnet::bus_t block_of(const std::vector<uint8_t>& octets, size_t number) {
+    rrnet::bus_t block;
+    for (int i = 0; i < 16; ++i) block.set_octet(i, octets[16 * number + i]);
+    return block;
+}
+
+uint32_t compare(const std::vector<uint8_t>& root, const std::vector<uint8_t>& corrections, uint32_t point) {
+    const rrnet::DcfKeys& keys = rrnet::dcf_keys();
+    rrnet::DcfNode node = {block_of(root, 0), 0};
+    for (int level = 0; level < rrnet::DCF_LEVELS; ++level) {
+        node = rrnet::dcf_step(keys, node, block_of(corrections, level), point, level);
+    }
+    return rrnet::dcf_share(keys, node, block_of(corrections, rrnet::DCF_LEVELS), point);
+}
+
 }  // namespace
 
 int main() {
@@ -26,6 +43,15 @@ int main() {
     while (std::cin >> what >> key_text) {
         const std::vector<uint8_t> key_octets = octets_of(key_text);
         if (key_octets.size() != 16) return 64;
+        if (what == "compare") {
+            std::string text;
+            uint32_t point = 0;
+            std::cin >> text >> point;
+            const std::vector<uint8_t> corrections = octets_of(text);
+            if (corrections.size() != 16 * rrnet::DCF_BLOCKS) return 64;
+            std::printf("%u\n", compare(key_octets, corrections, point));
+            continue;
+        }
         rrnet::AesKey key;
         key.expand(key_octets.data());
         if (what == "block") {

@@ -25,6 +25,7 @@ from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
 from rrnet_nni.fpga.isa import Queue, decode_instructions, encode_instructions
 from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
+from rrnet_nni.fpga.protocols.dcf import functions
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MUTATIONS = 10_000
@@ -174,6 +175,27 @@ def test_a_keystream_can_be_read_from_anywhere(key: bytes, operation: int, first
     cipher = Cipher(algorithms.AES(key), modes.CTR(operation.to_bytes(8, "big") + bytes(8))).encryptor()
     expected = cipher.update(bytes(first + count))[first:]
     assert vectors([f"stream {key.hex()} {operation} {first} {count}"]) == [expected.hex()]
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(-200, 200)), min_size=4, max_size=16), st.integers(0))
+def test_comparison_functions_are_those_of_the_software(cases: list[tuple[int, int]], seed: int) -> None:
+    """Points anywhere and close to the threshold; both keys, and their shares add up to the comparison."""
+    thresholds = np.array([threshold for threshold, _ in cases], np.uint32)
+    points = np.array([(threshold + step) % 2**31 for threshold, step in cases], np.uint32)
+    roots = np.random.default_rng(seed).integers(0, 2**64, (2, len(cases), 2), dtype=np.uint64)
+    roots[0, :, 0] &= ~np.uint64(1)
+    roots[1, :, 0] |= np.uint64(1)
+    corrections = functions().generate(thresholds, (roots[0], roots[1]))
+    lines = [
+        f"compare {root[i].tobytes().hex()} {corrections[:, i].tobytes().hex()} {points[i]}"
+        for root in roots
+        for i in range(len(cases))
+    ]
+    found = np.array(vectors(lines), np.uint8).reshape(2, -1)
+    expected = [functions().evaluate(points, root, corrections) for root in roots]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found[0] ^ found[1], points < thresholds)
 
 
 def party_directory(build: Build, folder: Path) -> Path:
