@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.reference import decode
-from ..preprocessing.beaver_ot_preparation import preparation_traffic
+from ..preprocessing.registry import preparation_traffic
 from ..program import Program
 from ..protocols.party import Execution
 from .accounting import Measured, Prediction, peak_memory_mb, predict
@@ -40,7 +40,7 @@ def describe_run(
     images = sum(result.batches)
     kinds = {operation.name: operation.kind for operation in program.operations}
     if material.preprocessing == TWO_PARTY:
-        offline = {each.operation: each.bytes_sent for each in preparation_traffic(program, images)}
+        offline = {each.operation: each.bytes_sent for each in preparation_traffic(execution.name, program, images)}
     else:
         offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
     operations = []

@@ -111,7 +111,7 @@ def preparation_mismatch(program: Program, images: int, execution: Execution) ->
     """A sentence about the first step of two-party preprocessing whose bytes are not the predicted ones."""
     prepared = prepare_in_process(program, execution, DealerSeeds.fresh().roots, images)
     measured = [{row.operation: row for row in rows} for rows in prepared.rows]
-    for step, predicted in predicted_preparation(program, images).items():
+    for step, predicted in predicted_preparation(execution.name, program, images).items():
         sent = measured[0][step].bytes_sent, measured[1][step].bytes_sent
         if sent != predicted:
             return f"{step}: the parties sent {sent} bytes, predicted are {predicted}"

@@ -11,7 +11,7 @@ from typing import Any
 from ..compiler.build import Build, load_build
 from ..console import Parser, add_common_options, print_json, run_command
 from ..errors import ExecutionFault, Refusal
-from ..preprocessing.beaver_ot_preparation import statistical_bits
+from ..preprocessing.preparation import statistical_bits
 from ..protocols.party import Execution
 from .accounting import peak_memory_mb
 from .dealer import prepare_set
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     build = load_build(options.build, weights=False)
     execution = get_execution(options.protocol or build.protocol_name)
     if options.preprocessing == TWO_PARTY:
-        check_preparation(execution)
+        check_preparation(execution, build.program)
         prepare = _prepare_together if options.party is None else _prepare_as_party
         text = prepared_table
     else:

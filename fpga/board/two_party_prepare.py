@@ -21,11 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refusal
-from ..preprocessing.beaver_ot_preparation import (
-    PREPARATION_SETUP_BYTES,
-    BeaverOTPreparation,
-    preparation_traffic,
-)
+from ..preprocessing.preparation import PREPARATION_SETUP_BYTES
+from ..preprocessing.registry import PREPARATIONS, preparation_traffic
 from ..program import RING_BITS, Program
 from ..protocols.material import RandomSource
 from ..protocols.party import Execution
@@ -47,8 +44,6 @@ from .store import (
     write_party,
 )
 
-#: Protocols whose material the parties can make themselves.
-PREPARATIONS = {"beaver-ot": BeaverOTPreparation}
 PREPARATION_VERSION = 1
 SETUP_STEP = "base transfers and keys"
 
@@ -95,17 +90,20 @@ class Prepared:
 Seeds = tuple[bytes, bytes]
 
 
-def check_preparation(execution: Execution) -> None:
-    """Refuse a protocol for which only a dealer can make material."""
+def check_preparation(execution: Execution, program: Program) -> None:
+    """Refuse a protocol or a program for which only a dealer can make material."""
     if execution.name not in PREPARATIONS:
         known = ", ".join(PREPARATIONS)
         raise Refusal(f"material of {execution.name} needs a dealer; two parties alone prepare {known}")
+    refusal = PREPARATIONS[execution.name].refusal(program)
+    if refusal is not None:
+        raise Refusal(refusal)
 
 
-def predicted_preparation(program: Program, count: int) -> dict[str, tuple[int, int]]:
+def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:
     """Step -> bytes that party 0 and party 1 send to prepare `count` inferences."""
     result = {SETUP_STEP: PREPARATION_SETUP_BYTES}
-    result.update({each.operation: each.bytes_sent for each in preparation_traffic(program, count)})
+    result.update({each.operation: each.bytes_sent for each in preparation_traffic(protocol, program, count)})
     return result
 
 
@@ -142,7 +140,7 @@ class Preparer:
         link: Link,
         progress: Callable[[str, str], None] | None = None,
     ) -> None:
-        check_preparation(execution)
+        check_preparation(execution, program)
         self.number = number
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
@@ -181,7 +179,7 @@ class Preparer:
             root.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
-        return Prepared(described, tuple(self._recorder.rows.values()), predicted_preparation(self._program, count))
+        return Prepared(described, tuple(self._recorder.rows.values()), self._predicted(count))
 
     def _agree(self, count: int) -> bytes:
         """Compare what is wanted; 32 octets that no other session has and both parties know."""
@@ -227,6 +225,9 @@ class Preparer:
                     corrections_path(scratch, index).write_bytes(packed)
         return per_image if self.number == 1 else 0
 
+    def _predicted(self, count: int) -> dict[str, tuple[int, int]]:
+        return predicted_preparation(self._execution.name, self._program, count)
+
     def _observe(self, name: str) -> AbstractContextManager[None]:
         return self._recorder.measure("offline", name)
 
@@ -245,7 +246,7 @@ class PreparedInProcess:
 
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
     """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
-    check_preparation(execution)
+    check_preparation(execution, program)
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 

@@ -15,7 +15,6 @@ import numpy as np
 from ..protocols.base import Exchange
 from ..protocols.beaver_ot import WORD_BYTES
 from ..protocols.beaver_products import LinearGeometry
-from ..protocols.material import CorrectionWriter, RandomSource
 from ..ring import PackedWeights
 from .conv_packing import ConvPacking, pack_convolution
 from .lattice import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes, noise_bound
@@ -85,11 +84,11 @@ def parts_of(polynomials: int) -> list[range]:
     return [range(start, min(polynomials, start + LANES)) for start in range(0, polynomials, LANES)]
 
 
-def send_linear(transfers: Transfers, material: LinearMaterial, key: SecretKey, source: RandomSource) -> None:
-    """Party 0's part; its material is its seed alone."""
-    packing = material.packing
-    a, fixed = source.words(*material.inputs), source.words(*material.outputs)
-    images = len(a)
+def send_linear(
+    transfers: Transfers, material: LinearMaterial, key: SecretKey, a: np.ndarray, fixed: np.ndarray
+) -> None:
+    """Party 0's part, with its share of the mask and the share of the product that its seed fixes."""
+    packing, images = material.packing, len(a)
     rounds = iter(material.image_rounds(images))
     polynomials = packing.arrange_inputs(a.reshape(images, *_image(material))).reshape(-1, DEGREE)
     for part in parts_of(len(polynomials)):
@@ -109,13 +108,10 @@ def receive_linear(
     evaluator: Evaluator,
     mask: np.ndarray,
     packed_mask: PackedWeights,
-    source: RandomSource,
-    writer: CorrectionWriter,
-) -> None:
-    """Party 1's part: `writer` gets its corrections; `mask` is B, uint32, and `packed_mask` the same laid out."""
-    packing = material.packing
-    a = source.words(*material.inputs)
-    images = len(a)
+    a: np.ndarray,
+) -> np.ndarray:
+    """Party 1's share of the product; `mask` is B, uint32, `packed_mask` the same laid out, `a` its share of A."""
+    packing, images = material.packing, len(a)
     rounds = iter(material.image_rounds(images))
     held = images * packing.tile_count
     ciphertexts = np.empty((held * packing.input_polynomials, 2, len(PRIMES), DEGREE))
@@ -135,7 +131,7 @@ def receive_linear(
     share = material.geometry.product(a, packed_mask)
     share -= packing.gather_outputs(masks, images).reshape(share.shape)
     difference = transfers.exchange(None, next(rounds)).view("<u4").astype(np.uint32, copy=False)
-    writer.put(share + difference.reshape(share.shape))
+    return np.asarray(share + difference.reshape(share.shape))
 
 
 def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:

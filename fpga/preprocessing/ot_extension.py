@@ -56,16 +56,16 @@ class OtReceiver:
             np.bitwise_xor(total[:octets], choices, out=message[block])
         return message, transpose(columns)[: 8 * octets]
 
-    def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None]) -> np.ndarray:
-        """Transfers with the given choices, uint8 [octets]: the pads that they name, uint32 [8 * octets].
+    def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None], words: int = 1) -> np.ndarray:
+        """Transfers with the given choices, uint8 [octets]: the pads that they name, uint32 [8 * octets, words].
 
         `send` gets the messages for the sender, one per chunk as soon as it is made.
         """
-        pads = np.empty(8 * len(choices), np.uint32)
+        pads = np.empty((8 * len(choices), words), np.uint32)
         for part in chunks(len(choices)):
             message, rows = self.rows(choices[part])
             send(message)
-            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET)
+            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)
             self._numbered += len(rows)
         return pads
 
@@ -91,14 +91,19 @@ class OtSender:
                 part[column, :octets] ^= message[block]
         return transpose(columns)[: 8 * octets]
 
-    def extend(self, octets: int, receive: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Both pads of 8 * octets transfers, uint32 each; `receive` gives the next bytes of the receiver's messages."""
-        pads = np.empty((2, 8 * octets), np.uint32)
+    def extend(
+        self, octets: int, receive: Callable[[int], np.ndarray], words: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Both pads of 8 * octets transfers, uint32 [8 * octets, words] each.
+
+        `receive` gives the next bytes of the receiver's messages.
+        """
+        pads = np.empty((2, 8 * octets, words), np.uint32)
         for part in chunks(octets):
             size = part.stop - part.start
             rows = self.rows(receive(extension_bytes(size)).reshape(BLOCKS, size))
             place = slice(8 * part.start, 8 * part.stop)
-            pads[0, place] = self._hash.pads(rows, self._numbered, _NO_OFFSET)
-            pads[1, place] = self._hash.pads(rows, self._numbered, self.offset)
+            pads[0, place] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)
+            pads[1, place] = self._hash.pads(rows, self._numbered, self.offset, words)
             self._numbered += len(rows)
         return pads[0], pads[1]

@@ -135,9 +135,10 @@ void ot_fold(const uint8_t *schedules, uint64_t first, int64_t octets, int hole,
         _mm_storeu_si128((__m128i *)(sum + start), r[0]);
     }
 }
-/* First 32 bits of AES(x) ^ x for x = row ^ offset ^ its number, the numbers counting from `first`. */
+
+/* The first `words` words of AES(x) ^ x for x = row ^ offset ^ its number, the numbers counting from `first`. */
 void ot_pads(const uint8_t *rows, int64_t count, uint64_t first, const uint8_t *offset, const uint8_t *schedules,
-             uint32_t *pads) {
+             int64_t words, uint32_t *pads) {
     const __m128i *key = (const __m128i *)schedules;
     __m128i shift = _mm_loadu_si128((const __m128i *)offset);
     for (int64_t start = 0; start < count; start += 8) {
@@ -152,7 +153,10 @@ void ot_pads(const uint8_t *rows, int64_t count, uint64_t first, const uint8_t *
         for (int round = 1; round < ROUNDS; round++)
             for (int i = 0; i < 8; i++) state[i] = _mm_aesenc_si128(state[i], key[round]);
         for (int i = 0; i < 8; i++) state[i] = _mm_xor_si128(_mm_aesenclast_si128(state[i], key[ROUNDS]), x[i]);
-        for (int64_t i = 0; i < filled; i++) pads[start + i] = (uint32_t)_mm_cvtsi128_si32(state[i]);
+        if (words == 1)
+            for (int64_t i = 0; i < filled; i++) pads[start + i] = (uint32_t)_mm_cvtsi128_si32(state[i]);
+        else
+            for (int64_t i = 0; i < filled; i++) memcpy(pads + words * (start + i), state + i, 4 * words);
     }
 }
 #else

@@ -18,30 +18,20 @@ from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, D
 from ..protocols.beaver_ot_compare import OT_MASK_PLANES, split_digits
 from ..protocols.bit_planes import plane_words, select
 from ..protocols.material import Corrections, CorrectionWriter, RandomSource
-from .ot_products import (
-    Pads,
-    chosen_table_pads,
-    receive_bit_products,
-    receive_word_products,
-    send_bit_products,
-    send_word_products,
-    table_pads,
-)
+from .bit_triples import TRIPLE_PLANES, TRIPLE_TRANSFERS, between, receive_triples, send_triples
+from .ot_products import Pads, chosen_table_pads, receive_word_products, send_word_products, table_pads
 from .transfers import Transfers, choice_rounds, message_of, read_message
 
 LOWEST, UPPER_DIGITS = DIGIT_BITS[0], len(DIGIT_BITS) - 1
-TRIPLE_TRANSFERS = sum(AND_OPENED_PLANES)  # 18
 #: Transfers that party 1 starts: bits of its digits, its masks of the AND tree, its choice of the multiplexer.
 FORWARD_TRANSFERS = CHOICE_PLANES + TRIPLE_TRANSFERS + 1
-#: Of a level with p pairs: two planes for each first factor, one for each second one, one per gate for the difference.
-LEVEL_PLANES = tuple(2 * (opened - gates) + 2 * gates for opened, gates in zip(AND_OPENED_PLANES, AND_GATES))
 
 
 def relu_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for one ReLU of `elements` per image."""
     octets = images * plane_bytes(elements)
     word = images * elements * WORD_BYTES
-    planes = OT_MASK_PLANES + sum(LEVEL_PLANES)
+    planes = OT_MASK_PLANES + TRIPLE_PLANES
     return (
         *choice_rounds(1, FORWARD_TRANSFERS * octets),
         *choice_rounds(0, octets),
@@ -68,7 +58,7 @@ def send_relu(transfers: Transfers, elements: int, source: RandomSource) -> None
     parts = [masks ^ _mask_pads(pads)]
     place = CHOICE_PLANES
     for own, products in triples:
-        parts += _send_triples(_between(pads, place, place + own.shape[1]), own, products)
+        parts += send_triples(between(pads, place, place + own.shape[1]), own, products)
         place += own.shape[1]
     last = pads[0][:, place, :elements], pads[1][:, place, :elements]
     share, correlation = send_word_products(last, step)
@@ -94,16 +84,12 @@ def receive_relu(transfers: Transfers, elements: int, source: RandomSource, writ
     _put_leaves(pads[:, :CHOICE_PLANES], choices, received, writer)
     place = CHOICE_PLANES
     for own, gates in zip(masks, AND_GATES):
-        writer.put(_receive_triples(pads[:, place : place + own.shape[1]], own, gates, received))
+        writer.put(receive_triples(pads[:, place : place + own.shape[1]], own, gates, received))
         place += own.shape[1]
     correlation, difference = received.words(elements), received.words(elements)
     chosen = plane_words(choice[:, 0], elements)
     writer.put(receive_word_products(pads[:, place, :elements], chosen, correlation) + difference)
     writer.put(read_message(transfers.exchange(None, finished), images).words(elements) - share)
-
-
-def _between(pads: Pads, start: int, stop: int) -> Pads:
-    return pads[0][:, start:stop], pads[1][:, start:stop]
 
 
 def _digit_pads(pads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,40 +115,3 @@ def _put_leaves(pads: np.ndarray, choices: np.ndarray, received: Corrections, wr
         masked = received.planes(int(np.prod(entries.shape[1:4])), octets).reshape(entries.shape)
         leaves.append(select(masked ^ entries, digits).reshape(images, -1, octets))
     writer.put(np.concatenate(leaves, axis=1))
-
-
-def _first_of_gate(pairs: int) -> np.ndarray:
-    """Which first factor each gate of a level takes: those of `greater`, then those of `equal` but the lowest."""
-    return np.concatenate((np.arange(pairs), np.arange(1, pairs)))
-
-
-def _send_triples(pads: Pads, masks: np.ndarray, products: np.ndarray) -> list[np.ndarray]:
-    """Messages for one level: the cross products, and this party's share of all products less the fixed one."""
-    gates = products.shape[1]
-    pairs = masks.shape[1] - gates
-    first, second = masks[:, :pairs], masks[:, pairs:]
-    partners = np.stack((second[:, :pairs], np.zeros_like(first)), axis=2)
-    partners[:, 1:, 1] = second[:, pairs:]
-    own_first, to_first = send_bit_products(_between(pads, 0, pairs), partners)
-    own_second, to_second = send_bit_products(
-        _between(pads, pairs, pairs + gates), first[:, _first_of_gate(pairs), None]
-    )
-    share = _by_gate(own_first) ^ own_second[:, :, 0] ^ (first[:, _first_of_gate(pairs)] & second)
-    return [to_first, to_second, share ^ products]
-
-
-def _receive_triples(pads: np.ndarray, masks: np.ndarray, gates: int, received: Corrections) -> np.ndarray:
-    """Party 1's products of one level, planes [N, gates, P]."""
-    images, opened, octets = masks.shape
-    pairs = opened - gates
-    first, second = masks[:, :pairs], masks[:, pairs:]
-    message = received.planes(2 * pairs, octets).reshape(images, pairs, 2, octets)
-    share = _by_gate(receive_bit_products(pads[:, :pairs], first, message))
-    message = received.planes(gates, octets)[:, :, None]
-    share ^= receive_bit_products(pads[:, pairs:], second, message)[:, :, 0]
-    return share ^ (first[:, _first_of_gate(pairs)] & second) ^ received.planes(gates, octets)
-
-
-def _by_gate(shares: np.ndarray) -> np.ndarray:
-    """Shares [N, pairs, 2, P] of first ∧ (greater, equal) in the order of the gates."""
-    return np.concatenate((shares[:, :, 0], shares[:, 1:, 1]), axis=1)

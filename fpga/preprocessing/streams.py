@@ -91,10 +91,10 @@ class CompiledStreams:
 
 
 class RowHash(Protocol):
-    """Rows to 32-bit pads: AES(x) ⊕ x, x being the row, an offset and the row's number."""
+    """Rows to pads of up to four words: AES(x) ⊕ x, x being the row, an offset and the row's number."""
 
-    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
-        """Pads uint32 [n] of rows uint64 [n, 2] that are numbered from `first`, with an offset uint64 [2]."""
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray, words: int) -> np.ndarray:
+        """Pads uint32 [n, words] of rows uint64 [n, 2] that are numbered from `first`, with an offset uint64 [2]."""
 
 
 def row_hash(key: bytes) -> RowHash:
@@ -108,12 +108,12 @@ class LibraryHash:
     def __init__(self, key: bytes) -> None:
         self._cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
 
-    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray, words: int) -> np.ndarray:
         inputs = rows ^ offset
         inputs[:, 0] ^= np.arange(first, first + len(rows), dtype=np.uint64)
         buffer = np.empty(inputs.nbytes + _SLACK, np.uint8)
         self._cipher.update_into(inputs.data.cast("B"), buffer.data)
-        return buffer[: inputs.nbytes].view("<u4")[::4] ^ inputs.view("<u4")[:, 0]
+        return buffer[: inputs.nbytes].view("<u4").reshape(-1, 4)[:, :words] ^ inputs.view("<u4")[:, :words]
 
 
 class CompiledHash:
@@ -123,10 +123,10 @@ class CompiledHash:
         self._schedule = np.empty((11, KEY_BYTES), np.uint8)
         _kernels().ot_schedules(address(np.frombuffer(key, np.uint8)), 1, address(self._schedule))
 
-    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray) -> np.ndarray:
-        result = np.empty(len(rows), np.uint32)
+    def pads(self, rows: np.ndarray, first: int, offset: np.ndarray, words: int) -> np.ndarray:
+        result = np.empty((len(rows), words), np.uint32)
         rows = np.ascontiguousarray(rows)
-        arguments = address(rows), len(rows), first, address(offset), address(self._schedule), address(result)
+        arguments = address(rows), len(rows), first, address(offset), address(self._schedule), words, address(result)
         _kernels().ot_pads(*arguments)
         return result
 
@@ -146,7 +146,7 @@ def _kernels() -> ctypes.CDLL:
         "bit_rows": [pointer, size, pointer],
         "bit_rows_portable": [pointer, size, pointer],
         "ot_schedules": [pointer, size, pointer],
-        "ot_pads": [pointer, size, ctypes.c_uint64, pointer, pointer, pointer],
+        "ot_pads": [pointer, size, ctypes.c_uint64, pointer, pointer, size, pointer],
         "ot_fold": [pointer, ctypes.c_uint64, size, ctypes.c_int, pointer, pointer],
     }
     library.ot_accelerated.restype = ctypes.c_int

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,11 +22,11 @@ from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.board.link import Link
 from rrnet_nni.fpga.board.store import MaterialStore, party_directory, read_description, unused_count
 from rrnet_nni.fpga.board.tls import make_pair
-from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS, Preparer, prepare_in_process
+from rrnet_nni.fpga.board.two_party_prepare import Preparer, prepare_in_process
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
-from rrnet_nni.fpga.preprocessing.beaver_ot_preparation import BeaverOTPreparation
+from rrnet_nni.fpga.preprocessing.registry import PREPARATIONS
 from rrnet_nni.fpga.program import (
     AffineOp,
     ConvOp,
@@ -38,7 +39,7 @@ from rrnet_nni.fpga.program import (
 )
 
 DIGEST = "b" * 64
-BEAVER = EXECUTIONS["beaver-ot"]
+each_protocol = pytest.mark.parametrize("protocol", PREPARATIONS)
 SECRET_PIXEL = 1.2345678
 
 
@@ -69,34 +70,50 @@ def network():
     return b.program(), b.weights
 
 
-def test_two_parties_make_what_a_dealer_with_their_seeds_would_deal():
+@each_protocol
+def test_two_parties_make_what_a_dealer_with_their_seeds_would_deal(protocol):
     program, _ = network()
-    seeds = DealerSeeds.fresh()
-    made = prepare_in_process(program, BEAVER, seeds.roots, 3).corrections
-    dealt = deal_images(BEAVER.dealer(program, seeds.weight_masks), seeds, range(3))
+    seeds, execution = DealerSeeds.fresh(), EXECUTIONS[protocol]
+    made = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    dealt = deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(3))
     for ours, theirs in zip(made, dealt, strict=True):
         for operation, own, other in zip(program.operations, ours, theirs, strict=True):
             assert np.array_equal(own, other), operation.name
 
 
+@each_protocol
+def test_images_prepared_apart_are_prepared_as_together(protocol, monkeypatch):
+    """Groups of images are a matter of memory: what is made does not depend on them."""
+    program, _ = network()
+    seeds, execution = DealerSeeds.fresh(), EXECUTIONS[protocol]
+    together = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    monkeypatch.setattr("rrnet_nni.fpga.preprocessing.preparation.GROUP_BYTES", 1)
+    monkeypatch.setattr("rrnet_nni.fpga.preprocessing.linear_material.HELD_BYTES", 1)
+    apart = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    for ours, theirs in zip(together, apart, strict=True):
+        assert all(np.array_equal(own, other) for own, other in zip(ours, theirs, strict=True))
+
+
+@each_protocol
 @pytest.mark.parametrize("batch", [1, 3])
-def test_an_execution_with_two_party_material_is_the_reference_bit_for_bit(batch):
+def test_an_execution_with_two_party_material_is_the_reference_bit_for_bit(protocol, batch):
     program, weights = network()
     images = np.random.default_rng(batch).normal(size=(batch, 2, 8, 8))
-    assert first_divergence(program, weights, images, BEAVER, "two-party") is None
+    assert first_divergence(program, weights, images, EXECUTIONS[protocol], "two-party") is None
 
 
-def test_each_operation_is_prepared_with_the_predicted_bytes():
-    assert preparation_mismatch(network()[0], 2, BEAVER) is None
+@each_protocol
+def test_each_operation_is_prepared_with_the_predicted_bytes(protocol):
+    assert preparation_mismatch(network()[0], 2, EXECUTIONS[protocol]) is None
 
 
-def preparing_process(number, end, other_end, root, timeout_s, count, digest, pipe):
+def preparing_process(number, end, other_end, root, timeout_s, count, digest, protocol, pipe):
     """One party in a process of its own; reports ("prepared", bytes) or ("fault", sentence)."""
     other_end.close()
     try:
         with Link(end, f"party {1 - number}", timeout_s) as link:
             try:
-                prepared = Preparer(number, network()[0], digest, BEAVER, link).run(root, count)
+                prepared = Preparer(number, network()[0], digest, EXECUTIONS[protocol], link).run(root, count)
             except (ExecutionFault, Refusal) as error:
                 link.abort(str(error))
                 raise
@@ -108,9 +125,9 @@ def preparing_process(number, end, other_end, root, timeout_s, count, digest, pi
 class Preparation(ForkedParties):
     """A preparation by both parties, each with a root of its own."""
 
-    def __init__(self, root, count=2, timeout_s=20.0, relay=None, digests=(DIGEST, DIGEST)):
+    def __init__(self, root, protocol, count=2, timeout_s=20.0, relay=None, digests=(DIGEST, DIGEST)):
         def arguments_of(number):
-            return root / f"machine-{number}" / "material", timeout_s, count, digests[number]
+            return root / f"machine-{number}" / "material", timeout_s, count, digests[number], protocol
 
         super().__init__(preparing_process, arguments_of, relay)
 
@@ -132,28 +149,28 @@ def check_unusable(root):
     assert None in identities or len(identities) == 2
 
 
-def check_rerun(root):
+def check_rerun(root, protocol):
     """A rerun works, and both parts are of one set."""
     for party in (0, 1):
         subprocess.run(["rm", "-rf", str(root / f"machine-{party}")], check=True)
-    run = Preparation(root)
+    run = Preparation(root, protocol)
     assert [run.outcome(party, 30) for party in (0, 1)] == [("prepared", True)] * 2
     assert leftovers(root) == []
     described = [read_description(party_directory(root / f"machine-{party}" / "material", party)) for party in (0, 1)]
     assert described[0].set_id == described[1].set_id
-    assert all(each.preprocessing == "two-party" for each in described)
+    assert all((each.preprocessing, each.protocol) == ("two-party", protocol) for each in described)
 
 
-def check_kills(root, moments, generator):
+def check_kills(root, protocol, moments, generator):
     started = time.monotonic()
-    check_rerun(root)
+    check_rerun(root, protocol)
     duration = time.monotonic() - started
     faults = 0
     for moment in range(moments):
         victim = moment % 2
         for party in (0, 1):
             subprocess.run(["rm", "-rf", str(root / f"machine-{party}")], check=True)
-        run = Preparation(root)
+        run = Preparation(root, protocol)
         time.sleep(generator.uniform(0, duration))
         os.kill(run.processes[victim].pid, signal.SIGKILL)
         killed, survivor = run.outcome(victim), run.outcome(1 - victim)
@@ -165,16 +182,18 @@ def check_kills(root, moments, generator):
         else:
             assert killed is None or killed[0] == "prepared"
     assert faults
-    check_rerun(root)
+    check_rerun(root, protocol)
 
 
-def test_a_killed_party_stops_the_other_and_leaves_nothing_to_use(tmp_path):
-    check_kills(tmp_path, 4, np.random.default_rng(0))
+@each_protocol
+def test_a_killed_party_stops_the_other_and_leaves_nothing_to_use(protocol, tmp_path):
+    check_kills(tmp_path, protocol, 4, np.random.default_rng(0))
 
 
+@each_protocol
 @pytest.mark.slow
-def test_each_party_killed_at_fifty_moments_of_the_preparation(tmp_path):
-    check_kills(tmp_path, 50, np.random.default_rng(1))
+def test_each_party_killed_at_fifty_moments_of_the_preparation(protocol, tmp_path):
+    check_kills(tmp_path, protocol, 100, np.random.default_rng(1))
 
 
 def flip(place):
@@ -202,7 +221,7 @@ def stall(position, octets):
     ids=["flip hello", "flip points", "flip ciphertexts", "cut at once", "cut later", "stall"],
 )
 def test_a_damaged_cut_or_stalled_link_ends_both_and_leaves_nothing(tmp_path, damage, timeout_s):
-    run = Preparation(tmp_path, timeout_s=timeout_s, relay=relay_with(damage))
+    run = Preparation(tmp_path, "masked", timeout_s=timeout_s, relay=relay_with(damage))
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
     assert leftovers(tmp_path) == []
@@ -210,7 +229,7 @@ def test_a_damaged_cut_or_stalled_link_ends_both_and_leaves_nothing(tmp_path, da
 
 
 def test_parties_that_prepare_different_programs_refuse_each_other(tmp_path):
-    run = Preparation(tmp_path, digests=(DIGEST, "c" * 64))
+    run = Preparation(tmp_path, "masked", digests=(DIGEST, "c" * 64))
     assert all("differ in program" in run.outcome(party)[1] for party in (0, 1))
 
 
@@ -219,7 +238,7 @@ def test_a_full_disk_stops_both_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    run = Preparation(tmp_path)
+    run = Preparation(tmp_path, "masked")
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
     assert all("No space left" in sentence for _, sentence in outcomes)
@@ -239,7 +258,8 @@ class RecordingChannel:
         return self._channel.exchange(outgoing, incoming_bytes)
 
 
-def test_everything_that_either_party_sends_is_noise(monkeypatch):
+@each_protocol
+def test_everything_that_either_party_sends_is_noise(protocol, monkeypatch):
     """Per operation and direction: the octets are uniform, with the same seeds and other coins they are others."""
     program, _ = network()
     seeds = DealerSeeds.fresh()
@@ -247,7 +267,7 @@ def test_everything_that_either_party_sends_is_noise(monkeypatch):
     for _ in range(2):
         said = {0: [], 1: []}
 
-        class Recording(BeaverOTPreparation):
+        class Recording(PREPARATIONS[protocol]):
             def prepare(self, sources, indices, observe, said=said):
                 channel = RecordingChannel(self._channel)
                 self._transfers._channel = channel
@@ -261,8 +281,9 @@ def test_everything_that_either_party_sends_is_noise(monkeypatch):
 
                 return super().prepare(sources, indices, record)
 
-        monkeypatch.setitem(PREPARATIONS, "beaver-ot", Recording)
-        prepare_in_process(program, BEAVER, seeds.roots, 8)
+        with monkeypatch.context() as patched:
+            patched.setitem(PREPARATIONS, protocol, Recording)
+            prepare_in_process(program, EXECUTIONS[protocol], seeds.roots, 8)
         transcripts.append(said)
     checked = 0
     for party in (0, 1):
@@ -286,8 +307,9 @@ def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs
                 prepare_in_process(program, execution, DealerSeeds.fresh().roots, 1)
 
 
-def test_party_ones_files_alone_are_noise(tmp_path):
-    check_rerun(tmp_path)
+@each_protocol
+def test_party_ones_files_alone_are_noise(protocol, tmp_path):
+    check_rerun(tmp_path, protocol)
     with MaterialStore(tmp_path / "machine-1" / "material", 1) as store:
         parts = store.claim(0, 2).take(2)._parts
     octets = np.concatenate([buffer for image in parts for buffer in image])
@@ -299,7 +321,7 @@ def test_party_ones_files_alone_are_noise(tmp_path):
 @pytest.fixture
 def build(tmp_path):
     program, weights = network()
-    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "masked"})
     images = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
     images[0, 0, 0, :3] = SECRET_PIXEL
     np.save(tmp_path / "x.npy", images)
@@ -313,17 +335,19 @@ def command(main, *arguments):
     return status, output.getvalue(), errors.getvalue()
 
 
-def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(build):
-    status, output, _ = command(prepare_cli.main, build, "--count", 3, "--preprocessing", "two-party", "--json")
+@each_protocol
+def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(protocol, build):
+    options = "--protocol", protocol, "--json"
+    status, output, _ = command(prepare_cli.main, build, "--count", 3, "--preprocessing", "two-party", *options)
     prepared = json.loads(output)
     assert status == 0
     assert prepared["preprocessing"] == "two-party"
     assert prepared["bytes_sent"] == prepared["predicted_bytes"]
     assert all(row["bytes_sent"] == row["predicted_bytes"] for row in prepared["operations"])
-    status, output, errors = command(cli.main, build, "--input", build.parent / "x.npy", "--json")
+    status, output, errors = command(cli.main, build, "--input", build.parent / "x.npy", *options)
     assert status == 0, errors
     result = json.loads(output)
-    assert result["preprocessing"] == "two-party"
+    assert (result["preprocessing"], result["protocol"]) == ("two-party", protocol)
     assert result["preprocessing_source"] == "prepared before"
     assert result["bytes_sent"] == result["predicted_bytes"]
     assert result["offline_bytes"] == [round(sent * 2 / 3) for sent in prepared["bytes_sent"]]
@@ -333,7 +357,15 @@ def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(bui
     material = build.parent / "build.material"
     assert unused_count(party_directory(material, 0)) == 1
     status, _, errors = command(
-        cli.main, build, "--input", build.parent / "x.npy", "--preprocessing", "dealer", "--material", material
+        cli.main,
+        build,
+        "--input",
+        build.parent / "x.npy",
+        "--preprocessing",
+        "dealer",
+        "--material",
+        material,
+        *options,
     )
     assert status == 2
     assert "two-party preprocessing, not of dealer" in errors
@@ -383,7 +415,7 @@ def test_two_machines_prepare_over_tls_and_keep_what_is_unused(build):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--preprocessing", "two-party", "--protocol", "masked"], "needs a dealer"),
+        (["--preprocessing", "two-party", "--protocol", "masked-dcf"], "needs a dealer"),
         (["--party", "0", "--connect", "127.0.0.1:9"], "--preprocessing two-party"),
         (["--preprocessing", "two-party", "--party", "0"], "--listen ADDRESS or --connect ADDRESS"),
         (["--preprocessing", "two-party", "--party", "0", "--connect", "10.0.0.9:1"], "--tls"),
@@ -428,3 +460,10 @@ def wait_for_child(parent, mark):
                         return int(child)
         time.sleep(0.01)
     raise AssertionError(f"no child with {mark!r} was seen")
+
+
+def test_masks_of_narrow_words_are_a_dealers():
+    program, _ = network()
+    narrow = {name: replace(tensor, ring_bits=20) for name, tensor in program.tensors.items()}
+    with pytest.raises(Refusal, match="--ring 32"):
+        prepare_in_process(replace(program, tensors=narrow), EXECUTIONS["masked"], DealerSeeds.fresh().roots, 1)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
-from rrnet_nni.fpga.preprocessing.beaver_ot_preparation import statistical_bits
 from rrnet_nni.fpga.preprocessing.lattice import Evaluator, SecretKey, noise_bound
 from rrnet_nni.fpga.preprocessing.polynomials import (
     DEGREE,
@@ -19,6 +18,7 @@ from rrnet_nni.fpga.preprocessing.polynomials import (
     primes,
     unpack_residues,
 )
+from rrnet_nni.fpga.preprocessing.preparation import statistical_bits
 from rrnet_nni.fpga.preprocessing.sampling import ERROR_BITS, MASK_BITS, Sampler
 from rrnet_nni.fpga.program import ConvOp, LinearOp
 

@@ -14,7 +14,7 @@ from rrnet_nni.fpga.operators import output_size
 from rrnet_nni.fpga.preprocessing.lattice import Evaluator, SecretKey
 from rrnet_nni.fpga.preprocessing.linear_material import LinearMaterial, receive_linear, send_linear
 from rrnet_nni.fpga.preprocessing.relu_material import receive_relu, relu_rounds, send_relu
-from rrnet_nni.fpga.preprocessing.square_material import receive_square, send_square, square_rounds
+from rrnet_nni.fpga.preprocessing.square_material import square_rounds, square_share
 from rrnet_nni.fpga.preprocessing.transfers import SETUP_BYTES, Transfers
 from rrnet_nni.fpga.preprocessing.truncation_material import receive_truncation, send_truncation, truncation_rounds
 from rrnet_nni.fpga.protocols.beaver_ot_compare import deal_relu
@@ -112,8 +112,8 @@ def test_material_of_a_square_is_the_dealers(pair, elements, images, seed):
         seed,
         images,
         square_rounds(elements, images),
-        lambda transfers, source: send_square(transfers, elements, source),
-        lambda transfers, source, writer: receive_square(transfers, elements, source, writer),
+        lambda transfers, source: square_share(transfers, source.words(elements), source.words(elements)),
+        lambda transfers, source, writer: writer.put(square_share(transfers, source.words(elements), None)),
         lambda sources, writer: BeaverSquare.deal((elements,), sources, writer),
     )
 
@@ -136,9 +136,11 @@ def check_linear(pair, shape, geometry, images, seed):
         seed,
         images,
         material.image_rounds(images),
-        lambda transfers, source: send_linear(transfers, material, pair.key, source),
-        lambda transfers, source, writer: receive_linear(
-            transfers, material, pair.evaluator, mask, packed, source, writer
+        lambda transfers, source: send_linear(
+            transfers, material, pair.key, source.words(*shape), source.words(*outputs)
+        ),
+        lambda transfers, source, writer: writer.put(
+            receive_linear(transfers, material, pair.evaluator, mask, packed, source.words(*shape))
         ),
         lambda sources, writer: BeaverLinear.deal(geometry, packed, (shape, outputs), sources, writer),
     )
