@@ -7,75 +7,29 @@ threshold, party 1 the receiver whose digits choose. All bits are handled in pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .beaver_ot import (
+    AND_GATES,
+    AND_OPENED_PLANES,
     CHOICE_PLANES,
-    DIGIT_BITS,
     MESSAGE_PLANES,
-    OT_CORRECTION_PLANES,
     and_tree,
     plane_bytes,
 )
-from .bit_planes import exchange_entries, indicators, plane_words, select, word_planes
+from .bit_planes import plane_words, select, word_planes
+from .digit_planes import (
+    DIGITS,
+    LEAF_PLANES,
+    LOW_BITS,
+    join_digits,
+    plane_blocks,
+    split_digits,
+    split_leaves,
+)
 from .material import Corrections, CorrectionWriter, RandomSource
+from .ot_tables import OT_MASK_PLANES, ot_masks, tables
 from .party import Channel
-
-LOW_BITS = sum(DIGIT_BITS)
-LOWEST, DIGIT = DIGIT_BITS[0], DIGIT_BITS[1]
-DIGITS = len(DIGIT_BITS)
-UPPER_DIGITS = DIGITS - 1
-LOWEST_ENTRIES, ENTRIES = 1 << LOWEST, 1 << DIGIT
-LEAF_PLANES = OT_CORRECTION_PLANES
-#: Octets of a plane that are worked on together.
-BLOCK_OCTETS = 2048
-#: Masks of the random OTs, per element: one bit per value of the lowest digit, two per value of the others.
-OT_MASK_PLANES = LOWEST_ENTRIES + UPPER_DIGITS * ENTRIES * 2
-
-
-def split_digits(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """3 + 4U planes -> the lowest digit [N, 1, 3, P] and the upper ones [N, U, 4, P]; U is 7 for a whole word."""
-    images, _, octets = planes.shape
-    lowest = planes[:, :LOWEST].reshape(images, 1, LOWEST, octets)
-    return lowest, planes[:, LOWEST:].reshape(images, -1, DIGIT, octets)
-
-
-def _ot_masks(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sender's masks: [N, 1, 8, 1, P] for the lowest digit, [N, 7, 16, 2, P] for the others."""
-    images, _, octets = planes.shape
-    lowest = planes[:, :LOWEST_ENTRIES].reshape(images, 1, LOWEST_ENTRIES, 1, octets)
-    return lowest, planes[:, LOWEST_ENTRIES:].reshape(images, UPPER_DIGITS, ENTRIES, 2, octets)
-
-
-def _join(lowest: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Any two blocks of planes side by side: [N, planes, P]."""
-    images, octets = lowest.shape[0], lowest.shape[-1]
-    return np.concatenate((lowest.reshape(images, -1, octets), upper.reshape(images, -1, octets)), axis=1)
-
-
-def split_leaves(leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves [N, 1 + 2U, P] -> greater [N, 1 + U, P], equal of the upper digits [N, U, P]."""
-    return np.concatenate((leaves[:, :1], leaves[:, 1::2]), axis=1), leaves[:, 2::2]
-
-
-def _comparison_table(threshold: np.ndarray) -> np.ndarray:
-    """For each value v of a digit: [v > threshold] and [v = threshold]; [N, D, m, P] -> [N, D, 2^m, 2, P]."""
-    equal = indicators(threshold)
-    greater = np.zeros_like(equal)
-    for value in range(1, equal.shape[2]):
-        np.bitwise_xor(greater[:, :, value - 1], equal[:, :, value - 1], out=greater[:, :, value])
-    return np.stack((greater, equal), axis=3)
-
-
-def plane_blocks(images: int, octets: int) -> Iterator[tuple[slice, slice]]:
-    """Images and octets of planes that are worked on together, so that their tables stay in the cache."""
-    width = min(octets, BLOCK_OCTETS)
-    count = max(1, BLOCK_OCTETS // width)
-    for first in range(0, images, count):
-        for start in range(0, octets, width):
-            yield slice(first, first + count), slice(start, start + width)
 
 
 def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> tuple[np.ndarray, np.ndarray]:
@@ -85,23 +39,9 @@ def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> t
     masks = source.planes(OT_MASK_PLANES, octets)
     thresholds = word_planes(~share, LOW_BITS)
     choices = channel.exchange(None, images * CHOICE_PLANES * octets).reshape(images, CHOICE_PLANES, octets)
-    messages = np.empty((images, MESSAGE_PLANES, octets), np.uint8)
-    leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-    for rows, columns in plane_blocks(images, octets):
-        block = rows, slice(None), columns
-        messages[block], leaves[block] = _answer(masks[block], choices[block], thresholds[block])
+    messages, leaves = tables().answer(masks, choices, thresholds)
     channel.exchange(messages, 0)
     return split_leaves(leaves)
-
-
-def _answer(masks: np.ndarray, choices: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sender's messages [N, 217, P] to the masked choices, and its own leaves [N, 15, P]."""
-    own, messages = [], []
-    for mask, choice, threshold in zip(_ot_masks(masks), split_digits(choices), split_digits(thresholds)):
-        table = _comparison_table(threshold)[:, :, :, : mask.shape[3]] ^ exchange_entries(mask, choice)
-        own.append(table[:, :, 0])
-        messages.append(table[:, :, 1:] ^ table[:, :, :1])
-    return _join(*messages), _join(*own)
 
 
 def _receive_leaves(
@@ -114,22 +54,8 @@ def _receive_leaves(
     own = word_planes(share, LOW_BITS)
     channel.exchange(choices ^ own, 0)
     received = channel.exchange(None, images * MESSAGE_PLANES * octets).reshape(images, MESSAGE_PLANES, octets)
-    leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-    for rows, columns in plane_blocks(images, octets):
-        block = rows, slice(None), columns
-        leaves[block] = _choose(received[block], own[block])
+    leaves = tables().choose(received, own)
     return split_leaves(leaves ^ dealt.planes(LEAF_PLANES, octets))
-
-
-def _choose(messages: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The receiver's entries [N, 15, P] of the sender's messages [N, 217, P]; value 0 has no message."""
-    images, _, octets = messages.shape
-    lowest = messages[:, : LOWEST_ENTRIES - 1].reshape(images, 1, -1, 1, octets)
-    upper = messages[:, LOWEST_ENTRIES - 1 :].reshape(images, UPPER_DIGITS, -1, 2, octets)
-    chosen = []
-    for table, digits in zip((lowest, upper), split_digits(own)):
-        chosen.append(select(np.concatenate((np.zeros_like(table[:, :, :1]), table), axis=2), digits))
-    return _join(*chosen)
 
 
 def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
@@ -139,8 +65,8 @@ def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writ
     dealt = np.empty((len(masks), LEAF_PLANES, octets), np.uint8)
     for rows, columns in plane_blocks(len(masks), octets):
         block = rows, slice(None), columns
-        pairs = zip(_ot_masks(masks[block]), split_digits(choices[block]))
-        dealt[block] = _join(*(select(mask, choice) for mask, choice in pairs))
+        pairs = zip(ot_masks(masks[block]), split_digits(choices[block]))
+        dealt[block] = join_digits(*(select(mask, choice) for mask, choice in pairs))
     writer.put(dealt)
 
 
@@ -226,6 +152,12 @@ def _deal_multiplexer(elements: int, sources: tuple[RandomSource, RandomSource],
     other_choice, other_step = sources[1].planes(1, octets)[:, 0], sources[1].words(elements)
     writer.put(base + plane_words(other_choice, elements) * step)
     writer.put(received_mask - plane_words(choice, elements) * other_step)
+
+
+def relu_expansion(number: int, elements: int) -> int:
+    """Octets that a party expands for one ReLU of `elements` per image."""
+    words, planes = (3, OT_MASK_PLANES + sum(AND_GATES)) if number == 0 else (1, CHOICE_PLANES)
+    return 4 * words * elements + (planes + sum(AND_OPENED_PLANES) + 1) * plane_bytes(elements)
 
 
 def evaluate_relu(

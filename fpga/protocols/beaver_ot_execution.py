@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -21,11 +22,12 @@ from ..program import (
 from ..program_shapes import operation_shape
 from ..ring import PackedWeights, pack_weights
 from .base import Exchange
-from .beaver_ot import beaver_ot_offline_bytes, beaver_ot_setup_bytes, beaver_ot_steps, pool_levels
-from .beaver_ot_compare import OT_MASK_PLANES, deal_relu, evaluate_relu
+from .beaver_ot import WORD_BYTES, beaver_ot_offline_bytes, beaver_ot_setup_bytes, beaver_ot_steps, pool_levels
+from .beaver_ot_compare import deal_relu, evaluate_relu, relu_expansion
 from .beaver_products import BeaverLinear, BeaverSquare, LinearGeometry, Truncation, truncation_mask
 from .local_operations import LOCAL_OPERATIONS, evaluate_local
-from .material import CorrectionWriter, RandomSource
+from .material import Corrections, CorrectionWriter, Expanded, RandomSource
+from .ot_tables import OT_MASK_PLANES, tables
 from .party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
 from .pool_tree import run_pool_tree
 
@@ -44,8 +46,37 @@ def pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
     return MaxPool(channels, height, width, operation.kernel, operation.stride, operation.padding)
 
 
+def expansion_octets(number: int, operation: AnyOperation, program: Program) -> int:
+    """What party `number` expands of its seed for one operation on one image."""
+    inputs, outputs = (program.tensor(name).elements for name in (operation.inputs[0], operation.output))
+    match operation:
+        case ConvOp() | LinearOp() | SquareOp():
+            words = inputs + (outputs if number == 0 else 0)
+        case TruncateOp():
+            words = inputs + (2 * outputs if number == 0 else 0)
+        case ReluOp():
+            return relu_expansion(number, outputs)
+        case MaxPoolOp():
+            return sum(relu_expansion(number, level) for level in pool_levels(pool_shape(operation, program)))
+        case _:
+            return 0
+    return WORD_BYTES * words
+
+
+@dataclass(frozen=True)
+class ExpandedMaterial:
+    """Per operation what a party expanded of its seed beforehand, and the dealer's corrections."""
+
+    sources: Sequence[Expanded]
+    dealt: Sequence[Corrections]
+
+
 class BeaverOTParty(PartyProgram):
     """One party of `beaver-ot`."""
+
+    def __init__(self, number: int, program: Program, channel: Channel) -> None:
+        super().__init__(number, program, channel)
+        tables()  # compiled code is built, loaded and checked now, not while an input waits
 
     def setup(
         self,
@@ -64,11 +95,20 @@ class BeaverOTParty(PartyProgram):
                 mask = weight_masks(index).words(*geometry.weights)[0]
                 linear.setup(self.channel, weight_shares[operation.weight], mask)
 
-    def prepare(self, material: BatchMaterial, observe: Observer) -> BatchMaterial:
-        """Nothing: each operation expands its material when its turn comes, which keeps batches small in memory."""
-        return material
+    def prepare(self, material: BatchMaterial, observe: Observer) -> ExpandedMaterial:
+        """Expand everything."""
+        sources = []
+        for index, operation in enumerate(self.program.operations):
+            octets = expansion_octets(self.number, operation, self.program)
+            if octets:
+                with observe(operation.name):
+                    source = material.source(index)
+                    sources.append(Expanded(source.planes(1, octets)[:, 0], source.keys))
+            else:
+                sources.append(Expanded(np.zeros((material.images, 0), np.uint8)))
+        return ExpandedMaterial(sources, [material.corrections(index) for index in range(len(sources))])
 
-    def evaluate(self, share: np.ndarray, prepared: BatchMaterial, observe: Observer) -> np.ndarray:
+    def evaluate(self, share: np.ndarray, prepared: ExpandedMaterial, observe: Observer) -> np.ndarray:
         values = {self.program.input: share}
         last_use = {name: index for index, op in enumerate(self.program.operations) for name in op.inputs}
         for index, operation in enumerate(self.program.operations):
@@ -81,13 +121,13 @@ class BeaverOTParty(PartyProgram):
         return values[self.program.output]
 
     def evaluate_operation(
-        self, index: int, operation: AnyOperation, inputs: list[np.ndarray], material: BatchMaterial
+        self, index: int, operation: AnyOperation, inputs: list[np.ndarray], material: ExpandedMaterial
     ) -> np.ndarray:
         """Share of one operation's result, uint32 [N, *shape]."""
         if isinstance(operation, LOCAL_OPERATIONS):
             return evaluate_local(self.number, operation, inputs)
         share, number, channel = inputs[0], self.number, self.channel
-        source, dealt = material.source(index), material.corrections(index)
+        source, dealt = material.sources[index], material.dealt[index]
         match operation:
             case ConvOp() | LinearOp():
                 output = self.program.tensor(operation.output).shape
@@ -186,9 +226,11 @@ class BeaverOTExecution(Execution):
         }
 
     def bytes_per_image(self, program: Program) -> int:
+        """Everything is expanded for all operations at once; beside it, the work on one operation."""
+        expanded = sum(expansion_octets(0, operation, program) for operation in program.operations)
         largest = 0
         for operation in program.operations:
             elements = max(program.tensor(name).elements for name in (*operation.inputs, operation.output))
             comparisons = comparison_count(operation_shape(operation, program))
             largest = max(largest, 32 * elements, comparisons * (OT_MASK_PLANES // 2))
-        return largest
+        return expanded + largest

@@ -17,8 +17,8 @@ import numpy as np
 from ..program import RING_BITS
 from ..ring.compiled import CompilationUnavailable, build_library, load_library
 from .beaver_ot import CHOICE_PLANES, plane_bytes
-from .beaver_ot_compare import ENTRIES, LOWEST_ENTRIES, plane_blocks, split_digits
 from .bit_planes import exclusive_suffixes, plane_words, select, word_planes
+from .digit_planes import ENTRIES, LOWEST_ENTRIES, plane_blocks, split_digits
 from .masked import ONEHOT_PLANES, packed_bytes
 from .masked_masks import Forms, lifted_public, select_form
 

@@ -17,10 +17,9 @@ from .beaver_ot_compare import (
     deal_bit_triples,
     draw_bit_triples,
     join_leaves,
-    split_digits,
-    split_leaves,
 )
 from .bit_planes import indicators, word_planes
+from .digit_planes import split_digits, split_leaves
 from .masked import ONEHOT, compared_digits, onehot_planes
 from .masked_compare import Comparison
 from .masked_kernels import kernels

@@ -30,6 +30,43 @@ class RandomSource(Protocol):
         """uint8 [N, planes, plane_octets]."""
 
 
+class Expanded:
+    """A source whose values were expanded beforehand, read in order: `octets` uint8 [N, total], the reader's to change.
+
+    Raises ValueError when more is read than was expanded.
+    """
+
+    def __init__(self, octets: np.ndarray, keys: Sequence[bytes] = ()) -> None:
+        self._octets, self._position = octets, 0
+        self.keys = keys
+
+    def _take(self, count: int) -> np.ndarray:
+        end = self._position + count
+        if end > self._octets.shape[1]:
+            raise ValueError("more is read of a source than was expanded")
+        part, self._position = self._octets[:, self._position : end], end
+        return np.ascontiguousarray(part)
+
+    def words(self, *shape: int) -> np.ndarray:
+        """uint32 [N, *shape]."""
+        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
+
+    def wide_words(self, *shape: int) -> np.ndarray:
+        """uint64 [N, *shape]."""
+        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
+
+    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
+        """uint8 [N, planes, plane_octets]."""
+        return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything that was expanded has been read."""
+        return self._position == self._octets.shape[1]
+
+
 class Corrections:
     """The dealer's corrections for a batch, read in order: one buffer per image.
 

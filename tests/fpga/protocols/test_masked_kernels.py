@@ -9,8 +9,8 @@ from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence
 from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.program import AffineOp, MaxPoolOp, ReluOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.protocols import masked_kernels, masked_party
-from rrnet_nni.fpga.protocols.beaver_ot_compare import split_digits, split_leaves
 from rrnet_nni.fpga.protocols.bit_planes import indicators, plane_words
+from rrnet_nni.fpga.protocols.digit_planes import split_digits, split_leaves
 from rrnet_nni.fpga.protocols.masked_kernels import CompiledKernels, NumpyKernels, agrees_with_numpy, kernels
 from rrnet_nni.fpga.protocols.masked_masks import lifted_forms
 from rrnet_nni.fpga.ring.compiled import CompilationUnavailable
