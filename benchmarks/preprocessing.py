@@ -3,7 +3,8 @@
 The plain-stem all-ReLU ResNet-18, one 32x32 image, two processes on loopback. CHEETAH has no separate preprocessing:
 its time is that of the whole inference. Only ratios of one run mean something.
 
-    python benchmarks/preprocessing.py                    ours alone (half a minute)
+    python benchmarks/preprocessing.py                    ours alone, both protocols (half a minute)
+    python benchmarks/preprocessing.py --phases           and the time and bytes of every kind of operation
     python benchmarks/preprocessing.py --install-peer     SPU, into an environment of its own
     python benchmarks/preprocessing.py --peer             both (about five minutes)
 """
@@ -26,6 +27,7 @@ from two_party_network import ACTIVATIONS, ResNet18
 
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.preprocessing.registry import PREPARATIONS
 from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
 
 #: Truncations round at random; as a part of the largest logit.
@@ -38,11 +40,11 @@ def command(module: str, *arguments: object) -> dict[str, Any]:
     return json.loads(subprocess.run(line, check=True, capture_output=True, env=environment).stdout)
 
 
-def measure_ours(directory: Path, activation: str, repetitions: int) -> dict[str, Any]:
+def measure_ours(directory: Path, protocol: str, activation: str, repetitions: int) -> dict[str, Any]:
     """Prepare and run, one image each time; medians."""
     build, image = directory / "build", directory / "image.npy"
     program, weights = ResNet18(activation).build()
-    write_build(build, program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    write_build(build, program, weights, {"device": "zcu104", "protocol": protocol})
     np.save(image, np.random.default_rng(0).normal(size=(1, 3, 32, 32)))
     expected = run_reference(program, weights, np.load(image))
     prepared, executed = [], []
@@ -59,14 +61,27 @@ def measure_ours(directory: Path, activation: str, repetitions: int) -> dict[str
     online_s = statistics.median(answer["online_s"] + answer["setup_s"] for answer in executed)
     memory = [answer["memory_mb"][party] for answer in (*prepared, *executed) for party in ("0", "1")]
     return {
-        "system": "two-party",
+        "system": protocol,
         "offline_s": offline_s,
         "online_s": online_s,
         "total_s": offline_s + online_s,
         "offline_bytes": sum(prepared[0]["bytes_sent"]),
         "bytes": sum(prepared[0]["bytes_sent"]) + sum(executed[0]["bytes_sent"]),
         "memory_mb": max(memory),
+        "phases": phases(program, prepared[-1]["operations"]),
     }
+
+
+def phases(program: Program, steps: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Kind of operation -> milliseconds, of them waiting for the other party, and bytes by both, in party 0's eyes."""
+    kinds = {operation.name: operation.kind for operation in program.operations}
+    result: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        row = result.setdefault(kinds.get(step["operation"], "setup"), {"ms": 0.0, "waited_ms": 0.0, "bytes": [0, 0]})
+        row["ms"] += step["time_ms"]
+        row["waited_ms"] += step["waited_ms"]
+        row["bytes"] = [total + sent for total, sent in zip(row["bytes"], step["bytes_sent"])]
+    return result
 
 
 def described(program: Program) -> list[dict[str, Any]]:
@@ -98,9 +113,21 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             print(f"{'':12} {row['time_ratio']:.3f} of CHEETAH's time")
 
 
+def print_phases(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for kind, phase in row.get("phases", {}).items():
+            first, second = (sent / 1e6 for sent in phase["bytes"])
+            print(
+                f"{row['system']:12} {kind:10} {phase['ms']:9.0f} ms ({phase['waited_ms']:.0f} waiting) "
+                f"{first:9.1f} MB by party 0 {second:9.1f} MB by party 1"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--protocol", choices=tuple(PREPARATIONS), help="one protocol alone")
+    parser.add_argument("--phases", action="store_true", help="time and bytes of every kind of operation too")
     parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="ours alone")
     parser.add_argument("--peer", action="store_true", help="measure CHEETAH too, all-ReLU")
     parser.add_argument("--install-peer", action="store_true", help="install SPU into an environment of its own")
@@ -111,15 +138,21 @@ def main() -> None:
         return
     if options.peer and not cheetah_peer.is_installed():
         raise SystemExit("SPU is not installed: --install-peer installs it")
-    with tempfile.TemporaryDirectory() as directory:
-        rows = [measure_ours(Path(directory), options.activation, options.repetitions)]
+    rows = []
+    for protocol in (options.protocol,) if options.protocol else PREPARATIONS:
+        with tempfile.TemporaryDirectory() as directory:
+            rows.append(measure_ours(Path(directory), protocol, options.activation, options.repetitions))
     if options.peer and options.activation == "relu":
-        rows.append(measure_peer())
-        rows[0]["time_ratio"] = rows[0]["total_s"] / rows[1]["total_s"]
+        peer = measure_peer()
+        for row in rows:
+            row["time_ratio"] = row["total_s"] / peer["total_s"]
+        rows.append(peer)
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
         print_table(rows)
+        if options.phases:
+            print_phases(rows)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, run_shared, traffic_mismatch
+from rrnet_nni.fpga.board.conformance import (
+    ProgramBuilder,
+    first_divergence,
+    preparation_mismatch,
+    run_shared,
+    traffic_mismatch,
+)
 from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
 from rrnet_nni.fpga.compiler.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program import (
@@ -124,6 +131,16 @@ def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_pr
     images = np.random.default_rng(batch).normal(size=(batch, 4, 6, 6))
     assert first_divergence(program, weights, images, execution) is None
     assert traffic_mismatch(program, weights, images, execution) is None
+
+
+@pytest.mark.parametrize("network", [residual_network, polynomial_network])
+def test_material_that_the_parties_make_alone_gives_the_reference(execution, network):
+    if execution.name not in PREPARATIONS:
+        pytest.skip("its material needs a dealer, as it says where it is asked for")
+    program, weights = network()
+    images = np.random.default_rng(2).normal(size=(2, *program.tensor(program.input).shape))
+    assert first_divergence(program, weights, images, execution, "two-party") is None
+    assert preparation_mismatch(program, 2, execution) is None
 
 
 @pytest.mark.parametrize("network", [residual_network, polynomial_network])
