@@ -1,7 +1,8 @@
 """ParetoTuner: an NNI tuner that chooses λ so that the trials draw the accuracy-latency front.
 
-It spreads the first λ evenly on a log scale. After that each new λ goes between the two that made the ends of the
-widest gap of the front. NNI hands the results of an earlier run to `import_data` when it resumes an experiment.
+It spreads the first λ evenly on a log scale. After that each new λ goes between two that made the ends of a wide gap
+of the front, where the λ tried so far leave the most room (see `front_gaps`). NNI hands the results of an earlier run
+to `import_data` when it resumes an experiment.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from nni import ClassArgsValidator
 from nni.tuner import Tuner
 
 from ..fpga.errors import Refusal
-from .pareto_front import Point, gaps, pareto_front
+from .front_gaps import most_promising, widest
+from .pareto_front import Point, pareto_front
 
 _logger = logging.getLogger(__name__)
 
@@ -115,11 +117,8 @@ class ParetoTuner(Tuner):
         for weight in self._log_scale():
             if self._is_new(weight):
                 return weight
-        for _, left, right in gaps(self.front):
-            between = self._between(left.latency_weight, right.latency_weight)
-            if between is not None:
-                return between
-        return self._between(self._low, self._high) or self._low
+        stretch = most_promising(self._points, self._tested, self._low, self._high)
+        return (stretch or widest(self._low, self._high, self._tested)).middle
 
     def _log_scale(self) -> list[float]:
         """`spread` values from low to high: the ends first, then from coarse to fine."""
@@ -129,14 +128,6 @@ class ParetoTuner(Tuner):
             return [math.sqrt(self._low * self._high)]
         ratio = (self._high / self._low) ** (1 / (self._spread - 1))
         return [self._low * ratio**position for position in _coarse_to_fine(self._spread)]
-
-    def _between(self, first: float, second: float) -> float | None:
-        """The middle, on a log scale, of the widest stretch without a λ between two λ; None where it is too narrow."""
-        low, high = sorted((max(first, self._low * 1e-3), max(second, self._low * 1e-3)))
-        marks = [low, *sorted(weight for weight in self._tested if low < weight < high), high]
-        start, end = max(itertools.pairwise(marks), key=lambda stretch: stretch[1] / stretch[0])
-        middle = math.sqrt(start * end)
-        return middle if self._is_new(middle) else None
 
     def _is_new(self, weight: float) -> bool:
         return not any(_same(weight, tested) for tested in self._tested)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import random
+from bisect import bisect
+from collections.abc import Callable
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -14,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.strategies.pareto_front import Point, hypervolume, pareto_front
+from rrnet_nni.strategies.front_gaps import widest
+from rrnet_nni.strategies.pareto_front import Point, gaps, hypervolume, pareto_front
 from rrnet_nni.strategies.pareto_tuner import ParetoClassArgsValidator, ParetoTuner
 
 SPACE = {"latency_weight": {"_type": "loguniform", "_value": [0.01, 1]}}
@@ -40,13 +46,110 @@ def test_the_first_weights_are_spread_on_a_log_scale_ends_first() -> None:
 
 def test_the_next_weight_goes_into_the_widest_gap_of_the_front() -> None:
     made = tuner(spread=3)
-    for i in range(9):
+    for i in range(14):
         parameters = made.generate_parameters(i)
         made.receive_trial_result(i, parameters, result(parameters["latency_weight"]))
     weights = sorted(point.latency_weight for point in made.front)
-    around = [pair for pair in pairwise(weights) if pair[0] <= 0.2 < pair[1]]
-    assert around[0][1] / around[0][0] < 1.05, "bisection closes in on the jump at 0.2"
-    assert len(made.front) == 9
+    ratios = {pair: pair[1] / pair[0] for pair in pairwise(weights)}
+    around = [pair for pair in ratios if pair[0] <= 0.2 < pair[1]]
+    assert ratios[around[0]] < 1.05, "halving closes in on the jump at 0.2"
+    assert min(ratios, key=ratios.__getitem__) == around[0], "and stops there: the other gaps have their turn"
+    assert len(made.front) == 14
+
+
+def step_response(edges: list[float], networks: list[tuple[float, float]]) -> Callable[[float], dict[str, float]]:
+    """Searches that find the network `networks[i]` (accuracy, latency) for every λ between two neighbouring edges."""
+
+    def answer(weight: float) -> dict[str, float]:
+        accuracy, latency_ms = networks[bisect(edges, weight)]
+        return {"default": accuracy, "latency_ms": latency_ms}
+
+    return answer
+
+
+def trials_until_whole(made: ParetoTuner, answer: Callable[[float], dict[str, float]], networks: int) -> int:
+    """Trials until the front has all networks; 61 stands for more than 60."""
+    for number in range(60):
+        parameters = made.generate_parameters(number)
+        made.receive_trial_result(number, parameters, answer(parameters["latency_weight"]))
+        if len(made.front) == networks:
+            return number + 1
+    return 61
+
+
+@st.composite
+def step_functions(draw: st.DrawFn) -> tuple[list[float], list[tuple[float, float]]]:
+    """Edges of λ within [0.01, 1], at least 12 % apart, and one network per step, all of them on the front."""
+    count = draw(st.integers(2, 7))
+    free = math.log(100) - count * math.log(1.12)
+    places = sorted(draw(st.lists(st.floats(0.001, 0.999), min_size=count - 1, max_size=count - 1)))
+    edges = [0.01 * math.exp(place * free + (i + 1) * math.log(1.12)) for i, place in enumerate(places)]
+    latencies = draw(st.lists(st.integers(1, 1000), min_size=count, max_size=count, unique=True))
+    accuracies = draw(st.lists(st.integers(0, 1000), min_size=count, max_size=count, unique=True))
+    falling = zip(sorted(accuracies, reverse=True), sorted(latencies, reverse=True))
+    return edges, [(accuracy / 1000, float(latency_ms)) for accuracy, latency_ms in falling]
+
+
+@given(step_functions())
+def test_every_step_is_found_and_none_is_halved_for_ever(steps: tuple[list[float], list[tuple[float, float]]]) -> None:
+    """A step between two decades is bracketed to 5 % by seven halvings; what two λ share is not searched again."""
+    edges, networks = steps
+    most = 3 + 7 * len(edges)
+    assert trials_until_whole(tuner(spread=3), step_response(edges, networks), len(networks)) <= most
+
+
+class PlainHalving(ParetoTuner):
+    """Always halves the widest stretch within the widest gap of the front, whatever its ends found."""
+
+    def _next_weight(self) -> float:
+        unused = [weight for weight in self._log_scale() if self._is_new(weight)]
+        if unused:
+            return unused[0]
+        for _, left, right in gaps(self.front):
+            stretch = widest(*sorted((left.latency_weight, right.latency_weight)), self._tested)
+            if self._is_new(stretch.middle):
+                return stretch.middle
+        return widest(self._low, self._high, self._tested).middle
+
+
+def test_stepped_fronts_are_whole_in_a_third_of_the_trials_that_plain_halving_takes() -> None:
+    generator = random.Random(0)
+    ours, plain = [], []
+    for _ in range(40):
+        edges = sorted(0.01 * math.exp(math.log(100) * generator.random()) for _ in range(5))
+        while min(b / a for a, b in pairwise([0.01, *edges, 1.0])) < 1.12:
+            edges = sorted(0.01 * math.exp(math.log(100) * generator.random()) for _ in range(5))
+        axes = [sorted((generator.random() for _ in range(6)), reverse=True) for _ in range(2)]
+        answer = step_response(edges, list(zip(*axes)))
+        ours.append(trials_until_whole(tuner(spread=5), answer, 6))
+        halving = PlainHalving(spread=5, low=0.01, high=1.0)
+        plain.append(trials_until_whole(halving, answer, 6))
+    assert max(ours) <= 60
+    assert 3 * median(ours) <= median(plain), (sorted(ours), sorted(plain))
+
+
+def test_a_failed_weight_is_stepped_around() -> None:
+    answer = step_response([0.05, 0.06], [(0.9, 3.0), (0.8, 2.0), (0.5, 1.0)])
+    made, failed = tuner(spread=3), 0
+    for number in range(20):
+        parameters = made.generate_parameters(number)
+        if number % 3 == 2:
+            made.trial_end(number, success=False)
+            failed += 1
+        else:
+            made.receive_trial_result(number, parameters, answer(parameters["latency_weight"]))
+    assert failed == 6
+    assert len(made.front) == 3
+
+
+def test_weights_stay_within_the_range_whatever_was_tried_by_hand() -> None:
+    made = tuner(spread=3)
+    made.receive_trial_result(70, {"latency_weight": 0}, {"default": 1.0, "latency_ms": 90})
+    made.receive_trial_result(71, {"latency_weight": 50.0}, {"default": 0.1, "latency_ms": 1})
+    for number in range(20):
+        parameters = made.generate_parameters(number)
+        made.receive_trial_result(number, parameters, result(parameters["latency_weight"]))
+        assert 0.01 <= parameters["latency_weight"] <= 1.0 + 1e-12
 
 
 def test_a_resumed_tuner_goes_on_where_it_stood() -> None:
