@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..isa import QUEUE_OPCODE, WAITS, Instruction, Opcode, Queue
+from .job_writer import WORD_BYTES
 from .schedule import Schedule
 
 
@@ -54,7 +55,7 @@ def schedule_instructions(schedule: Schedule) -> list[Instruction]:
                 job.phase,
                 tuple(needed),
                 job.amount,
-                schedule.addresses[index],
+                schedule.addresses[index] + (WORD_BYTES * job.count if job.weights else 0),
                 job.count,
             )
         )

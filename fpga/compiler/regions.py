@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, SumPoolOp
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """Half-open ranges of channels and rows of a tensor."""
 
     channels: tuple[int, int]
@@ -25,13 +24,19 @@ class Region:
                 return [Region(self.channels, part) if rows else Region(part, self.rows) for part in parts]
         return []
 
-    def overlaps(self, other: Region) -> bool:
-        return (
-            self.channels[0] < other.channels[1]
-            and other.channels[0] < self.channels[1]
-            and self.rows[0] < other.rows[1]
-            and other.rows[0] < self.rows[1]
-        )
+
+#: Regions that cover a tensor, each with the job that stores it.
+Tiles: TypeAlias = list[tuple[Region, int]]
+
+
+def overlapping(tiles: Tiles, needed: Region) -> list[int]:
+    """The jobs that store some of the region `needed`."""
+    (first, end), (top, bottom) = needed
+    return [
+        job
+        for ((channel, last), (row, under)), job in tiles
+        if row < bottom and top < under and channel < end and first < last
+    ]
 
 
 def split(size: int, parts: int) -> list[tuple[int, int]]:

@@ -11,10 +11,13 @@ import onnx
 import pytest
 from small_onnx_models import mixed_model
 
-from rrnet_nni.fpga.compiler import cli, simulate_cli
+from rrnet_nni.fpga.compiler import check, cli, job_writer, simulate_cli
 from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.check import check_build
+from rrnet_nni.fpga.compiler.check_waits import check_opened_words
 from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.compiler.scheduled_build import ScheduledBuild
+from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.isa import Instruction, Opcode, decode_instructions, encode_instructions
 
@@ -130,6 +133,69 @@ def test_a_third_of_the_waits_cannot_be_forgotten_unnoticed(build: Path, tmp_pat
 
         with pytest.raises(Refusal):
             check_build(with_instructions(build, tmp_path / f"changed{trial}", change))
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build whose bands of weights are loaded in many pieces."""
+    path = tmp_path_factory.mktemp("pieces")
+    onnx.save(mixed_model(image_size=8), path / "model.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job_writer, "WEIGHT_PIECE_BYTES", 64)
+        compile_model(path / "model.onnx", path / "build")
+    return path / "build"
+
+
+def later_piece(instructions: list[Instruction]) -> int:
+    return next(i for i, item in enumerate(instructions) if item.opcode is Opcode.LOAD_WEIGHTS and item.count)
+
+
+def _drop_a_piece(instructions: list[Instruction]) -> None:
+    replace(instructions, later_piece(instructions), opcode=Opcode.WAIT)
+
+
+def _shift_a_piece(instructions: list[Instruction]) -> None:
+    index = later_piece(instructions)
+    replace(instructions, index, address=instructions[index].address + 64)
+
+
+def _shorten_a_piece(instructions: list[Instruction]) -> None:
+    index = later_piece(instructions)
+    replace(instructions, index, amount=instructions[index].amount - 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_drop_a_piece, "from word|bytes of weights"),
+        (_shift_a_piece, "puts weights elsewhere"),
+        (_shorten_a_piece, "from word|bytes of weights"),
+    ],
+)
+def test_weights_come_whole_and_in_one_place(pieces: Path, tmp_path: Path, change: Change, message: str) -> None:
+    assert check_build(pieces).instructions > 100
+    with pytest.raises(Refusal, match=message):
+        check_build(with_instructions(pieces, tmp_path / "changed", change))
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("masked")
+    onnx.save(mixed_model(image_size=8), path / "model.onnx")
+    compile_model(path / "model.onnx", path / "build", protocol="masked")
+    return path / "build"
+
+
+def test_a_reader_of_opened_words_waits_for_the_messages_that_open_them(masked: Path) -> None:
+    build = load_build(masked)
+    instructions = decode_instructions((masked / "instructions.bin").read_bytes())
+    stages = check._stages(build)
+    check_opened_words(ScheduledBuild(build, load_device("zcu104"), instructions, stages))
+    for index, item in enumerate(instructions):
+        if item.opcode is Opcode.LOAD and build.program.operations[item.operation].kind == "relu":
+            replace(instructions, index, waits=())
+    with pytest.raises(Refusal, match="may read"):
+        check_opened_words(ScheduledBuild(build, load_device("zcu104"), instructions, stages))
 
 
 @pytest.mark.parametrize(
