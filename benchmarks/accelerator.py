@@ -9,6 +9,10 @@ Every row is a compiled network on a pair of boards at 1 GB/s, scheduled with th
                         paper's comparison: a cost model, not executable
     beaver-ot, masked   executed protocols, on `zcu104` (the same array, two products or one) and on `zcu104-rrnet`
     no depthwise mode   `zcu104-rrnet` with its depthwise dataflow taken away
+    comparison keys     `masked-dcf`: comparison functions on the AES cores that expand masks
+
+"AES ms" is what one image's keystream takes of all cores; steps that need more of it than of their own unit are charged
+with it.
 
 Times are modelled: cycles of the kernels from formulas that verilated modules confirm, memory and link from the device
 files.
@@ -28,14 +32,20 @@ from schedule import export
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.frontend import read_onnx
 from rrnet_nni.fpga.compiler.schedule import schedule_program
+from rrnet_nni.fpga.cost.accelerator import keystream_bits
 from rrnet_nni.fpga.cost.budget import check_budget
+from rrnet_nni.fpga.cost.streaming import expansion_cycles
 from rrnet_nni.fpga.devices import Device, load_device
 from rrnet_nni.fpga.isa import Queue
-from rrnet_nni.fpga.program import Program
+from rrnet_nni.fpga.operators import Conv, Linear
+from rrnet_nni.fpga.program import Program, ReshapeOp
+from rrnet_nni.fpga.program_shapes import operation_shape
 from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols.executed import ExecutedProtocol, Work
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "accelerator.json"
 CASES = (("resnet18", "relu"), ("resnet18", "poly"), ("mobilenet_v2", "poly"))
+COLUMNS = ("makespan ms", "gain", "array ms", "comparator ms", "AES ms", "link ms")
 PAPER, OURS = "zcu104", "zcu104-rrnet"
 
 
@@ -54,7 +64,28 @@ def rows() -> list[tuple[str, Device, str]]:
         ("accelerator, 2 products", ours, "beaver-ot"),
         ("accelerator without depthwise mode, 1 product", without_depthwise(ours), "masked"),
         ("accelerator, 1 product", ours, "masked"),
+        ("accelerator, 1 product, comparison keys", ours, "masked-dcf"),
     ]
+
+
+def cores(device: Device) -> int:
+    return device.accelerator.aes_cores if device.accelerator is not None else int(device.aes_blocks_per_cycle)
+
+
+def keystream(program: Program, device: Device, protocol: str) -> float:
+    """Bits that the AES cores make for one image: masks, comparison keys, and masks of weights as they are loaded."""
+    placed = get_protocol(protocol).in_place(program)
+    bits = 0.0
+    for operation in program.operations:
+        priced = placed[operation.name]
+        if isinstance(operation, ReshapeOp) or not isinstance(priced, ExecutedProtocol):
+            continue
+        shape = operation_shape(operation, program)
+        work = [step for step in priced.steps(shape, 1) if isinstance(step, Work)]
+        bits += sum(keystream_bits(step.kernel, step.step, step.count, shape) for step in work)
+        if isinstance(shape, Conv | Linear) and priced.words_stay_open:
+            bits += 32 * shape.weights
+    return bits
 
 
 def measure(program: Program, device: Device, protocol: str) -> dict[str, Any]:
@@ -66,6 +97,7 @@ def measure(program: Program, device: Device, protocol: str) -> dict[str, Any]:
         "makespan_ms": schedule.makespan * ms,
         "array_ms": schedule.busy[Queue.ARRAY] * ms,
         "comparator_ms": schedule.busy[Queue.COMPARATOR] * ms,
+        "aes_ms": expansion_cycles(keystream(program, device, protocol), cores(device)) * ms,
         "link_ms": max(schedule.busy[Queue.SEND], schedule.busy[Queue.RECEIVE]) * ms,
     }
 
@@ -85,8 +117,8 @@ def main() -> None:
             model = Path(directory) / "model.onnx"
             export(network, 32, choice, model)
             program = compile_program(read_onnx(model)).program
-            print(f"\n{network}, {choice}, 32x32\n\n| | makespan ms | gain | array ms | comparator ms | link ms |")
-            print("| --- | --- | --- | --- | --- | --- |")
+            print(f"\n{network}, {choice}, 32x32\n\n| | {' | '.join(COLUMNS)} |")
+            print("| --- |" + " --- |" * len(COLUMNS))
             found: list[dict[str, Any]] = []
             for label, device, protocol in rows():
                 row = {"row": label, **measure(program, device, protocol)}
@@ -94,7 +126,7 @@ def main() -> None:
                 gain = found[0]["makespan_ms"] / row["makespan_ms"]
                 print(
                     f"| {label} | {row['makespan_ms']:.1f} | {gain:.1f}x | {row['array_ms']:.2f} "
-                    f"| {row['comparator_ms']:.2f} | {row['link_ms']:.1f} |",
+                    f"| {row['comparator_ms']:.2f} | {row['aes_ms']:.2f} | {row['link_ms']:.1f} |",
                     flush=True,
                 )
             tables.append({"network": network, "choice": choice, "image_size": 32, "rows": found})

@@ -21,11 +21,12 @@ from itertools import product
 
 from ..devices import Accelerator
 from ..operators import Conv, Linear
+from .streaming import expansion_cycles
 
 SIDE = 8  # most output rows and columns of a block
 KERNEL = 3  # most kernel rows and columns of a block
 STRIDES = (1, 2)  # between the pixels of a block; other strides are gathered tap by tap
-BUS_WORDS = 4
+BUS_WORDS, WORD_BITS = 4, 32
 #: From the issue of a pixel's last product until its first sum is on the bus.
 PIPELINE = 9
 
@@ -113,6 +114,20 @@ def _conv_cycles(shape: Conv | Linear, accelerator: Accelerator, images: int) ->
     return min(plan.cycles(accelerator) for plan in array_plans(shape, accelerator, images))
 
 
+def product_cycles(shape: Conv | Linear, products: int, accelerator: Accelerator) -> int:
+    """Ring products of one shape; all but the first have masks for weights, expanded as the array reads them."""
+    plain = conv_cycles(shape, accelerator)
+    expansion = expansion_cycles(product_keystream_bits(shape), accelerator.aes_cores)
+    return plain + (products - 1) * max(plain, expansion)
+
+
+def product_keystream_bits(shape: Conv | Linear) -> int:
+    """Bits of masks for one product: the weights once per block of pixels, and dealt words for the result."""
+    height, width = (1, 1) if isinstance(shape, Linear) else (shape.out_height, shape.out_width)
+    blocks = -(-height // SIDE) * -(-width // SIDE)
+    return WORD_BITS * (blocks * shape.weights + shape.output_elements)
+
+
 def part_cycles(
     whole_cycles: float,
     shape: Conv | Linear,
@@ -120,9 +135,9 @@ def part_cycles(
     rows: tuple[int, int],
     accelerator: Accelerator,
 ) -> int:
-    """Cycles of the same products on a band of output channels and rows; `whole_cycles` are those of all of it."""
-    products = round(whole_cycles / conv_cycles(shape, accelerator))
-    return products * conv_cycles(part_shape(shape, channels[1] - channels[0], rows[1] - rows[0]), accelerator)
+    """Cycles of the same one or two products on a band of output channels and rows; `whole_cycles` are of all of it."""
+    products = 1 if whole_cycles <= conv_cycles(shape, accelerator) else 2
+    return product_cycles(part_shape(shape, channels[1] - channels[0], rows[1] - rows[0]), products, accelerator)
 
 
 def part_shape(shape: Conv | Linear, channels: int, rows: int) -> Conv | Linear:

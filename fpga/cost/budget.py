@@ -47,6 +47,9 @@ SYNTHESISED: dict[str, BlockCost] = {
 #: Masking, adding and selecting of four words per cycle; splitting words into planes.
 ADDERS = BlockCost(0, 800, "assumed")
 PLANE_SPLITTER = BlockCost(0, 1500, "assumed")
+#: Beside an AES core: the exclusive ors of a level of a comparison function. 128 nodes and corrections of 128 bits.
+FUNCTION_LEVEL = BlockCost(0, 450, "assumed")
+FUNCTION_BRAM = 2 * -(-128 // BRAM_BITS)
 #: Four memory ports, the network interface, the instruction fetch and seven queues.
 INTERFACES = BlockCost(0, 16_000, "assumed")
 INTERFACE_BRAM = 40
@@ -151,6 +154,7 @@ def accelerator_lines(accelerator: Accelerator, buffer_bytes: int) -> tuple[Budg
         _line("AND of bits", compares, SYNTHESISED["bit_and"]),
         _line("words to bit planes", compares, PLANE_SPLITTER),
         _line("AES-128 core", accelerator.aes_cores, SYNTHESISED["aes128"]),
+        _line("comparison functions", accelerator.aes_cores, FUNCTION_LEVEL, FUNCTION_BRAM),
         _line("interfaces and dispatcher", 1, INTERFACES, INTERFACE_BRAM),
         BudgetLine("tile and weight buffers", 1, 0, 0, 0, uram, "computed"),
     )

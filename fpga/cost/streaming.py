@@ -6,6 +6,8 @@ the same name (`fpga/hls/rtl`). Counts are for one unit; `units` of them share t
 
 from __future__ import annotations
 
+import math
+
 BUS_BITS = 128
 #: Cycles from a bus word in to its bus word out.
 SQUARE_STAGES, WIDE_SQUARE_STAGES, TRUNCATE_STAGES, AND_STAGES = 4, 5, 3, 1
@@ -28,6 +30,11 @@ def plane_cycles(elements: int, planes: int, units: int = 1, stages: int = 0) ->
 def streamed(bits: int, units: int) -> int:
     """Bus words that the busiest of the units takes."""
     return -(-bits // (BUS_BITS * units))
+
+
+def expansion_cycles(bits: float, cores: int) -> int:
+    """Keystream of an expanded key that a kernel takes while it works, of cores that make a block per cycle."""
+    return AES_STAGES + math.ceil(bits / (BUS_BITS * cores)) if bits else 0
 
 
 def aes_cycles(blocks: int, cores: int = 1) -> int:

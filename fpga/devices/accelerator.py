@@ -21,7 +21,7 @@ class Accelerator:
     depthwise: int = constant("1 if the tiles have the depthwise dataflow, else 0", whole=True, zero=True, at_most=1)
     alu_units: int = constant("elementwise units of four words per cycle", whole=True)
     compare_units: int = constant("comparison units of 128 elements of a bit plane per cycle", whole=True)
-    aes_cores: int = constant("AES-128 cores of one block per cycle that expand masks", whole=True)
+    aes_cores: int = constant("AES-128 cores of one block per cycle that expand masks and comparison keys", whole=True)
     uram_blocks: int = constant("UltraRAM blocks of the chip, which hold the tiles' buffers", whole=True, zero=True)
 
     @property

@@ -15,7 +15,7 @@ from rrnet_nni.fpga.compiler.jobs import Rates
 from rrnet_nni.fpga.compiler.schedule import Schedule, schedule_program
 from rrnet_nni.fpga.compiler.simulate import instruction_cycles, simulate
 from rrnet_nni.fpga.cost.accelerator import step_cycles
-from rrnet_nni.fpga.cost.array import conv_cycles
+from rrnet_nni.fpga.cost.array import product_cycles
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.isa import Opcode, Queue
 from rrnet_nni.fpga.operators import Conv, Linear, Relu
@@ -60,7 +60,7 @@ def test_every_product_takes_the_cycles_of_its_tile_on_the_array(program: Progra
     found = list(products(program, schedule_program(program, DEVICE, get_protocol(protocol))))
     assert found
     for duration, shape in found:
-        assert duration == PRODUCTS[protocol] * conv_cycles(shape, DEVICE.accelerator), shape
+        assert duration == product_cycles(shape, PRODUCTS[protocol], DEVICE.accelerator), shape
 
 
 def test_a_comparisons_work_adds_up_to_the_kernels_cycles(program: Program) -> None:

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rtl_simulators import needs_verilator, simulator
 
-from rrnet_nni.fpga.cost.array import Block, _repeated_cycles, array_plans, conv_cycles, part_cycles, sequence_cycles
+from rrnet_nni.fpga.cost.array import (
+    Block,
+    _repeated_cycles,
+    array_plans,
+    conv_cycles,
+    part_cycles,
+    product_cycles,
+    sequence_cycles,
+)
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.hls.rtl.modules import CONV_TILE
 from rrnet_nni.fpga.hls.rtl.simulator import Run
@@ -146,7 +154,7 @@ def test_every_plan_does_all_of_the_work(inputs: int, outputs: int, size: int, k
 @pytest.mark.parametrize("groups", [1, 32])
 def test_a_band_takes_the_cycles_of_its_own_shape(groups: int) -> None:
     conv = Conv(32, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), out_channels=32, groups=groups)
-    whole = conv_cycles(conv, ACCELERATOR)
-    assert part_cycles(2 * whole, conv, (0, 32), (0, 16), ACCELERATOR) == 2 * whole
+    whole, both = (product_cycles(conv, products, ACCELERATOR) for products in (1, 2))
+    assert part_cycles(both, conv, (0, 32), (0, 16), ACCELERATOR) == both
     band = replace(conv, channels=32 if groups == 1 else 8, out_channels=8, groups=1 if groups == 1 else 8, height=8)
     assert part_cycles(whole, conv, (8, 16), (8, 16), ACCELERATOR) == conv_cycles(band, ACCELERATOR)
