@@ -15,8 +15,8 @@ from .accounting import Measured, Prediction, peak_memory_mb, predict
 from .session import SessionResult, Terms
 from .store import DEALER, TWO_PARTY, SetDescription
 
-#: Images beyond which a batch is cut, so that the working memory of a party stays below about 600 MB.
-BATCH_BYTES = 400 << 20
+#: Material and work of a batch beyond which it is cut, so that a party stays below 2 GB with its weights.
+BATCH_BYTES = 1280 << 20
 
 
 _MAKERS = {DEALER: "a dealer", TWO_PARTY: "the two parties alone"}

@@ -24,7 +24,7 @@ from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, Measured, Recor
 from .link import WIRE_VERSION, Link, LinkCounters, LinkFault
 from .pacing import Pace
 from .randomness import Keystream, fresh_bytes
-from .store import MaterialStore
+from .store import ClaimedMaterial, MaterialStore
 
 ROLES = ("client", "server")
 
@@ -108,19 +108,39 @@ class Party:
         evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
         evaluator.setup(self._share_weights(weights), self._store.weight_masks)
-        setup_s, prepare_s, online_s = time.perf_counter() - started, 0.0, 0.0
-        opened, first = [], 0
+        setup_s = time.perf_counter() - started
+        opened, first, spent = [], 0, np.zeros(2)
         for size in batches:
-            started = time.perf_counter()
-            prepared = evaluator.prepare(material.take(size))
-            begun = time.perf_counter()
-            share = self._share_images(None if images is None else images[first : first + size], size)
-            opened.append(self._open(evaluator.evaluate(share, prepared), terms.reveal_to))
-            prepare_s, online_s = prepare_s + begun - started, online_s + time.perf_counter() - begun
+            part = None if images is None else images[first : first + size]
+            words, *seconds = self._run_batch(evaluator, material, size, part, terms.reveal_to)
+            opened.append(words)
+            spent += seconds
             first += size
         logits = np.concatenate(opened) if terms.reveal_to == self.number else None
         rows = tuple(self._recorder.rows.values())
-        return SessionResult(logits, rows, self._link.counters, tuple(batches), setup_s, prepare_s, online_s)
+        return SessionResult(
+            logits,
+            rows,
+            self._link.counters,
+            tuple(batches),
+            setup_s,
+            prepare_s=float(spent[0]),
+            online_s=float(spent[1]),
+        )
+
+    def _run_batch(
+        self, evaluator: Evaluator, material: ClaimedMaterial, size: int, images: np.ndarray | None, reveal_to: int
+    ) -> tuple[np.ndarray, float, float]:
+        """The opened logits of one batch, and the seconds before and after its images were needed.
+
+        Its material is gone when this returns: large batches fill the memory only once.
+        """
+        started = time.perf_counter()
+        prepared = evaluator.prepare(material.take(size))
+        begun = time.perf_counter()
+        share = self._share_images(images, size)
+        words = self._open(evaluator.evaluate(share, prepared), reveal_to)
+        return words, begun - started, time.perf_counter() - begun
 
     def _share_weights(self, weights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         """The server's model in two shares: the client's is the expansion of a seed that the server draws."""

@@ -19,15 +19,15 @@ from .masked_masks import Sources
 from .material import Corrections, CorrectionWriter, RandomSource
 from .party import Channel
 
-#: Roots uint64 [N, E, 2] and correction words uint64 [N, blocks, E, 2].
-KeyMaterial: TypeAlias = tuple[np.ndarray, np.ndarray]
+#: Roots uint64 [N, E, 2] and, per image, correction words uint64 [blocks, E, 2].
+KeyMaterial: TypeAlias = tuple[np.ndarray, list[np.ndarray]]
 
 
 class DcfComparison(Comparison):
     """One round, which opens the sign."""
 
     name: ClassVar[str] = DCF
-    bytes_per_element: ClassVar[int] = 2 * BLOCK_BYTES * key_blocks(RING_BITS)
+    bytes_per_element: ClassVar[int] = BLOCK_BYTES * (key_blocks(RING_BITS) + 1)
 
     def load(self) -> None:
         functions()
@@ -36,7 +36,7 @@ class DcfComparison(Comparison):
         self, number: int, elements: int, source: RandomSource, dealt: Corrections, width: int
     ) -> tuple[KeyMaterial, np.ndarray]:
         root = _root(number, source.wide_words(elements, 2))
-        corrections = dealt.wide_words(key_blocks(width), elements, 2)
+        corrections = dealt.wide_rows(key_blocks(width), elements, 2)
         return (root, corrections), source.planes(1, plane_bytes(elements))[:, 0]
 
     def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:

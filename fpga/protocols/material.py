@@ -82,13 +82,20 @@ class Corrections:
         """Everything that was dealt, one buffer per image."""
         return self._buffers
 
-    def _take(self, count: int) -> np.ndarray:
+    def _rows(self, count: int) -> list[np.ndarray]:
         end = self._position + count
         if any(end > len(buffer) for buffer in self._buffers):
             raise ValueError("the material is shorter than the program needs")
-        part = np.stack([buffer[self._position : end] for buffer in self._buffers])
-        self._position = end
-        return part
+        start, self._position = self._position, end
+        return [buffer[start:end] for buffer in self._buffers]
+
+    def _take(self, count: int) -> np.ndarray:
+        return np.stack(self._rows(count))
+
+    def wide_rows(self, *shape: int) -> list[np.ndarray]:
+        """uint64 [*shape] of every image, where it lies: large material is not copied."""
+        rows = self._rows(8 * int(np.prod(shape, dtype=np.int64)))
+        return [row.view("<u8").astype(np.uint64, copy=False).reshape(shape) for row in rows]
 
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape]."""
