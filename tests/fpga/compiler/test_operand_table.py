@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,10 @@ from rrnet_nni.fpga import operands
 from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.check import check_build
 from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.compiler.operand_table import operand_table
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.operands import Kind, OperandTable, decode_operands
+from rrnet_nni.fpga.protocols import get_protocol
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +128,20 @@ def test_the_c_structs_have_the_sizes_of_the_encoding(tmp_path: Path) -> None:
     source.write_text("#include <rrnet_operands.h>\n" + "\n".join(checks) + "\nint main() {}\n")
     include = Path(operands.__file__).parent / "hls"
     subprocess.run(["g++", "-std=c++17", "-fsyntax-only", f"-I{include}", str(source)], check=True)
+
+
+def test_narrow_rings_have_no_table(tmp_path: Path) -> None:
+    """Software parties can run such a build, the check passes, and a table is refused by naming the option."""
+    onnx.save(mixed_model(16), tmp_path / "model.onnx")
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).uniform(-1, 1, (4, 3, 16, 16)).astype(np.float32))
+    compile_model(
+        tmp_path / "model.onnx",
+        tmp_path / "build",
+        protocol="masked",
+        calibrate_with=tmp_path / "images.npy",
+        ring="narrow",
+    )
+    assert not (tmp_path / "build" / "operands.bin").exists()
+    assert "operands" not in check_build(tmp_path / "build").checks
+    with pytest.raises(Refusal, match="compile with --ring 32"):
+        operand_table(load_build(tmp_path / "build").program, [], get_protocol("masked"), 1, bytes(32))
