@@ -59,6 +59,7 @@ def simulate_accelerators(
     sanitize: bool = False,
     seed: int = 0,
     accelerated: tuple[int, ...] = (0, 1),
+    record: Path | None = None,
 ) -> Simulated:
     """Run the parties' accelerators on images (uint32 words [N, *shape]), using up prepared material.
 
@@ -69,6 +70,7 @@ def simulate_accelerators(
         sanitize: with address and undefined-behaviour sanitizers.
         seed: of the order in which units that can go on take turns; 0 is a fixed order.
         accelerated: the parties with an accelerator; any other is software.
+        record: keep the first image's files of every accelerator in this directory (`recording.py`).
 
     Raises:
         Refusal: no compiler, or a build or material that does not fit.
@@ -82,7 +84,7 @@ def simulate_accelerators(
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
     wires, sessions = socket.socketpair(), socket.socketpair()
     fabrics = [
-        Fabric(simulator, instructions, operands, end.fileno() if len(accelerated) == 2 else -1, seed)
+        Fabric(simulator, instructions, operands, end.fileno() if len(accelerated) == 2 else -1, seed, record)
         if number in accelerated
         else None
         for number, end in enumerate(wires)
@@ -136,6 +138,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--software", type=int, choices=(0, 1), metavar="PARTY", help="this party is software, the other an accelerator"
     )
+    parser.add_argument("--record", metavar="DIR", help="keep the first image's files, to replay one accelerator alone")
     parser.add_argument("--seed", type=int, default=0, help="order in which units take turns; 0: a fixed one")
     add_common_options(parser)
     return parser
@@ -150,7 +153,8 @@ def run(options: argparse.Namespace) -> int:
             execution = get_execution(build.protocol_name)
             prepare_set(material, build.program, build.program_digest, execution, len(images))
         accelerated = tuple(number for number in (0, 1) if number != options.software)
-        simulated = simulate_accelerators(build, images, material, options.sanitize, options.seed, accelerated)
+        record = None if options.record is None else Path(options.record)
+        simulated = simulate_accelerators(build, images, material, options.sanitize, options.seed, accelerated, record)
     answer = describe(build, simulated)
     if options.json:
         print_json(answer)

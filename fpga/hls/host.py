@@ -30,6 +30,7 @@ from ..protocols.masked_party import MaskedParty, Prepared
 from ..protocols.material import RandomSource
 from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
 from .bridge import Bridge
+from .recording import save_recording
 from .serial import serial_instructions
 
 #: What the accelerator's exit statuses mean (fpga/hls/src/status.h).
@@ -53,7 +54,8 @@ class Fabric:
     """One accelerator to be driven: its executable, its files, and its end of the link to the other one.
 
     `descriptor` is -1 where the other party is software: the host then carries the messages (`bridge.py`). `seed` is of
-    the order in which units that can go on take turns in the simulation.
+    the order in which units that can go on take turns in the simulation. Of the first image all files are kept in
+    `record`, if it is given (`recording.py`).
     """
 
     simulator: Path
@@ -61,6 +63,7 @@ class Fabric:
     operands: bytes
     descriptor: int = -1
     seed: int = 0
+    record: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Board:
                 (Path(scratch) / name).write_bytes(data)
             answer = self._simulate(Path(scratch))
             self.counted.append(Counted(*(answer[item.name] for item in fields(Counted))))
+            if self._fabric.record is not None and len(self.counted) == 1:
+                save_recording(Path(scratch), self._fabric.record, self._number)
             memory = (Path(scratch) / "memory.out").read_bytes()
             return np.frombuffer(memory, "<u4", header["output_words"], header["output"] * BUS_BYTES).astype(np.uint32)
 

@@ -49,6 +49,13 @@ inline bool write_image(const std::string& path, const std::vector<bus_t>& words
     return std::fclose(file) == 0 && written;
 }
 
+inline bool write_octets(const std::string& path, const std::vector<uint8_t>& octets) {
+    std::FILE* file = std::fopen(path.c_str(), "wb");
+    if (!file) return false;
+    const bool written = std::fwrite(octets.data(), 1, octets.size(), file) == octets.size();
+    return std::fclose(file) == 0 && written;
+}
+
 // Sizes of the messages that arrive at a party, in the order of its queue.
 inline std::deque<uint64_t> arriving_messages(const Image& instructions, int party) {
     std::deque<uint64_t> sizes;

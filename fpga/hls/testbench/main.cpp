@@ -3,8 +3,9 @@
 //   rrnet_csim PARTY DIRECTORY IN OUT [SEED]
 //
 // DIRECTORY holds instructions.bin, operands.bin, memory.bin, material.bin and keys.bin (the image's and the weights'
-// AES keys); the memory afterwards goes to memory.out. IN and OUT are open file descriptors. The exit status is the
-// accelerator's; a line on standard output says what it counted.
+// AES keys); the memory afterwards goes to memory.out, what was sent and what arrived to sent.out and peer.out. IN and OUT
+// are open file descriptors: with a recorded peer.out behind IN, the other party need not be there. The exit status is
+// the accelerator's; a line on standard output says what it counted.
 #include <cstdlib>
 
 #include "files.h"
@@ -52,7 +53,11 @@ int run(int argc, char** argv) {
                 static_cast<unsigned long long>(counters.octets_received),
                 static_cast<unsigned long long>(counters.array_cycles));
     if (status != Status::done) return static_cast<int>(status);
-    if (!sent || !write_image(directory + "memory.out", memory.words)) return static_cast<int>(Status::link);
+    if (!sent || !write_image(directory + "memory.out", memory.words) ||
+        !write_octets(directory + "sent.out", pipes.sent_octets()) ||
+        !write_octets(directory + "peer.out", pipes.arrived_octets())) {
+        return static_cast<int>(Status::link);
+    }
     return 0;
 }
 

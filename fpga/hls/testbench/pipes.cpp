@@ -25,7 +25,10 @@ Pipes::Pipes(int in, int out, std::deque<uint64_t> arriving, Link& to_peer, Link
 void Pipes::take_outgoing() {
     net_t word;
     while (to_peer.read_nb(word)) {
-        for (int i = 0; i < word.octets; ++i) sending.push_back(word.data.octet(i));
+        for (int i = 0; i < word.octets; ++i) {
+            sending.push_back(word.data.octet(i));
+            all_sent.push_back(word.data.octet(i));
+        }
     }
 }
 
@@ -49,6 +52,7 @@ bool Pipes::read_some() {
     received.resize(before + CHUNK);
     const ssize_t count = read(in, received.data() + before, CHUNK);
     received.resize(before + (count > 0 ? static_cast<size_t>(count) : 0));
+    all_received.insert(all_received.end(), received.begin() + static_cast<std::ptrdiff_t>(before), received.end());
     if (count == 0) closed = true;
     if (count < 0) closed = closed || !would_block();
     size_t used = 0;

@@ -18,6 +18,9 @@ class Pipes : public Network {
     bool wait() override;
     // Sends all that is left.
     bool flush();
+    // Every octet that arrived, and every one that was sent.
+    const std::vector<uint8_t>& arrived_octets() const { return all_received; }
+    const std::vector<uint8_t>& sent_octets() const { return all_sent; }
 
   private:
     bool read_some();
@@ -28,7 +31,7 @@ class Pipes : public Network {
     std::deque<uint64_t> arriving;
     Link& to_peer;
     Link& from_peer;
-    std::vector<uint8_t> received, sending;
+    std::vector<uint8_t> received, sending, all_received, all_sent;
     size_t sent = 0;
     bool closed = false;
     int timeout_ms = 60000;

@@ -1,5 +1,5 @@
 # Vitis HLS on the accelerator. NOT RUN HERE (no vendor tools); written to UG1399 (2023.2).
-# Called by the Makefile beside it, which sets RRNET_STEP, RRNET_PART, RRNET_PERIOD, RRNET_OUT and RRNET_VECTORS.
+# Called by the Makefile beside it, which sets RRNET_STEP, RRNET_PART, RRNET_PERIOD, RRNET_OUT, RRNET_VECTORS and RRNET_PARTY.
 
 set here [file dirname [file normalize [info script]]]
 set source $here/../src
@@ -36,14 +36,14 @@ config_rtl -reset control
 
 switch $step {
     csim {
-        csim_design -argv "0 $::env(RRNET_VECTORS) 3 4"
+        csim_design -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS) 3 4"
     }
     csynth {
         csynth_design
     }
     cosim {
         csynth_design
-        cosim_design -rtl verilog -trace_level port -argv "0 $::env(RRNET_VECTORS) 3 4"
+        cosim_design -rtl verilog -trace_level port -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS) 3 4"
     }
     export {
         csynth_design

@@ -1,0 +1,97 @@
+"""`python -m rrnet_nni.fpga.hls.recording`: one accelerator alone, against the words that the other party sent.
+
+`csim --record DIR` keeps a party's files, what arrived at its accelerator (peer.bin) and what that answered. A replay
+runs one accelerator again without its peer, in C simulation here and in the vendor's co-simulation (`fpga/hls/vitis`),
+which must end with the same memory and the same messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..console import Parser, add_common_options, print_json, run_command
+from ..devices import load_device
+from ..errors import ExecutionFault, Refusal
+from .simulator import build_simulator
+
+EXAMPLE = """example:
+  python -m rrnet_nni.fpga.hls.csim build/ --input x.npy --record recorded/
+  python -m rrnet_nni.fpga.hls.recording recorded/party0 --party 0
+"""
+#: What the accelerator reads; peer.bin is what arrived.
+INPUTS = ("instructions.bin", "operands.bin", "memory.bin", "material.bin", "keys.bin", "peer.bin")
+#: What it must leave behind: its memory, and what it sent.
+ANSWERS = ("memory.out", "sent.out")
+
+
+def save_recording(scratch: Path, record: Path, party: int) -> Path:
+    """Keep an accelerator's files after a run in `record`/party0 or party1.
+
+    Raises:
+        Refusal: the directory is there already.
+    """
+    folder = record / f"party{party}"
+    if folder.exists():
+        raise Refusal(f"{folder} is there already")
+    folder.mkdir(parents=True)
+    shutil.copyfile(scratch / "peer.out", folder / "peer.bin")
+    for name in (*INPUTS[:-1], *ANSWERS):
+        shutil.copyfile(scratch / name, folder / name)
+    return folder
+
+
+def replay(folder: Path, party: int, simulator: Path) -> dict[str, bool]:
+    """Run a recorded accelerator alone; which of its answers are those of the recording.
+
+    Raises:
+        Refusal: the directory does not hold a recording.
+        ExecutionFault: the accelerator stopped, with its status.
+    """
+    missing = [name for name in (*INPUTS, *ANSWERS) if not (folder / name).is_file()]
+    if missing:
+        raise Refusal(f"{folder} is no recording: it holds no {missing[0]}")
+    with tempfile.TemporaryDirectory(prefix="rrnet-replay-") as scratch:
+        for name in INPUTS:
+            shutil.copyfile(folder / name, Path(scratch) / name)
+        with (Path(scratch) / "peer.bin").open("rb") as arriving, (Path(scratch) / "sent").open("wb") as leaving:
+            ends = arriving.fileno(), leaving.fileno()
+            command = [str(simulator), str(party), scratch, *map(str, ends)]
+            finished = subprocess.run(command, pass_fds=ends, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise ExecutionFault(f"the accelerator of party {party} stopped with status {finished.returncode}")
+        return {name: (Path(scratch) / name).read_bytes() == (folder / name).read_bytes() for name in ANSWERS}
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="python -m rrnet_nni.fpga.hls.recording", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("recording", help="one party's directory of what csim --record kept")
+    parser.add_argument("--party", type=int, choices=(0, 1), required=True, help="whose it is")
+    parser.add_argument("--device", default="zcu104", help="that the build was made for")
+    parser.add_argument("--sanitize", action="store_true", help="with address and undefined-behaviour sanitizers")
+    add_common_options(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    simulator = build_simulator(load_device(options.device), sanitize=options.sanitize)
+    found = replay(Path(options.recording), options.party, simulator)
+    if options.json:
+        print_json(found)
+    else:
+        for name, same in found.items():
+            print(f"{name}: {'as recorded' if same else 'NOT as recorded'}")
+    return 0 if all(found.values()) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(make_parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
