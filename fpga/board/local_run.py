@@ -17,7 +17,6 @@ from typing import Any
 
 from ..compiler.build import load_build
 from ..errors import Refusal
-from ..program import Program
 from ..protocols.party import Execution
 from .children import Display, start_child, supervise
 from .executions import get_execution
@@ -41,7 +40,7 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
     scratch = Path(tempfile.mkdtemp(prefix="rrnet-2pc-"))
     try:
         material = scratch / "material"
-        _prepare(options, material, images, execution, build.program)
+        _prepare(options, material, images, execution)
         return _run_parties(options, material, execution.name) | {"preprocessing_source": "made for this run"}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -58,11 +57,11 @@ def _suffices(root: Path, images: int, program_digest: str, options: argparse.Na
     return found == (program_digest, execution.name, wanted)
 
 
-def _prepare(options: argparse.Namespace, material: Path, images: int, execution: Execution, program: Program) -> None:
+def _prepare(options: argparse.Namespace, material: Path, images: int, execution: Execution) -> None:
     """Make material for this run as `--preprocessing` says."""
     by_parties = options.preprocessing == TWO_PARTY
     if by_parties:
-        check_preparation(execution, program)
+        check_preparation(execution)
     if not options.json:
         who = "the two parties make it now" if by_parties else "a dealer process makes it now"
         sys.stderr.write(f"no prepared material for {images} images: {who}\n")

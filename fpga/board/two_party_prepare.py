@@ -90,14 +90,11 @@ class Prepared:
 Seeds = tuple[bytes, bytes]
 
 
-def check_preparation(execution: Execution, program: Program) -> None:
-    """Refuse a protocol or a program for which only a dealer can make material."""
+def check_preparation(execution: Execution) -> None:
+    """Refuse a protocol for which only a dealer can make material."""
     if execution.name not in PREPARATIONS:
         known = ", ".join(PREPARATIONS)
         raise Refusal(f"material of {execution.name} needs a dealer; two parties alone prepare {known}")
-    refusal = PREPARATIONS[execution.name].refusal(program)
-    if refusal is not None:
-        raise Refusal(refusal)
 
 
 def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:
@@ -140,7 +137,7 @@ class Preparer:
         link: Link,
         progress: Callable[[str, str], None] | None = None,
     ) -> None:
-        check_preparation(execution, program)
+        check_preparation(execution)
         self.number = number
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
@@ -246,7 +243,7 @@ class PreparedInProcess:
 
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
     """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
-    check_preparation(execution, program)
+    check_preparation(execution)
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES
+from ..protocols.beaver_ot import and_tree
 from ..protocols.material import Corrections
 from .ot_products import Pads, receive_bit_products, send_bit_products
 
-#: Transfers for all levels of a tree, and what party 0 sends: of a level with p pairs two planes for each first factor,
-#: one for each second one, one per gate for the difference to the share that its seed fixes.
-TRIPLE_TRANSFERS = sum(AND_OPENED_PLANES)  # 18
-TRIPLE_PLANES = sum(2 * (opened - gates) + 2 * gates for opened, gates in zip(AND_OPENED_PLANES, AND_GATES))
+
+def triple_transfers(digits: int) -> int:
+    """Transfers for all levels of the tree over some digits."""
+    return sum(opened for opened, _ in and_tree(digits))
+
+
+def triple_planes(digits: int) -> int:
+    """What party 0 sends: of a level with p pairs two planes for each first factor, one for each second one, and one
+
+    per gate for the difference to the share that its seed fixes.
+    """
+    return sum(2 * opened for opened, _ in and_tree(digits))
 
 
 def between(pads: Pads, start: int, stop: int) -> Pads:

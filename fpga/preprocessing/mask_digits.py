@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protocols.base import Exchange
-from ..protocols.beaver_ot import CHOICE_PLANES, DIGIT_BITS, WORD_BYTES, plane_bytes
+from ..protocols.beaver_ot import DIGIT_BITS, WORD_BYTES, plane_bytes
 from ..protocols.bit_planes import word_planes
+from ..protocols.masked import compared_digits
 from ..protocols.masked_kernels import kernels
 from .carries import digit_kernels
 from .kernels import address
@@ -29,7 +30,7 @@ LOWEST_WORDS, UPPER_WORDS = 1, 3
 
 @dataclass(frozen=True)
 class DigitShares:
-    """A party's shares of one-hot words, planes [N, 120, P], and of the carry out of the low 31 bits, [N, P]."""
+    """A party's shares of one-hot words, planes [N, 120, P] for whole words, and of the carry out of them, [N, P]."""
 
     onehot: np.ndarray
     carry: np.ndarray
@@ -45,26 +46,29 @@ class DigitShares:
         return np.asarray(np.bitwise_xor.reduce(self.onehot[:, entries], axis=1))
 
 
-def digit_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
-    """What both parties send for the digits of words of 32 bits, `elements` per image."""
+def digit_rounds(width: int, elements: int, images: int) -> tuple[Exchange, ...]:
+    """What both parties send for the digits of words of `width` bits, `elements` per image."""
     octets = images * plane_bytes(elements)
     word = 8 * octets * WORD_BYTES
     rounds: list[Exchange] = []
-    for index, bits in enumerate(DIGIT_BITS):
+    for index, bits in enumerate(DIGIT_BITS[: compared_digits(width)]):
         rounds += choice_rounds(1, (bits + (index > 0)) * octets)
         rounds.append(Exchange(((UPPER_WORDS if index else LOWEST_WORDS) * word, 0)))
     return tuple(rounds)
 
 
-def share_digits(transfers: Transfers, r: np.ndarray) -> DigitShares:
-    """This party's shares of the digits of r_0 + r_1, from its uint32 r [N, E]; beyond the last element r is 0."""
+def share_digits(transfers: Transfers, r: np.ndarray, width: int) -> DigitShares:
+    """This party's shares of the digits of the low width − 1 bits of r_0 + r_1, from its uint32 r [N, E].
+
+    Beyond the last element r is 0.
+    """
     images, elements = r.shape
     octets = plane_bytes(elements)
     r = np.pad(r, ((0, 0), (0, 8 * octets - elements)))
     run = _send_digit if transfers.number == 0 else _receive_digit
-    own = word_planes(r, CHOICE_PLANES) if transfers.number == 1 else None
+    own = word_planes(r, width - 1) if transfers.number == 1 else None
     planes, carry, below, shift = [], None, None, 0
-    for bits in DIGIT_BITS:
+    for bits in DIGIT_BITS[: compared_digits(width)]:
         choices = None
         if own is not None:
             choices = own[:, shift : shift + bits]

@@ -6,21 +6,17 @@ party's are never seen: everything that is sent is a pad's, or the difference to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..protocols.base import Exchange
-from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES, WORD_BYTES, plane_bytes
-from ..protocols.masked import ONEHOT_PLANES
-from .bit_triples import TRIPLE_PLANES, TRIPLE_TRANSFERS, between, receive_triples, send_triples
+from ..protocols.beaver_ot import WORD_BYTES, and_tree, plane_bytes
+from ..protocols.masked import compared_digits, onehot_planes
+from .bit_triples import between, receive_triples, send_triples, triple_planes, triple_transfers
 from .bit_words import BitProducts, Factor, multiply_bits, product_rounds
 from .cross_products import cross_product, cross_rounds
 from .transfers import Transfers, choice_rounds, message_of, read_message, send_difference
-
-RING_BITS = 32
-SIGN_BIT = RING_BITS - 1
 
 Forms = tuple[np.ndarray, ...]
 
@@ -29,68 +25,86 @@ Forms = tuple[np.ndarray, ...]
 class MaskBits:
     """A party's shares of what lifting r needs, planes [N, P].
 
-    `carry` out of the s bits that are dropped (None for s = 0), `wrap` out of the word, `top` the top bit of r.
+    `carry` out of the s bits that are `dropped` (None for s = 0), `wrap` out of the word, which has w bits (`width`),
+    `top` the top bit of r.
     """
 
+    width: int
     dropped: int
     carry: np.ndarray | None
     wrap: np.ndarray
     top: np.ndarray
 
+    @property
+    def kept(self) -> int:
+        """Bits of r >> s."""
+        return self.width - self.dropped
 
-def _product_octets(dropped: int, word_bytes: int) -> int:
-    """Octets of a product that is multiplied by 2^(32−s)."""
-    return -(-(8 * word_bytes - RING_BITS + dropped) // 8)
-
-
-def _lift_plan(dropped: int, word_bytes: int) -> list[BitProducts]:
-    above = BitProducts((Factor(_product_octets(dropped, word_bytes), one_way=True),))
-    carry = [BitProducts((Factor(word_bytes, one_way=True),))] if dropped else []
-    return [*carry, above, above]
+    def shared(self, factors: int) -> list[np.ndarray]:
+        """The bits that meet words: as many as there are products."""
+        return [bit for bit in (self.carry, self.wrap, self.top) if bit is not None][:factors]
 
 
-def lift_rounds(dropped: int, word_bytes: int, elements: int, images: int) -> tuple[Exchange, ...]:
+def _lift_plan(kept: int, dropped: int, word_bytes: int, one_way: bool) -> list[BitProducts]:
+    """Products of carry, wrap and top; the latter two are multiplied by 2^kept, and vanish where that does."""
+    octets = -(-(8 * word_bytes - kept) // 8)
+    above = [BitProducts((Factor(octets, one_way),))] * 2 if octets else []
+    return [*([BitProducts((Factor(word_bytes, one_way),))] if dropped else []), *above]
+
+
+def lift_rounds(width: int, dropped: int, word_bytes: int, elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for the forms ρ_0 and ρ_1."""
-    return (
-        *product_rounds(_lift_plan(dropped, word_bytes), elements, images),
-        Exchange((2 * word_bytes * images * elements, 0)),
-    )
+    plan = _lift_plan(width - dropped, dropped, word_bytes, one_way=True)
+    products = product_rounds(plan, elements, images) if plan else ()
+    return (*products, Exchange((2 * word_bytes * images * elements, 0)))
 
 
 def share_forms(transfers: Transfers, r: np.ndarray, bits: MaskBits, dtype: np.dtype, fixed: Forms) -> Forms:
-    """Shares of ρ_1 = r >> s and ρ_0 = ρ_1 − top·2^(32−s), both [N, E] of `dtype`.
+    """Shares of ρ_1 = r >> s and ρ_0 = ρ_1 − top·2^(w−s), both [N, E] of `dtype`, for the low w bits of r.
 
-    r >> s is (r_0 >> s) + (r_1 >> s) + carry − wrap·2^(32−s). `fixed` are party 0's (ρ_0, ρ_1), empty at party 1.
+    r >> s is (r_0 >> s) + (r_1 >> s) + carry − wrap·2^(w−s). `fixed` are party 0's (ρ_0, ρ_1), empty at party 1.
     """
-    dropped, above = bits.dropped, dtype.type(RING_BITS - bits.dropped)
-    plan = _lift_plan(dropped, dtype.itemsize)
-    shared = [bit for bit in (bits.carry, bits.wrap, bits.top) if bit is not None]
+    plan = _lift_plan(bits.kept, bits.dropped, dtype.itemsize, one_way=True)
     one = np.full(r.shape, 1 - transfers.number, dtype)
-    *carry, wrap, top = (products[0] for products in multiply_bits(transfers, plan, shared, [[one]] * len(plan)))
-    unsigned = (r >> np.uint32(dropped)).astype(dtype) - (wrap << above)
-    for word in carry:
-        unsigned += word
-    signed = unsigned - (top << above)
-    stacked = np.stack((signed, unsigned), axis=1)
-    first, second = np.moveaxis(send_difference(transfers, stacked, np.stack(fixed, axis=1) if fixed else None), 1, 0)
-    return first, second
+    unsigned = _dropped(r, bits).astype(dtype)
+    signed = unsigned
+    if plan:
+        results = multiply_bits(transfers, plan, bits.shared(len(plan)), [[one]] * len(plan))
+        carry, wrap, top = _by_bit([products[0] for products in results], bits, np.zeros_like(one))
+        unsigned = unsigned + carry - (wrap << dtype.type(bits.kept))
+        signed = unsigned - (top << dtype.type(bits.kept))
+    return _shifted_pair(transfers, signed, unsigned, fixed)
+
+
+def _dropped(r: np.ndarray, bits: MaskBits) -> np.ndarray:
+    """A party's r >> s, of the low w bits."""
+    return np.asarray((r & np.uint32(2**bits.width - 1)) >> np.uint32(bits.dropped))
+
+
+def _by_bit(products: list[np.ndarray], bits: MaskBits, zero: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Products with carry, wrap and top: those that were not made are zero."""
+    carry = products.pop(0) if bits.carry is not None else zero
+    wrap, top = products or (zero, zero)
+    return carry, wrap, top
+
+
+def _shifted_pair(transfers: Transfers, first: np.ndarray, second: np.ndarray, fixed: Forms) -> Forms:
+    """Two words shifted to the shares that party 0's seed fixes."""
+    stacked = np.stack((first, second), axis=1)
+    both = send_difference(transfers, stacked, np.stack(fixed, axis=1) if fixed else None)
+    return both[:, 0], both[:, 1]
 
 
 #: A wide square is wanted modulo 2^64, its cross product is doubled.
 WIDE_BYTES, WIDE_PRODUCT_BITS = 8, 63
 
 
-def _wide_square_plan(dropped: int) -> list[BitProducts]:
-    above = BitProducts((Factor(_product_octets(dropped, WIDE_BYTES)),))
-    carry = [BitProducts((Factor(WIDE_BYTES),))] if dropped else []
-    return [*carry, above, above]
-
-
-def wide_square_rounds(dropped: int, elements: int, images: int) -> tuple[Exchange, ...]:
+def wide_square_rounds(width: int, dropped: int, elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for ρ_0² and ρ_1²."""
+    kept = width - dropped
     return (
-        *cross_rounds(RING_BITS - dropped, WIDE_PRODUCT_BITS, elements, images),
-        *product_rounds(_wide_square_plan(dropped), elements, images),
+        *cross_rounds(kept, WIDE_PRODUCT_BITS, elements, images),
+        *product_rounds(_lift_plan(kept, dropped, WIDE_BYTES, one_way=False), elements, images),
         Exchange((2 * WIDE_BYTES * images * elements, 0)),
     )
 
@@ -98,27 +112,21 @@ def wide_square_rounds(dropped: int, elements: int, images: int) -> tuple[Exchan
 def share_wide_squares(transfers: Transfers, r: np.ndarray, bits: MaskBits, forms: Forms, fixed: Forms) -> Forms:
     """Shares of ρ_0² and ρ_1² modulo 2^64, uint64 [N, E].
 
-    With a and b the parties' r_i >> s, and ρ_1 = a + b + carry − wrap·B, B = 2^(32−s):
+    With a and b the parties' r_i >> s, and ρ_1 = a + b + carry − wrap·B, B = 2^(w−s):
     ρ_1² = (a + b)² + (carry − wrap·B)·(a + b + ρ_1), and ρ_0² = ρ_1² − top·B·(2ρ_1 − B).
     """
-    dropped, above = bits.dropped, np.uint64(RING_BITS - bits.dropped)
-    own = (r >> np.uint32(dropped)).astype(np.uint64)
-    product = cross_product(transfers, own, RING_BITS - dropped, WIDE_PRODUCT_BITS)
-    _, unsigned = forms
-    total = own + unsigned
-    doubled = unsigned + unsigned
+    above = np.uint64(bits.kept)
+    own, unsigned = _dropped(r, bits).astype(np.uint64), forms[1]
+    product = cross_product(transfers, own, bits.kept, WIDE_PRODUCT_BITS)
+    total, doubled = own + unsigned, unsigned + unsigned
     if transfers.number == 0:
-        doubled -= np.uint64(1) << above
-    shared = [bit for bit in (bits.carry, bits.wrap, bits.top) if bit is not None]
-    words = [[total]] * (len(shared) - 1) + [[doubled]]
-    results = multiply_bits(transfers, _wide_square_plan(dropped), shared, words)
-    *carry, wrap, top = (products[0] for products in results)
-    square = own * own + product + product - (wrap << above)
-    for word in carry:
-        square += word
-    stacked = np.stack((square - (top << above), square), axis=1)
-    first, second = np.moveaxis(send_difference(transfers, stacked, np.stack(fixed, axis=1) if fixed else None), 1, 0)
-    return first, second
+        doubled = doubled - (np.uint64(1) << above)
+    plan = _lift_plan(bits.kept, bits.dropped, WIDE_BYTES, one_way=False)
+    words = [[total]] * (len(plan) - 1) + [[doubled]]
+    results = multiply_bits(transfers, plan, bits.shared(len(plan)), words)
+    carry, wrap, top = _by_bit([products[0] for products in results], bits, np.zeros_like(own))
+    square = own * own + product + product + carry - (wrap << above)
+    return _shifted_pair(transfers, square - (top << above), square, fixed)
 
 
 @dataclass(frozen=True)
@@ -154,45 +162,51 @@ def _select_plan(forms: int) -> list[BitProducts]:
     return [BitProducts((Factor(WORD_BYTES, one_way=True), *(Factor(WORD_BYTES) for _ in range(forms))))]
 
 
-def select_rounds(forms: int, elements: int, images: int) -> tuple[Exchange, ...]:
-    """What both parties send for max(x, 0) on a value with some mask forms."""
+def select_rounds(width: int, forms: int, elements: int, images: int) -> tuple[Exchange, ...]:
+    """What both parties send for max(x, 0) on words of `width` bits and a value with some mask forms."""
     octets = images * plane_bytes(elements)
     return (
-        *choice_rounds(1, TRIPLE_TRANSFERS * octets),
-        Exchange(((ONEHOT_PLANES + TRIPLE_PLANES) * octets, 0)),
+        *choice_rounds(1, triple_transfers(compared_digits(width)) * octets),
+        _planes_round(width, octets),
         *product_rounds(_select_plan(forms), elements, images),
         Exchange(((1 + forms) * WORD_BYTES * images * elements, 0)),
     )
 
 
-def send_select(transfers: Transfers, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks) -> None:
+def _planes_round(width: int, octets: int) -> Exchange:
+    """Party 0's one-hot words, and what it sends for the AND tree."""
+    return Exchange(((onehot_planes(width) + triple_planes(compared_digits(width))) * octets, 0))
+
+
+def send_select(
+    transfers: Transfers, width: int, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks
+) -> None:
     """Party 0's part; `onehot` and `top` are its shares for r, `forms` of ρ_t, uint32 [N, E]."""
     images, elements = forms[0].shape
     octets = plane_bytes(elements)
-    pads = transfers.answer(images, TRIPLE_TRANSFERS, octets)
+    pads = transfers.answer(images, triple_transfers(compared_digits(width)), octets)
     assert masks.onehot is not None
     assert masks.bit is not None
     parts, place = [onehot ^ masks.onehot], 0
     for own, products in zip(masks.triples, masks.gates):
         parts += send_triples(between(pads, place, place + own.shape[1]), own, products)
         place += own.shape[1]
-    transfers.exchange(message_of(parts), Exchange(((ONEHOT_PLANES + TRIPLE_PLANES) * images * octets, 0)))
+    transfers.exchange(message_of(parts), _planes_round(width, images * octets))
     share = _select_words(transfers, masks.sign ^ top, forms)
     send_difference(transfers, share, np.stack((masks.bit, *masks.products), axis=1))
 
 
 def receive_select(
-    transfers: Transfers, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks
+    transfers: Transfers, width: int, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks
 ) -> SelectCorrections:
     """Party 1's part, with its own shares."""
     images, elements = forms[0].shape
     octets = plane_bytes(elements)
     pads = transfers.choose(np.concatenate(masks.triples, axis=1))
-    planned = Exchange(((ONEHOT_PLANES + TRIPLE_PLANES) * images * octets, 0))
-    received = read_message(transfers.exchange(None, planned), images)
-    dealt = onehot ^ received.planes(ONEHOT_PLANES, octets)
+    received = read_message(transfers.exchange(None, _planes_round(width, images * octets)), images)
+    dealt = onehot ^ received.planes(onehot_planes(width), octets)
     gates, place = [], 0
-    for own, count in zip(masks.triples, AND_GATES):
+    for own, (_, count) in zip(masks.triples, and_tree(compared_digits(width))):
         gates.append(receive_triples(pads[:, place : place + own.shape[1]], own, count, received))
         place += own.shape[1]
     share = _select_words(transfers, masks.sign ^ top, forms)
@@ -205,8 +219,3 @@ def _select_words(transfers: Transfers, bit: np.ndarray, forms: Forms) -> np.nda
     one = np.full(forms[0].shape, 1 - transfers.number, np.uint32)
     products = multiply_bits(transfers, _select_plan(len(forms)), [bit], [[one, *forms]])[0]
     return np.stack(products, axis=1)
-
-
-def triple_shapes() -> Sequence[tuple[int, int]]:
-    """Planes of masks and of products per level of the AND tree."""
-    return list(zip(AND_OPENED_PLANES, AND_GATES))

@@ -13,13 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp, is_narrow
+from ..program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
 from ..protocols.base import Exchange
-from ..protocols.beaver_ot import plane_bytes, pool_levels
+from ..protocols.beaver_ot import and_tree, plane_bytes, pool_levels
 from ..protocols.beaver_ot_execution import pool_shape
 from ..protocols.bit_planes import word_planes
 from ..protocols.local_operations import LOCAL_OPERATIONS
-from ..protocols.masked import ONEHOT_PLANES
+from ..protocols.masked import compared_digits, onehot_planes
 from ..protocols.masked_masks import Forms, MaskShares, draw_words
 from ..protocols.masked_plan import plan_masked
 from ..protocols.material import CorrectionWriter, RandomSource
@@ -27,17 +27,14 @@ from ..protocols.party import Channel
 from ..protocols.pool_tree import first_differences
 from .carries import share_carries
 from .mask_digits import DigitShares, share_digits
-from .masked_bits_plan import BitsPlan, plan_bits
+from .masked_bits_plan import BitsPlan, Word, plan_bits
 from .masked_material import (
-    RING_BITS,
-    SIGN_BIT,
     MaskBits,
     SelectMasks,
     receive_select,
     send_select,
     share_forms,
     share_wide_squares,
-    triple_shapes,
 )
 from .masked_traffic import lift_cuts, masked_rounds
 from .preparation import Observer, Preparation, Sources, image_parts, images_together
@@ -48,12 +45,12 @@ from .square_material import square_share
 class _Images:
     """Some images' masks so far: this party's shares.
 
-    `digits` of wires that are compared, `bits` of lifted values by name.
+    `digits` of words that are compared, `bits` of lifted values by name.
     """
 
     indices: range
     masks: MaskShares = field(default_factory=MaskShares)
-    digits: dict[str, DigitShares] = field(default_factory=dict)
+    digits: dict[Word, DigitShares] = field(default_factory=dict)
     bits: dict[str, MaskBits] = field(default_factory=dict)
 
 
@@ -65,12 +62,6 @@ class MaskedPreparation(Preparation):
     def __init__(self, number: int, program: Program, channel: Channel) -> None:
         super().__init__(number, program, channel)
         self._plans, self._bits_plans = plan_masked(program), plan_bits(program)
-
-    @classmethod
-    def refusal(cls, program: Program) -> str | None:
-        if not is_narrow(program):
-            return None
-        return f"material of {cls.protocol} for narrow words needs a dealer: compile with --ring 32, or let one prepare"
 
     @classmethod
     def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
@@ -109,14 +100,14 @@ class MaskedPreparation(Preparation):
             return writers
         for images, source, writer in zip(groups, own, writers):
             match operation:
-                case TruncateOp() if not self._plans[index].reduces:
-                    self._lift(index, operation.inputs[0], operation.output, operation.bits, images, source, writer)
+                case TruncateOp() if self._bits_plans[index] is not None:
+                    self._lift(index, operation.output, images, source, writer)
                 case SquareOp():
                     self._square(index, operation, images, source, writer)
                 case ReluOp():
                     self._relu(index, operation, images, source, writer)
                 case MaxPoolOp():
-                    self._pool(operation, images, source, writer)
+                    self._pool(operation, self._plans[index].width, images, source, writer)
         return writers
 
     def _multiply(
@@ -148,52 +139,43 @@ class MaskedPreparation(Preparation):
             return ()
         return tuple(draw_words(source, shape, wide).reshape(len(images.indices), -1) for _ in range(count))
 
-    def _lift(
-        self,
-        index: int,
-        wire: str,
-        name: str,
-        dropped: int,
-        images: _Images,
-        source: RandomSource,
-        writer: CorrectionWriter,
-    ) -> None:
-        """The forms ρ_t of the value `name`, which is the wire without some low bits."""
-        wide, mask = self._plans[index].wide, images.masks.wires[wire]
+    def _lift(self, index: int, name: str, images: _Images, source: RandomSource, writer: CorrectionWriter) -> None:
+        """The forms ρ_t of the value `name`."""
+        bits = self._bits_plans[index]
+        assert bits is not None
+        wide, mask = self._plans[index].wide_forms, images.masks.wires[bits.word[0]]
         flat = mask.reshape(len(mask), -1)
         fixed = self._fixed(source, images, mask.shape[1:], wide, 2)
-        bits = self._mask_bits(self._bits_plans[index], flat, dropped, images)
-        forms = share_forms(self._transfers, flat, bits, np.dtype(np.uint64 if wide else np.uint32), fixed)
+        images.bits[name] = self._mask_bits(bits, flat, images)
+        kind = np.dtype(np.uint64 if wide else np.uint32)
+        forms = share_forms(self._transfers, flat, images.bits[name], kind, fixed)
         self._put(writer, *forms)
         images.masks.lifted[name] = mask, tuple(form.reshape(mask.shape) for form in forms)
-        images.bits[name] = bits
 
-    def _mask_bits(self, plan: BitsPlan | None, mask: np.ndarray, dropped: int, images: _Images) -> MaskBits:
-        """The bits that lifting a wire without its `dropped` low bits needs."""
-        assert plan is not None
-        sign = word_planes(mask >> np.uint32(SIGN_BIT), 1)[:, 0]
+    def _mask_bits(self, plan: BitsPlan, mask: np.ndarray, images: _Images) -> MaskBits:
+        """The bits that lifting a word needs."""
+        width, dropped = plan.width, plan.dropped
+        sign = _bit(mask, width - 1)
         if not plan.digits:
-            carries = share_carries(self._transfers, mask, lift_cuts(dropped))
-            return MaskBits(dropped, carries.get(dropped), carries[RING_BITS], sign ^ carries[SIGN_BIT])
+            carries = share_carries(self._transfers, mask, lift_cuts(width, dropped))
+            return MaskBits(width, dropped, carries.get(dropped), carries[width], sign ^ carries[width - 1])
         digits = self._digits(plan, mask, images)
-        carry = None
-        if dropped:
-            carry = digits.bit(dropped) ^ word_planes(mask >> np.uint32(dropped), 1)[:, 0]
-        wrap = share_carries(self._transfers, mask, (RING_BITS,), (SIGN_BIT, digits.carry))[RING_BITS]
-        return MaskBits(dropped, carry, wrap, sign ^ digits.carry)
+        carry = digits.bit(dropped) ^ _bit(mask, dropped) if dropped else None
+        wrap = share_carries(self._transfers, mask, (width,), (width - 1, digits.carry))[width]
+        return MaskBits(width, dropped, carry, wrap, sign ^ digits.carry)
 
     def _digits(self, plan: BitsPlan, mask: np.ndarray, images: _Images) -> DigitShares:
-        """The digits of a wire's mask; dropped where nobody needs them again."""
-        if plan.first:
-            images.digits[plan.wire] = share_digits(self._transfers, mask)
-        return images.digits.pop(plan.wire) if plan.last else images.digits[plan.wire]
+        """The digits of a word's mask."""
+        if plan.word not in images.digits:
+            images.digits[plan.word] = share_digits(self._transfers, mask, plan.width)
+        return images.digits[plan.word]
 
     def _square(
         self, index: int, operation: SquareOp, images: _Images, source: RandomSource, writer: CorrectionWriter
     ) -> None:
         plan, name = self._plans[index], operation.inputs[0]
         if plan.lifts:
-            self._lift(index, name, name, 0, images, source, writer)
+            self._lift(index, name, images, source, writer)
         mask, forms = images.masks.gate_input(operation, plan)
         flat = tuple(form.reshape(len(form), -1) for form in forms)
         fixed = self._fixed(source, images, mask.shape[1:], plan.wide, len(forms))
@@ -207,39 +189,58 @@ class MaskedPreparation(Preparation):
     def _relu(
         self, index: int, operation: ReluOp, images: _Images, source: RandomSource, writer: CorrectionWriter
     ) -> None:
-        mask, forms = images.masks.gate_input(operation, self._plans[index])
-        r, plan = mask.reshape(len(mask), -1), self._bits_plans[index]
-        assert plan is not None
-        digits = self._digits(plan, r, images)
-        self._select(r, digits, tuple(form.reshape(len(form), -1) for form in forms), source, writer)
+        plan, bits = self._plans[index], self._bits_plans[index]
+        assert bits is not None
+        if plan.lifts:
+            self._lift(index, operation.inputs[0], images, source, writer)
+        mask, forms = images.masks.gate_input(operation, plan)
+        r = mask.reshape(len(mask), -1)
+        digits = self._digits(bits, r, images)
+        if bits.last:
+            del images.digits[bits.word]
+        flat = tuple(form.reshape(len(form), -1) for form in forms)
+        self._select(bits.width, r, digits, flat, source, writer)
 
-    def _pool(self, operation: MaxPoolOp, images: _Images, source: RandomSource, writer: CorrectionWriter) -> None:
+    def _pool(
+        self, operation: MaxPoolOp, width: int, images: _Images, source: RandomSource, writer: CorrectionWriter
+    ) -> None:
         shape = pool_shape(operation, self._program)
         for level, comparisons in enumerate(pool_levels(shape)):
             if level == 0:
                 mask = first_differences(images.masks.wires[operation.inputs[0]], shape)
             else:
                 mask = source.words(comparisons)
-            self._select(mask, share_digits(self._transfers, mask), (mask,), source, writer)
+            self._select(width, mask, share_digits(self._transfers, mask, width), (mask,), source, writer)
 
     def _select(
-        self, r: np.ndarray, digits: DigitShares, forms: Forms, source: RandomSource, writer: CorrectionWriter
+        self,
+        width: int,
+        r: np.ndarray,
+        digits: DigitShares,
+        forms: Forms,
+        source: RandomSource,
+        writer: CorrectionWriter,
     ) -> None:
         """Material for max(x, 0) where x has the sign of the word masked by r, and mask forms ρ_t."""
-        masks = _draw_select(self.number, r.shape[1], len(forms), source)
-        top = word_planes(r >> np.uint32(SIGN_BIT), 1)[:, 0] ^ digits.carry
+        masks = _draw_select(self.number, width, r.shape[1], len(forms), source)
+        shares = digits.onehot, _bit(r, width - 1) ^ digits.carry, forms, masks
         if self.number == 0:
-            send_select(self._transfers, digits.onehot, top, forms, masks)
+            send_select(self._transfers, width, *shares)
         else:
-            self._put(writer, *receive_select(self._transfers, digits.onehot, top, forms, masks).ordered)
+            self._put(writer, *receive_select(self._transfers, width, *shares).ordered)
 
 
-def _draw_select(number: int, elements: int, forms: int, source: RandomSource) -> SelectMasks:
+def _bit(words: np.ndarray, place: int) -> np.ndarray:
+    """One bit of words, a plane [N, P]."""
+    return word_planes(words >> np.uint32(place), 1)[:, 0]
+
+
+def _draw_select(number: int, width: int, elements: int, forms: int, source: RandomSource) -> SelectMasks:
     """What a party's seed fixes, in the order in which the dealer draws it."""
     octets = plane_bytes(elements)
-    onehot = source.planes(ONEHOT_PLANES, octets) if number == 0 else None
+    onehot = source.planes(onehot_planes(width), octets) if number == 0 else None
     sign, triples, gates = source.planes(1, octets)[:, 0], [], []
-    for opened, products in triple_shapes():
+    for opened, products in and_tree(compared_digits(width)):
         triples.append(source.planes(opened, octets))
         if number == 0:
             gates.append(source.planes(products, octets))

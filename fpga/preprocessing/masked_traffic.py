@@ -12,7 +12,7 @@ from ..protocols.masked_plan import OperationPlan, plan_masked
 from .carries import carry_rounds
 from .mask_digits import digit_rounds
 from .masked_bits_plan import BitsPlan, plan_bits
-from .masked_material import RING_BITS, SIGN_BIT, lift_rounds, select_rounds, wide_square_rounds
+from .masked_material import lift_rounds, select_rounds, wide_square_rounds
 from .preparation import linear_material
 from .square_material import square_rounds
 
@@ -23,17 +23,9 @@ def masked_rounds(program: Program, images: int) -> Sequence[tuple[Exchange, ...
     return [_rounds(operation, plan, bits, program, images) for operation, plan, bits in plans]
 
 
-def lift_cuts(dropped: int) -> tuple[int, ...]:
+def lift_cuts(width: int, dropped: int) -> tuple[int, ...]:
     """Where carries are wanted for lifting a wire without its low bits."""
-    return (dropped, SIGN_BIT, RING_BITS) if dropped else (SIGN_BIT, RING_BITS)
-
-
-def _bits_rounds(plan: BitsPlan, dropped: int, elements: int, images: int) -> tuple[Exchange, ...]:
-    """What the bits of a lifted wire take."""
-    if not plan.digits:
-        return carry_rounds(lift_cuts(dropped), elements, images)
-    digits = digit_rounds(elements, images) if plan.first else ()
-    return (*digits, *carry_rounds((RING_BITS,), elements, images, SIGN_BIT))
+    return (dropped, width - 1, width) if dropped else (width - 1, width)
 
 
 def _rounds(
@@ -41,40 +33,47 @@ def _rounds(
 ) -> tuple[Exchange, ...]:
     """What both parties send for one operation."""
     elements = program.tensor(operation.inputs[0]).elements
-    word_bytes = 8 if plan.wide else 4
+    lifted = _lift_rounds(plan, bits, elements, images) if bits is not None else ()
     match operation:
         case ConvOp() | LinearOp():
             return linear_material(operation, program).image_rounds(images)
-        case TruncateOp() if bits is not None:
-            forms = lift_rounds(operation.bits, word_bytes, elements, images)
-            return (*_bits_rounds(bits, operation.bits, elements, images), *forms)
+        case TruncateOp():
+            return lifted
+        case SquareOp() if plan.wide:
+            width, dropped = _lifted_word(operation, program)
+            return (*lifted, *wide_square_rounds(width, dropped, elements, images))
         case SquareOp():
-            return _square_rounds(plan, bits, _dropped(operation, program), elements, images)
+            return (*lifted, *square_rounds(elements, images) * plan.forms)
         case ReluOp() if bits is not None:
-            digits = digit_rounds(elements, images) if bits.first else ()
-            return (*digits, *select_rounds(plan.forms, elements, images))
+            digits = digit_rounds(bits.width, elements, images) if bits.first and not bits.lifts else ()
+            return (*lifted, *digits, *select_rounds(bits.width, plan.forms, elements, images))
         case MaxPoolOp():
-            levels = pool_levels(pool_shape(operation, program))
             return tuple(
-                each for count in levels for each in (*digit_rounds(count, images), *select_rounds(1, count, images))
+                each
+                for count in pool_levels(pool_shape(operation, program))
+                for each in (*digit_rounds(plan.width, count, images), *select_rounds(plan.width, 1, count, images))
             )
     return ()
 
 
-def _square_rounds(
-    plan: OperationPlan, bits: BitsPlan | None, dropped: int, elements: int, images: int
-) -> tuple[Exchange, ...]:
-    lifted: tuple[Exchange, ...] = ()
-    if bits is not None:
-        lifted = (*_bits_rounds(bits, 0, elements, images), *lift_rounds(0, 8, elements, images))
-    if plan.wide:
-        return (*lifted, *wide_square_rounds(dropped, elements, images))
-    return (*lifted, *square_rounds(elements, images) * plan.forms)
+def _lift_rounds(plan: OperationPlan, bits: BitsPlan, elements: int, images: int) -> tuple[Exchange, ...]:
+    """What the bits of a lifted word and its forms take."""
+    if not bits.lifts:
+        return ()
+    width = bits.width
+    if bits.digits:
+        digits = digit_rounds(width, elements, images) if bits.first else ()
+        carries = (*digits, *carry_rounds((width,), elements, images, width - 1))
+    else:
+        carries = carry_rounds(lift_cuts(width, bits.dropped), elements, images)
+    return (*carries, *lift_rounds(width, bits.dropped, 8 if plan.wide_forms else 4, elements, images))
 
 
-def _dropped(operation: SquareOp, program: Program) -> int:
-    """The bits that the truncation that lifted a square's input dropped; none where a square lifts a wire itself."""
-    for other, plan in zip(program.operations, plan_masked(program)):
-        if isinstance(other, TruncateOp) and not plan.reduces and other.output == operation.inputs[0]:
-            return other.bits
-    return 0
+def _lifted_word(operation: SquareOp, program: Program) -> tuple[int, int]:
+    """Bits of the word that gave a square's input its lifted form, and how many of them were dropped."""
+    name = operation.inputs[0]
+    for other, bits in zip(program.operations, plan_bits(program)):
+        lifted = other.output if isinstance(other, TruncateOp) else other.inputs[0]
+        if bits is not None and bits.lifts and lifted == name:
+            return bits.width, bits.dropped
+    raise ValueError(f"{name} is not lifted")

@@ -91,11 +91,6 @@ class Preparation(ABC):
         self.number, self._program, self._channel = number, program, channel
 
     @classmethod
-    def refusal(cls, program: Program) -> str | None:
-        """Why only a dealer can make this program's material, if so."""
-        return None
-
-    @classmethod
     @abstractmethod
     def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
         """What both parties send, per operation in program order."""

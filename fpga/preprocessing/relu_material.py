@@ -18,20 +18,20 @@ from ..protocols.beaver_ot import AND_GATES, AND_OPENED_PLANES, CHOICE_PLANES, D
 from ..protocols.beaver_ot_compare import OT_MASK_PLANES, split_digits
 from ..protocols.bit_planes import plane_words, select
 from ..protocols.material import Corrections, CorrectionWriter, RandomSource
-from .bit_triples import TRIPLE_PLANES, TRIPLE_TRANSFERS, between, receive_triples, send_triples
+from .bit_triples import between, receive_triples, send_triples, triple_planes, triple_transfers
 from .ot_products import Pads, chosen_table_pads, receive_word_products, send_word_products, table_pads
 from .transfers import Transfers, choice_rounds, message_of, read_message
 
 LOWEST, UPPER_DIGITS = DIGIT_BITS[0], len(DIGIT_BITS) - 1
 #: Transfers that party 1 starts: bits of its digits, its masks of the AND tree, its choice of the multiplexer.
-FORWARD_TRANSFERS = CHOICE_PLANES + TRIPLE_TRANSFERS + 1
+FORWARD_TRANSFERS = CHOICE_PLANES + triple_transfers(len(DIGIT_BITS)) + 1
 
 
 def relu_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
     """What both parties send for one ReLU of `elements` per image."""
     octets = images * plane_bytes(elements)
     word = images * elements * WORD_BYTES
-    planes = OT_MASK_PLANES + TRIPLE_PLANES
+    planes = OT_MASK_PLANES + triple_planes(len(DIGIT_BITS))
     return (
         *choice_rounds(1, FORWARD_TRANSFERS * octets),
         *choice_rounds(0, octets),

@@ -14,7 +14,7 @@ from rrnet_nni.fpga.preprocessing.bit_words import BitProducts, Factor, multiply
 from rrnet_nni.fpga.preprocessing.carries import carry_rounds, share_carries
 from rrnet_nni.fpga.preprocessing.cross_products import cross_product, cross_rounds
 from rrnet_nni.fpga.preprocessing.mask_digits import digit_rounds, share_digits
-from rrnet_nni.fpga.preprocessing.masked_bits_plan import plan_bits
+from rrnet_nni.fpga.preprocessing.masked_bits_plan import BitsPlan, plan_bits
 from rrnet_nni.fpga.preprocessing.masked_material import (
     MaskBits,
     lift_rounds,
@@ -86,28 +86,31 @@ def test_carries_are_those_of_the_sum(pair, cuts, elements, images, seed):
         assert np.array_equal(plane_words(first[cut] ^ second[cut], elements), expected)
 
 
-@given(*sizes)
+widths = st.integers(2, 8).map(lambda digits: 4 * digits)
+
+
+@given(widths, *sizes)
 @settings(max_examples=12, deadline=None)
-def test_digits_are_the_one_hot_words_of_the_sum_and_its_bits(pair, elements, images, seed):
+def test_digits_are_the_one_hot_words_of_the_sum_and_its_bits(pair, width, elements, images, seed):
     r = words(seed, images, elements)
-    rounds = digit_rounds(elements, images)
-    first, second = pair.share(rounds, lambda number, transfers: share_digits(transfers, r[number]))
-    total, low = r[0] + r[1], np.uint32(2**31 - 1)
+    rounds = digit_rounds(width, elements, images)
+    first, second = pair.share(rounds, lambda number, transfers: share_digits(transfers, r[number], width))
+    total, low = r[0] + r[1], np.uint32(2 ** (width - 1) - 1)
     shift, expected = 0, []
-    for bits in DIGIT_BITS:
+    for bits in DIGIT_BITS[: width // 4]:
         expected.append(indicators(planes(total >> np.uint32(shift), bits)[:, None])[:, 0])
         shift += bits
     assert np.array_equal(first.onehot ^ second.onehot, np.concatenate(expected, axis=1))
-    carry = ((r[0] & low) + (r[1] & low)) >> np.uint32(31)
+    carry = ((r[0] & low) + (r[1] & low)) >> np.uint32(width - 1)
     assert np.array_equal(plane_words(first.carry ^ second.carry, elements), carry)
-    for place in range(31):
+    for place in range(width - 1):
         bit = plane_words(first.bit(place) ^ second.bit(place), elements)
         assert np.array_equal(bit, total >> np.uint32(place) & np.uint32(1))
 
 
 def test_digits_of_many_words_are_right_and_each_share_is_noise(pair):
     r = words(5, 1, 80_000)
-    shares = pair.share(digit_rounds(80_000, 1), lambda number, transfers: share_digits(transfers, r[number]))
+    shares = pair.share(digit_rounds(32, 80_000, 1), lambda number, transfers: share_digits(transfers, r[number], 32))
     total = r[0] + r[1]
     opened = shares[0].onehot ^ shares[1].onehot
     assert np.array_equal(opened[:, :8], indicators(planes(total, 3)[:, None])[:, 0])
@@ -151,9 +154,9 @@ def test_cross_products_are_right_for_every_width(pair, bits, elements, images, 
     assert np.array_equal((first + second) & np.uint64(2**63 - 1), (r[0] * r[1]) & np.uint64(2**63 - 1))
 
 
-def mask_bits(r, number, dropped, seed):
+def mask_bits(r, number, width, dropped, seed):
     """Shares of the bits of r_0 + r_1 as a trusted hand would make them."""
-    total = [part.astype(np.uint64) for part in r]
+    total = [part.astype(np.uint64) & np.uint64(2**width - 1) for part in r]
     generator = np.random.default_rng(seed)
 
     def share(bit):
@@ -163,43 +166,49 @@ def mask_bits(r, number, dropped, seed):
 
     low = np.uint64(2**dropped - 1)
     carry = share(((total[0] & low) + (total[1] & low)) >> np.uint64(dropped))
-    wrap = share((total[0] + total[1]) >> np.uint64(32))
-    return MaskBits(dropped, carry if dropped else None, wrap, share((r[0] + r[1]) >> np.uint32(31)))
+    wrap = share((total[0] + total[1]) >> np.uint64(width))
+    top = share((r[0] + r[1]) >> np.uint32(width - 1) & np.uint32(1))
+    return MaskBits(width, dropped, carry if dropped else None, wrap, top)
 
 
-@given(st.integers(1, 29), st.booleans(), *sizes)
-@settings(max_examples=16, deadline=None)
-def test_forms_and_their_squares_are_the_dealers(pair, dropped, lifts_only, elements, images, seed):
-    dropped = 0 if lifts_only else dropped
+#: Words that are lifted: whole ones without their low bits, or narrower ones as they are.
+lifted_words = st.one_of(st.tuples(st.just(32), st.integers(0, 29)), st.tuples(widths, st.just(0)))
+
+
+@given(lifted_words, *sizes)
+@settings(max_examples=20, deadline=None)
+def test_forms_and_their_squares_are_the_dealers(pair, word, elements, images, seed):
+    width, dropped = word
     r = words(seed, images, elements)
-    wide = lifted_forms(r[0] + r[1], dropped, wide=True)
+    wide = lifted_forms(r[0] + r[1], dropped, True, width)
     fixed = np.random.default_rng(seed).integers(0, 2**64, (4, images, elements), np.uint64)
 
     def run(number, transfers):
-        bits = mask_bits(r, number, dropped, seed)
+        bits = mask_bits(r, number, width, dropped, seed)
         own = tuple(fixed) if number == 0 else ()
         forms = share_forms(transfers, r[number], bits, np.dtype(np.uint64), own[:2])
         return *forms, *share_wide_squares(transfers, r[number], bits, forms, own[2:])
 
-    rounds = (*lift_rounds(dropped, 8, elements, images), *wide_square_rounds(dropped, elements, images))
-    first, second = pair.share(rounds, run)
+    lifting = lift_rounds(width, dropped, 8, elements, images)
+    first, second = pair.share((*lifting, *wide_square_rounds(width, dropped, elements, images)), run)
     for own, other, expected, place in zip(first, second, (*wide, *(form * form for form in wide)), fixed):
         assert np.array_equal(own, place)
         assert np.array_equal(own + other, expected)
 
 
-@given(st.integers(1, 29), *sizes)
-@settings(max_examples=8, deadline=None)
-def test_narrow_forms_are_the_dealers(pair, dropped, elements, images, seed):
+@given(lifted_words, *sizes)
+@settings(max_examples=12, deadline=None)
+def test_narrow_forms_are_the_dealers(pair, word, elements, images, seed):
+    width, dropped = word
     r = words(seed, images, elements)
     fixed = np.random.default_rng(seed).integers(0, 2**32, (2, images, elements), np.uint32)
 
     def run(number, transfers):
-        bits = mask_bits(r, number, dropped, seed)
+        bits = mask_bits(r, number, width, dropped, seed)
         return share_forms(transfers, r[number], bits, np.dtype(np.uint32), tuple(fixed) if number == 0 else ())
 
-    first, second = pair.share(lift_rounds(dropped, 4, elements, images), run)
-    for own, other, expected in zip(first, second, lifted_forms(r[0] + r[1], dropped, wide=False)):
+    first, second = pair.share(lift_rounds(width, dropped, 4, elements, images), run)
+    for own, other, expected in zip(first, second, lifted_forms(r[0] + r[1], dropped, False, width)):
         assert np.array_equal(own + other, expected)
 
 
@@ -212,7 +221,7 @@ def test_a_masks_digits_are_shared_once_and_dropped_after_their_last_use():
     b.add(AffineOp, "sum", ["square", "relu"], shape, 4, multipliers=((1,), (1,)))
     b.add(MaxPoolOp, "pool", ["sum"], (4, 1, 1), 4, kernel=(2, 2), stride=(2, 2))
     plans = dict(zip((operation.name for operation in b.operations), plan_bits(b.program())))
-    assert (plans["t"].wire, plans["t"].digits, plans["t"].first, plans["t"].last) == ("image", True, True, False)
-    assert (plans["relu"].wire, plans["relu"].first, plans["relu"].last) == ("image", False, True)
-    assert (plans["alone"].wire, plans["alone"].digits) == ("relu", False)
+    assert plans["t"] == BitsPlan(("image", 0, 32), dropped=4, lifts=True, digits=True, first=True)
+    assert plans["relu"] == BitsPlan(("image", 0, 32), digits=True, last=True)
+    assert plans["alone"] == BitsPlan(("relu", 2, 32), dropped=2, lifts=True)
     assert [plans[name] for name in ("square", "sum", "pool")] == [None] * 3
