@@ -15,27 +15,23 @@ module aes128 (
     localparam ROUNDS = 10;
     reg  [127:0] round_keys [0:ROUNDS];
     reg  [3:0]   keys;
-    reg  [ROUNDS:0] occupied;
     reg  [127:0] whitened;
     wire [127:0] states [0:ROUNDS];
-    wire advance = !occupied[ROUNDS] || s_ready;
-    wire fire = b_valid && advance && keys == ROUNDS + 1;
+    wire advance;
     assign k_ready = keys != ROUNDS + 1;
-    assign b_ready = fire;
-    assign s_valid = occupied[ROUNDS];
+    stream_stages #(.INPUTS(2), .STAGES(ROUNDS + 1)) handshake (
+        .clk(clk), .rst(rst), .in_valid({b_valid, !k_ready}), .in_ready(b_ready), .advance(advance),
+        .out_valid(s_valid), .out_ready(s_ready)
+    );
     assign s_data = states[ROUNDS];
     assign states[0] = whitened;
 
     always @(posedge clk) begin
         if (rst) begin
             keys <= 4'd0;
-            occupied <= 0;
-        end else begin
-            if (k_valid && k_ready) begin
-                round_keys[keys] <= k_data;
-                keys <= keys + 4'd1;
-            end
-            if (advance) occupied <= {occupied[ROUNDS-1:0], fire};
+        end else if (k_valid && k_ready) begin
+            round_keys[keys] <= k_data;
+            keys <= keys + 4'd1;
         end
         if (advance) whitened <= b_data ^ round_keys[0];
     end

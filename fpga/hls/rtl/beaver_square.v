@@ -22,17 +22,12 @@ module beaver_square #(
     input  wire                r_ready,
     output wire [LANES*32-1:0] r_data
 );
-    reg [3:0] occupied;
-    wire advance = !occupied[3] || r_ready;
-    wire fire = e_valid && a_valid && z_valid && advance;
-    assign e_ready = fire;
-    assign a_ready = fire;
-    assign z_ready = fire;
-    assign r_valid = occupied[3];
-
-    always @(posedge clk)
-        if (rst) occupied <= 4'd0;
-        else if (advance) occupied <= {occupied[2:0], fire};
+    wire advance, fire;
+    stream_stages #(.INPUTS(3), .STAGES(4)) handshake (
+        .clk(clk), .rst(rst), .in_valid({e_valid, a_valid, z_valid}), .in_ready(fire), .advance(advance),
+        .out_valid(r_valid), .out_ready(r_ready)
+    );
+    assign {e_ready, a_ready, z_ready} = {3{fire}};
 
     genvar lane;
     generate

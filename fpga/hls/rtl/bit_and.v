@@ -25,21 +25,16 @@ module bit_and #(
     input  wire             r_ready,
     output wire [WIDTH-1:0] r_data
 );
-    reg occupied;
     reg [WIDTH-1:0] result;
-    wire advance = !occupied || r_ready;
-    wire fire = d_valid && e_valid && a_valid && b_valid && c_valid && advance;
-    assign d_ready = fire;
-    assign e_ready = fire;
-    assign a_ready = fire;
-    assign b_ready = fire;
-    assign c_ready = fire;
-    assign r_valid = occupied;
+    wire advance, fire;
+    stream_stages #(.INPUTS(5), .STAGES(1)) handshake (
+        .clk(clk), .rst(rst), .in_valid({d_valid, e_valid, a_valid, b_valid, c_valid}), .in_ready(fire),
+        .advance(advance), .out_valid(r_valid), .out_ready(r_ready)
+    );
+    assign {d_ready, e_ready, a_ready, b_ready, c_ready} = {5{fire}};
     assign r_data = result;
 
     always @(posedge clk) begin
-        if (rst) occupied <= 1'b0;
-        else if (advance) occupied <= fire;
         if (advance) result <= c_data ^ (d_data & b_data) ^ (e_data & a_data) ^ ({WIDTH{party0}} & d_data & e_data);
     end
 endmodule

@@ -32,16 +32,22 @@ class RtlModule:
         return tuple(SOURCES / f"{name}.v" for name in (self.name, *self.parts))
 
 
+#: The handshake of modules that are one pipeline.
+_STAGES = ("stream_stages",)
 CONV_TILE = RtlModule(
     "conv_tile", {"cmd": 1, "pix": 2 * BUS_WORDS, "wgt": 2 * BUS_WORDS}, ("sums", BUS_WORDS), parts=("mul32",)
 )
 BEAVER_SQUARE = RtlModule(
-    "beaver_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0", "subtract"), ("mul32",)
+    "beaver_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0", "subtract"), ("mul32", *_STAGES)
 )
-WIDE_SQUARE = RtlModule("wide_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0",), ("mul_wide",))
-TRUNCATE = RtlModule("truncate", dict.fromkeys("muv", BUS_WORDS), ("s", BUS_WORDS), ("party0", "dealt_top", "bits"))
+WIDE_SQUARE = RtlModule(
+    "wide_square", dict.fromkeys("eaz", BUS_WORDS), ("r", BUS_WORDS), ("party0",), ("mul_wide", *_STAGES)
+)
+TRUNCATE = RtlModule(
+    "truncate", dict.fromkeys("muv", BUS_WORDS), ("s", BUS_WORDS), ("party0", "dealt_top", "bits"), _STAGES
+)
 DIGIT_COMPARE = RtlModule("digit_compare", dict.fromkeys("mh", BUS_WORDS), ("leaf", BUS_WORDS), ("digits",))
-BIT_AND = RtlModule("bit_and", dict.fromkeys("deabc", BUS_WORDS), ("r", BUS_WORDS), ("party0",))
-AES128 = RtlModule("aes128", {"k": BUS_WORDS, "b": BUS_WORDS}, ("s", BUS_WORDS), parts=("aes_round",))
+BIT_AND = RtlModule("bit_and", dict.fromkeys("deabc", BUS_WORDS), ("r", BUS_WORDS), ("party0",), _STAGES)
+AES128 = RtlModule("aes128", {"k": BUS_WORDS, "b": BUS_WORDS}, ("s", BUS_WORDS), parts=("aes_round", *_STAGES))
 
 MODULES = (CONV_TILE, BEAVER_SQUARE, WIDE_SQUARE, TRUNCATE, DIGIT_COMPARE, BIT_AND, AES128)

@@ -25,19 +25,14 @@ module truncate #(
     input  wire                s_ready,
     output wire [LANES*32-1:0] s_data
 );
-    reg [2:0] occupied;
-    wire advance = !occupied[2] || s_ready;
-    wire fire = m_valid && u_valid && v_valid && advance;
-    assign m_ready = fire;
-    assign u_ready = fire;
-    assign v_ready = fire;
-    assign s_valid = occupied[2];
+    wire advance, fire;
+    stream_stages #(.INPUTS(3), .STAGES(3)) handshake (
+        .clk(clk), .rst(rst), .in_valid({m_valid, u_valid, v_valid}), .in_ready(fire), .advance(advance),
+        .out_valid(s_valid), .out_ready(s_ready)
+    );
+    assign {m_ready, u_ready, v_ready} = {3{fire}};
     wire [31:0] offset = 32'h4000_0000 >> bits;
     wire [5:0]  wrap_shift = 6'd32 - {1'b0, bits};
-
-    always @(posedge clk)
-        if (rst) occupied <= 3'd0;
-        else if (advance) occupied <= {occupied[1:0], fire};
 
     genvar lane;
     generate

@@ -19,17 +19,12 @@ module wide_square #(
     input  wire                r_ready,
     output wire [LANES*64-1:0] r_data
 );
-    reg [4:0] occupied;
-    wire advance = !occupied[4] || r_ready;
-    wire fire = e_valid && a_valid && z_valid && advance;
-    assign e_ready = fire;
-    assign a_ready = fire;
-    assign z_ready = fire;
-    assign r_valid = occupied[4];
-
-    always @(posedge clk)
-        if (rst) occupied <= 5'd0;
-        else if (advance) occupied <= {occupied[3:0], fire};
+    wire advance, fire;
+    stream_stages #(.INPUTS(3), .STAGES(5)) handshake (
+        .clk(clk), .rst(rst), .in_valid({e_valid, a_valid, z_valid}), .in_ready(fire), .advance(advance),
+        .out_valid(r_valid), .out_ready(r_ready)
+    );
+    assign {e_ready, a_ready, z_ready} = {3{fire}};
 
     genvar lane;
     generate
