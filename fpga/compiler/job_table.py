@@ -41,7 +41,7 @@ class JobTable:
     """The columns of some jobs, all int64 by job.
 
     Attributes:
-        queue, duration, latency, allocates, weights, load, operation: of the job.
+        queue, duration, latency, allocates, weights, load, operation, tile: of the job.
         product: number of the job's operation among those with weights, 0 for all others.
         dependencies, readers, releases: the jobs that it waits for, that wait for it, whose buffers it gives back.
         holders: stores that must be done before a load's buffer is free.
@@ -56,6 +56,7 @@ class JobTable:
         self.weights = _column(job.weights for job in jobs)
         self.load = _column(job.load for job in jobs)
         self.operation = _column(job.operation for job in jobs)
+        self.tile = _column(job.tile for job in jobs)
         self.dependencies = Ranges.of([job.dependencies for job in jobs])
         self.readers = self.dependencies.reversed()
         self.releases = Ranges.of([job.releases for job in jobs])

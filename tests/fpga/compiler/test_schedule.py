@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_onnx_models import mixed_model
 
+from rrnet_nni.fpga.compiler import job_writer
 from rrnet_nni.fpga.compiler.bounds import lower_bounds, one_machine_bound
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.frontend import import_model
 from rrnet_nni.fpga.compiler.instruction_stream import schedule_instructions
-from rrnet_nni.fpga.compiler.jobs import Job, Rates
+from rrnet_nni.fpga.compiler.jobs import Job, JobGraph, Rates
+from rrnet_nni.fpga.compiler.list_scheduler import ListScheduler
 from rrnet_nni.fpga.compiler.page import buffer_blocks
-from rrnet_nni.fpga.compiler.schedule import Schedule, list_schedule
+from rrnet_nni.fpga.compiler.schedule import Schedule, list_schedule, nudged
 from rrnet_nni.fpga.compiler.simulate import simulate
 from rrnet_nni.fpga.compiler.tiling import build_jobs
 from rrnet_nni.fpga.devices import load_device
@@ -153,3 +155,33 @@ def test_the_memory_map_never_shows_two_blocks_in_one_place(program: Program) ->
         for _, begin, stop, other, length, _ in blocks[:number]:
             apart = end <= begin or stop <= start or address + size <= other or other + length <= address
             assert apart
+
+
+def test_orders_near_the_best_one_never_make_a_schedule_longer_and_are_the_same_every_time(program: Program) -> None:
+    start = scheduled(program, "beaver-ot", 16, 4)
+    found = [nudged(start, nudges, ListScheduler(start.graph, DEVICE)) for nudges in (0, 12, 48, 48)]
+    makespans = [schedule.makespan for schedule in found]
+    assert makespans[0] == start.makespan
+    assert makespans == sorted(makespans, reverse=True)
+    assert found[2] == found[3]
+    assert simulate(schedule_instructions(found[2]), DEVICE).makespan == makespans[2] < start.makespan
+
+
+def test_weights_in_pieces_are_the_same_weights_in_the_same_place(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_writer, "WEIGHT_PIECE_BYTES", 256)
+    in_pieces = build_jobs(program, DEVICE, get_protocol("beaver-ot"), 8)
+    monkeypatch.setattr(job_writer, "WEIGHT_PIECE_BYTES", 2**40)
+    at_once = build_jobs(program, DEVICE, get_protocol("beaver-ot"), 8)
+
+    def bands(graph: JobGraph) -> dict[tuple[int, int], tuple[int, int]]:
+        totals: dict[tuple[int, int], tuple[int, int]] = {}
+        for job in graph.jobs:
+            if job.weights:
+                amount, held = totals.get((job.operation, job.tile), (0, 0))
+                totals[job.operation, job.tile] = amount + job.amount, held + job.allocates
+        return totals
+
+    assert bands(in_pieces) == bands(at_once)
+    assert max(job.amount for job in in_pieces.jobs if job.weights) == 256
