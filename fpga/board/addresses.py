@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import time
 
@@ -38,7 +39,8 @@ def accept_one(address: str, timeout_s: float) -> socket.socket:
     except TimeoutError as error:
         raise ExecutionFault(f"nobody connected to {address} within {timeout_s:g} s") from error
     except OSError as error:
-        raise ExecutionFault(f"cannot listen on {address}: {error.strerror or error}") from error
+        reason = error if error.errno is None else os.strerror(error.errno)
+        raise ExecutionFault(f"cannot listen on {address}: {reason}") from error
 
 
 def connect(address: str, timeout_s: float) -> socket.socket:

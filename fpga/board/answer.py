@@ -12,6 +12,7 @@ from ..preprocessing.registry import preparation_traffic
 from ..program import Program
 from ..protocols.party import Execution
 from .accounting import Measured, Prediction, peak_memory_mb, predict
+from .pacing import DEVICE_CLOCK
 from .session import SessionResult, Terms
 from .store import DEALER, TWO_PARTY, SetDescription
 
@@ -105,6 +106,8 @@ def table(answer: Mapping[str, Any]) -> str:
     """The answer for people: one line per operation, then the sums."""
     lines = [f"{'operation':32} {'kind':9} {'rounds':>6} {'sent by 0':>12} {'sent by 1':>12} {'ms':>9}"]
     for row in answer["operations"]:
+        if row["phase"] == "prepare":  # without messages; its time is the offline one
+            continue
         name = row["operation"] if row["phase"] == "online" else f"{row['operation']} (setup)"
         lines.append(
             f"{name[:32]:32} {row['kind']:9} {row['rounds']:6d} {row['bytes_sent'][0]:12,} "
@@ -118,6 +121,7 @@ def table(answer: Mapping[str, Any]) -> str:
         f" ({answer.get('preprocessing_source', 'prepared')})",
         f"online {answer['online_s']:.3f} s, set-up {answer['setup_s']:.3f} s, offline {answer['offline_s']:.3f} s"
         f" ({answer['clock']} clock)",
+        *_paced_lines(answer),
         f"{answer['rounds']} rounds; bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}",
     ]
     if answer["logits"] is None:
@@ -127,6 +131,14 @@ def table(answer: Mapping[str, Any]) -> str:
         if len(answer["logits"]) > 10:
             lines.append(f"... and {len(answer['logits']) - 10} more (--json or --output has all)")
     return "\n".join(lines)
+
+
+def _paced_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What the model of the two boards says, where an execution was paced by it."""
+    if "modelled_s" not in answer:
+        return []
+    kept = "kept" if answer["clock"] == DEVICE_CLOCK else "missed: this machine is slower"
+    return [f"two boards would take {answer['modelled_s']:.4f} s online; {kept} ({answer['late_s']:.4f} s late)"]
 
 
 def _logits_line(index: int, logits: list[float]) -> str:

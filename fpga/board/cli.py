@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..console import Parser, add_common_options, print_json, run_command
-from ..errors import ExecutionFault
+from ..errors import ExecutionFault, Refusal
 from .answer import table
 from .local_run import run_local
 from .pacing import DEVICE_CLOCK, WALL_CLOCK
@@ -66,6 +66,8 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Execute and report."""
     check_one_or_both(options)
+    if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
+        raise Refusal(f"{options.output} cannot be written: it is a directory, or there is none to hold it")
     answer = run_local(options) if options.party is None else run_party(options)
     if options.output is not None and answer["logits"] is not None:
         _save(options.output, answer["logits"])

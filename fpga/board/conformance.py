@@ -17,7 +17,7 @@ from ..compiler.reference import encode_images, walk_reference
 from ..program import AnyOperation, Constant, Program, Tensor, is_narrow
 from ..protocols.party import Execution
 from .dealer import DealerSeeds, deal_for_both
-from .in_process import Executed, execute, share_words
+from .in_process import Executed, execute, share_weights, share_words
 from .store import DEALER
 from .two_party_prepare import predicted_preparation, prepare_in_process
 
@@ -32,11 +32,8 @@ def run_shared(
     record: bool = False,
 ) -> Executed:
     """Share images and weights, then execute both parties in this process."""
-    words = encode_images(program, images)
-    constants = {name: share_words(np.ascontiguousarray(value)) for name, value in weights.items()}
-    shares = tuple({name: pair[party] for name, pair in constants.items()} for party in (0, 1))
-    owned = shares[0], shares[1]
-    return execute(program, share_words(words), owned, execution, seeds, preprocessing=preprocessing, record=record)
+    shared = share_words(encode_images(program, images)), share_weights(weights)
+    return execute(program, *shared, execution, seeds, preprocessing=preprocessing, record=record)
 
 
 def first_divergence(

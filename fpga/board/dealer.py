@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ExecutionFault, Refusal
+from ..errors import Refusal
 from ..program import Program
 from ..protocols.party import DealerProgram, Execution
 from .randomness import ROOT_BYTES, Keystream, fresh_bytes
+from .scratch import scratch_directory
 from .store import (
     SetDescription,
     corrections_path,
@@ -97,26 +96,6 @@ def prepare_set(
             shutil.rmtree(root)
         scratch.rename(root)
     return time.perf_counter() - started
-
-
-@contextmanager
-def scratch_directory(root: Path) -> Iterator[Path]:
-    """A directory beside `root` to write a set in; it is gone afterwards unless it was renamed.
-
-    Raises:
-        ExecutionFault: the disk is full or not writable.
-    """
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
-    except OSError as error:
-        raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
-    try:
-        yield scratch
-    except OSError as error:
-        raise ExecutionFault(f"the material cannot be written to {root}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_set(

@@ -47,6 +47,12 @@ def share_words(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, words.view(np.uint32) - first
 
 
+def share_weights(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Both parties' shares of every constant, from int32 words by name."""
+    pairs = {name: share_words(np.ascontiguousarray(words)) for name, words in weights.items()}
+    return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+
+
 def execute(
     program: Program,
     image_shares: tuple[np.ndarray, np.ndarray],

@@ -25,14 +25,16 @@ def load_images(path: Path, program: Program) -> np.ndarray:
     values = images.astype(np.float64)
     if len(images.shape) == 0 or len(images) == 0:
         raise Refusal(f"{path} holds no images")
-    words = encode_images(program, np.zeros((1, *values.shape[1:]))) if values.size == 0 else None
+    if images.shape[1:] != tensor.shape:
+        wanted = ", ".join(map(str, ("N", *tensor.shape)))
+        raise Refusal(f"{path}: images have the shape {list(images.shape)}, this program takes [{wanted}]")
     if not np.isfinite(values).all():
         raise Refusal(f"{path}: image {_first_bad(~np.isfinite(values))} has values that are not finite")
     too_large = np.abs(values) * 2.0**tensor.fraction_bits >= 2.0**TRUNCATION_BOUND_BITS
     if too_large.any():
         limit = 2.0 ** (TRUNCATION_BOUND_BITS - tensor.fraction_bits)
         raise Refusal(f"{path}: image {_first_bad(too_large)} has values beyond {limit:g}, the limit of this build")
-    return encode_images(program, values) if words is None else words
+    return encode_images(program, values)
 
 
 def _first_bad(bad: np.ndarray) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .children import Display, start_child, supervise
-from .dealer import check_root, scratch_directory
+from .dealer import check_root
+from .scratch import scratch_directory
 from .store import TWO_PARTY, party_directory
 
 

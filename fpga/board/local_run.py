@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..compiler.build import load_build
 from ..errors import Refusal
+from ..program import Program
 from ..protocols.party import Execution
 from .children import Display, start_child, supervise
 from .executions import get_execution
 from .inputs import load_images
 from .local_prepare import prepare_locally
 from .party_options import material_root
+from .scratch import temporary_directory
 from .store import TWO_PARTY, party_directory, read_description, unused_count
 from .two_party_prepare import check_preparation
 
@@ -37,13 +37,10 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
     root = material_root(options)
     if options.material is not None or _suffices(root, images, build.program_digest, options, execution):
         return _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}
-    scratch = Path(tempfile.mkdtemp(prefix="rrnet-2pc-"))
-    try:
+    with temporary_directory() as scratch:
         material = scratch / "material"
-        _prepare(options, material, images, execution)
+        _prepare(options, material, images, execution, build.program)
         return _run_parties(options, material, execution.name) | {"preprocessing_source": "made for this run"}
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _suffices(root: Path, images: int, program_digest: str, options: argparse.Namespace, execution: Execution) -> bool:
@@ -57,11 +54,11 @@ def _suffices(root: Path, images: int, program_digest: str, options: argparse.Na
     return found == (program_digest, execution.name, wanted)
 
 
-def _prepare(options: argparse.Namespace, material: Path, images: int, execution: Execution) -> None:
+def _prepare(options: argparse.Namespace, material: Path, images: int, execution: Execution, program: Program) -> None:
     """Make material for this run as `--preprocessing` says."""
     by_parties = options.preprocessing == TWO_PARTY
     if by_parties:
-        check_preparation(execution)
+        check_preparation(execution, program)
     if not options.json:
         who = "the two parties make it now" if by_parties else "a dealer process makes it now"
         sys.stderr.write(f"no prepared material for {images} images: {who}\n")

@@ -13,7 +13,7 @@ from ..errors import Refusal
 from ..program import Program
 from .addresses import accept_one, connect, is_loopback, parse_address
 from .link import DEFAULT_TIMEOUT_S
-from .tls import secure
+from .tls import load_identity, secure
 
 
 def add_party_options(parser: Parser) -> None:
@@ -49,7 +49,7 @@ def check_one_or_both(options: argparse.Namespace) -> None:
 
 
 def check_address(options: argparse.Namespace) -> None:
-    """Refuse a missing address, and one on another machine without TLS."""
+    """Refuse a missing address, one on another machine without TLS, and TLS without its files."""
     if options.link_fd is not None:
         return
     address = options.listen or options.connect
@@ -58,6 +58,8 @@ def check_address(options: argparse.Namespace) -> None:
     host, _ = parse_address(address)
     if options.tls is None and not is_loopback(host):
         raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
+    if options.tls is not None:
+        load_identity(options.tls, options.listen is not None)
 
 
 def open_socket(options: argparse.Namespace) -> socket.socket:

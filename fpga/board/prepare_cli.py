@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     build = load_build(options.build, weights=False)
     execution = get_execution(options.protocol or build.protocol_name)
     if options.preprocessing == TWO_PARTY:
-        check_preparation(execution)
+        check_preparation(execution, build.program)
         prepare = _prepare_together if options.party is None else _prepare_as_party
         text = prepared_table
     else:

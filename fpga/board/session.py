@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ from .randomness import Keystream, fresh_bytes
 from .store import ClaimedMaterial, MaterialStore
 
 ROLES = ("client", "server")
+
+
+def _release() -> str:
+    """Of the installed package: another one may lay material and messages out otherwise."""
+    try:
+        return version("rrnet-nni")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+RELEASE = _release()
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,9 @@ class Party:
             ExecutionFault: the link or the other party failed.
         """
         self._store.check_program(terms.program_digest, terms.protocol)
+        self._store.check_size(
+            sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
+        )
         count, start = agree(self._link, self.number, terms, self._store)
         if weights is not None:
             self._store.bind_weights(weights)
@@ -245,6 +260,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
     """
     mine = {
         "wire_version": WIRE_VERSION,
+        "release": RELEASE,
         "party": number,
         "program": terms.program_digest,
         "protocol": terms.protocol,
@@ -294,6 +310,7 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
         return f"both parties say that they are party {number}"
     what = {
         "wire_version": "the version of the link",
+        "release": "the release of rrnet-nni",
         "ring_bits": "the ring",
         "protocol": "the protocol",
         "program": "the program (two different builds?)",

@@ -126,6 +126,14 @@ class MaterialStore:
         if self.description.protocol != protocol:
             raise Refusal(f"the material in {self.path} is for {self.description.protocol}, not for {protocol}")
 
+    def check_size(self, corrections_bytes: int) -> None:
+        """Refuse material that is laid out otherwise than this release reads it; bytes are those of one inference."""
+        if self.description.corrections_bytes != corrections_bytes:
+            raise Refusal(
+                f"the material in {self.path} has {self.description.corrections_bytes} bytes per image, not "
+                f"{corrections_bytes}: another release made it; run rrnet-2pc-prepare again"
+            )
+
     def check_preprocessing(self, wanted: str | None) -> None:
         """Refuse material that somebody else made than is wanted; None takes any."""
         made = self.description.preprocessing

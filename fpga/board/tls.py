@@ -40,6 +40,22 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
         Refusal: the directory's files are missing or not a key and certificates.
         ExecutionFault: the other end is not the expected party.
     """
+    context = load_identity(directory, server_side)
+    connection.settimeout(timeout_s)
+    try:
+        return context.wrap_socket(connection, server_side=server_side)
+    except (OSError, ssl.SSLError) as error:
+        connection.close()
+        reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
+        raise ExecutionFault(f"the other end of the link is not the expected party ({reason})") from error
+
+
+def load_identity(directory: Path, server_side: bool) -> ssl.SSLContext:
+    """A party's key and certificate, and the one certificate that it accepts.
+
+    Raises:
+        Refusal: the directory's files are missing or not a key and certificates.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -52,13 +68,7 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
         raise Refusal(
             f"{directory} needs {KEY}, {CERTIFICATE} and {PEER}; rrnet-2pc-certificates makes them"
         ) from error
-    connection.settimeout(timeout_s)
-    try:
-        return context.wrap_socket(connection, server_side=server_side)
-    except (OSError, ssl.SSLError) as error:
-        connection.close()
-        reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
-        raise ExecutionFault(f"the other end of the link is not the expected party ({reason})") from error
+    return context
 
 
 def make_pair(root: Path) -> None:

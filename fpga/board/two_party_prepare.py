@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refusal
-from ..preprocessing.preparation import PREPARATION_SETUP_BYTES
+from ..preprocessing.preparation import PREPARATION_SETUP_BYTES, statistical_bits
 from ..preprocessing.registry import PREPARATIONS, preparation_traffic
 from ..program import RING_BITS, Program
 from ..protocols.material import RandomSource
 from ..protocols.party import Execution
 from .accounting import Measured, Recorder
-from .dealer import scratch_directory
 from .link import WIRE_VERSION, Link, LinkFault
 from .randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
-from .session import ROLES
+from .scratch import scratch_directory
+from .session import RELEASE, ROLES
 from .store import (
     TWO_PARTY,
     SetDescription,
@@ -45,6 +45,8 @@ from .store import (
 )
 
 PREPARATION_VERSION = 1
+#: Least -log2 of what one image's encrypted products may tell beyond the shares.
+STATISTICAL_BITS = 40
 SETUP_STEP = "base transfers and keys"
 
 #: Corrections that party 1 holds before it writes them.
@@ -90,11 +92,17 @@ class Prepared:
 Seeds = tuple[bytes, bytes]
 
 
-def check_preparation(execution: Execution) -> None:
-    """Refuse a protocol for which only a dealer can make material."""
+def check_preparation(execution: Execution, program: Program) -> None:
+    """Refuse a protocol whose material needs a dealer, and products too large for the noise that hides them."""
     if execution.name not in PREPARATIONS:
         known = ", ".join(PREPARATIONS)
         raise Refusal(f"material of {execution.name} needs a dealer; two parties alone prepare {known}")
+    bits = statistical_bits(program)
+    if bits < STATISTICAL_BITS:
+        raise Refusal(
+            f"the products of {program.name!r} are too large for the noise that hides them: {bits} statistical bits, "
+            f"at least {STATISTICAL_BITS} are wanted; let a dealer prepare"
+        )
 
 
 def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:
@@ -137,7 +145,7 @@ class Preparer:
         link: Link,
         progress: Callable[[str, str], None] | None = None,
     ) -> None:
-        check_preparation(execution)
+        check_preparation(execution, program)
         self.number = number
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
@@ -182,6 +190,7 @@ class Preparer:
         """Compare what is wanted; 32 octets that no other session has and both parties know."""
         mine = {
             "wire_version": WIRE_VERSION,
+            "release": RELEASE,
             "preparation_version": PREPARATION_VERSION,
             "party": self.number,
             "program": self._digest,
@@ -243,7 +252,7 @@ class PreparedInProcess:
 
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
     """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
-    check_preparation(execution)
+    check_preparation(execution, program)
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 

@@ -19,7 +19,7 @@ from forked_parties import SURVIVAL_S, ForkedParties, relay_with
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
 from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.board.link import Link
+from rrnet_nni.fpga.board.link import WIRE_VERSION, Link
 from rrnet_nni.fpga.board.session import Party, Terms
 from rrnet_nni.fpga.board.store import MaterialStore, party_directory, unused_count
 from rrnet_nni.fpga.compiler.emit import write_build
@@ -262,6 +262,28 @@ def test_parties_that_want_different_things_refuse_each_other(material, change, 
         thread.join(20)
     assert sentence in said[1]
     assert 0 in said
+
+
+@pytest.mark.parametrize(
+    ("hello", "sentence"),
+    [
+        ({"wire_version": WIRE_VERSION, "party": 0, "release": "0.0.1"}, "the release of rrnet-nni: .* 0.0.1 there"),
+        ({"wire_version": 7, "party": 0}, "the version of the link: 1 here, 7 there"),
+        ({"party": 1}, "both parties say that they are party 1"),
+    ],
+)
+def test_a_peer_of_another_version_is_refused_before_anything_is_used(material, hello, sentence):
+    root = material("masked")
+    program, weights = network()
+    ours, theirs = socket.socketpair()
+    with Link(theirs, "the server", 5) as client, MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
+        talk = threading.Thread(target=client.exchange_control, args=(json.dumps(hello).encode(),), daemon=True)
+        talk.start()
+        party = Party(1, program, EXECUTIONS["masked"], link, store)
+        with pytest.raises(Refusal, match=sentence):
+            party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
+        talk.join(5)
+        assert (store.next_index, link.counters.bytes_sent) == (0, 0)
 
 
 @pytest.mark.parametrize("victim", ["dealer", "party 0", "party 1"])

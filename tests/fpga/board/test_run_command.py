@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import socket
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 from rrnet_nni.fpga.board import cli, prepare_cli
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.store import party_directory, unused_count
 from rrnet_nni.fpga.board.tls import make_pair
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
@@ -128,8 +130,6 @@ def test_two_commands_on_two_ends_of_a_network_reveal_to_the_server_alone(build,
 
 @pytest.fixture
 def unused_tcp_port():
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -158,6 +158,43 @@ def test_bad_images_are_refused_in_one_sentence(build, name):
     assert sentence in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     assert refused.stdout == ""
+
+
+def test_what_is_seen_beforehand_is_refused_before_material_is_used(build, tmp_path):
+    assert command("prepare_cli", build, "--count", 3).returncode == 0
+    cases = {
+        ("--output", tmp_path / "nowhere" / "y.npy"): "cannot be written",
+        ("--output", tmp_path): "is a directory",
+        ("--party", 0, "--connect", "127.0.0.1:9", "--tls", tmp_path / "none"): "needs key.pem",
+    }
+    for arguments, sentence in cases.items():
+        refused = run(build, *arguments)
+        assert refused.returncode == 2, refused.stderr
+        assert sentence in refused.stderr
+    assert unused_count(party_directory(build.parent / "build.material", 0)) == 3
+
+
+def test_a_port_in_use_and_an_absent_peer_are_reported_in_one_sentence(build, unused_tcp_port):
+    assert command("prepare_cli", build, "--count", 3).returncode == 0
+    address = f"127.0.0.1:{unused_tcp_port}"
+    with socket.create_server(("127.0.0.1", unused_tcp_port)):
+        taken = command("cli", build, "--party", 1, "--listen", address, "--timeout", 1)
+    assert taken.stderr.strip() == f"rrnet-2pc-run: cannot listen on {address}: Address already in use"
+    nobody = command("cli", build, "--party", 1, "--listen", address, "--timeout", 0.3)
+    assert f"nobody connected to {address} within 0.3 s" in nobody.stderr
+    absent = run(build, "--party", 0, "--connect", address, "--timeout", 0.3)
+    assert f"cannot connect to {address}" in absent.stderr
+    assert taken.returncode == nobody.returncode == absent.returncode == 1
+
+
+def test_the_table_for_people_has_a_line_per_operation_that_sends_and_the_clock(build):
+    completed = run(build, "--protocol", "masked", "--pace", "device")
+    assert completed.returncode == 0, completed.stderr
+    names = [line.split()[0] for line in completed.stdout.splitlines()[1:] if line.strip()]
+    assert names.count("conv") == 2  # its weights' opening, and itself
+    assert names.count("relu") == 1
+    assert "two boards would take" in completed.stdout
+    assert "bytes sent" in completed.stdout
 
 
 def test_bad_usage_is_refused_in_one_sentence(build):

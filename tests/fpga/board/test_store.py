@@ -1,9 +1,12 @@
 """Material is used once: across sessions, processes, crashes and restored files."""
 
 import json
+import multiprocessing
 import os
 import stat
 import subprocess
+import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from rrnet_nni.fpga.board import store as store_module
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
 from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.scratch import temporary_directory
 from rrnet_nni.fpga.board.store import MaterialStore, corrections_path, party_directory, unused_count
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, ReluOp, TruncateOp
@@ -123,6 +127,53 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(ExecutionFault, match="No space left"):
         prepare_set(tmp_path / "m", small_program(), DIGEST, EXECUTIONS["beaver-ot"], 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_dealer_left_is_swept_by_the_next_one(tmp_path):
+    """But not what belongs to a living one."""
+    root, program = tmp_path / "m", small_program()
+
+    def dealer():
+        def stop(done, count):
+            waiting.set()
+            time.sleep(60)
+
+        prepare_set(root, program, DIGEST, EXECUTIONS["beaver-ot"], 3, progress=stop)
+
+    context = multiprocessing.get_context("fork")
+    waiting = context.Event()
+    process = context.Process(target=dealer, daemon=True)
+    process.start()
+    assert waiting.wait(20)
+    prepare_set(root, program, DIGEST, EXECUTIONS["beaver-ot"], 1)
+    left = list(tmp_path.glob(".m.partial-*"))
+    assert len(left) == 1
+    assert list(left[0].iterdir())
+    process.kill()
+    process.join(10)
+    prepare_set(root, program, DIGEST, EXECUTIONS["beaver-ot"], 1, replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_temporary_directory_of_a_killed_run_is_swept_by_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_directory() as mine:
+        (mine / "seed").write_bytes(b"secret")
+        dead = mine.with_name(mine.name + "x")
+        dead.mkdir()
+        (dead / "seed").write_bytes(b"secret")
+        with temporary_directory():
+            assert (mine / "seed").exists()
+            assert not dead.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_material_of_another_layout_is_refused(root):
+    with MaterialStore(root, 1) as store:
+        size = store.description.corrections_bytes
+        store.check_size(size)
+        with pytest.raises(Refusal, match="another release made it"):
+            store.check_size(size + 4)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

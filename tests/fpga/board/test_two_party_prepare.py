@@ -22,7 +22,7 @@ from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.board.link import Link
 from rrnet_nni.fpga.board.store import MaterialStore, party_directory, read_description, unused_count
 from rrnet_nni.fpga.board.tls import make_pair
-from rrnet_nni.fpga.board.two_party_prepare import Preparer, prepare_in_process
+from rrnet_nni.fpga.board.two_party_prepare import Preparer, check_preparation, prepare_in_process
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
@@ -248,6 +248,16 @@ def test_a_damaged_cut_or_stalled_link_ends_both_and_leaves_nothing(tmp_path, da
 def test_parties_that_prepare_different_programs_refuse_each_other(tmp_path):
     run = Preparation(tmp_path, "masked", digests=(DIGEST, "c" * 64))
     assert all("differ in program" in run.outcome(party)[1] for party in (0, 1))
+
+
+def test_products_too_large_for_the_noise_that_hides_them_are_refused():
+    b = ProgramBuilder((512, 512, 512), 8)
+    for index in range(40):
+        weight = b.constant(f"w{index}", (512, 512, 1, 1), 8, 1)
+        b.add(ConvOp, f"c{index}", ["image"], (512, 512, 512), 16, weight=weight, bias=None)
+    with pytest.raises(Refusal, match=r"too large for the noise .* 3\d statistical bits, at least 40"):
+        check_preparation(EXECUTIONS["beaver-ot"], b.program())
+    check_preparation(EXECUTIONS["beaver-ot"], network()[0])
 
 
 def test_a_full_disk_stops_both_and_leaves_nothing(tmp_path, monkeypatch):

@@ -1,0 +1,139 @@
+"""Every network, mixture, batch, protocol and preprocessing: are two real parties the reference, bit for bit?
+
+Each case prepares material with `rrnet-2pc-prepare`, runs both parties with `rrnet-2pc-run` and compares the opened
+logits with the fixed-point reference under the masks that the two seeds fix; measured beside: the bytes against the
+prediction, and the most memory that a party held, online and, where the parties prepare by themselves, while they did.
+Sixteen images are evaluated in as few batches as 2 GB of memory allow (`evaluated_in`).
+Rows are merged into the file, so that the table may be made in pieces.
+
+    python benchmarks/exactness.py --preprocessing dealer                      every network, all protocols (10 minutes)
+    python benchmarks/exactness.py --network resnet18-plain --batch 16         a part of the table
+    python benchmarks/exactness.py --show                                      the table as it stands
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from exactness_networks import ACTIVATIONS, NETWORKS, ensure_build
+
+from rrnet_nni.fpga.board.dealer import DealerSeeds
+from rrnet_nni.fpga.board.executions import EXECUTIONS
+from rrnet_nni.fpga.board.store import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
+from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
+from rrnet_nni.fpga.compiler.build import load_build
+from rrnet_nni.fpga.compiler.reference import run_reference
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exactness.json"
+BATCHES = (1, 16)
+KEYS = ("network", "activations", "batch", "protocol", "preprocessing")
+
+
+def command(module: str, *arguments: object) -> dict[str, Any]:
+    """The answer of a command of the package."""
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments), "--json"]
+    completed = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if completed.returncode:
+        raise SystemExit(f"{' '.join(line)} failed: {completed.stderr.strip()}")
+    answer: dict[str, Any] = json.loads(completed.stdout)
+    return answer
+
+
+def run_case(build: Path, batch: int, protocol: str, preprocessing: str) -> dict[str, Any]:
+    """One row of the table."""
+    images = np.load(build.parent / f"{build.name}.npy")[:batch]
+    with tempfile.TemporaryDirectory() as folder:
+        material, pictures = Path(folder) / "material", Path(folder) / "images.npy"
+        np.save(pictures, images)
+        common = "--protocol", protocol, "--preprocessing", preprocessing
+        prepared = command("prepare_cli", build, "--count", batch, "-o", material, *common)
+        roots = [(party_directory(material, party) / "seed").read_bytes() for party in (0, 1)]
+        answer = command("cli", build, "--input", pictures, "--material", material, *common)
+    loaded, seeds = load_build(build), DealerSeeds((roots[0], roots[1]))
+    masks = EXECUTIONS[protocol].truncation_masks(loaded.program, lambda index: seeds.images(range(batch), index))
+    expected = run_reference(loaded.program, loaded.weights, images, masks)
+    memory = {"online_memory_mb": round(max(answer["memory_mb"].values()))}
+    if preprocessing == TWO_PARTY:
+        memory["offline_memory_mb"] = round(max(prepared["memory_mb"].values()))
+    return {
+        "exact": np.array_equal(np.array(answer["logits"]), expected),
+        "bytes_as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
+        "evaluated_in": answer["batches"],
+        "bytes_sent": answer["bytes_sent"],
+        "rounds": answer["rounds"],
+        **memory,
+    }
+
+
+def cases(options: argparse.Namespace) -> list[tuple[str, str, int, str, str]]:
+    """What was asked for, network by network, without what no two parties can prepare."""
+    wanted = itertools.product(
+        options.network or NETWORKS,
+        options.activations or ACTIVATIONS,
+        options.batch or BATCHES,
+        options.protocol or EXECUTIONS,
+        options.preprocessing or PREPROCESSINGS,
+    )
+    return [case for case in wanted if case[4] == DEALER or case[3] in PREPARATIONS]
+
+
+def merge(rows: list[dict[str, Any]], row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows with this one in place of an earlier one of the same case."""
+    others = [other for other in rows if any(other[key] != row[key] for key in KEYS)]
+    return sorted([*others, row], key=lambda each: [str(each[key]).zfill(4) for key in KEYS])
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    print(f"{'network':17} {'activations':11} {'batch':>5} {'protocol':11} {'preprocessing':13} exact bytes  MB online")
+    for row in rows:
+        said = ["yes" if row[key] else "NO" for key in ("exact", "bytes_as_predicted")]
+        offline = f", {row['offline_memory_mb']:,} offline" if "offline_memory_mb" in row else ""
+        print(
+            f"{row['network']:17} {row['activations']:11} {row['batch']:5} {row['protocol']:11} "
+            f"{row['preprocessing']:13} {said[0]:5} {said[1]:5} {row['online_memory_mb']:9,}{offline}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=tuple(NETWORKS), action="append")
+    parser.add_argument("--activations", choices=ACTIVATIONS, action="append")
+    parser.add_argument("--batch", type=int, choices=BATCHES, action="append")
+    parser.add_argument("--protocol", choices=tuple(EXECUTIONS), action="append")
+    parser.add_argument("--preprocessing", choices=PREPROCESSINGS, action="append")
+    parser.add_argument("--builds", type=Path, help="keep the compiled networks here (default: a temporary directory)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file into which the rows go")
+    parser.add_argument("--missing", action="store_true", help="only the cases that the table does not have yet")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no case after so long")
+    parser.add_argument("--show", action="store_true", help="run nothing, print the table")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = json.loads(options.results.read_text()) if options.results.exists() else []
+    done = {tuple(row[key] for key in KEYS) for row in rows}
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        for case in [] if options.show else cases(options):
+            if (options.missing and case in done) or time.monotonic() - started > 60 * options.minutes:
+                continue
+            build = ensure_build(options.builds or Path(scratch), *case[:2])
+            begun = time.monotonic()
+            row = dict(zip(KEYS, case)) | run_case(build, *case[2:])
+            print(f"{' '.join(map(str, case))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+            rows = merge(rows, row)
+            options.results.write_text(json.dumps(rows, indent=1) + "\n")
+    print_table(rows)
+    if not all(row["exact"] and row["bytes_as_predicted"] for row in rows):
+        raise SystemExit("not all cases agree")
+
+
+if __name__ == "__main__":
+    main()
