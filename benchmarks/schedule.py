@@ -5,6 +5,7 @@
     python benchmarks/schedule.py model.onnx other.onnx
     python benchmarks/schedule.py --proven                         small networks in few tiles, beside CP-SAT's bounds
     python benchmarks/schedule.py -o docs/results/schedule.json    rows of the file that are not run again are kept
+    python benchmarks/schedule.py --proven -o docs/results/schedule_proven.json
 
 Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
 to the makespan, instructions, CPU time and peak memory of the compilation. Every network is compiled in a process of
@@ -18,6 +19,8 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,25 +85,46 @@ def work(model: Path, directory: Path, device: str, protocol: str) -> None:
     print(json.dumps(answer))
 
 
-def prove(model: Path, device: str, protocol: str) -> None:
-    """Print list schedules of a model beside what CP-SAT proves of the same jobs."""
+def prove(model: Path, device: str, protocol: str) -> Iterator[dict[str, Any]]:
+    """List schedules of a model beside what CP-SAT proves of the same jobs, in cycles."""
     from rrnet_nni.fpga.compiler.compile import compile_program
     from rrnet_nni.fpga.compiler.frontend import read_onnx
     from rrnet_nni.fpga.compiler.optimal import optimize
-    from rrnet_nni.fpga.compiler.schedule import list_schedule
-    from rrnet_nni.fpga.compiler.tiling import build_jobs
+    from rrnet_nni.fpga.compiler.schedule import schedule_program
     from rrnet_nni.fpga.devices import load_device
     from rrnet_nni.fpga.protocols import get_protocol
 
     program, described = compile_program(read_onnx(model)).program, load_device(device)
     for tiles in SMALL_TILES:
-        listed = list_schedule(build_jobs(program, described, get_protocol(protocol), tiles), described, tiles, 8)
+        listed = schedule_program(program, described, get_protocol(protocol), (tiles,))
         best = optimize(listed, PROOF_SECONDS)
-        print(
-            f"| {model.stem} | {tiles} | {len(listed.jobs)} | {listed.makespan:,} | {best.makespan:,} "
-            f"| {listed.lower_bound:,} | {best.proven:,} | {listed.makespan / best.proven:.4f} |",
-            flush=True,
-        )
+        yield {
+            "tiles": tiles,
+            "jobs": len(listed.jobs),
+            "list_cycles": listed.makespan,
+            "cp_sat_cycles": best.makespan,
+            "own_bound_cycles": listed.lower_bound,
+            "proven_bound_cycles": best.proven,
+            "list_over_proven": listed.makespan / best.proven,
+        }
+
+
+def prove_all(options: argparse.Namespace) -> None:
+    """Print what is proven of the small networks, and keep it."""
+    print("| network | tiles | jobs | list, cycles | CP-SAT, cycles | own bound | proven bound | list / proven |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as directory:
+        for network, choice in product(SMALL_NETWORKS, options.choices):
+            model = Path(directory) / f"{network}-{choice}.onnx"
+            backbone, pixels = network.split("@")
+            export(backbone, int(pixels), choice, model)
+            for found in prove(model, options.device, options.protocol):
+                *cycles, ratio = list(found.values())
+                figures = [f"{value:,}" for value in cycles]
+                print(f"| {network} {choice} | {' | '.join(figures)} | {ratio:.4f} |", flush=True)
+                if options.output is not None:
+                    row = {"network": f"{network} {choice}", "device": options.device, "protocol": options.protocol}
+                    keep(options.output, row | found)
 
 
 def peak_mb() -> float:
@@ -124,15 +148,7 @@ def main() -> None:
         work(*options.worker, options.device, options.protocol)
         return
     if options.proven:
-        print("| network | tiles | jobs | list, cycles | CP-SAT, cycles | own bound | proven bound | list / proven |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-        with tempfile.TemporaryDirectory() as directory:
-            for network in SMALL_NETWORKS:
-                for choice in options.choices:
-                    model = Path(directory) / f"{network}-{choice}.onnx"
-                    backbone, pixels = network.split("@")
-                    export(backbone, int(pixels), choice, model)
-                    prove(model, options.device, options.protocol)
+        prove_all(options)
         return
     print("| network | makespan ms | bound ms | ratio | operator sum ms | gain | instructions | CPU s | peak MB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -163,7 +179,7 @@ def table_row(row: dict[str, Any]) -> str:
 def keep(path: Path, row: dict[str, Any]) -> None:
     """Write the row into the file, in place of that of the same network."""
     rows = json.loads(path.read_text()) if path.exists() else []
-    same = ("network", "device", "protocol")
+    same = [key for key in ("network", "device", "protocol", "tiles") if key in row]
     others = [other for other in rows if any(other[key] != row[key] for key in same)]
     path.write_text(json.dumps([*others, row], indent=1) + "\n")
 
