@@ -59,7 +59,11 @@ class JobGraph:
 
 @dataclass(frozen=True)
 class Rates:
-    """Transfers per clock cycle: three memory ports load and one stores, as far as the memory keeps up."""
+    """Transfers per clock cycle: three memory ports load and one stores, as far as the memory keeps up.
+
+    An accelerator of ours stores over the write channels of as many ports as its device says, with what the loads leave
+    of the memory's rate.
+    """
 
     load_bytes_per_cycle: float
     store_bytes_per_cycle: float
@@ -70,9 +74,12 @@ class Rates:
     def of(device: Device) -> Rates:
         memory = device.ddr_bytes_per_s * device.ddr_efficiency / device.clock_hz
         port = min(device.bus_bytes_per_cycle, memory / (LOAD_PORTS + STORE_PORTS))
+        store = STORE_PORTS * port
+        if device.accelerator is not None:
+            store = min(device.accelerator.store_ports * device.bus_bytes_per_cycle, memory - LOAD_PORTS * port)
         return Rates(
             LOAD_PORTS * port,
-            STORE_PORTS * port,
+            store,
             device.bandwidth_bytes_per_s / device.clock_hz,
             round(device.message_latency_s * device.clock_hz),
         )

@@ -22,6 +22,7 @@ class Accelerator:
     alu_units: int = constant("elementwise units of four words per cycle", whole=True)
     compare_units: int = constant("comparison units of 128 elements of a bit plane per cycle", whole=True)
     aes_cores: int = constant("AES-128 cores of one block per cycle that expand masks and comparison keys", whole=True)
+    store_ports: int = constant("memory ports whose write channels store, beside what they load", whole=True)
     uram_blocks: int = constant("UltraRAM blocks of the chip, which hold the tiles' buffers", whole=True, zero=True)
 
     @property
