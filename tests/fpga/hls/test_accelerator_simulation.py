@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_builds import compiled, images_for, prepared, software_words
+from simulated_builds import compiled, handing_on_model, images_for, kernels_model, prepared, software_words
 from small_onnx_models import ModelBuilder, mixed_model
 from test_check import rewritten
 
@@ -229,7 +229,7 @@ def test_damaged_files_end_in_a_status(tmp_path: Path, protocol: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("model", [tiny_model(), odd_model()])
+@pytest.mark.parametrize("model", [tiny_model(), odd_model(), kernels_model()])
 def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
     build = compiled(tmp_path / "model", model, protocol)
     statuses = statuses_of_mutations(build, tmp_path / "party", 0, MUTATIONS)
@@ -238,7 +238,7 @@ def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelPr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("model", [mixed_model(16), odd_model()])
+@pytest.mark.parametrize("model", [mixed_model(16), odd_model(), handing_on_model(), kernels_model()])
 def test_the_accelerator_is_clean_under_sanitizers(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
     build = compiled(tmp_path / "model", model, protocol)
     words = encode_images(build.program, images_for(build, 1))

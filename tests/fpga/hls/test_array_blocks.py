@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from simulated_builds import compiled, images_for, prepared, software_words
-from small_onnx_models import ModelBuilder
+from simulated_builds import compiled, images_for, kernels_model, prepared, software_words
 
 from rrnet_nni.fpga.compiler.build import Build
 from rrnet_nni.fpga.compiler.reference import encode_images
@@ -25,19 +23,6 @@ pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ comp
 #: Whose tiles are those that a device without tiles of its own gets.
 DEVICE = "zcu104-rrnet"
 PRODUCTS = {"beaver-ot": 2, "masked": 1}
-
-
-def kernels_model() -> onnx.ModelProto:
-    """Depthwise, pointwise, grouped and dense kernels, larger than a block's, and strides that no block has."""
-    build = ModelBuilder((3, 24, 16), seed=4)
-    x = build.conv("image", "dense", 3, 12)
-    x = build.conv(x, "depthwise", 12, 12, groups=12)
-    x = build.conv(x, "pointwise", 12, 20, kernel=1)
-    x = build.conv(x, "depthwise_stride", 20, 20, groups=20, stride=2)
-    x = build.conv(x, "depthwise_large", 20, 20, kernel=5, groups=20)
-    x = build.conv(x, "grouped", 20, 12, groups=4)
-    x = build.conv(x, "gathered", 12, 9, stride=4)
-    return build.model(build.gemm(build.node("Flatten", [x], "flat"), "logits", 9 * 3 * 2, 5))
 
 
 def block_cycles(build: Build) -> int:

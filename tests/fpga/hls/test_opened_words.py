@@ -6,10 +6,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from simulated_builds import compiled, images_for, prepared, software_words
-from small_onnx_models import ModelBuilder
+from simulated_builds import compiled, handing_on_model, images_for, prepared, software_words
 
 from rrnet_nni.fpga.compiler.reference import encode_images
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
@@ -19,26 +17,6 @@ from rrnet_nni.fpga.operands import Flag, Kind, decode_operands
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MASKED = ("masked", "masked-dcf")
-
-
-def handing_on_model() -> onnx.ModelProto:
-    """A convolution opens the image; sums, windows and concatenations hand its words on to every kind of reader."""
-    build = ModelBuilder((4, 10, 8), seed=7)
-    opened = build.conv("image", "opens", 4, 6)
-    mean = build.node("AveragePool", ["image"], "mean", kernel_shape=[2, 2], strides=[2, 2])
-    twice = build.node("Add", ["image", "image"], "twice")
-    both = build.node("Concat", ["image", twice], "both", axis=1)
-    relu = build.node("Relu", [both], "relu")
-    pool = build.node("MaxPool", [both], "pool", kernel_shape=[2, 2], strides=[2, 2])
-    act = build.x2act(twice, "act", 0.02, 0.8, 0.1)
-    parts = [build.conv(mean, "on_mean", 4, 8), build.conv(act, "on_act", 4, 8, stride=2)]
-    parts += [build.conv(relu, "on_relu", 8, 8, stride=2), pool, build.conv(opened, "on_open", 6, 8, stride=2)]
-    total = parts[0]
-    for number, part in enumerate(parts[1:]):
-        total = build.node("Add", [total, part], f"sum{number}")
-    squares = [build.x2act(total, "act1", 0.02, 0.8, 0.1), build.x2act(parts[-1], "act2", 0.02, 0.8, 0.1)]
-    wide = build.node("GlobalAveragePool", [build.node("Concat", squares, "wide", axis=1)], "global")
-    return build.model(build.gemm(build.node("Flatten", [wide], "flat"), "logits", 16, 5))
 
 
 def test_the_model_hands_words_on_to_every_local_operation(tmp_path: Path) -> None:
