@@ -1,7 +1,9 @@
 """What a step of the search costs: over its bare passes, over NNI's own DARTS step, and in memory.
 
 Every step takes its turn beside what it is compared with, in one process, and a ratio is the median over the rounds of
-the ratio within a round, in processor seconds: load on the machine falls on both alike. Only the ratios mean something.
+the ratio within a round, in processor seconds: load on the machine falls on both alike. Memory is what torch's
+allocator has given out at the peak, which is the same in every run; the process's resident memory is printed beside it.
+Only the ratios mean something.
 
     python benchmarks/search_step.py
 """
@@ -10,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from rrnet_nni.compatibility import prepare_libraries
 
@@ -52,19 +57,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
     parser.add_argument("--memory-of", choices=("first", "second"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=("live", "resident"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     # A stage leaves NNI's engine by an exception, which NNI reports as an error.
     logging.disable(logging.ERROR)
     if options.memory_of:
-        print(peak_of_one_step(options))
+        print(peak_of_two_steps(options))
         return
-    ratios = {"second_order_memory_over_first_order": memory_ratio(options), **time_ratios(options)}
+    ratios = {**memory_ratios(options), **time_ratios(options)}
     if options.json:
         print(json.dumps(ratios))
         return
     for name, value in ratios.items():
-        print(f"{name:45} {value:.3f}")
+        print(f"{name:66} {value:.3f}")
 
 
 def problem_of(options: argparse.Namespace) -> SearchProblem:
@@ -77,6 +83,7 @@ def problem_of(options: argparse.Namespace) -> SearchProblem:
 
 
 STEPS_BEFORE = 1
+WIDE_BACKBONE, WIDE_BATCH = "resnet18", 8
 
 
 class Standing(Exception):
@@ -178,29 +185,66 @@ def median_ratio(ours: list[float], others: list[float]) -> float:
     return statistics.median(mine / other for mine, other in zip(ours, others))
 
 
-def memory_ratio(options: argparse.Namespace) -> float:
-    """Peak memory of a finite-difference step over that of a first-order step, each in a process of its own."""
-    peaks = {}
-    for order in ("first", "second"):
-        command = [sys.executable, __file__, "--memory-of", order]
-        command += ["--backbone", options.backbone, "--batch-size", str(options.batch_size)]
+def memory_ratios(options: argparse.Namespace) -> dict[str, float]:
+    """Peak memory of finite-difference steps over that of first-order steps, each in a process of its own.
+
+    Once on the timed network with a batch twice as large, where activations decide, and once on a wide network with few
+    images, where copies of ω decide.
+    """
+    ratios: dict[str, float] = {}
+    cases = {
+        "": (options.backbone, 2 * options.batch_size),
+        "_of_a_wide_network": (WIDE_BACKBONE, WIDE_BATCH),
+    }
+    for name, (backbone, batch_size) in cases.items():
+        (live, resident), (first_live, first_resident) = (
+            peak_in_a_process(order, backbone, batch_size, options) for order in ("second", "first")
+        )
+        ratios[f"second_order_memory_over_first_order{name}"] = live / first_live
+        ratios[f"second_order_resident_memory_over_first_order{name}"] = resident / first_resident
+    return ratios
+
+
+def peak_in_a_process(order: str, backbone: str, batch_size: int, options: argparse.Namespace) -> list[float]:
+    """[bytes of live tensors, resident bytes] of two whole steps at their peak, measured in two processes."""
+    peaks = []
+    for measure in ("live", "resident"):
+        command = [sys.executable, __file__, "--memory-of", order, "--measure", measure]
+        command += ["--backbone", backbone, "--batch-size", str(batch_size)]
         command += ["--image-size", str(options.image_size), "--threads", str(options.threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks[order] = float(done.stdout.split()[-1])
-    return peaks["second"] / peaks["first"]
+        peaks.append(float(done.stdout.split()[-1]))
+    return peaks
 
 
-def peak_of_one_step(options: argparse.Namespace) -> float:
-    """Bytes that searching holds at its peak beyond the process before it: supernet, optimizers, one step (Linux).
-
-    The batch is twice the timed one, so that activations and not the interpreter's own memory decide.
-    """
-    options.batch_size *= 2
+def peak_of_two_steps(options: argparse.Namespace) -> float:
+    """Bytes that searching holds at its peak beyond the process before it: supernet, optimizers, batches, two steps."""
     problem = problem_of(options)
     settings = SearchOptions(epochs=1000, warmup_epochs=0, order=1 if options.memory_of == "first" else 2)
+
+    def search() -> None:
+        Stage(RRNetDARTS(latency=problem.latency, options=settings), problem).step()
+
+    return peak_of_live_tensors(search) if options.measure == "live" else peak_of_resident_memory(search)
+
+
+def peak_of_live_tensors(work: Callable[[], None]) -> float:
+    """What torch's allocator had given out at most during `work`, by its own account: the same in every run."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            work()
+        profiled.export_chrome_trace(str(trace))
+        events = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    changes = [event["args"]["Bytes"] for event in sorted(events, key=lambda event: event["ts"])]
+    return float(max(itertools.accumulate(changes)))
+
+
+def peak_of_resident_memory(work: Callable[[], None]) -> float:
+    """The process's high-water mark beyond where it stood (Linux); what the C library keeps back varies."""
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
     before = _status_bytes("VmRSS")
-    Stage(RRNetDARTS(latency=problem.latency, options=settings), problem)
+    work()
     return _status_bytes("VmHWM") - before
 
 

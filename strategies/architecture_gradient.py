@@ -6,14 +6,14 @@ that compare them with a numeric derivative of the bilevel problem.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .look_ahead import LookAhead, VirtualStep, Weights, total_norm
+from .look_ahead import LookAhead, Weights, total_norm
 
 Loss = Callable[[Mapping[str, Tensor]], Tensor]
 HessianProduct = Literal["finite_difference", "exact"]
@@ -64,39 +64,40 @@ def second_order(
     # Lines 4-5: forward and backward on the training batch.
     train = train_loss(weights)
     found = torch.autograd.grad(train, list(trained.values()), create_graph=exact, allow_unused=True)
-    graphed = {name: gradient for name, gradient in zip(trained, found) if gradient is not None}
+    graphed = _present(trained, found)
+    train = train.detach()
     # Line 6: virtual step.
     fixed = {name: weight.detach() for name, weight in weights.items()}
-    step = look_ahead.step(fixed, {name: gradient.detach() for name, gradient in graphed.items()})
+    virtual, derivative = look_ahead.step(fixed, {name: gradient.detach() for name, gradient in graphed.items()})
+    del found
+    if not exact:
+        graphed.clear()  # every copy of ω that is not needed any more goes before the next pass needs its memory
     # Lines 7-9: one backward pass gives δα′ and δω′ together.
-    validation, direct, delta_omega = _at_virtual_weights(alphas, validation_loss, step, list(graphed))
+    validation, direct, delta_omega = _at_virtual_weights(alphas, validation_loss, virtual, list(derivative.factors))
+    del virtual
+    finite = derivative.finite
     # ∂ω′/∂g carries −ξ, so the second term of Eq. 7 is added below.
-    direction = step.pull_back(delta_omega)
+    direction = derivative.pull_back(delta_omega)
+    del derivative
     if exact:
         products = torch.autograd.grad(
             [graphed[name] for name in direction], list(alphas), list(direction.values()), allow_unused=True
         )
         correction = _filled(products, alphas)
     else:
-        del graphed, found
         correction = _finite_difference(alphas, fixed, train_loss, direction, epsilon)
     gradients = [first + second for first, second in zip(direct, correction)]
-    finite = step.finite and _all_finite(validation, gradients)
-    return ArchitectureGradient(gradients, validation, train.detach(), finite)
+    return ArchitectureGradient(gradients, validation, train, finite and _all_finite(validation, gradients))
 
 
 def _at_virtual_weights(
-    alphas: Sequence[Tensor], validation_loss: Loss, step: VirtualStep, names: list[str]
+    alphas: Sequence[Tensor], validation_loss: Loss, virtual: Mapping[str, Tensor], names: Sequence[str]
 ) -> tuple[Tensor, list[Tensor], Weights]:
-    """ζ_val(ω′, α) with δα′ = ∂ζ_val/∂α and δω′ = ∂ζ_val/∂ω′ (lines 7-9)."""
-    virtual = dict(step.weights)
-    leaves = {name: virtual[name].requires_grad_() for name in names if name in step.weights}
-    virtual.update(leaves)
-    loss = validation_loss(virtual)
+    """ζ_val(ω′, α) with δα′ = ∂ζ_val/∂α and δω′ = ∂ζ_val/∂ω′ of the weights that moved (lines 7-9)."""
+    leaves = {name: virtual[name].requires_grad_() for name in names}
+    loss = validation_loss({**virtual, **leaves})
     found = torch.autograd.grad(loss, [*alphas, *leaves.values()], allow_unused=True)
-    direct = _filled(found[: len(alphas)], alphas)
-    delta_omega = {name: g for name, g in zip(leaves, found[len(alphas) :]) if g is not None}
-    return loss.detach(), direct, delta_omega
+    return loss.detach(), _filled(found[: len(alphas)], alphas), _present(leaves, found[len(alphas) :])
 
 
 def _finite_difference(
@@ -123,6 +124,11 @@ def _finite_difference(
         signed.append(_filled(torch.autograd.grad(loss, list(alphas), allow_unused=True), alphas))
         del loss, shifted
     return [(plus - minus) / (2 * half) for plus, minus in zip(*signed)]
+
+
+def _present(names: Iterable[str], gradients: Sequence[Tensor | None]) -> Weights:
+    """The gradients that exist, by name."""
+    return {name: gradient for name, gradient in zip(names, gradients) if gradient is not None}
 
 
 def _filled(gradients: Sequence[Tensor | None], alphas: Sequence[Tensor]) -> list[Tensor]:

@@ -142,6 +142,7 @@ class RRNetDartsModule(DartsLightningModule):
         """Update α along δα with Adam (Algorithm 1, lines 3-15); skipped where a gradient is not finite."""
         optimizer = self.architecture_optimizers()
         assert isinstance(optimizer, torch.optim.Optimizer)
+        self._weight_optimizer().zero_grad()  # the last ω update has used them: a whole copy of ω
         alphas = [alpha for alpha in self.arch_parameters() if alpha.requires_grad]
         if alphas:
             found = self.architecture_gradient(alphas, train, validation)

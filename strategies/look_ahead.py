@@ -8,7 +8,7 @@ approximated by a plain step of the same learning rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,15 +34,34 @@ class StepRule:
 
 
 @dataclass(frozen=True)
-class VirtualStep:
-    """ω′ and the transpose of its derivative with respect to the gradient that it was made of.
+class StepDerivative:
+    """How ω′ depends on the gradient g that the step was made of.
 
-    `pull_back(v)` is (∂ω′/∂g)ᵀ v for v = δω′: minus ξ·δω′ in the paper's plain step.
+    Attributes:
+        factors: name -> ∂ω′/∂g of one element, without the clipping: −ξ in the paper's plain step.
+        finite: whether g was.
+        scale: factor c of the clipping; 1 where it did nothing.
+        clipped: (g, |g|) where the clipping scaled g, None elsewhere: then nothing of g is kept.
     """
 
-    weights: Weights
-    pull_back: Callable[[Mapping[str, Tensor]], Weights]
+    factors: Mapping[str, float]
     finite: bool
+    scale: float = 1.0
+    clipped: tuple[Weights, float] | None = None
+
+    @torch.no_grad()
+    def pull_back(self, vectors: Weights) -> Weights:
+        """(∂ω′/∂g)ᵀ v for v = `vectors`, through the clipping: c·(v − ĝ⟨ĝ, v⟩).
+
+        Empties `vectors` on the way, so that both are never held in whole.
+        """
+        pulled = {name: vectors.pop(name) * factor for name, factor in self.factors.items() if name in vectors}
+        if self.clipped is not None:
+            gradients, norm = self.clipped
+            along = float(sum((gradients[name] * vector).sum() for name, vector in pulled.items())) / norm**2
+            for name, vector in pulled.items():
+                vector.add_(gradients[name], alpha=-along).mul_(self.scale)
+        return pulled
 
 
 class LookAhead:
@@ -84,46 +103,32 @@ class LookAhead:
         return cls(rules, gradient_clip)
 
     @torch.no_grad()
-    def step(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> VirtualStep:
-        """Take the step from `weights` along `gradients` (both name -> tensor); nothing is changed in place."""
-        scale, direction, finite = self._clipping(gradients)
+    def step(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> tuple[Weights, StepDerivative]:
+        """ω′ from `weights` along `gradients` (name -> tensor), and its derivative; nothing is changed in place."""
+        norm = float(total_norm(gradients.values()))
+        finite = math.isfinite(norm)
+        clips = self.gradient_clip is not None and finite and norm > self.gradient_clip
+        scale = self.gradient_clip / norm if clips and self.gradient_clip is not None else 1.0
         moved = dict(weights)
+        factors: dict[str, float] = {}
         for rule in self.rules:
             chosen = [position for position, name in enumerate(rule.names) if name in gradients]
             if not chosen:
                 continue
             names = [rule.names[position] for position in chosen]
             start = [weights[name] for name in names]
+            # One new tensor per weight: it is the scaled gradient first, the step next, and ω′ in the end.
             update = torch._foreach_mul([gradients[name] for name in names], scale * rule.gradient_factor)
             if rule.weight_decay:
                 torch._foreach_add_(update, start, alpha=rule.weight_decay * rule.gradient_factor)
             if rule.velocities is not None and rule.velocity_factor:
                 velocities = [rule.velocities[position] for position in chosen]
                 torch._foreach_add_(update, velocities, alpha=rule.velocity_factor)
-            moved.update(zip(names, torch._foreach_add(start, update, alpha=-rule.learning_rate)))
-
-        def pull_back(vectors: Mapping[str, Tensor]) -> Weights:
-            """(∂ω′/∂g)ᵀ v, through the clipping: c·(v − ĝ⟨ĝ, v⟩) where it scaled the gradient by c."""
-            pulled: Weights = {}
-            for rule in self.rules:
-                names = [name for name in rule.names if name in gradients and name in vectors]
-                if names:
-                    factor = -rule.learning_rate * rule.gradient_factor
-                    pulled.update(zip(names, torch._foreach_mul([vectors[name] for name in names], factor)))
-            if direction is not None:
-                along = sum((direction[name] * vector).sum() for name, vector in pulled.items())
-                pulled = {name: scale * (vector - direction[name] * along) for name, vector in pulled.items()}
-            return pulled
-
-        return VirtualStep(moved, pull_back, finite)
-
-    def _clipping(self, gradients: Mapping[str, Tensor]) -> tuple[float, Weights | None, bool]:
-        """The factor of the clipped gradient, its unit direction where it was clipped, and whether it is finite."""
-        norm = float(total_norm(gradients.values()))
-        finite = math.isfinite(norm)
-        if self.gradient_clip is None or not finite or norm <= self.gradient_clip:
-            return 1.0, None, finite
-        return self.gradient_clip / norm, {name: g / norm for name, g in gradients.items()}, finite
+            torch._foreach_mul_(update, -rule.learning_rate)
+            torch._foreach_add_(update, start)
+            moved.update(zip(names, update))
+            factors.update(dict.fromkeys(names, -rule.learning_rate * rule.gradient_factor))
+        return moved, StepDerivative(factors, finite, scale, (dict(gradients), norm) if clips else None)
 
 
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.profiler import ProfilerActivity, profile
 
 from rrnet_nni.strategies.architecture_gradient import first_order, second_order
 from rrnet_nni.strategies.gates import Gate, Gates, TemperedSoftmax
@@ -175,6 +176,29 @@ def test_nothing_is_changed_and_no_gradient_is_left_behind() -> None:
     assert all(torch.equal(before[name], weight) for name, weight in problem.weights.items())
     assert all(weight.grad is None for weight in problem.weights.values())
     assert all(alpha.grad is None for alpha in problem.alphas)
+
+
+@pytest.mark.parametrize(("clip", "copies"), [(None, 2), (1e-3, 3)])
+def test_no_more_copies_of_the_weights_than_the_passes_need(clip: float | None, copies: int) -> None:
+    """ω′ and δω′, then the direction and ω±; only a clipped gradient stays for its own derivative."""
+    weight = torch.randn(400, 1000, requires_grad=True)
+    alpha = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    images, labels = torch.randn(4, 1000), torch.arange(4)
+
+    def loss(weights: Mapping[str, Tensor]) -> Tensor:
+        logits = images @ weights["weight"].T
+        theta = torch.softmax(alpha, 0)
+        return nn.functional.cross_entropy(theta[0] * torch.tanh(logits) + theta[1] * logits, labels)
+
+    look_ahead = LookAhead.of(optimizer, {"weight": weight}, clip)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        second_order([alpha], {"weight": weight}, loss, loss, look_ahead, "finite_difference")
+    assert profiled.profiler is not None
+    memory = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    peak = max(itertools.accumulate(e.nbytes() for e in sorted(memory, key=lambda event: event.start_ns())))
+    weight_bytes = 4 * weight.numel()
+    assert copies * weight_bytes <= peak < (copies + 0.5) * weight_bytes
 
 
 def test_an_overflow_is_told() -> None:
