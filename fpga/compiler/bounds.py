@@ -26,8 +26,8 @@ from .compiled_loops import compiled_loops
 from .job_table import JobTable
 from .jobs import Job, Rates
 
-#: A job that waits for so many others is a join; bounding each takes time, and narrower joins add little.
-JOIN_WIDTH = 4
+#: A job that waits for so many others is a join; narrower joins add less. The first width with few enough of them.
+JOIN_WIDTHS = (4, 8, 16)
 #: Jobs that are looked at for all joins together, the nearest to each: fewer make the bound lower, never wrong.
 JOIN_BUDGET = 8_000_000
 
@@ -90,8 +90,11 @@ def joins_bound(jobs: Sequence[Job], device: Device) -> int:
     """The end of the last job by heads that grow at joins."""
     if not jobs:
         return 0
-    joins = _numbered_joins(jobs)
-    limit = JOIN_BUDGET // max(1, max(joins) + 1)
+    for width in JOIN_WIDTHS:
+        joins = _numbered_joins(jobs, width)
+        limit = JOIN_BUDGET // max(1, max(joins) + 1)
+        if limit >= len(jobs):
+            break
     buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
     loops = compiled_loops()
     if loops is not None:
@@ -111,14 +114,14 @@ def joins_in_python(jobs: Sequence[Job], joins: Sequence[int], limit: int, buffe
     return heads.all_done(ends, len(jobs))
 
 
-def _numbered_joins(jobs: Sequence[Job]) -> list[int]:
-    """Per job the number of the set of tiles that it waits for, where these are many; else -1."""
+def _numbered_joins(jobs: Sequence[Job], width: int) -> list[int]:
+    """Per job the number of the set of tiles that it waits for, where these are at least `width`; else -1."""
     numbers: dict[tuple[int, ...], int] = {}
     joins = [-1] * len(jobs)
     for index, job in enumerate(jobs):
-        if job.queue is Queue.LOAD and len(job.dependencies) >= JOIN_WIDTH:
+        if job.queue is Queue.LOAD and len(job.dependencies) >= width:
             tiles = _tiles(jobs, job)
-            if len(tiles) >= JOIN_WIDTH:
+            if len(tiles) >= width:
                 joins[index] = numbers.setdefault(tiles, len(numbers))
     return joins
 

@@ -20,7 +20,7 @@ from .jobs import Job, JobGraph, Stage
 from .list_scheduler import ListScheduler
 from .tiling import build_jobs
 
-#: Tiles per operation that are tried; the shortest schedule is kept.
+#: Tiles per operation that are tried, until more make the schedule no shorter.
 TILE_CHOICES = (8, 16, 24)
 #: Backward and forward passes that each tiling gets, and the best one in addition.
 FIRST_IMPROVEMENTS, MORE_IMPROVEMENTS = 4, 24
@@ -84,7 +84,7 @@ class Schedule:
 def schedule_program(
     program: Program, device: Device, protocol: Protocol, tile_choices: Sequence[int] = TILE_CHOICES
 ) -> Schedule:
-    """The shortest schedule over the tilings that are tried; the best one is improved further."""
+    """Ever finer tilings as long as these shorten the schedule; the best one is improved further."""
     best: Schedule | None = None
     budget = JOB_BUDGET
     for tiles in tile_choices:
@@ -94,8 +94,9 @@ def schedule_program(
             break
         budget -= cost
         schedule = list_schedule(graph, device, tiles, FIRST_IMPROVEMENTS)
-        if best is None or schedule.makespan < best.makespan:
-            best = schedule
+        if best is not None and schedule.makespan >= best.makespan:
+            break
+        best = schedule
     if best is None:
         raise ValueError("no number of tiles to try")
     jobs = max(1, len(best.jobs))

@@ -44,7 +44,7 @@ def test_random_graphs_in_any_order(jobs: list[Job], free: int, seed: int, width
     largest = max(job.allocates for job in jobs if job.weights)
     device = dataclasses.replace(DEVICE, buffer_bytes=2 * 64 + largest + free)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "JOIN_WIDTH", width)
+        patch.setattr(bounds, "JOIN_WIDTHS", (width,))
         compiled, plain = both(JobGraph(128, jobs), device, np.random.default_rng(seed).integers(0, 5, len(jobs)))
     assert compiled == plain
 

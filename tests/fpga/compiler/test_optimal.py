@@ -40,7 +40,7 @@ def test_no_bound_exceeds_the_optimum_and_no_schedule_undercuts_it(jobs: list[Jo
     device = dataclasses.replace(DEVICE, buffer_bytes=2 * 64 + largest + free)
     listed = list_schedule(JobGraph(128, jobs), device, 0, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "JOIN_WIDTH", width)
+        patch.setattr(bounds, "JOIN_WIDTHS", (width,))
         own = max(bounds.lower_bounds(jobs, device).values())
         patch.setattr(Schedule, "lower_bound", 0)  # the solver is not told our bound
         best = optimize(listed, seconds=5.0)
