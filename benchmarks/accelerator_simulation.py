@@ -4,8 +4,8 @@ Compiles a mixed ResNet-8 for the digits' size and the all-polynomial ResNet-18 
 both executions with the same prepared material and compares the logits word by word. Seconds are those of a simulation
 on this machine; they say nothing of a board.
 
-    make csim                                  both networks
-    python benchmarks/accelerator_simulation.py --protocol masked
+    make csim                                  both networks, every protocol that the accelerator has
+    python benchmarks/accelerator_simulation.py --protocols masked
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.compiler.reference import decode_tensor
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
+from rrnet_nni.fpga.hls.host import HOSTS
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
 
@@ -74,13 +75,18 @@ def compare(name: str, backbone: str, options: SpaceOptions, choices: Mapping[st
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--protocol", default="beaver-ot")
+    parser.add_argument("--protocols", nargs="+", default=list(HOSTS), choices=list(HOSTS))
     options = parser.parse_args()
     small, large = SpaceOptions(channels=1, image_size=16), SpaceOptions(channels=3, image_size=32)
     polynomial = fixed_choices("resnet18", large, "x2act", "avgpool")
     same = [
-        compare("mixed ResNet-8, 16x16", "resnet8", small, mixed_choices("resnet8", small), options.protocol),
-        compare("polynomial ResNet-18, 32x32", "resnet18", large, polynomial, options.protocol),
+        compare("mixed ResNet-8, 16x16", "resnet8", small, mixed_choices("resnet8", small), protocol)
+        for protocol in options.protocols
+    ]
+    same += [
+        compare("polynomial ResNet-18, 32x32", "resnet18", large, polynomial, protocol)
+        for protocol in options.protocols
+        if protocol != "masked-dcf"  # it compares nothing, so that this is masked
     ]
     return 0 if all(same) else 1
 

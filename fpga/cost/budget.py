@@ -53,6 +53,9 @@ FUNCTION_BRAM = 2 * -(-128 // BRAM_BITS)
 #: Four memory ports, the network interface, the instruction fetch and seven queues.
 INTERFACES = BlockCost(0, 16_000, "assumed")
 INTERFACE_BRAM = 40
+#: Tiles and bands of weights that one program may have, and octets of the record of each on the chip.
+MAX_TILES, MAX_BANDS = 1 << 14, 1 << 12
+TILE_RECORD_BYTES, BAND_RECORD_BYTES, BRAM_BYTES = 12, 5, 4608
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def accelerator_lines(accelerator: Accelerator, buffer_bytes: int) -> tuple[Budg
         _line("AES-128 core", accelerator.aes_cores, SYNTHESISED["aes128"]),
         _line("comparison functions", accelerator.aes_cores, FUNCTION_LEVEL, FUNCTION_BRAM),
         _line("interfaces and dispatcher", 1, INTERFACES, INTERFACE_BRAM),
+        BudgetLine("records of tiles and bands", 1, 0, 0, record_bram(), 0, "computed"),
         BudgetLine("tile and weight buffers", 1, 0, 0, 0, uram, "computed"),
     )
 
@@ -163,6 +167,12 @@ def accelerator_lines(accelerator: Accelerator, buffer_bytes: int) -> tuple[Budg
 def tile_bram(inputs: int) -> int:
     """Block RAMs of one tile's row memories; weights, sums and output lie in look-up tables."""
     return TILE_ROW_MEMORIES * -(-TILE_ROW_DEPTH // BRAM_DEPTH) * -(-WORD_BITS * inputs // BRAM_BITS)
+
+
+def record_bram() -> int:
+    """Block RAMs of the dispatcher's records."""
+    sizes = MAX_TILES * TILE_RECORD_BYTES, MAX_BANDS * BAND_RECORD_BYTES
+    return sum(-(-size // BRAM_BYTES) for size in sizes)
 
 
 def _line(name: str, count: int, block: BlockCost, bram: int = 0) -> BudgetLine:

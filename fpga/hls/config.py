@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ..cost.array import KERNEL, SIDE, STRIDES
+from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..devices import Device
 from ..protocols.dcf import LEAF_KEY, TREE_KEY
 
-#: Tiles and bands of weights that one program may have; each has a record of a few octets on the chip.
-MAX_TILES, MAX_BANDS = 1 << 14, 1 << 12
 #: Taps of a convolution's kernel.
 MAX_TAPS = 1 << 10
 #: Channels of a tile of the array where a device says nothing of tiles.

@@ -28,8 +28,10 @@ from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, load_build, read_bui
 from ..compiler.operand_table import has_operand_table
 from ..compiler.reference import decode_tensor
 from ..console import Parser, add_common_options, print_json, run_command
+from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..devices import load_device
 from ..errors import Refusal
+from ..operands import decode_operands
 from ..protocols import get_protocol
 from ..protocols.party import Execution
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
@@ -82,6 +84,7 @@ def simulate_accelerators(
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
+    _check_records(operands)
     wires, sessions = socket.socketpair(), socket.socketpair()
     fabrics = [
         Fabric(simulator, instructions, operands, end.fileno() if len(accelerated) == 2 else -1, seed, record)
@@ -106,6 +109,13 @@ def simulate_accelerators(
         raise Refusal("the logits were opened to nobody")
     counted = [execution.parties[n].board.counted if n in execution.parties else [] for n in (0, 1)]
     return Simulated(logits, (counted[0], counted[1]), time.perf_counter() - started)
+
+
+def _check_records(operands: bytes) -> None:
+    sections = decode_operands(operands).sections
+    for name, most in (("tiles", MAX_TILES), ("bands", MAX_BANDS)):
+        if len(sections[name]) > most:
+            raise Refusal(f"the program has {len(sections[name]):,} {name}, the accelerator has records of {most:,}")
 
 
 def _run_party(

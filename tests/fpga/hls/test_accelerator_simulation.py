@@ -19,7 +19,7 @@ from rrnet_nni.fpga.board.cli import main as run_parties
 from rrnet_nni.fpga.compiler.build import Build, load_build
 from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import ExecutionFault
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.hls import csim
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
@@ -139,6 +139,16 @@ def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
     words = encode_images(build.program, images_for(build, 1))
     with pytest.raises(ExecutionFault, match="belong to different programs"):
         simulate_accelerators(changed, words, prepared(build, tmp_path / "material", 1))
+
+
+def test_more_tiles_than_the_chip_has_records_are_refused(tmp_path: Path) -> None:
+    build = compiled(tmp_path / "model", tiny_model())
+    table = decode_operands((build.path / "operands.bin").read_bytes())
+    sections = {**table.sections, "tiles": [*table.sections["tiles"]] * 2000}
+    data = OperandTable(table.header, table.program_digest, sections).encode()
+    changed = load_build(rewritten(build.path, tmp_path / "changed", "operands.bin", data))
+    with pytest.raises(Refusal, match="tiles, the accelerator has records of 16,384"):
+        simulate_accelerators(changed, encode_images(build.program, images_for(build, 1)), tmp_path / "material")
 
 
 def test_the_command_prints_the_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
