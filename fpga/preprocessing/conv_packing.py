@@ -125,29 +125,13 @@ class ConvPacking:
         reach = (self.taps[0] - 1) * self.window[1] + self.taps[1] - 1
         return (self.inputs_per_polynomial - 1) * self.window_pixels + reach
 
-    def weight_polynomials(self, weights: np.ndarray, inputs: int, outputs: range) -> np.ndarray | None:
-        """The polynomials that input polynomial `inputs` meets for some output polynomials, float64 [DEGREE, LANES].
-
-        `weights` are arranged; None where all of them are zero.
-        """
-        result, met = np.zeros((DEGREE, LANES)), False
-        per_input, per_output = self.inputs_per_polynomial, self.outputs_per_polynomial
-        group_inputs, group_outputs = self.channels // self.groups, self.out_channels // self.groups
-        pixels = self.window_pixels
-        tap = (np.arange(self.taps[0])[:, None] * self.window[1] + np.arange(self.taps[1])).reshape(-1)
-        for lane, output in enumerate(outputs):
-            first_output = output * per_output
-            channels = np.arange(inputs * per_input, min(self.channels, (inputs + 1) * per_input))
-            made = np.arange(first_output, min(self.out_channels, first_output + per_output))
-            same = (channels // group_inputs) == (made // group_outputs)[:, None]
-            place, channel = np.nonzero(same)
-            if len(place) == 0:
-                continue
-            met = True
-            places = self._offset + place * per_input * pixels - channel * pixels
-            words = weights[made[place], channels[channel] % group_inputs]
-            result[places[:, None] - tap, lane] = words.view(np.int32)
-        return result if met else None
+    def weight_layout(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the kernel needs to place arranged weights: sizes, as its `packing` has them, and taps' distances."""
+        groups = self.channels // self.groups, self.out_channels // self.groups
+        taps = np.arange(self.taps[0])[:, None] * self.window[1] + np.arange(self.taps[1])
+        packed = self.inputs_per_polynomial, self.outputs_per_polynomial, self.window_pixels, self._offset
+        sizes = self.channels, self.out_channels, *groups, taps.size, *packed
+        return np.array(sizes, np.int64), taps.reshape(-1).astype(np.int64)
 
     @property
     def nonzeros(self) -> int:

@@ -113,6 +113,71 @@ void lattice_multiply_add(double *first, double *second, const double *factor, c
     }
 }
 
+/* Terms that a sum takes before it is reduced: each is below 0.51 p in magnitude, and a double holds 2^53. */
+enum { TERMS = 16 };
+
+/* As `lattice_multiply_add`, but sums are only reduced where `last` says so. */
+static void accumulate(lanes *sum0, lanes *sum1, const lanes *w, const double *c0, const double *c1, int64_t n, int last,
+                       double prime) {
+    lanes p = spread(prime), inverse_p = spread(1 / prime);
+    for (int64_t j = 0; j < n; j++) {
+        lanes x = spread(c0[j]), y = spread(c1[j]);
+        lanes first = sum0[j] + remainder_of(w[j], x, nearest(w[j] * x * inverse_p), p);
+        lanes second = sum1[j] + remainder_of(w[j], y, nearest(w[j] * y * inverse_p), p);
+        sum0[j] = last ? reduce(first, p, inverse_p) : first;
+        sum1[j] = last ? reduce(second, p, inverse_p) : second;
+    }
+}
+
+/* How weights lie in polynomials; see `ConvPacking`. */
+typedef struct {
+    int64_t channels, out_channels, group_inputs, group_outputs, taps;
+    int64_t inputs, outputs, pixels, offset; /* channels per polynomial, a tile's pixels, the first coefficient wanted */
+} packing;
+
+/* The polynomials that input polynomial `input` meets for output polynomials [first, last), [n][LANES]; 0 if all zero. */
+static int place_weights(const packing *as, const int32_t *weights, const int64_t *tap, int64_t input, int64_t first,
+                         int64_t last, int64_t n, double *polynomial) {
+    int64_t start = input * as->inputs, stop = start + as->inputs < as->channels ? start + as->inputs : as->channels;
+    int met = 0;
+    for (int64_t j = 0; j < n * LANES; j++) polynomial[j] = 0;
+    for (int64_t output = first; output < last; output++)
+        for (int64_t place = 0; place < as->outputs; place++) {
+            int64_t made = output * as->outputs + place;
+            if (made >= as->out_channels) break;
+            for (int64_t channel = start; channel < stop; channel++) {
+                if (channel / as->group_inputs != made / as->group_outputs) continue;
+                const int32_t *w = weights + (made * as->group_inputs + channel % as->group_inputs) * as->taps;
+                int64_t base = as->offset + (place * as->inputs - (channel - start)) * as->pixels;
+                for (int64_t k = 0; k < as->taps; k++) polynomial[(base - tap[k]) * LANES + output - first] = w[k];
+                met = 1;
+            }
+        }
+    return met;
+}
+
+/* Products of all input ciphertexts with the weights of output polynomials [first, last), for one prime.
+ *
+ * `ciphertexts` point at c_0 of the first one; c_1 lies `part` doubles behind it, the next input's 2 * part behind, and
+ * those of the next of `held` tiles behind all `inputs`. `sums`: the same with two parts per tile, LANES wide, zeros
+ * before. `polynomial` [n][LANES] is working memory. */
+void lattice_convolve(const packing *as, const int32_t *weights, const int64_t *tap, int64_t first, int64_t last,
+                      const double *ciphertexts, int64_t inputs, int64_t held, int64_t part, double *sums, int64_t n,
+                      const double *roots, const double *ratios, double prime, double *polynomial) {
+    int64_t terms = 0;
+    for (int64_t input = 0; input < inputs; input++) {
+        int met = place_weights(as, weights, tap, input, first, last, n, polynomial);
+        int reduces = ++terms % TERMS == 0 || input + 1 == inputs;
+        if (met) lattice_forward(polynomial, n, roots, ratios, prime);
+        if (!met && !reduces) continue;
+        for (int64_t tile = 0; tile < held; tile++) {
+            const double *c = ciphertexts + 2 * part * (tile * inputs + input);
+            lanes *sum = (lanes *)sums + 2 * part * tile;
+            accumulate(sum, sum + part, (const lanes *)polynomial, c, c + part, n, reduces, prime);
+        }
+    }
+}
+
 static inline double times_one(double a, double w, double p) {
     double high = a * w, quotient = __builtin_rint(a * (w / p));
     return __builtin_fma(-quotient, p, high) + __builtin_fma(a, w, -high);

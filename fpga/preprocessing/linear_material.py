@@ -18,7 +18,7 @@ from ..protocols.beaver_products import LinearGeometry
 from ..ring import PackedWeights
 from .conv_packing import ConvPacking, pack_convolution
 from .lattice import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes, noise_bound
-from .polynomials import DEGREE, LANES, PRIMES, multiply_add, primes
+from .polynomials import DEGREE, LANES, PRIMES, primes
 from .transfers import Transfers
 
 #: Ciphertexts of one operation that party 1 holds at a time.
@@ -121,7 +121,7 @@ def receive_linear(
     ciphertexts = ciphertexts.reshape(held, packing.input_polynomials, 2, len(PRIMES), DEGREE)
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
-    weights = packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim)))
+    weights = np.ascontiguousarray(packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim))))
     for part in parts_of(packing.output_polynomials):
         sums = _products(packing, weights, ciphertexts, part)
         answers = np.empty((held, len(part), answer_bytes(len(places))), np.uint8)
@@ -136,17 +136,13 @@ def receive_linear(
 
 def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:
     """Sums of products for some output polynomials: float64 [held, 2, primes, DEGREE, LANES]."""
-    sums = np.zeros((len(ciphertexts), 2, len(PRIMES), DEGREE, LANES))
-    for inputs in range(packing.input_polynomials):
-        polynomial = packing.weight_polynomials(weights, inputs, outputs)
-        if polynomial is None:
-            continue
-        for index, prime in enumerate(primes()):
-            factor = polynomial.copy()
-            prime.forward(factor)
-            for total, ciphertext in zip(sums, ciphertexts[:, inputs]):
-                first, second = ciphertext[:, index]
-                multiply_add(total[0, index], total[1, index], factor, first, second, prime.value)
+    held, inputs = ciphertexts.shape[:2]
+    sums = np.zeros((held, 2, len(PRIMES), DEGREE, LANES))
+    sizes, taps = packing.weight_layout()
+    for index, prime in enumerate(primes()):
+        # from this prime's residues on, the kernel finds the others by their distances
+        operands = ciphertexts.reshape(-1)[index * DEGREE :], sums.reshape(-1)[index * DEGREE * LANES :]
+        prime.convolve(sizes, weights, taps, outputs, operands[0], inputs, held, operands[1])
     return sums
 
 

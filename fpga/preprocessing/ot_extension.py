@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..protocols.party import Channel
-from .punctured_seeds import BLOCKS, DEPTH, LEAVES, SECURITY_BITS, choose_leaves, own_trees
+from .punctured_seeds import BLOCKS, DEPTH, LEAVES, choose_leaves, own_trees
 from .streams import BLOCK_OCTETS, expand_streams, row_hash, transpose
 
 #: Octets of choices that are extended together, so that a block's streams stay in the cache.
@@ -29,8 +29,8 @@ def extension_bytes(octets: int) -> int:
 
 
 def _empty_columns(octets: int) -> np.ndarray:
-    """Columns for some octets of choices, rounded up to what streams are folded in: uint8 [128, ...]."""
-    return np.empty((SECURITY_BITS, -(-octets // BLOCK_OCTETS) * BLOCK_OCTETS), np.uint8)
+    """Columns for some octets of choices, rounded up to what streams are folded in: uint8 [BLOCKS, DEPTH, ...]."""
+    return np.empty((BLOCKS, DEPTH, -(-octets // BLOCK_OCTETS) * BLOCK_OCTETS), np.uint8)
 
 
 def chunks(octets: int) -> Iterator[slice]:
@@ -50,10 +50,7 @@ class OtReceiver:
         """At most a chunk: the message [BLOCKS, octets] and the rows v, uint64 [8 * octets, 2]."""
         octets = len(choices)
         columns = _empty_columns(octets)
-        message = np.empty((BLOCKS, octets), np.uint8)
-        for block in range(BLOCKS):
-            total = self._streams.fold(block, columns[block * DEPTH : (block + 1) * DEPTH])
-            np.bitwise_xor(total[:octets], choices, out=message[block])
+        message = self._streams.fold(columns)[:, :octets] ^ choices
         return message, transpose(columns)[: 8 * octets]
 
     def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None], words: int = 1) -> np.ndarray:
@@ -84,11 +81,9 @@ class OtSender:
         """The rows w of the receiver's message [BLOCKS, octets] of one chunk, uint64 [8 * octets, 2]."""
         octets = message.shape[1]
         columns = _empty_columns(octets)
-        for block in range(BLOCKS):
-            part = columns[block * DEPTH : (block + 1) * DEPTH]
-            self._streams.fold(block, part)
-            for column in np.nonzero(self._columns[block])[0]:
-                part[column, :octets] ^= message[block]
+        self._streams.fold(columns)
+        blocks, bits = np.nonzero(self._columns)
+        columns[blocks, bits, :octets] ^= message[blocks]
         return transpose(columns)[: 8 * octets]
 
     def extend(

@@ -108,32 +108,67 @@ void ot_schedules(const uint8_t *keys, int64_t count, uint8_t *schedules) {
     }
 }
 
+/* Blocks of one stream side by side: two where AES works on 256 bits. */
+#if defined(__VAES__) && defined(__AVX2__)
+enum { WIDTH = 32 };
+typedef __m256i wide;
+static inline wide spread_key(__m128i key) { return _mm256_broadcastsi128_si256(key); }
+static inline wide counters(uint64_t c) {
+    return _mm256_set_epi64x((int64_t)__builtin_bswap64(c + 1), 0, (int64_t)__builtin_bswap64(c), 0);
+}
+static inline wide mix(wide a, wide b) { return _mm256_xor_si256(a, b); }
+static inline wide round_of(wide state, __m128i key) { return _mm256_aesenc_epi128(state, spread_key(key)); }
+static inline wide last_round(wide state, __m128i key) { return _mm256_aesenclast_epi128(state, spread_key(key)); }
+#else
+enum { WIDTH = 16 };
+typedef __m128i wide;
+static inline wide spread_key(__m128i key) { return key; }
+static inline wide counters(uint64_t c) { return _mm_set_epi64x((int64_t)__builtin_bswap64(c), 0); }
+static inline wide mix(wide a, wide b) { return _mm_xor_si128(a, b); }
+static inline wide round_of(wide state, __m128i key) { return _mm_aesenc_si128(state, key); }
+static inline wide last_round(wide state, __m128i key) { return _mm_aesenclast_si128(state, key); }
+#endif
+
+static inline wide nothing(void) {
+    wide zero;
+    memset(&zero, 0, sizeof zero);
+    return zero;
+}
+
 /* AES-CTR streams r_x of the LEAVES keys of one block from counter `first` on, folded: columns [DEPTH][octets] get
- * sum_x x r_x, lowest bit first, `sum` [octets] gets sum_x r_x. `octets` is a multiple of 16; with `hole` the stream at
- * place 0 is zero. */
-void ot_fold(const uint8_t *schedules, uint64_t first, int64_t octets, int hole, uint8_t *columns, uint8_t *sum) {
-    const __m128i *schedule = (const __m128i *)schedules;
-    for (int64_t start = 0; start < octets; start += 16) {
-        __m128i r[LEAVES], counter = _mm_set_epi64x((int64_t)__builtin_bswap64(first + start / 16), 0);
+ * sum_x x r_x, lowest bit first, `sum` [octets] gets sum_x r_x. With `hole` the stream at place 0 is zero. */
+static void fold_block(const __m128i *schedule, uint64_t first, int64_t octets, int hole, uint8_t *columns,
+                       uint8_t *sum) {
+    for (int64_t start = 0; start < octets; start += WIDTH) {
+        int64_t filled = octets - start < WIDTH ? octets - start : WIDTH;
+        wide r[LEAVES], counter = counters(first + (uint64_t)start / 16);
         for (int half = 0; half < LEAVES; half += LEAVES / 2) {
-            __m128i state[LEAVES / 2];
+            wide state[LEAVES / 2];
             const __m128i *key = schedule + half * (ROUNDS + 1);
-            for (int i = 0; i < LEAVES / 2; i++) state[i] = _mm_xor_si128(counter, key[i * (ROUNDS + 1)]);
+            for (int i = 0; i < LEAVES / 2; i++) state[i] = mix(counter, spread_key(key[i * (ROUNDS + 1)]));
             for (int round = 1; round < ROUNDS; round++)
-                for (int i = 0; i < LEAVES / 2; i++)
-                    state[i] = _mm_aesenc_si128(state[i], key[i * (ROUNDS + 1) + round]);
-            for (int i = 0; i < LEAVES / 2; i++)
-                r[half + i] = _mm_aesenclast_si128(state[i], key[i * (ROUNDS + 1) + ROUNDS]);
+                for (int i = 0; i < LEAVES / 2; i++) state[i] = round_of(state[i], key[i * (ROUNDS + 1) + round]);
+            for (int i = 0; i < LEAVES / 2; i++) r[half + i] = last_round(state[i], key[i * (ROUNDS + 1) + ROUNDS]);
         }
-        if (hole) r[0] = _mm_setzero_si128();
+        if (hole) r[0] = nothing();
         for (int bit = DEPTH - 1; bit >= 0; bit--) {
-            __m128i column = r[1 << bit];
-            for (int x = 1; x < 1 << bit; x++) column = _mm_xor_si128(column, r[(1 << bit) + x]);
-            for (int x = 0; x < 1 << bit; x++) r[x] = _mm_xor_si128(r[x], r[(1 << bit) + x]);
-            _mm_storeu_si128((__m128i *)(columns + bit * octets + start), column);
+            wide column = r[1 << bit];
+            for (int x = 1; x < 1 << bit; x++) column = mix(column, r[(1 << bit) + x]);
+            for (int x = 0; x < 1 << bit; x++) r[x] = mix(r[x], r[(1 << bit) + x]);
+            memcpy(columns + bit * octets + start, &column, (size_t)filled);
         }
-        _mm_storeu_si128((__m128i *)(sum + start), r[0]);
+        memcpy(sum + start, &r[0], (size_t)filled);
     }
+}
+
+/* Of all `blocks`: schedules [blocks][LEAVES][11][16], columns [blocks][DEPTH][octets], sums [blocks][octets]; `holes`
+ * says of each block whether the stream at place 0 is zero. `octets` is a multiple of 16. */
+void ot_fold(const uint8_t *schedules, uint64_t first, int64_t octets, int64_t blocks, const uint8_t *holes,
+             uint8_t *columns, uint8_t *sums) {
+    const __m128i *schedule = (const __m128i *)schedules;
+    for (int64_t b = 0; b < blocks; b++)
+        fold_block(schedule + b * LEAVES * (ROUNDS + 1), first, octets, holes[b], columns + b * DEPTH * octets,
+                   sums + b * octets);
 }
 
 /* The first `words` words of AES(x) ^ x for x = row ^ offset ^ its number, the numbers counting from `first`. */

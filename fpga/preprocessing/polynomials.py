@@ -58,6 +58,35 @@ class Prime:
             address(data), DEGREE, *tables, self.scale, self.scale / self.value, self.value
         )
 
+    def convolve(
+        self,
+        sizes: np.ndarray,
+        weights: np.ndarray,
+        taps: np.ndarray,
+        outputs: range,
+        ciphertexts: np.ndarray,
+        inputs: int,
+        held: int,
+        sums: np.ndarray,
+    ) -> None:
+        """Add the products of transformed ciphertexts with the weights of some output polynomials to `sums`.
+
+        Args:
+            sizes: how weights lie in polynomials, and `taps` (`ConvPacking.weight_layout`).
+            weights: arranged, uint32 [O, C, taps].
+            taps: distances of a kernel's taps.
+            outputs: at most LANES polynomials.
+            ciphertexts: float64 from this prime's first residue on, of [held, inputs, 2, primes, DEGREE].
+            inputs: input polynomials.
+            held: tiles of all images.
+            sums: zeros, float64 from this prime's first residue on, of [held, 2, primes, DEGREE, LANES].
+        """
+        places = address(sizes), address(weights), address(taps), outputs.start, outputs.stop
+        operands = address(ciphertexts), inputs, held, len(PRIMES) * DEGREE, address(sums), DEGREE
+        polynomial = np.empty((DEGREE, LANES))
+        tables = address(self.roots), address(self.ratios), self.value, address(polynomial)
+        lattice_kernels().lattice_convolve(*places, *operands, *tables)
+
 
 def _powers(root: int, prime: int) -> np.ndarray:
     values, power = np.empty(DEGREE), 1
@@ -93,6 +122,10 @@ def lattice_kernels() -> ctypes.CDLL:
         "lattice_forward": [pointer, size, pointer, pointer, real],
         "lattice_inverse": [pointer, size, pointer, pointer, real, real, real],
         "lattice_multiply_add": [pointer, pointer, pointer, pointer, pointer, size, real],
+        "lattice_convolve": [
+            *(pointer, pointer, pointer, size, size, pointer, size, size, size, pointer, size),
+            *(pointer, pointer, real, pointer),
+        ],
         "lattice_add_masks": [pointer, pointer, size, pointer, real],
         "lattice_switch": [pointer, pointer, size, real, ctypes.c_uint32, real, real, real],
     }

@@ -1,4 +1,4 @@
-"""The pseudorandom streams of all leaves, expanded and folded block by block, their transpose, and the hash of rows.
+"""The pseudorandom streams of all leaves, expanded and folded, their transpose, and the hash of rows.
 
 Every fold starts at a fresh AES block of each stream, so that both ways of computing it, through the AES of the library
 and in compiled code where the processor has AES instructions, are at the same place.
@@ -26,10 +26,10 @@ _SLACK = 15
 class Streams(Protocol):
     """The streams of the leaves of every block, place by place."""
 
-    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
-        """Σ_x x·r_x of a block bit by bit into `columns` [DEPTH, octets], lowest bit first; returns Σ_x r_x.
+    def fold(self, columns: np.ndarray) -> np.ndarray:
+        """Σ_x x·r_x of every block bit by bit into `columns` [BLOCKS, DEPTH, octets], lowest bit first.
 
-        `octets` is a multiple of BLOCK_OCTETS; the block's streams move on by as much.
+        `octets` is a multiple of BLOCK_OCTETS; all streams move on by as much. Returns Σ_x r_x, uint8 [BLOCKS, octets].
         """
 
 
@@ -57,10 +57,14 @@ class LibraryStreams:
             for block in leaves
         ]
 
-    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
+    def fold(self, columns: np.ndarray) -> np.ndarray:
+        return np.stack([self._fold_block(ciphers, block) for ciphers, block in zip(self._ciphers, columns)])
+
+    @staticmethod
+    def _fold_block(ciphers: list[CipherContext | None], columns: np.ndarray) -> np.ndarray:
         octets = columns.shape[1]
         buffer, zeros = np.zeros((LEAVES, octets + _SLACK), np.uint8), bytes(octets)
-        for row, cipher in zip(buffer, self._ciphers[block]):
+        for row, cipher in zip(buffer, ciphers):
             if cipher is not None:
                 cipher.update_into(zeros, row.data)
         streams = buffer[:, :octets]
@@ -78,16 +82,16 @@ class CompiledStreams:
         self._schedules = np.empty((BLOCKS, LEAVES, 11, KEY_BYTES), np.uint8)
         keys = np.ascontiguousarray(leaves)
         _kernels().ot_schedules(address(keys), BLOCKS * LEAVES, address(self._schedules))
-        self._holes = [not block[0].any() for block in leaves]
-        self._counters = [0] * BLOCKS
+        self._holes = np.array([not block[0].any() for block in leaves], np.uint8)
+        self._counter = 0
 
-    def fold(self, block: int, columns: np.ndarray) -> np.ndarray:
-        octets = columns.shape[1]
-        total = np.empty(octets, np.uint8)
-        arguments = self._counters[block], octets, self._holes[block]
-        _kernels().ot_fold(address(self._schedules[block]), *arguments, address(columns), address(total))
-        self._counters[block] += octets // BLOCK_OCTETS
-        return total
+    def fold(self, columns: np.ndarray) -> np.ndarray:
+        octets = columns.shape[2]
+        totals = np.empty((BLOCKS, octets), np.uint8)
+        arguments = address(self._schedules), self._counter, octets, BLOCKS, address(self._holes)
+        _kernels().ot_fold(*arguments, address(columns), address(totals))
+        self._counter += octets // BLOCK_OCTETS
+        return totals
 
 
 class RowHash(Protocol):
@@ -132,9 +136,10 @@ class CompiledHash:
 
 
 def transpose(columns: np.ndarray) -> np.ndarray:
-    """Columns uint8 [128, octets] -> rows uint64 [8 * octets, 2]; `octets` is a multiple of BLOCK_OCTETS."""
-    rows = np.empty((8 * columns.shape[1], 2), np.uint64)
-    _kernels().bit_rows(address(columns), columns.shape[1], address(rows))
+    """128 columns uint8 [..., octets] -> rows uint64 [8 * octets, 2]; `octets` is a multiple of BLOCK_OCTETS."""
+    octets = columns.shape[-1]
+    rows = np.empty((8 * octets, 2), np.uint64)
+    _kernels().bit_rows(address(columns), octets, address(rows))
     return rows
 
 
@@ -147,7 +152,7 @@ def _kernels() -> ctypes.CDLL:
         "bit_rows_portable": [pointer, size, pointer],
         "ot_schedules": [pointer, size, pointer],
         "ot_pads": [pointer, size, ctypes.c_uint64, pointer, pointer, size, pointer],
-        "ot_fold": [pointer, ctypes.c_uint64, size, ctypes.c_int, pointer, pointer],
+        "ot_fold": [pointer, ctypes.c_uint64, size, size, pointer, pointer, pointer],
     }
     library.ot_accelerated.restype = ctypes.c_int
     for name, arguments in signatures.items():
