@@ -17,6 +17,7 @@ from .calibration import DEFAULT_RANGE
 from .check import check_build
 from .compile import Compilation, compile_model
 from .passes import optional_passes
+from .rings import RINGS
 
 EXAMPLE = """example:
   rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
@@ -53,6 +54,12 @@ def make_parser() -> Parser:
         "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"
     )
     parser.add_argument(
+        "--ring",
+        choices=RINGS,
+        help="bits on which words are opened by masked: as few as the calibrated ranges allow (narrow, the default) or "
+        "whole words of 32, the default where instructions are masked's, whose accelerator has no others",
+    )
+    parser.add_argument(
         "--optimal",
         action="store_true",
         help="let constraint programming look for a shorter schedule and prove a bound: small models only, may take "
@@ -78,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
         options.calibrate,
         options.disable,
         options.optimal,
+        options.ring,
     )
     seconds = time.perf_counter() - started
     if options.json:

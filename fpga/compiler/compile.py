@@ -35,7 +35,10 @@ from .report import build_report, tiles_document, trace_events
 from .rings import NARROW, WHOLE, narrow_rings
 from .schedule import Schedule, schedule_program
 
-DEFAULT_RING = WHOLE
+
+def default_ring(protocol: Protocol) -> str:
+    """Rings as narrow as ranges allow, except where the accelerator executes `masked`: it opens whole words."""
+    return WHOLE if protocol.words_stay_open else NARROW
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,15 @@ class FixedPoint:
 
 
 def compile_program(
-    graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = (), ring: str = DEFAULT_RING
+    graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = (), ring: str = WHOLE
 ) -> FixedPoint:
-    """Passes, calibration, formats and program of a graph; arguments and refusals as of `compile_graph`."""
+    """Passes, calibration, formats and program of a graph; arguments and refusals as of `compile_graph`.
+
+    Without a protocol there is no better ring than whole words.
+    """
     optimized, passes = run_passes(graph, disabled)
     calibration = calibrate(optimized, images)
-    program, weights = lower(optimized, choose_formats(optimized, calibration))
+    program, weights = lower(optimized, choose_formats(optimized, calibration, narrow=ring == NARROW))
     if ring == NARROW:
         program = narrow_rings(program, calibration.seen)
     return FixedPoint(optimized, program, weights, calibration, passes)
@@ -82,7 +88,7 @@ def compile_graph(
     images: np.ndarray | None = None,
     disabled: Collection[str] = (),
     optimal: bool = False,
-    ring: str = DEFAULT_RING,
+    ring: str | None = None,
 ) -> Compilation:
     """Compile a graph.
 
@@ -91,14 +97,15 @@ def compile_graph(
         images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
         disabled: names of optional passes that are skipped.
         optimal: let constraint programming improve the schedule and prove a bound (see `optimize`).
-        ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words.
+        ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words; by default
+            what `default_ring` says.
 
     Raises:
         Refusal: a device whose kernels do not fit its chip, a range that fits no format, or an operation too large
             for the device.
     """
     check_budget(device)
-    fixed = compile_program(graph, images, disabled, ring)
+    fixed = compile_program(graph, images, disabled, ring or default_ring(protocol))
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     schedule = schedule_program(program, device, protocol)
@@ -120,7 +127,7 @@ def compile_model(
     calibrate_with: Path | str | None = None,
     disabled: Collection[str] = (),
     optimal: bool = False,
-    ring: str = DEFAULT_RING,
+    ring: str | None = None,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
 

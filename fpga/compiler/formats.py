@@ -25,6 +25,11 @@ ACTIVATION_BITS = 12
 #: Significant bits that weights (root mean square) and activations (maximum) should keep.
 WEIGHT_SIGNIFICANT_BITS = 8
 ACTIVATION_SIGNIFICANT_BITS = 11
+#: Weights get so many more where the ring has room for them.
+SPARE_WEIGHT_BITS = 4
+#: In narrow rings, words of activations stay with headroom below 2**NARROW_WORD_BITS, so that 16 bits open them; and
+#: weights get no bits to spare, because every bit that a truncation drops is a bit of the convolution's input to open.
+NARROW_WORD_BITS = 14
 #: Below this, a format is not an approximation any more.
 LEAST_SIGNIFICANT_BITS = 4
 SMALLEST_RANGE = 2.0**-6
@@ -39,16 +44,21 @@ class Formats:
         budgets: fraction bits that keep `bounds` inside ±2**30.
         product_budgets: of convolutions and linear layers; where a sum adds them untruncated, it must fit too.
         caps: fraction bits of the stored tensor, at most the budget.
+        spare_weight_bits: how many bits more than they need weights get.
     """
 
     bounds: Mapping[str, float]
     budgets: Mapping[str, int]
     product_budgets: Mapping[str, int]
     caps: Mapping[str, int]
+    spare_weight_bits: int = SPARE_WEIGHT_BITS
 
 
-def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
+def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False) -> Formats:
     """Choose formats for every tensor of the graph.
+
+    Args:
+        narrow: leave out the bits that only serve to fill a word of 32 bits.
 
     Raises:
         Refusal: names the tensor for which no format fits, and its range.
@@ -65,6 +75,8 @@ def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
             )
     products = _product_budgets(graph, budgets)
     caps = {name: min(ACTIVATION_BITS, budget) for name, budget in budgets.items()}
+    if narrow:
+        caps = {name: min(cap, NARROW_WORD_BITS - math.ceil(math.log2(bounds[name]))) for name, cap in caps.items()}
     for node in reversed(graph.nodes):
         wanted = _input_cap(node, bounds, products, caps)
         for name in node.inputs:
@@ -75,7 +87,7 @@ def choose_formats(graph: Graph, calibration: Calibration) -> Formats:
                 f"tensor {name!r} reaches {calibration.seen[name]:.4g}, and what is computed from it leaves it only "
                 f"{cap} fraction bits: no fixed-point format of 32 bits fits both"
             )
-    return Formats(bounds, budgets, products, caps)
+    return Formats(bounds, budgets, products, caps, 0 if narrow else SPARE_WEIGHT_BITS)
 
 
 def _product_budgets(graph: Graph, budgets: Mapping[str, int]) -> dict[str, int]:

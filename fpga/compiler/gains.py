@@ -9,7 +9,7 @@ import numpy as np
 
 from ..devices import Device
 from ..errors import Refusal
-from ..program import Program
+from ..program import Program, is_narrow
 from ..protocols.base import Protocol
 from .calibration import calibrate
 from .formats import choose_formats
@@ -17,6 +17,7 @@ from .graph import Graph
 from .lower import lower
 from .passes import PassResult, optional_passes, run_passes
 from .report import program_traffic
+from .rings import narrow_rings
 
 SUMMED = ("operator_sum_ms", "bytes_sent", "rounds", "comparisons")
 
@@ -41,7 +42,7 @@ def pass_gains(
         per pass `operator_sum_ms`, `bytes_sent` (both parties), `rounds` and `comparisons` saved, or a note where the
         model cannot be compiled without the pass.
     """
-    with_all = _costs(program, device, protocol)
+    with_all, narrow = _costs(program, device, protocol), is_narrow(program)
     changed = {result.name for result in results if result.changed}
     rows = []
     for name in optional_passes():
@@ -50,7 +51,10 @@ def pass_gains(
         row: dict[str, Any] = {"pass": name}
         try:
             optimized, _ = run_passes(graph, {*disabled, name})
-            without, _ = lower(optimized, choose_formats(optimized, calibrate(optimized, images)))
+            calibration = calibrate(optimized, images)
+            without, _ = lower(optimized, choose_formats(optimized, calibration, narrow))
+            if narrow:
+                without = narrow_rings(without, calibration.seen)
             costs = _costs(without, device, protocol)
             row |= {key: costs[key] - with_all[key] for key in SUMMED}
         except Refusal as refusal:

@@ -157,7 +157,7 @@ def _integers(values: np.ndarray, bits: int) -> tuple[int, ...]:
 def _lower_product(state: Lowering, node: Conv | Linear) -> None:
     source = node.inputs[0]
     budget = state.formats.product_budgets[node.output] - state.fraction_bits(source)
-    weight_bits = min(budget, weight_bits_wanted(node.weight) + 4)
+    weight_bits = min(budget, weight_bits_wanted(node.weight) + state.formats.spare_weight_bits)
     bits = state.fraction_bits(source) + weight_bits
     weight = state.constant(f"{node.name}.weight", node.weight, weight_bits)
     bias = state.constant(f"{node.name}.bias", node.bias, bits) if node.bias.any() else None

@@ -43,10 +43,10 @@ def narrow_rings(program: Program, seen: Mapping[str, float]) -> Program:
     reach = {name: HEADROOM * value * 2.0 ** program.tensor(name).fraction_bits for name, value in seen.items()
              if name in program.tensors}  # fmt: skip
     for operation in program.operations:
-        known = [reach.get(name) for name in operation.inputs]
-        found = _reach(operation, [value for value in known if value is not None])
-        if operation.output not in reach and None not in known and found is not None:
-            reach[operation.output] = found
+        if operation.output not in reach and reach.keys() >= set(operation.inputs):
+            found = _reach(operation, [reach[name] for name in operation.inputs])
+            if found is not None:
+                reach[operation.output] = found
     tensors = {
         name: replace(tensor, ring_bits=ring_for(reach[name])) if name in reach else tensor
         for name, tensor in program.tensors.items()

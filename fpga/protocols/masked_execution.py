@@ -17,9 +17,10 @@ from .masked import masked_offline_bytes, masked_steps
 from .masked_compare import Comparison
 from .masked_dcf import DcfComparison
 from .masked_dealer import MaskedDealer
+from .masked_kernels import reduce_share
 from .masked_masks import Forms, MaskShares, Sources, lifted_forms, lifted_public, select_form
 from .masked_onehot import OneHotComparison
-from .masked_party import MaskedParty, reduce_share
+from .masked_party import MaskedParty
 from .masked_plan import plan_masked
 from .material import RandomSource
 from .party import Channel, DealerProgram, Execution, PartyProgram, Traffic

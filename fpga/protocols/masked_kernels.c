@@ -162,35 +162,102 @@ void plane_square_wide(const uint64_t *public_word, const uint32_t *t, const uin
     }
 }
 
+/* Drop `bits` low bits of a share, as party 0 (`first`) or party 1 does, and add the mask. */
+void plane_reduce(const uint32_t *share, const uint32_t *mask, int64_t count, int bits, int first, uint32_t *result) {
+    if (first)
+        for (int64_t i = 0; i < count; i++) result[i] = (share[i] >> bits) + mask[i];
+    else
+        for (int64_t i = 0; i < count; i++) result[i] = mask[i] - ((0 - share[i]) >> bits);
+}
+
+/* Eight words take `width` octets; with a constant width, loops over them have no branches left. */
+#define GROUP 8
+
+static inline __attribute__((always_inline)) void pack_group(const uint32_t *words, int width, uint8_t *packed) {
+    uint64_t pending = 0;
+    int filled = 0;
+    for (int i = 0; i < GROUP; i++) {
+        pending |= (uint64_t)(words[i] & (~(uint32_t)0 >> (32 - width))) << filled;
+        filled += width;
+        if (filled >= 32) {
+            uint32_t low = (uint32_t)pending;
+            memcpy(packed, &low, 4);
+            packed += 4;
+            pending >>= 32;
+            filled -= 32;
+        }
+    }
+    memcpy(packed, &pending, (size_t)(filled / 8));
+}
+
+static inline __attribute__((always_inline)) void add_group(const uint8_t *packed, int width, uint32_t *words) {
+    uint64_t pending = 0;
+    int filled = 0, left = width;
+    for (int i = 0; i < GROUP; i++) {
+        if (filled < width) {
+            uint32_t next = 0;
+            int count = left < 4 ? left : 4;
+            memcpy(&next, packed, (size_t)count);
+            packed += count;
+            left -= count;
+            pending |= (uint64_t)next << filled;
+            filled += 8 * count;
+        }
+        words[i] = (words[i] + (uint32_t)pending) & (~(uint32_t)0 >> (32 - width));
+        pending >>= width;
+        filled -= width;
+    }
+}
+
+static inline __attribute__((always_inline)) void pack_image(const uint32_t *words, int64_t elements, int width,
+                                                             uint8_t *packed) {
+    int64_t whole = elements / GROUP;
+    for (int64_t i = 0; i < whole; i++) pack_group(words + GROUP * i, width, packed + width * i);
+    if (elements % GROUP) {
+        uint32_t rest[GROUP] = {0};
+        uint8_t octets[32];
+        memcpy(rest, words + GROUP * whole, 4 * (size_t)(elements % GROUP));
+        pack_group(rest, width, octets);
+        memcpy(packed + width * whole, octets, (size_t)((elements % GROUP * width + 7) / 8));
+    }
+}
+
+static inline __attribute__((always_inline)) void add_image(const uint8_t *packed, int64_t elements, int width,
+                                                            uint32_t *words) {
+    int64_t whole = elements / GROUP;
+    for (int64_t i = 0; i < whole; i++) add_group(packed + width * i, width, words + GROUP * i);
+    if (elements % GROUP) {
+        uint32_t rest[GROUP] = {0};
+        uint8_t octets[32] = {0};
+        memcpy(rest, words + GROUP * whole, 4 * (size_t)(elements % GROUP));
+        memcpy(octets, packed + width * whole, (size_t)((elements % GROUP * width + 7) / 8));
+        add_group(octets, width, rest);
+        memcpy(words + GROUP * whole, rest, 4 * (size_t)(elements % GROUP));
+    }
+}
+
+/* One case per width, so that each is compiled for its constant. */
+#define WIDTHS(CASE)                                                                                                 \
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)      \
+    CASE(14) CASE(15) CASE(16) CASE(17) CASE(18) CASE(19) CASE(20) CASE(21) CASE(22) CASE(23) CASE(24) CASE(25)      \
+    CASE(26) CASE(27) CASE(28) CASE(29) CASE(30) CASE(31) CASE(32)
+#define PACK(WIDTH) case WIDTH: pack_image(words, elements, WIDTH, packed); break;
+#define ADD(WIDTH) case WIDTH: add_image(packed, elements, WIDTH, words); break;
+
 /* The `width` low bits of the words of each image, one after the other, the lowest bit of the first word first. */
 void pack_words(const uint32_t *words, int64_t images, int64_t elements, int width, uint8_t *packed) {
-    int64_t octets = (elements * width + 7) / 8;
-    uint32_t ring = ~(uint32_t)0 >> (32 - width);
-    for (int64_t image = 0; image < images; image++, words += elements, packed += octets) {
-        uint64_t pending = 0;
-        int64_t place = 0;
-        int filled = 0;
-        for (int64_t i = 0; i < elements; i++) {
-            pending |= (uint64_t)(words[i] & ring) << filled;
-            for (filled += width; filled >= 8; filled -= 8, pending >>= 8) packed[place++] = (uint8_t)pending;
-        }
-        if (filled) packed[place] = (uint8_t)pending;
+    for (int64_t image = 0; image < images; image++) {
+        switch (width) { WIDTHS(PACK) }
+        words += elements;
+        packed += (elements * width + 7) / 8;
     }
 }
 
 /* The words that `pack_words` packed are added to the words given, modulo 2^width. */
 void add_packed(const uint8_t *packed, int64_t images, int64_t elements, int width, uint32_t *words) {
-    int64_t octets = (elements * width + 7) / 8;
-    uint32_t ring = ~(uint32_t)0 >> (32 - width);
-    for (int64_t image = 0; image < images; image++, words += elements, packed += octets) {
-        uint64_t pending = 0;
-        int64_t place = 0;
-        int filled = 0;
-        for (int64_t i = 0; i < elements; i++) {
-            for (; filled < width; filled += 8) pending |= (uint64_t)packed[place++] << filled;
-            words[i] = (words[i] + (uint32_t)pending) & ring;
-            pending >>= width;
-            filled -= width;
-        }
+    for (int64_t image = 0; image < images; image++) {
+        switch (width) { WIDTHS(ADD) }
+        words += elements;
+        packed += (elements * width + 7) / 8;
     }
 }

@@ -85,6 +85,10 @@ class NumpyKernels:
         result = square - (public + public) * mask
         return result + public * public if number == 0 else result
 
+    def reduce(self, number: int, share: np.ndarray, bits: int, mask: np.ndarray) -> np.ndarray:
+        """A share, uint32, without `bits` low bits, and the mask added."""
+        return reduce_share(number, share, bits) + mask
+
     def pack(self, words: np.ndarray, width: int) -> np.ndarray:
         """The `width` low bits of words [N, ...], the lowest first: octets [N, ⌈elements·width / 8⌉]."""
         octets = np.ascontiguousarray(words.astype("<u4", copy=False)).reshape(len(words), -1, 1).view(np.uint8)
@@ -99,6 +103,15 @@ class NumpyKernels:
         padded[:, :, :width] = bits.reshape(images, elements, width)
         other = np.packbits(padded, axis=2, bitorder="little").view("<u4").astype(np.uint32, copy=False)
         return (words + other.reshape(words.shape)) & np.uint32(2**width - 1)
+
+
+def reduce_share(number: int, share: np.ndarray, bits: int) -> np.ndarray:
+    """Drop `bits` low bits of a share modulo 2^k, uint64 or uint32.
+
+    The shares then sum, modulo 2^(k − bits), to the floor or one more.
+    """
+    shift, zero = share.dtype.type(bits), share.dtype.type(0)
+    return share >> shift if number == 0 else zero - ((zero - share) >> shift)
 
 
 def _upper_digits(onehot: np.ndarray) -> int:
@@ -179,6 +192,13 @@ class CompiledKernels(NumpyKernels):
         )
         return result
 
+    def reduce(self, number: int, share: np.ndarray, bits: int, mask: np.ndarray) -> np.ndarray:
+        share, mask, result = np.ascontiguousarray(share), np.ascontiguousarray(mask), np.empty(share.shape, np.uint32)
+        self._library.plane_reduce(
+            *(_address(share), _address(mask), share.size, bits, int(number == 0), _address(result))
+        )
+        return result
+
     def pack(self, words: np.ndarray, width: int) -> np.ndarray:
         words = np.ascontiguousarray(words)
         images, elements = len(words), words[0].size
@@ -202,6 +222,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "plane_lift": _LIFT,
     "plane_lift_wide": _LIFT,
     "plane_square_wide": (None, [*(_POINTER,) * 4, _SIZE, _FLAG, _POINTER]),
+    "plane_reduce": (None, [_POINTER, _POINTER, _SIZE, _FLAG, _FLAG, _POINTER]),
     "pack_words": _PACK,
     "add_packed": _PACK,
 }
@@ -248,6 +269,7 @@ def agrees_with_numpy(compiled: NumpyKernels) -> bool:
     for width in (7, 16, 24, 29, RING_BITS):
         calls += [("pack", (opened, width)), ("add_packed", (words(), plain.pack(opened, width), width))]
     for number in (0, 1):
+        calls.append(("reduce", (number, opened, 7, words())))
         for kind in (np.uint32, np.uint64):
             calls.append(("lift", (number, opened, 9, (words(kind), words(kind)))))
             calls.append(("lift", (number, opened, 0, (words(kind), words(kind)), 16)))

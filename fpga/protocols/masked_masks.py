@@ -56,17 +56,16 @@ def lifted_forms(mask: np.ndarray, bits: int, wide: bool, width: int = RING_BITS
         wide: whether the forms are integers in uint64.
         width: w, the bits of the opened word.
     """
-    mask = mask & ring_mask(width)
-    kind = np.uint64 if wide else np.uint32
+    mask, kind = mask & ring_mask(width), np.dtype(np.uint64 if wide else np.uint32)
     shifted, top = (mask >> np.uint32(bits)).astype(kind), (mask >> np.uint32(width - 1)).astype(kind)
-    return shifted - top * kind(2 ** (width - bits) % 2 ** (8 * kind().itemsize)), shifted
+    return shifted - top * np.array(2 ** (width - bits) % 2 ** (8 * kind.itemsize), kind), shifted
 
 
 def lifted_public(opened: np.ndarray, bits: int, wide: bool, width: int = RING_BITS) -> tuple[np.ndarray, np.ndarray]:
     """A and t of z = A − ρ_t from M = y + r, opened on w bits: z is y, |y| < 2^(w−2), without its `bits` low bits."""
     word = (opened + np.uint32(1 << (width - 2))) & ring_mask(width)
-    kind = np.uint64 if wide else np.uint32
-    return (word >> np.uint32(bits)).astype(kind) - kind(1 << (width - 2 - bits)), word >> np.uint32(width - 1)
+    kind, offset = np.dtype(np.uint64 if wide else np.uint32), 1 << (width - 2 - bits)
+    return (word >> np.uint32(bits)).astype(kind) - np.array(offset, kind), word >> np.uint32(width - 1)
 
 
 def ring_mask(width: int) -> np.uint32:

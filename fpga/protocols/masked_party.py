@@ -28,7 +28,7 @@ from .beaver_ot_execution import linear_geometry, pool_shape
 from .beaver_products import LinearGeometry, open_words
 from .local_operations import LOCAL_OPERATIONS, evaluate_local
 from .masked_compare import Comparison, SelectMaterial, draw_select, evaluate_select
-from .masked_kernels import kernels
+from .masked_kernels import kernels, reduce_share
 from .masked_masks import Forms, MaskShares, draw_words
 from .masked_plan import OperationPlan, opened_by, plan_masked
 from .material import Corrections, RandomSource
@@ -249,11 +249,16 @@ class MaskedParty(PartyProgram):
         source, output = operation.inputs[0], operation.output
         if self.reduced is not None:
             self.reduced[operation.name] = values.shares[source]
-        reduced = reduce_share(self.number, values.shares[source], operation.bits)
+        share = values.shares[source]
         if known.mask is None:
+            reduced = reduce_share(self.number, share, operation.bits)
             values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
             return
-        values.opened[output] = self._open(reduced.astype(np.uint32, copy=False) + known.mask, plan.width)
+        if share.dtype == np.uint64:
+            masked = reduce_share(self.number, share, operation.bits).astype(np.uint32) + known.mask
+        else:
+            masked = kernels().reduce(self.number, share, operation.bits, known.mask)
+        values.opened[output] = self._open(masked, plan.width)
         self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
 
     def _lift(
@@ -305,12 +310,3 @@ class MaskedParty(PartyProgram):
             return self._select(opened, opened, None, known.selects[level], plan.width)
 
         return run_pool_tree(values.narrow(name), shape, relu)
-
-
-def reduce_share(number: int, share: np.ndarray, bits: int) -> np.ndarray:
-    """Drop `bits` low bits of a share modulo 2^k, uint64 or uint32.
-
-    The shares then sum, modulo 2^(k − bits), to the floor or one more.
-    """
-    shift, zero = share.dtype.type(bits), share.dtype.type(0)
-    return share >> shift if number == 0 else zero - ((zero - share) >> shift)

@@ -182,7 +182,7 @@ def _needed_bits(program: Program, wanted: set[str], reducing: set[str]) -> tupl
     """How many low bits of every value its readers need, and the truncations of narrow shares that open nothing."""
     if not is_narrow(program):
         return dict.fromkeys(program.tensors, RING_BITS), set()
-    needed, local = dict.fromkeys(program.tensors, 0), set()
+    needed, local = dict.fromkeys(program.tensors, LEAST_GATE_BITS), set()
     needed[program.output] = RING_BITS
     for operation in reversed(program.operations):
         after = needed[operation.output]
@@ -218,7 +218,8 @@ def _wide_values(program: Program) -> tuple[set[str], set[str]]:
     """Values that are worth holding as wide shares, and the names of the truncations that these allow to reduce.
 
     Forward: how many bits of each value a wide share could hold. Squares start it, since they lift what they read;
-    local operations keep the fewest bits of their inputs. Backward: from the truncations that leave a whole word.
+    local operations keep the fewest bits of their inputs. Backward: from the truncations that leave a whole word. A
+    square that no such truncation needs lifts nothing, and truncations that counted on it do not reduce.
     """
     squared = {operation.inputs[0] for operation in program.operations if isinstance(operation, SquareOp)}
     bits: dict[str, int] = {}
@@ -237,11 +238,32 @@ def _wide_values(program: Program) -> tuple[set[str], set[str]]:
             case _ if isinstance(operation, LOCAL_OPERATIONS) and bits.keys() >= set(operation.inputs):
                 bits[operation.output] = min(bits[name] for name in operation.inputs)
                 keeping.add(operation.name)
-    wanted: set[str] = set()
-    for operation in reversed(program.operations):
-        if operation.name in reducing or (operation.name in keeping and operation.output in wanted):
-            wanted.update(operation.inputs)
-    return wanted, reducing
+    while True:
+        wanted: set[str] = set()
+        for operation in reversed(program.operations):
+            if operation.name in reducing or (operation.name in keeping and operation.output in wanted):
+                wanted.update(operation.inputs)
+        held = _held_wide(program, wanted, reducing)
+        if not (lost := {op.name for op in program.operations if op.name in reducing and op.inputs[0] not in held}):
+            return wanted, reducing
+        reducing -= lost
+
+
+def _held_wide(program: Program, wanted: set[str], reducing: set[str]) -> set[str]:
+    """Which of the wanted values are held as wide shares, each by the time that it is made or squared."""
+    held: set[str] = set()
+    for operation in program.operations:
+        output = operation.output
+        match operation:
+            case SquareOp() if output in wanted:
+                held |= {operation.inputs[0], output}
+            case TruncateOp() if output in wanted and (operation.name not in reducing or operation.inputs[0] in held):
+                held.add(output)
+            case _ if (
+                isinstance(operation, LOCAL_OPERATIONS) and output in wanted and held.issuperset(operation.inputs)
+            ):
+                held.add(output)
+    return held
 
 
 def _with_kept_words(program: Program, plans: Sequence[OperationPlan]) -> tuple[OperationPlan, ...]:

@@ -23,6 +23,8 @@ from rrnet_nni.fpga.program import (
     SquareOp,
     TruncateOp,
 )
+from rrnet_nni.fpga.protocols.masked_kernels import NumpyKernels
+from rrnet_nni.fpga.protocols.masked_plan import plan_masked
 
 #: Each protocol on whole words, and on the narrow rings that `masked` can open.
 CASES = {name: (execution, False) for name, execution in EXECUTIONS.items()}
@@ -215,7 +217,7 @@ def test_no_bit_of_a_partys_view_tells_two_inputs_apart_in_many_sessions(executi
 def test_a_view_without_masks_would_tell_inputs_apart(execution, transcript, monkeypatch):
     """The check above is not vacuous."""
     monkeypatch.setattr(Keystream, "octets", lambda self, count: np.zeros((len(self.keys), count), np.uint8))
-    with pytest.raises(AssertionError, match="< 6.5"):
+    with pytest.raises(AssertionError, match=r"< 6\.5"):
         check_indistinguishable(transcript, execution, 1)
 
 
@@ -253,3 +255,33 @@ def test_a_partys_files_alone_predict_nothing(execution, narrow):
             for octets in (dealt[0], dealt[0] ^ own, dealt[0] - own, dealt[0] ^ dealt[1], dealt[0][0:8] ^ dealt[0][8:]):
                 assert abs(chi_square(octets)) < 6, (party, operation.name)
     assert checked >= 4
+
+
+def opened_words(program, execution, messages):
+    """Per operation that opens words: their bits, and the sum of both parties' messages modulo the ring."""
+    place = sum(isinstance(operation, ConvOp | LinearOp) for operation in program.operations)  # weights come first
+    for operation, plan, traffic in zip(program.operations, plan_masked(program), execution.traffic(program, 16)):
+        if plan.opens:
+            name = operation.output if plan.reduces else operation.inputs[0]
+            words = np.zeros((16, program.tensor(name).elements), np.uint32)
+            for packed in (sent[place].reshape(16, -1) for sent in messages):
+                assert packed.shape[1] == -(-words.shape[1] * plan.width // 8)
+                words = NumpyKernels().add_packed(words, packed, plan.width)
+            yield operation.name, plan.width, words
+        place += len(traffic.rounds)
+
+
+@pytest.mark.parametrize("name", extreme_inputs())
+def test_nothing_above_the_ring_of_a_word_is_sent_and_the_word_is_uniform_on_it(execution, narrow, transcript, name):
+    if not execution.name.startswith("masked"):
+        pytest.skip("opens words of 32 bits whatever the ring")
+    program = narrowed(network()[0]) if narrow else network()[0]
+    runs = [transcript(extreme_inputs()[name], execution)[0] for _ in range(4)]
+    opened = [list(opened_words(program, execution, messages)) for messages in runs]
+    assert len({width for _, width, _ in opened[0]}) >= (3 if narrow else 1)
+    for place, (operation, width, _) in enumerate(opened[0]):
+        words = np.concatenate([run[place][2] for run in opened]).reshape(-1)
+        assert not (words >> np.uint32(width - 1) >> np.uint32(1)).any()
+        for octets in (words, words >> np.uint32(width - 8)):
+            if words.size >= 256 * 5:
+                assert abs(chi_square((octets & np.uint32(255)).astype(np.uint8))) < 6, operation
