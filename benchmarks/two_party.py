@@ -1,15 +1,16 @@
-"""Online time and bytes of the two-party executions on the plain-stem ResNet-18, beside CrypTen.
+"""Online time and bytes of the two-party executions on the plain-stem ResNet-18, beside CrypTen, on every link.
 
-One 32x32 image, random weights, two processes; the repetitions of all systems alternate, so that load on the machine
-falls on all alike. Only ratios of one run mean something.
+32x32 images, random weights, two processes; the repetitions of all systems alternate, so that load on the machine falls
+on all alike. Only ratios of one run mean something.
 
-    python benchmarks/two_party.py --install-peer     CrypTen, into a directory of its own
-    python benchmarks/two_party.py                    on loopback
-    python benchmarks/two_party.py --network lan      1 GB/s between two network namespaces (root)
-    python benchmarks/two_party.py --network wan      100 Mbit/s and 10 ms each way (root)
+    python benchmarks/two_party.py --install-peer         CrypTen, into a directory of its own
+    python benchmarks/two_party.py -o two_party.json      loopback and, as root, both shaped links (10 minutes)
+    python benchmarks/two_party.py --network loopback     on loopback alone (4 minutes)
+    python benchmarks/two_party.py --network lan          1 GB/s between two network namespaces (root)
+    python benchmarks/two_party.py --network wan          100 Mbit/s and 10 ms each way (root)
 
 On a shaped link our parties talk TLS, as they must between machines; CrypTen does not. Every run's logits are compared
-with the fixed-point reference.
+with the fixed-point reference. The batch of 16 is ours alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.reference import run_reference
 
 SHAPES = {"lan": Shape("lan", 1e9, 0.0), "wan": Shape("wan", 100e6 / 8, 0.010)}
+NETWORKS = ("loopback", *SHAPES)
+BATCHES = (1, 16)
 PORT = 17700
 #: Truncations round at random: logits differ by their noise, and by far more where anything is wrong. Part of the
 #: largest logit.
@@ -48,10 +50,10 @@ def command(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments)]
 
 
-def run_ours(build: Path, protocol: str, ends: Ends) -> dict[str, Any]:
+def run_ours(build: Path, protocol: str, batch: int, ends: Ends) -> dict[str, Any]:
     """One execution with material that was prepared before."""
-    image = build.parent / "image.npy"
-    common = ["--material", build.with_name(f"{build.name}.{protocol}"), "--protocol", protocol, "--json"]
+    image = build.parent / f"{batch}.npy"
+    common = ["--material", material_of(build, protocol), "--protocol", protocol, "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if ends is LOOPBACK:
         arguments = command("cli", build, "--input", image, *common)
@@ -73,39 +75,60 @@ def run_ours(build: Path, protocol: str, ends: Ends) -> dict[str, Any]:
     return json.loads(client.stdout)
 
 
-def measure(repetitions: int, ends: Ends, protocols: Sequence[str], peer: bool) -> list[dict[str, Any]]:
-    """Medians over alternating repetitions."""
-    samples: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
-    image = np.random.default_rng(0).normal(size=(1, 3, 32, 32))
-    with tempfile.TemporaryDirectory() as directory:
-        np.save(Path(directory) / "image.npy", image)
-        subprocess.run(command("tls", Path(directory) / "certificates"), check=True, capture_output=True)
+def measure(options: argparse.Namespace, network: str, peer: bool) -> list[dict[str, Any]]:
+    """Medians and spreads over alternating repetitions on one link."""
+    samples: dict[tuple[str, str, int], list[dict[str, Any]]] = collections.defaultdict(list)
+    images = np.random.default_rng(0).normal(size=(max(BATCHES), 3, 32, 32))
+    with contextlib.ExitStack() as stack:
+        ends = stack.enter_context(shaped(SHAPES[network])) if network in SHAPES else LOOPBACK
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for batch in BATCHES:
+            np.save(directory / f"{batch}.npy", images[:batch])
+        subprocess.run(command("tls", directory / "certificates"), check=True, capture_output=True)
         for activation in ACTIVATIONS:
-            build = Path(directory) / activation
+            build = directory / activation
             program, weights = ResNet18(activation).build()
             write_build(build, program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
-            expected = run_reference(program, weights, image)
+            expected = run_reference(program, weights, images)
+            protocols = options.protocol or tuple(EXECUTIONS)
             for protocol in protocols:
-                prepare(build, protocol, repetitions)
-            for _ in range(repetitions):
-                for protocol in protocols:
-                    samples[protocol, activation].append(checked(run_ours(build, protocol, ends), expected))
-                if peer:
+                batches = batches_of(protocol, network)
+                images_needed = sum(batch * repetitions_of(batch, options.repetitions) for batch in batches)
+                prepare(build, protocol, images_needed)
+            for repetition in range(options.repetitions):
+                for protocol, batch in ((p, batch) for p in protocols for batch in batches_of(p, network)):
+                    if repetition < repetitions_of(batch, options.repetitions):
+                        answer = checked(run_ours(build, protocol, batch, ends), expected[:batch])
+                        samples[protocol, activation, batch].append(answer)
+                if peer and repetition < options.peer_repetitions:
                     answer = crypten_peer.run_crypten(activation, ends.prefixes, ends.hosts[0], ends.interface)
-                    samples["crypten", activation].append(answer)
+                    samples["crypten", activation, 1].append(answer)
             shutil.rmtree(build)
-    return [summary(name, activation, answers, samples) for (name, activation), answers in samples.items()]
+    return [{"network": network, **summary(*key, answers, samples)} for key, answers in samples.items()]
+
+
+def batches_of(protocol: str, network: str) -> tuple[int, ...]:
+    """Throughput is this machine's: on loopback. Comparison keys of sixteen images would be seven gigabytes to make."""
+    return BATCHES if network == "loopback" and protocol != "masked-dcf" else BATCHES[:1]
+
+
+def repetitions_of(batch: int, repetitions: int) -> int:
+    """Large batches average over their images."""
+    return repetitions if batch == 1 else min(2, repetitions)
+
+
+def material_of(build: Path, protocol: str) -> Path:
+    return build.with_name(f"{build.name}.{protocol}")
 
 
 def prepare(build: Path, protocol: str, count: int) -> None:
-    """Material for `count` executions."""
-    material = build.with_name(f"{build.name}.{protocol}")
-    arguments = command("prepare_cli", build, "--count", count, "-o", material, "--protocol", protocol)
-    subprocess.run(arguments, check=True, capture_output=True)
+    """Material for `count` images."""
+    arguments = command("prepare_cli", build, "--count", count, "-o", material_of(build, protocol))
+    subprocess.run([*arguments, "--protocol", protocol], check=True, capture_output=True)
 
 
 def checked(answer: dict[str, Any], expected: np.ndarray) -> dict[str, Any]:
-    """The answer with its bytes of one image; ends the benchmark where the logits are not the reference's."""
+    """The answer with its online bytes; ends the benchmark where the logits are not the reference's."""
     error = float(np.abs(np.array(answer["logits"]) - expected).max() / np.abs(expected).max())
     if error > LOGIT_TOLERANCE:
         raise SystemExit(f"{answer['protocol']}: the logits are off by {error:.1%} of the largest")
@@ -114,55 +137,68 @@ def checked(answer: dict[str, Any], expected: np.ndarray) -> dict[str, Any]:
 
 
 def summary(
-    name: str, activation: str, answers: list[dict[str, Any]], samples: dict[tuple[str, str], list[dict[str, Any]]]
+    name: str,
+    activation: str,
+    batch: int,
+    answers: list[dict[str, Any]],
+    samples: dict[tuple[str, str, int], list[dict[str, Any]]],
 ) -> dict[str, Any]:
-    online_s = statistics.median(answer["online_s"] for answer in answers)
-    row = {"system": name, "activation": activation, "online_s": online_s, "bytes_both_ways": answers[0]["bytes"]}
-    for key in ("setup_s", "offline_s", "rounds", "memory_mb", "logit_error"):
+    times = sorted(answer["online_s"] for answer in answers)
+    row = {
+        "system": name,
+        "activation": activation,
+        "batch": batch,
+        "online_s": statistics.median(times),
+        "online_range_s": [times[0], times[-1]],
+        "images_per_s": batch / statistics.median(times),
+        "bytes_both_ways": answers[0]["bytes"],
+        "memory_mb": max(max(answer["memory_mb"].values()) for answer in answers),
+    }
+    for key in ("setup_s", "offline_s", "rounds", "logit_error"):
         if key in answers[0]:
             row[key] = answers[0][key]
-    peers = samples.get(("crypten", activation))
-    if peers and name != "crypten":
-        pairs = zip(answers, peers)
-        row["time_ratio"] = statistics.median(ours["online_s"] / theirs["online_s"] for ours, theirs in pairs)
+    peers = samples.get(("crypten", activation, 1))
+    if peers and name != "crypten" and batch == 1:
+        theirs = sorted(answer["online_s"] for answer in peers)
+        row["time_ratio"] = row["online_s"] / statistics.median(theirs)
+        row["time_ratio_range"] = [times[0] / theirs[-1], times[-1] / theirs[0]]
         row["bytes_ratio"] = answers[0]["bytes"] / peers[0]["bytes"]
     return row
 
 
-def print_table(rows: list[dict[str, Any]], network: str) -> None:
-    columns = ("online s", "MB both ways", "of its time", "of its bytes", "MB memory")
-    print(f"{network:10} {'':8} " + " ".join(f"{column:>13}" for column in columns))
+def print_table(rows: list[dict[str, Any]]) -> None:
+    columns = ("batch", "online s", "least", "most", "images/s", "MB both ways", "of its time", "of its bytes", "MB")
+    print(f"{'network':9} {'system':11} {'':6} " + " ".join(f"{column:>12}" for column in columns))
     for row in rows:
         ratios = [f"{row[key]:.4f}" if key in row else "" for key in ("time_ratio", "bytes_ratio")]
-        memory = max(row["memory_mb"].values())
+        least, most = row["online_range_s"]
         print(
-            f"{row['system']:10} {row['activation']:8} {row['online_s']:13.3f} {row['bytes_both_ways'] / 1e6:13.2f} "
-            f"{ratios[0]:>13} {ratios[1]:>13} {memory:13.0f}"
+            f"{row['network']:9} {row['system']:11} {row['activation']:6} {row['batch']:12} {row['online_s']:12.3f} "
+            f"{least:12.3f} {most:12.3f} {row['images_per_s']:12.2f} {row['bytes_both_ways'] / 1e6:12.2f} "
+            f"{ratios[0]:>12} {ratios[1]:>12} {row['memory_mb']:12.0f}"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--network", choices=("loopback", *SHAPES), default="loopback")
+    parser.add_argument("--peer-repetitions", type=int, default=2, help="of CrypTen, which takes far longer")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: all that this user may shape")
     parser.add_argument("--protocol", choices=tuple(EXECUTIONS), action="append")
     parser.add_argument("--install-peer", action="store_true", help="install CrypTen into a directory of its own")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the rows to this JSON file")
     options = parser.parse_args()
     if options.install_peer:
         crypten_peer.install()
         return
+    networks = options.network or (NETWORKS if os.geteuid() == 0 else NETWORKS[:1])
     peer = crypten_peer.is_installed()
-    with contextlib.ExitStack() as stack:
-        shape = SHAPES.get(options.network)
-        ends = LOOPBACK if shape is None else stack.enter_context(shaped(shape))
-        rows = measure(options.repetitions, ends, options.protocol or tuple(EXECUTIONS), peer)
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return
+    rows = [row for network in networks for row in measure(options, network, peer)]
+    if options.output is not None:
+        options.output.write_text(json.dumps(rows, indent=1) + "\n")
     if not peer:
         print("CrypTen is not measured: --install-peer installs it\n")
-    print_table(rows, options.network)
+    print_table(rows)
 
 
 if __name__ == "__main__":
