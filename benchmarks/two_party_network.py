@@ -1,6 +1,7 @@
-"""The plain-stem ResNet-18 of the two-party benchmarks, written as a program by hand: no compiler choice enters.
+"""The plain-stem ResNet-18 of the two-party benchmarks, written as a program by hand.
 
-Weights are random; costs do not depend on them.
+Of the compiler's choices only the rings enter: those that some random images ask for, as for any model. Weights are
+random; costs do not depend on them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.compiler.reference import decode, walk_reference
+from rrnet_nni.fpga.compiler.rings import narrow_rings
 from rrnet_nni.fpga.program import (
     AffineOp,
     ConvOp,
@@ -22,6 +25,7 @@ from rrnet_nni.fpga.program import (
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 ACTIVATIONS = ("relu", "x2act")
+CALIBRATION_IMAGES = 4
 
 
 class ResNet18:
@@ -41,7 +45,13 @@ class ResNet18:
         self.b.add(ReshapeOp, "flat", ["gap"], (channels,), 8)
         weight = self.b.constant("fc.w", (10, channels), 8, 60)
         self.b.add(LinearOp, "fc", ["flat"], (10,), 16, weight=weight, bias=None)
-        return self.b.program("resnet18"), self.b.weights
+        program, weights = self.b.program("resnet18"), self.b.weights
+        images = np.random.default_rng(1).normal(size=(CALIBRATION_IMAGES, 3, 32, 32))
+        seen = {
+            name: float(np.abs(decode(words, program.tensor(name).fraction_bits)).max())
+            for name, words in walk_reference(program, weights, images)
+        }
+        return narrow_rings(program, seen), weights
 
     def block(self, name: str, x: str, channels: int, stride: int) -> str:
         """The sum is formed before the truncation, so that a block truncates twice, whatever its shortcut."""
