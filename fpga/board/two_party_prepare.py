@@ -36,15 +36,15 @@ from .store import (
     SetDescription,
     corrections_path,
     image_key,
-    pack_corrections,
     party_directory,
     read_description,
     unused_count,
     weight_key,
+    write_corrections,
     write_party,
 )
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 #: Least -log2 of what one image's encrypted products may tell beyond the shares.
 STATISTICAL_BITS = 40
 SETUP_STEP = "base transfers and keys"
@@ -227,8 +227,7 @@ class Preparer:
             )
             if self.number == 1:
                 for place, index in enumerate(indices):
-                    packed = pack_corrections([buffers[place] for buffers in corrections])
-                    corrections_path(scratch, index).write_bytes(packed)
+                    write_corrections(corrections_path(scratch, index), [buffers[place] for buffers in corrections])
         return per_image if self.number == 1 else 0
 
     def _predicted(self, count: int) -> dict[str, tuple[int, int]]:

@@ -5,6 +5,7 @@
  * the result is below 0.85 p in magnitude. LANES polynomials lie side by side, [n][LANES].
  */
 #include <stdint.h>
+#include <string.h>
 
 #define LANES 4
 typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8), may_alias));
@@ -181,6 +182,43 @@ void lattice_convolve(const packing *as, const int32_t *weights, const int64_t *
 static inline double times_one(double a, double w, double p) {
     double high = a * w, quotient = __builtin_rint(a * (w / p));
     return __builtin_fma(-quotient, p, high) + __builtin_fma(a, w, -high);
+}
+
+/* Words below 2^48 as residues in (-p/2, p/2]; p is above 2^47. */
+static inline double centered(uint64_t word, uint64_t p) {
+    int64_t value = (int64_t)(word >= p ? word - p : word);
+    return (double)(value > (int64_t)(p / 2) ? value - (int64_t)p : value);
+}
+
+/* The low 48 bits of words as residues; returns how many are no residues, which a sampler draws again. */
+int64_t lattice_residues(const uint64_t *words, int64_t n, double prime, double *residues) {
+    uint64_t p = (uint64_t)prime;
+    int64_t rejected = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint64_t word = words[j] & 0xFFFFFFFFFFFFull;
+        rejected += word >= p;
+        residues[j] = centered(word, p);
+    }
+    return rejected;
+}
+
+/* Residues as six octets each, the lowest first, and back. */
+void lattice_pack(const double *residues, int64_t n, double prime, uint8_t *octets) {
+    for (int64_t j = 0; j < n; j++) {
+        uint64_t word = (uint64_t)(int64_t)(residues[j] < 0 ? residues[j] + prime : residues[j]);
+        for (int k = 0; k < 6; k++) octets[6 * j + k] = (uint8_t)(word >> 8 * k);
+    }
+}
+
+void lattice_unpack(const uint8_t *octets, int64_t n, double prime, double *residues) {
+    uint64_t p = (uint64_t)prime;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t low;
+        uint16_t high;
+        memcpy(&low, octets + 6 * j, 4);
+        memcpy(&high, octets + 6 * j + 4, 2);
+        residues[j] = centered((uint64_t)high << 32 | low, p);
+    }
 }
 
 /* a += limb_0 + limb_1 * 2^48 + limb_2 * 2^96 - 2^142 modulo p, for the uniform masks limbs [3][n]; result in

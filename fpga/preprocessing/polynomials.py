@@ -126,28 +126,38 @@ def lattice_kernels() -> ctypes.CDLL:
             *(pointer, pointer, pointer, size, size, pointer, size, size, size, pointer, size),
             *(pointer, pointer, real, pointer),
         ],
+        "lattice_pack": [pointer, size, real, pointer],
+        "lattice_unpack": [pointer, size, real, pointer],
+        "lattice_residues": [pointer, size, real, pointer],
         "lattice_add_masks": [pointer, pointer, size, pointer, real],
         "lattice_switch": [pointer, pointer, size, real, ctypes.c_uint32, real, real, real],
     }
     for name, arguments in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = None, arguments
+    library.lattice_residues.restype = size
     return library
 
 
 def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
     """Residues as six octets each: float64 [...] -> uint8 [..., 6]."""
-    words = values.astype(np.int64)
-    words += (words < 0) * prime
-    return np.ascontiguousarray(words.astype("<u8")).view(np.uint8).reshape(*values.shape, 8)[..., :RESIDUE_OCTETS]
+    octets = np.empty((*values.shape, RESIDUE_OCTETS), np.uint8)
+    lattice_kernels().lattice_pack(address(np.ascontiguousarray(values)), values.size, prime, address(octets))
+    return octets
 
 
 def unpack_residues(octets: np.ndarray, prime: int) -> np.ndarray:
     """`pack_residues` read back: uint8 [..., 6] -> float64 in (-p/2, p/2); what is not a residue is reduced."""
-    padded = np.zeros((*octets.shape[:-1], 8), np.uint8)
-    padded[..., :RESIDUE_OCTETS] = octets
-    words = padded.view("<i8")[..., 0] % prime
-    return np.where(words > prime // 2, words - prime, words).astype(np.float64)
+    values = np.empty(octets.shape[:-1])
+    lattice_kernels().lattice_unpack(address(np.ascontiguousarray(octets)), values.size, prime, address(values))
+    return values
+
+
+def residues_of(words: np.ndarray, prime: int) -> tuple[np.ndarray, int]:
+    """The low bits of uint64 words as residues, float64, and how many of them are none."""
+    values = np.empty(words.shape)
+    rejected = lattice_kernels().lattice_residues(address(words), words.size, prime, address(values))
+    return values, int(rejected)
 
 
 def multiply_add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..board.randomness import Keystream, fresh_bytes
-from .polynomials import LIMB_BITS
+from .polynomials import LIMB_BITS, residues_of
 
 SEED_BYTES = 16
 #: Centered binomial errors: the difference of two sums of this many bits.
@@ -28,11 +28,12 @@ class Sampler:
 
     def uniform(self, prime: int, count: int) -> np.ndarray:
         """Residues, float64 [count] in (-p/2, p/2), by rejection."""
-        values = self._words(count) & np.uint64((1 << LIMB_BITS) - 1)
-        while (rejected := values >= np.uint64(prime)).any():
-            values[rejected] = self._words(int(rejected.sum())) & np.uint64((1 << LIMB_BITS) - 1)
-        signed = values.astype(np.int64)
-        return np.where(signed > prime // 2, signed - prime, signed).astype(np.float64)
+        words = self._words(count)
+        values, rejected = residues_of(words, prime)
+        while rejected:
+            words[words & np.uint64((1 << LIMB_BITS) - 1) >= np.uint64(prime)] = self._words(rejected)
+            values, rejected = residues_of(words, prime)
+        return values
 
     def ternary(self, *shape: int) -> np.ndarray:
         """Uniform on {-1, 0, 1}, float64."""

@@ -228,3 +228,11 @@ def test_masks_cover_their_interval():
     top = np.array([int(value >> (MASK_BITS - 8)) for value in values])
     counts = np.bincount(top, minlength=256)
     assert abs(((counts - 64.0) ** 2 / 64).sum() - 255) < 6 * np.sqrt(510)
+
+
+def test_words_that_are_no_residues_are_drawn_again(monkeypatch):
+    prime = PRIMES[0]
+    words = iter([[5, prime, 2**48 - 1, prime - 1 + 2**60], [prime + 3, 7], [prime // 2]])
+    sampler = Sampler.fresh()
+    monkeypatch.setattr(sampler, "_words", lambda count: np.array(next(words), np.uint64))
+    assert sampler.uniform(prime, 4).tolist() == [5, prime // 2, 7, -1]
