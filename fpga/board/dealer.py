@@ -24,10 +24,10 @@ from .store import (
     SetDescription,
     corrections_path,
     image_key,
-    pack_corrections,
     party_directory,
     unused_count,
     weight_source,
+    write_corrections,
     write_party,
 )
 
@@ -119,7 +119,7 @@ def _write_set(
             for index, parts in zip(indices, dealt):
                 sizes[party] = sum(len(part) for part in parts)
                 if sizes[party]:
-                    corrections_path(party_directory(scratch, party), index).write_bytes(pack_corrections(parts))
+                    write_corrections(corrections_path(party_directory(scratch, party), index), parts)
         if progress is not None:
             progress(indices.stop, count)
     set_id, elapsed = secrets.token_hex(16), time.perf_counter() - started

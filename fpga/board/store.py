@@ -237,15 +237,20 @@ def corrections_path(path: Path, index: int) -> Path:
     return path / f"inference-{index:06d}.bin"
 
 
-def pack_corrections(parts: Sequence[np.ndarray]) -> bytes:
-    """Corrections of all operations: the count, their lengths, the octets, CRC-32."""
-    lengths = np.array([len(parts), *(len(part) for part in parts)], "<u8")
-    body = lengths.tobytes() + b"".join(part.tobytes() for part in parts)
-    return body + zlib.crc32(body).to_bytes(4, "little")
+def write_corrections(path: Path, parts: Sequence[np.ndarray]) -> None:
+    """One inference's corrections, uint8 per operation: their count and lengths, the octets, CRC-32."""
+    header = np.array([len(parts), *(len(part) for part in parts)], "<u8").tobytes()
+    checksum = zlib.crc32(header)
+    with path.open("wb") as file:
+        file.write(header)
+        for part in parts:
+            file.write(part.data)
+            checksum = zlib.crc32(part.data, checksum)
+        file.write(checksum.to_bytes(4, "little"))
 
 
 def unpack_corrections(data: bytes, where: str) -> list[np.ndarray]:
-    """Read `pack_corrections` back; refuses a damaged file."""
+    """What `write_corrections` wrote; refuses a damaged file."""
     if len(data) < 12 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(data[-4:], "little"):
         raise Refusal(f"{where} is damaged (checksum); its inference is lost, run again")
     octets = np.frombuffer(data, np.uint8)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from rrnet_nni.fpga.board import dealer
 from rrnet_nni.fpga.board import store as store_module
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
@@ -123,7 +124,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr(dealer, "write_corrections", full)
     with pytest.raises(ExecutionFault, match="No space left"):
         prepare_set(tmp_path / "m", small_program(), DIGEST, EXECUTIONS["beaver-ot"], 2)
     assert list(tmp_path.iterdir()) == []

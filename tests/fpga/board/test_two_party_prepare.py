@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from forked_parties import SURVIVAL_S, ForkedParties, relay_with
 
-from rrnet_nni.fpga.board import cli, prepare_cli
+from rrnet_nni.fpga.board import cli, prepare_cli, two_party_prepare
 from rrnet_nni.fpga.board.conformance import ProgramBuilder, first_divergence, preparation_mismatch
 from rrnet_nni.fpga.board.dealer import DealerSeeds, deal_images
 from rrnet_nni.fpga.board.executions import EXECUTIONS
@@ -264,7 +264,7 @@ def test_a_full_disk_stops_both_and_leaves_nothing(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr(two_party_prepare, "write_corrections", full)
     run = Preparation(tmp_path, "masked")
     outcomes = run.outcome(0), run.outcome(1)
     assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
