@@ -34,7 +34,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("amount", "uint32_t", "I", "clock cycles of a computation, bytes of a transfer"),
     ("address", "uint32_t", "I", "byte address of the tile's buffer on the chip"),
-    ("count", "uint32_t", "I", "elements of the tile"),
+    ("count", "uint32_t", "I", "elements of the tile; of weights the first word of the piece in its band"),
 )
 INSTRUCTION = struct.Struct("<" + "".join(code for _, _, code, _ in FIELDS))
 

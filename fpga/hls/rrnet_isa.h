@@ -54,7 +54,7 @@ typedef struct {
     uint32_t wait2;  // queue in the upper 4 bits, completed instructions below; 0: none
     uint32_t amount;  // clock cycles of a computation, bytes of a transfer
     uint32_t address;  // byte address of the tile's buffer on the chip
-    uint32_t count;  // elements of the tile
+    uint32_t count;  // elements of the tile; of weights the first word of the piece in its band
 } rrnet_instruction;
 
 #endif
