@@ -1,14 +1,15 @@
-"""Every network, mixture, batch, protocol and preprocessing: are two real parties the reference, bit for bit?
+"""Every network, mixture, ring, batch, protocol and preprocessing: are the two parties the reference, bit for bit?
 
 Each case prepares material with `rrnet-2pc-prepare`, runs both parties with `rrnet-2pc-run` and compares the opened
-logits with the fixed-point reference under the masks that the two seeds fix; measured beside: the bytes against the
-prediction, and the most memory that a party held, online and, where the parties prepare by themselves, while they did.
-Sixteen images are evaluated in as few batches as 2 GB of memory allow (`evaluated_in`).
+logits with the fixed-point reference under the masks that the two seeds fix. Narrow rings round by low bits of a share
+that nobody else sees: there the comparison is of parties in this process, on the same batches. Measured beside: the
+bytes against the prediction, and the most memory that a party held, online and, where the parties prepare by
+themselves, while they did. Sixteen images are evaluated in as few batches as 2 GB of memory allow (`evaluated_in`).
 Rows are merged into the file, so that the table may be made in pieces.
 
-    python benchmarks/exactness.py --preprocessing dealer                      every network, all protocols (10 minutes)
-    python benchmarks/exactness.py --network resnet18-plain --batch 16         a part of the table
-    python benchmarks/exactness.py --show                                      the table as it stands
+    python benchmarks/exactness.py --preprocessing dealer --protocol beaver-ot --protocol masked --rings whole
+    python benchmarks/exactness.py --missing --minutes 4     four minutes of what the table does not have yet
+    python benchmarks/exactness.py --show                    the table as it stands
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from exactness_networks import ACTIVATIONS, NETWORKS, ensure_build
+from exactness_networks import ACTIVATIONS, NETWORKS, RINGS, ensure_build
 
+from rrnet_nni.fpga.board.conformance import run_shared
 from rrnet_nni.fpga.board.dealer import DealerSeeds
 from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.board.store import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
 from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
-from rrnet_nni.fpga.compiler.build import load_build
-from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.compiler.build import Build, load_build
+from rrnet_nni.fpga.compiler.reference import decode, run_reference
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exactness.json"
 BATCHES = (1, 16)
-KEYS = ("network", "activations", "batch", "protocol", "preprocessing")
+KEYS = ("network", "activations", "rings", "batch", "protocol", "preprocessing")
 
 
 def command(module: str, *arguments: object) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def command(module: str, *arguments: object) -> dict[str, Any]:
     return answer
 
 
-def run_case(build: Path, batch: int, protocol: str, preprocessing: str) -> dict[str, Any]:
+def run_case(build: Path, rings: str, batch: int, protocol: str, preprocessing: str) -> dict[str, Any]:
     """One row of the table."""
     images = np.load(build.parent / f"{build.name}.npy")[:batch]
     with tempfile.TemporaryDirectory() as folder:
@@ -59,14 +61,16 @@ def run_case(build: Path, batch: int, protocol: str, preprocessing: str) -> dict
         prepared = command("prepare_cli", build, "--count", batch, "-o", material, *common)
         roots = [(party_directory(material, party) / "seed").read_bytes() for party in (0, 1)]
         answer = command("cli", build, "--input", pictures, "--material", material, *common)
-    loaded, seeds = load_build(build), DealerSeeds((roots[0], roots[1]))
-    masks = EXECUTIONS[protocol].truncation_masks(loaded.program, lambda index: seeds.images(range(batch), index))
-    expected = run_reference(loaded.program, loaded.weights, images, masks)
+    if rings == "whole":
+        exact = agrees(load_build(build), images, protocol, DealerSeeds((roots[0], roots[1])), answer["logits"])
+    else:
+        parts = np.split(images, np.cumsum(answer["batches"])[:-1])
+        exact = all(agrees_in_process(load_build(build), part, protocol, preprocessing) for part in parts)
     memory = {"online_memory_mb": round(max(answer["memory_mb"].values()))}
     if preprocessing == TWO_PARTY:
         memory["offline_memory_mb"] = round(max(prepared["memory_mb"].values()))
     return {
-        "exact": np.array_equal(np.array(answer["logits"]), expected),
+        "exact": exact,
         "bytes_as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
         "evaluated_in": answer["batches"],
         "bytes_sent": answer["bytes_sent"],
@@ -75,16 +79,38 @@ def run_case(build: Path, batch: int, protocol: str, preprocessing: str) -> dict
     }
 
 
-def cases(options: argparse.Namespace) -> list[tuple[str, str, int, str, str]]:
-    """What was asked for, network by network, without what no two parties can prepare."""
+def agrees(build: Build, images: np.ndarray, protocol: str, seeds: DealerSeeds, logits: list[list[float]]) -> bool:
+    """Whether the parties' logits are the reference's with the masks that their seeds fix."""
+    masks = EXECUTIONS[protocol].truncation_masks(build.program, lambda index: seeds.images(range(len(images)), index))
+    return np.array_equal(np.array(logits), run_reference(build.program, build.weights, images, masks))
+
+
+def agrees_in_process(build: Build, images: np.ndarray, protocol: str, preprocessing: str) -> bool:
+    """The same of parties in this process, where the low bits of a share, which narrow rings round by, can be seen."""
+    seeds, execution = DealerSeeds.fresh(), EXECUTIONS[protocol]
+    executed = run_shared(build.program, build.weights, images, execution, seeds, preprocessing, record=True)
+    masks = execution.truncation_masks(
+        build.program, lambda index: seeds.images(range(len(images)), index), executed.reduced
+    )
+    logits = decode(executed.output, build.program.tensor(build.program.output).fraction_bits)
+    return np.array_equal(logits, run_reference(build.program, build.weights, images, masks))
+
+
+def cases(options: argparse.Namespace) -> list[tuple[str, str, str, int, str, str]]:
+    """What was asked for, network by network, without what no two parties can prepare or no protocol can open."""
     wanted = itertools.product(
         options.network or NETWORKS,
         options.activations or ACTIVATIONS,
+        options.rings or RINGS,
         options.batch or BATCHES,
         options.protocol or EXECUTIONS,
         options.preprocessing or PREPROCESSINGS,
     )
-    return [case for case in wanted if case[4] == DEALER or case[3] in PREPARATIONS]
+    return [
+        case
+        for case in wanted
+        if (case[5] == DEALER or case[4] in PREPARATIONS) and (case[2] == "whole" or case[4].startswith("masked"))
+    ]
 
 
 def merge(rows: list[dict[str, Any]], row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,12 +120,13 @@ def merge(rows: list[dict[str, Any]], row: dict[str, Any]) -> list[dict[str, Any
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print(f"{'network':17} {'activations':11} {'batch':>5} {'protocol':11} {'preprocessing':13} exact bytes  MB online")
+    head = f"{'network':14} {'activations':11} {'rings':6} {'batch':>5} {'protocol':11} {'preprocessing':13}"
+    print(f"{head} exact bytes  MB online")
     for row in rows:
         said = ["yes" if row[key] else "NO" for key in ("exact", "bytes_as_predicted")]
         offline = f", {row['offline_memory_mb']:,} offline" if "offline_memory_mb" in row else ""
         print(
-            f"{row['network']:17} {row['activations']:11} {row['batch']:5} {row['protocol']:11} "
+            f"{row['network']:14} {row['activations']:11} {row['rings']:6} {row['batch']:5} {row['protocol']:11} "
             f"{row['preprocessing']:13} {said[0]:5} {said[1]:5} {row['online_memory_mb']:9,}{offline}"
         )
 
@@ -108,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=tuple(NETWORKS), action="append")
     parser.add_argument("--activations", choices=ACTIVATIONS, action="append")
+    parser.add_argument("--rings", choices=RINGS, action="append")
     parser.add_argument("--batch", type=int, choices=BATCHES, action="append")
     parser.add_argument("--protocol", choices=tuple(EXECUTIONS), action="append")
     parser.add_argument("--preprocessing", choices=PREPROCESSINGS, action="append")
@@ -124,7 +152,7 @@ def main() -> None:
         for case in [] if options.show else cases(options):
             if (options.missing and case in done) or time.monotonic() - started > 60 * options.minutes:
                 continue
-            build = ensure_build(options.builds or Path(scratch), *case[:2])
+            build = ensure_build(options.builds or Path(scratch), *case[:3])
             begun = time.monotonic()
             row = dict(zip(KEYS, case)) | run_case(build, *case[2:])
             print(f"{' '.join(map(str, case))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)

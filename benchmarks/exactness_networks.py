@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.compiler.compile import compile_program
+from rrnet_nni.fpga.compiler.compile import NARROW, WHOLE, compile_program
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.frontend import read_onnx
 from rrnet_nni.search_spaces import SpaceOptions
@@ -21,16 +21,22 @@ NETWORKS = {
     "mobilenet_v2": ("mobilenet_v2", SpaceOptions()),
 }
 ACTIVATIONS = ("relu", "x2act", "mixed")
+RING_OPTIONS = {"whole": WHOLE, "narrow": NARROW}
+RINGS = tuple(RING_OPTIONS)
 IMAGES = 16
 _CANDIDATES = {"relu": ("relu", "maxpool"), "x2act": ("x2act", "avgpool")}
 
 
-def ensure_build(root: Path, network: str, activations: str) -> Path:
+def ensure_build(root: Path, network: str, activations: str, rings: str) -> Path:
     """A build directory and, beside it, 16 images; a network whose normalization has seen images, but not trained.
 
-    `activations`: all candidates of one kind, or `mixed`, the two in turn.
+    Args:
+        root: where it lies.
+        network: of NETWORKS.
+        activations: all candidates of one kind, or `mixed`, the two in turn.
+        rings: words of 32 bits, or as narrow as the calibrated ranges allow.
     """
-    build = root / f"{network}-{activations}"
+    build = root / f"{network}-{activations}-{rings}"
     if build.exists():
         return build
     root.mkdir(parents=True, exist_ok=True)
@@ -50,7 +56,7 @@ def ensure_build(root: Path, network: str, activations: str) -> Path:
         model.train()(images)
     graph = root / f"{build.name}.onnx"
     export_onnx(model.eval(), tuple(images.shape[1:]), graph)
-    fixed = compile_program(read_onnx(graph), images.numpy())
+    fixed = compile_program(read_onnx(graph), images.numpy(), ring=RING_OPTIONS[rings])
     graph.unlink()
     np.save(root / f"{build.name}.npy", images.numpy())
     return write_build(build, fixed.program, fixed.weights, {"device": "zcu104", "protocol": "beaver-ot"})
