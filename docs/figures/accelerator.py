@@ -7,13 +7,13 @@ from pathlib import Path
 BLUE, RED, DARK, PALE = "#256d85", "#b4472e", "#1c2430", "#f4f7f9"
 #: Units that execute a queue each: title, file of the kernels, what they do.
 UNITS = [
-    ("LOAD", "share_io.cpp", "shares, opened\nwords, weights F"),
-    ("ARRAY", "product.cpp", "X·F + E·B, dense,\ngrouped, depthwise"),
-    ("COMPARATOR", "comparison.cpp", "leaves, AND tree,\nmaxpool.cpp"),
+    ("LOAD", "share_io.cpp", "shares, opened\nwords, weights"),
+    ("ARRAY", "array.cpp", "blocks of 8x8 pixels,\ndense, depthwise"),
+    ("COMPARATOR", "comparison.cpp", "leaves, AND tree,\nor dcf.cpp"),
     ("ALU", "opened.cpp, local.cpp", "mask, square, truncate,\naffine, sums"),
     ("SEND", "message.h", "party 0's\nmessages"),
     ("RECEIVE", "message.h", "party 1's\nmessages"),
-    ("STORE", "share_io.cpp", "shares, opened\nwords E"),
+    ("STORE", "share_io.cpp", "shares, opened\nwords"),
 ]
 WIDTH, GAP, LEFT, TOTAL = 128, 12, 14, 990
 
@@ -36,8 +36,8 @@ def arrow(path: str, both: bool = False) -> str:
 def draw() -> str:
     parts = [
         box(LEFT, 16, 300, 62, "board memory, 128-bit AXI", [("gmem0: instructions.bin, operands.bin", True)]),
-        box(LEFT + 330, 16, 300, 62, "board memory, 128-bit AXI", [("gmem1: shares, F, E, biases", True)]),
-        box(LEFT + 660, 16, 300, 62, "board memory, 128-bit AXI", [("gmem2: the dealer's corrections", True)]),
+        box(LEFT + 330, 16, 300, 62, "board memory, 128-bit AXI", [("gmem1: shares, opened words, biases", True)]),
+        box(LEFT + 660, 16, 300, 62, "board memory, 128-bit AXI", [("gmem2: corrections, comparison keys", True)]),
         box(LEFT, 112, 960, 62, "dispatcher", [("seven queues in order; a wait (queue, n) holds after n", False)]),
     ]
     parts.append(arrow(f"M{LEFT + 150} 78 V108"))
@@ -50,7 +50,8 @@ def draw() -> str:
     parts.append(
         box(LEFT, 338, 960, 58, "buffer on the chip", [("tiles from below, bands of weights from above", False)])
     )
-    parts.append(box(LEFT, 424, 460, 58, "AES-128 counter mode", [("masks, mask shares B, OT tables: aes.cpp", False)]))
+    keystreams = "masks, OT tables, comparison functions: aes.cpp, dcf.cpp"
+    parts.append(box(LEFT, 424, 460, 58, "AES-128 cores", [(keystreams, False)]))
     parts.append(box(LEFT + 500, 424, 460, 58, "network", [("128-bit streams to and from the other party", False)]))
     parts.append(arrow(f"M{LEFT + 230} 424 V400"))
     parts.append(arrow(f"M{LEFT + 730} 424 V400", both=True))
