@@ -8,6 +8,9 @@ seed fixes, and sends the difference, from which party 1 gets Z_1 = A_1 âŠ— B âˆ
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,8 +125,7 @@ def receive_linear(
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
     weights = np.ascontiguousarray(packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim))))
-    for part in parts_of(packing.output_polynomials):
-        sums = _products(packing, weights, ciphertexts, part)
+    for part, sums in _all_products(packing, weights, ciphertexts):
         answers = np.empty((held, len(part), answer_bytes(len(places))), np.uint8)
         for place in range(held):
             answers[place], masks[place, part.start : part.stop] = evaluator.answer(sums[place], len(part), places)
@@ -132,6 +134,21 @@ def receive_linear(
     share -= packing.gather_outputs(masks, images).reshape(share.shape)
     difference = transfers.exchange(None, next(rounds)).view("<u4").astype(np.uint32, copy=False)
     return np.asarray(share + difference.reshape(share.shape))
+
+
+def _all_products(
+    packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray
+) -> Iterator[tuple[range, np.ndarray]]:
+    """`_products` of all output polynomials, part by part: the next ones are worked on while these are finished."""
+    parts = parts_of(packing.output_polynomials)
+    with ThreadPoolExecutor(1) as pool:
+        work = functools.partial(pool.submit, _products, packing, weights, ciphertexts)
+        running = work(parts[0])
+        for part, following in zip(parts, [*parts[1:], None]):
+            sums = running.result()
+            if following is not None:
+                running = work(following)
+            yield part, sums
 
 
 def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:
