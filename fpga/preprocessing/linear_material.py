@@ -8,7 +8,6 @@ seed fixes, and sends the difference, from which party 1 gets Z_1 = A_1 âŠ— B âˆ
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,12 +141,11 @@ def _all_products(
     """`_products` of all output polynomials, part by part: the next ones are worked on while these are finished."""
     parts = parts_of(packing.output_polynomials)
     with ThreadPoolExecutor(1) as pool:
-        work = functools.partial(pool.submit, _products, packing, weights, ciphertexts)
-        running = work(parts[0])
+        running = pool.submit(_products, packing, weights, ciphertexts, parts[0])
         for part, following in zip(parts, [*parts[1:], None]):
             sums = running.result()
             if following is not None:
-                running = work(following)
+                running = pool.submit(_products, packing, weights, ciphertexts, following)
             yield part, sums
 
 
