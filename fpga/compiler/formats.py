@@ -76,7 +76,8 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     products = _product_budgets(graph, budgets)
     caps = {name: min(ACTIVATION_BITS, budget) for name, budget in budgets.items()}
     if narrow:
-        caps = {name: min(cap, NARROW_WORD_BITS - math.ceil(math.log2(bounds[name]))) for name, cap in caps.items()}
+        reach = _opened_reach(graph, bounds)
+        caps = {name: min(cap, NARROW_WORD_BITS - math.ceil(math.log2(reach[name]))) for name, cap in caps.items()}
     for node in reversed(graph.nodes):
         wanted = _input_cap(node, bounds, products, caps)
         for name in node.inputs:
@@ -88,6 +89,15 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
                 f"{cap} fraction bits: no fixed-point format of 32 bits fits both"
             )
     return Formats(bounds, budgets, products, caps, 0 if narrow else SPARE_WEIGHT_BITS)
+
+
+def _opened_reach(graph: Graph, bounds: Mapping[str, float]) -> dict[str, float]:
+    """How far the word reaches that is opened for a tensor: a clip compares it less the ceiling too."""
+    reach = dict(bounds)
+    for node in graph.nodes:
+        if isinstance(node, Relu) and node.ceiling is not None:
+            reach[node.inputs[0]] = max(reach[node.inputs[0]], bounds[node.inputs[0]] + node.ceiling)
+    return reach
 
 
 def _product_budgets(graph: Graph, budgets: Mapping[str, int]) -> dict[str, int]:

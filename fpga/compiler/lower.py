@@ -224,13 +224,14 @@ def _rounded(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _lower_relu(state: Lowering, node: Relu) -> None:
-    """ReLU6 is relu(x) - relu(x - 6): two comparisons side by side."""
+    """ReLU6 is relu(x) - relu(x - 6): two comparisons on one opened word, since x - 6 is open where x is."""
     source, shape = node.inputs[0], state.graph.shapes[node.output]
     bits = state.fraction_bits(source)
     if node.ceiling is None:
         state.emit(ReluOp, node.name, (source,), node.output, shape, bits)
         return
     ceiling = int(np.rint(np.ldexp(node.ceiling, bits)))
+    low = state.emit(ReluOp, f"{node.name}.low", (source,), f"{node.output}.low", shape, bits)
     above = state.emit(
         AffineOp,
         f"{node.name}.shift",
@@ -241,7 +242,6 @@ def _lower_relu(state: Lowering, node: Relu) -> None:
         multipliers=((1,),),
         addend=(-ceiling,),
     )
-    low = state.emit(ReluOp, f"{node.name}.low", (source,), f"{node.output}.low", shape, bits)
     high = state.emit(ReluOp, f"{node.name}.high", (above,), f"{node.output}.high", shape, bits)
     state.emit(AffineOp, node.name, (low, high), node.output, shape, bits, multipliers=((1,), (-1,)))
 

@@ -12,19 +12,19 @@ from .graph import AvgPool, Conv, MaxPool, Reshape, Shape
 from .importer import Importer, Unsupported, attributes, integers
 
 Padding: TypeAlias = tuple[int, int, int, int]
+#: A dilated kernel is multiplied with its zeros; beyond this it would be mostly those.
+LARGEST_KERNEL = 64
 
 
 def _window(
     node: onnx.NodeProto, given: dict[str, Any], shape: Shape, kernel: tuple[int, ...]
 ) -> tuple[tuple[int, int], Padding, tuple[int, int]]:
-    """Stride, padding (top, left, bottom, right) and output size of a sliding window."""
+    """Stride, padding (top, left, bottom, right) and output size of a sliding window, whose taps lie side by side."""
     if len(kernel) != 2 or min(kernel) < 1:
         raise Unsupported(f"its kernel is {list(kernel)}, expected two numbers of at least 1")
     stride = integers(given, "strides", (1, 1))
     if min(stride) < 1:
         raise Unsupported(f"its stride is {list(stride)}")
-    if any(step != 1 for step in integers(given, "dilations", (1, 1))):
-        raise Unsupported(f"dilations {list(given['dilations'])} are not supported")
     padding = _padding(given, shape[1:], kernel, stride)
     if min(padding) < 0:
         raise Unsupported(f"its padding is {list(padding)}")
@@ -37,6 +37,25 @@ def _window(
     if min(size) < 1:
         raise Unsupported(f"its kernel {list(kernel)} is larger than its padded input {list(shape[1:])}")
     return (stride[0], stride[1]), padding, size
+
+
+def _dilations(given: dict[str, Any]) -> tuple[int, int]:
+    down, right = integers(given, "dilations", (1, 1))
+    if min(down, right) < 1:
+        raise Unsupported(f"its dilations are {[down, right]}")
+    return down, right
+
+
+def _spread(weight: np.ndarray, dilations: tuple[int, int]) -> np.ndarray:
+    """A dilated kernel [..., kh, kw] as one whose taps lie side by side, with zeros between the old ones."""
+    if dilations == (1, 1):
+        return weight
+    (height, width), (down, right) = weight.shape[-2:], dilations
+    if max((height - 1) * down, (width - 1) * right) >= LARGEST_KERNEL:
+        raise Unsupported(f"dilations {list(dilations)} spread its kernel over more than {LARGEST_KERNEL} pixels")
+    spread = np.zeros((*weight.shape[:-2], (height - 1) * down + 1, (width - 1) * right + 1), weight.dtype)
+    spread[..., ::down, ::right] = weight
+    return spread
 
 
 def _padding(given: dict[str, Any], size: Shape, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Padding:
@@ -85,6 +104,7 @@ def import_conv(graph: Importer, node: onnx.NodeProto) -> None:
         raise Unsupported(f"kernel_shape {list(given['kernel_shape'])} is not that of its weight {list(weight.shape)}")
     if bias.size not in (1, weight.shape[0]):
         raise Unsupported(f"its bias has {bias.size} numbers for {weight.shape[0]} channels")
+    weight = _spread(weight, _dilations(given))
     stride, padding, size = _window(node, given, shape, weight.shape[2:])
     graph.emit(
         Conv,
@@ -103,6 +123,8 @@ def import_max_pool(graph: Importer, node: onnx.NodeProto) -> None:
     shape = graph.shape(node, axes=3)
     given = attributes(node)
     kernel = tuple(int(item) for item in given.get("kernel_shape", ()))
+    if _dilations(given) != (1, 1):
+        raise Unsupported(f"dilations {list(given['dilations'])} of a maximum are not supported")
     stride, padding, size = _window(node, given, shape, kernel)
     if padding[0] >= kernel[0] or padding[1] >= kernel[1]:
         raise Unsupported(f"its padding {list(padding)} leaves windows without a pixel")
@@ -113,6 +135,10 @@ def import_average_pool(graph: Importer, node: onnx.NodeProto) -> None:
     shape = graph.shape(node, axes=3)
     given = attributes(node)
     kernel = tuple(int(item) for item in given.get("kernel_shape", ()))
+    dilations = _dilations(given)
+    if dilations != (1, 1):
+        _import_dilated_mean(graph, node, given, kernel, dilations)
+        return
     stride, padding, size = _window(node, given, shape, kernel)
     if given.get("ceil_mode") and padding != _padding(given, shape[1:], kernel, stride):
         raise Unsupported("with ceil_mode, its last windows have another divisor")
@@ -128,6 +154,22 @@ def import_average_pool(graph: Importer, node: onnx.NodeProto) -> None:
         padding=padding,
         divisor=float(kernel[0] * kernel[1]),
     )
+
+
+def _import_dilated_mean(
+    graph: Importer, node: onnx.NodeProto, given: dict[str, Any], kernel: tuple[int, ...], dilations: tuple[int, int]
+) -> None:
+    """The taps of a dilated mean are those of a depthwise convolution."""
+    shape = graph.shape(node, axes=3)
+    if len(kernel) != 2 or not 1 <= min(kernel) <= max(kernel) <= LARGEST_KERNEL:
+        raise Unsupported(f"its kernel is {list(kernel)}, expected two numbers from 1 to {LARGEST_KERNEL}")
+    weight = _spread(np.full((shape[0], 1, *kernel), 1 / (kernel[0] * kernel[1])), dilations)
+    stride, padding, size = _window(node, given, shape, weight.shape[2:])
+    if any(padding) and not (given.get("count_include_pad", 0) and not given.get("ceil_mode")):
+        raise Unsupported("with padding and dilations, windows have different divisors")
+    bias = np.zeros(shape[0])
+    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "groups": shape[0]}
+    graph.emit(Conv, node, (graph.tensor(node),), (shape[0], *size), weight=weight, bias=bias, **geometry)
 
 
 def import_global_average_pool(graph: Importer, node: onnx.NodeProto) -> None:

@@ -6,16 +6,20 @@ import onnx
 import pytest
 from small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
+from rrnet_nni.fpga.board.conformance import first_divergence
+from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.compiler import cli
 from rrnet_nni.fpga.compiler.build import load_build
-from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph
+from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph, compile_program
 from rrnet_nni.fpga.compiler.float_interpreter import run_float
 from rrnet_nni.fpga.compiler.frontend import import_model
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.compiler.simulate import simulate
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.isa import decode_instructions
+from rrnet_nni.fpga.program import ReluOp
 from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols.masked_plan import plan_masked
 
 
 def images(count: int, shape: tuple[int, ...] = (3, 16, 16), seed: int = 1) -> np.ndarray:
@@ -167,3 +171,37 @@ def test_bad_usage_is_one_sentence_and_status_2(
     assert message in errors
     assert "Traceback" not in errors
     assert not (files / "build").exists()
+
+
+def test_both_comparisons_of_a_clip_read_one_opened_word() -> None:
+    build = ModelBuilder((3, 8, 8))
+    clip = [build.conv("image", "conv", 3, 4), build.constant("zero", 0.0), build.constant("six", 6.0)]
+    x = build.node("Clip", clip, "clip")
+    model = build.model(build.gemm(build.node("Flatten", [x], "flatten"), "logits", 4 * 64, 10))
+    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32) * 3
+    fixed = compile_program(import_model(model, "model"), images, ring="narrow")
+    plans = {operation.name: plan for operation, plan in zip(fixed.program.operations, plan_masked(fixed.program))}
+    gates = [plans[operation.name] for operation in fixed.program.operations if isinstance(operation, ReluOp)]
+    assert [plan.opens for plan in gates] == [True, False]
+    assert {plan.width for plan in gates} == {16}
+    wanted = run_onnx(model, images)
+    assert np.abs(run_reference(fixed.program, fixed.weights, images) - wanted).max() < 0.02 * np.abs(wanted).max()
+    for name in ("masked", "masked-dcf"):
+        assert first_divergence(fixed.program, fixed.weights, images[:2], EXECUTIONS[name]) is None
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_dilated_convolutions_and_means_are_those_of_onnxruntime(groups: int) -> None:
+    build = ModelBuilder((4, 12, 12))
+    weight = build.constant("w", build.generator.normal(size=(6, 4 // groups, 3, 2)) * 0.3)
+    x = build.node(
+        "Conv", ["image", weight], "dilated", dilations=[2, 3], strides=[1, 2], pads=[2, 1, 2, 1], group=groups
+    )
+    x = build.node("AveragePool", [x], "mean", kernel_shape=[2, 2], dilations=[3, 1])
+    model = build.model(x, opset=19)
+    given = images(16, (4, 12, 12))
+    graph = import_model(model, "model")
+    wanted = run_onnx(model, given)
+    np.testing.assert_allclose(run_float(graph, given), wanted, atol=1e-4)
+    result = compiled(model, given)
+    assert np.abs(run_reference(result.program, result.weights, given) - wanted).max() < 0.02 * np.abs(wanted).max()

@@ -35,7 +35,9 @@ def one_node(
 WEIGHT = np.ones((4, 4, 3, 3), np.float32)
 REFUSED: list[tuple[str, onnx.ModelProto | Callable[[], onnx.ModelProto], str]] = [
     ("unknown operator", one_node("Sigmoid"), "node 'the_node' (Sigmoid): this operator is not supported"),
-    ("dilation", one_node("Conv", WEIGHT, dilations=[2, 2]), "dilations [2, 2]"),
+    ("dilation of a maximum", one_node("MaxPool", kernel_shape=[2, 2], dilations=[2, 2]), "dilations [2, 2]"),
+    ("a kernel spread too wide", one_node("Conv", WEIGHT, dilations=[2, 40]), "over more than 64 pixels"),
+    ("a dilation of nothing", one_node("Conv", WEIGHT, dilations=[0, 1]), "its dilations are [0, 1]"),
     ("groups that do not fit", one_node("Conv", WEIGHT, group=2), "2 groups of the weight"),
     ("kernel larger than image", one_node("Conv", np.ones((4, 4, 9, 9), np.float32)), "larger than its padded input"),
     ("integer weight", one_node("Conv", np.ones((4, 4, 3, 3), np.int32)), "int32, expected floating point"),
@@ -67,7 +69,7 @@ def test_all_problems_are_told_at_once() -> None:
     build = ModelBuilder((4, 8, 8))
     x = build.node("Sigmoid", ["image"], "first")
     x = build.node("Relu", [x], "fine")
-    y = build.node("Conv", ["image", build.constant("w", WEIGHT)], "second", dilations=[2, 2])
+    y = build.node("Conv", ["image", build.constant("w", WEIGHT)], "second", group=3)
     build.node("Tanh", [build.node("Add", [x, y], "sum")], "third")
     with pytest.raises(Refusal) as refusal:
         import_model(build.model("third"), "m.onnx")
