@@ -81,10 +81,12 @@ def material_root(options: argparse.Namespace) -> Path:
     return build.with_name(f"{build.resolve().name}.material")
 
 
-def party_progress(options: argparse.Namespace, program: Program, last: str) -> Callable[[str, str], None] | None:
+def party_progress(
+    options: argparse.Namespace, program: Program, last: str, left: Callable[[str], str] | None = None
+) -> Callable[[str, str], None] | None:
     """Where the party stands, on standard error: a line that rewrites itself, or lines for the parent process.
 
-    The line is wiped when the step called `last` starts.
+    The line is wiped when the step called `last` starts. `left` hears of every step and adds to its line.
     """
     if not options.progress_lines and not sys.stderr.isatty():
         return None
@@ -92,7 +94,7 @@ def party_progress(options: argparse.Namespace, program: Program, last: str) -> 
     total = len(places)
 
     def report(phase: str, operation: str) -> None:
-        text = f"{phase} {places.get(operation, 0)}/{total} {operation}"
+        text = f"{phase} {places.get(operation, 0)}/{total} {operation}{left(operation) if left else ''}"
         if options.progress_lines:
             sys.stderr.write(f"progress {text}\n")
         else:

@@ -11,6 +11,7 @@ from typing import Any
 from ..compiler.build import Build, load_build
 from ..console import Parser, add_common_options, print_json, run_command
 from ..errors import ExecutionFault, Refusal
+from ..preprocessing.effort import expected_effort
 from ..preprocessing.preparation import statistical_bits
 from ..protocols.party import Execution
 from .accounting import peak_memory_mb
@@ -28,7 +29,8 @@ from .party_options import (
 )
 from .session import ROLES
 from .store import DEALER, PREPROCESSINGS, TWO_PARTY
-from .two_party_prepare import Preparer, check_party_place, check_preparation
+from .time_left import TimeLeft
+from .two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
 
 EXAMPLES = """\
 examples:
@@ -116,7 +118,9 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
     number, root = options.party, material_root(options)
     check_party_place(root, number, options.replace)
     with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
-        progress = party_progress(options, build.program, build.program.operations[-1].name)
+        walks = -(-options.count // images_per_walk(execution, build.program, options.count))
+        left = TimeLeft(expected_effort(execution.name, build.program), walks)
+        progress = party_progress(options, build.program, build.program.operations[-1].name, left)
         preparer = Preparer(number, build.program, build.program_digest, execution, link, progress)
         try:
             prepared = preparer.run(root, options.count)

@@ -112,6 +112,12 @@ def predicted_preparation(protocol: str, program: Program, count: int) -> dict[s
     return result
 
 
+def images_per_walk(execution: Execution, program: Program, count: int) -> int:
+    """Inferences whose material is made side by side, as party 1 holds their corrections until it writes them."""
+    per_image = sum(each.offline_bytes[1] for each in execution.traffic(program, 1))
+    return max(1, min(count, GROUP_BYTES // max(1, per_image)))
+
+
 def check_party_place(root: Path, party: int, replace: bool) -> None:
     """Refuse to write over this party's unused material, or over something else."""
     path = party_directory(root, party)
@@ -219,7 +225,7 @@ class Preparer:
         with self._recorder.measure("setup", SETUP_STEP):
             preparation.start(session, weight_key(seed), _weight_masks)
         per_image = sum(each.offline_bytes[1] for each in self._execution.traffic(self._program, 1))
-        group = max(1, min(count, GROUP_BYTES // max(1, per_image)))
+        group = images_per_walk(self._execution, self._program, count)
         for start in range(0, count, group):
             indices = range(start, min(count, start + group))
             corrections = preparation.prepare(

@@ -189,7 +189,7 @@ def pack_convolution(
         )
         for packed in candidates.values()
     ]
-    return min(packings, key=_cost)
+    return min(packings, key=packing_cost)
 
 
 def _tile(size: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int] | None:
@@ -202,7 +202,8 @@ def _tile(size: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int] | Non
     return even[0], even[1]
 
 
-def _cost(packing: ConvPacking) -> int:
+def packing_cost(packing: ConvPacking) -> int:
+    """What a packing costs for one image, in transforms."""
     inputs, outputs = packing.input_polynomials, packing.output_polynomials
     padded = -(-outputs // LANES) * LANES
     products = inputs * padded
