@@ -49,15 +49,9 @@ def first_divergence(
     party.
     """
     seeds = DealerSeeds.fresh()
-    count, narrow = len(images), is_narrow(program)
 
     def agrees(length: int) -> bool:
-        prefix = program_prefix(program, length)
-        executed = run_shared(prefix, weights, images, execution, seeds, preprocessing, record=narrow)
-        recorded = executed.reduced if narrow else None
-        masks = execution.truncation_masks(prefix, lambda operation: seeds.images(range(count), operation), recorded)
-        words = dict(walk_reference(prefix, weights, images, masks))
-        return np.array_equal(executed.output, words[prefix.output])
+        return _compare(program_prefix(program, length), weights, images, execution, seeds, preprocessing)[1]
 
     if agrees(len(program.operations)):
         return None
@@ -65,6 +59,40 @@ def first_divergence(
         (program.operations[length - 1].name for length in range(1, len(program.operations) + 1) if not agrees(length)),
         None,
     )
+
+
+def disagreement(
+    program: Program,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    execution: Execution,
+    preprocessing: str = DEALER,
+) -> str | None:
+    """What one execution has otherwise than the reference and the predicted online traffic; None when nothing."""
+    executed, same = _compare(program, weights, images, execution, DealerSeeds.fresh(), preprocessing)
+    if same:
+        return _online_mismatch(program, len(images), execution, executed)
+    return f"the output is not the reference's: {first_divergence(program, weights, images, execution, preprocessing)}"
+
+
+def _compare(
+    program: Program,
+    weights: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    execution: Execution,
+    seeds: DealerSeeds,
+    preprocessing: str,
+) -> tuple[Executed, bool]:
+    """An execution, and whether its output is the reference's under the masks that the seeds fix."""
+    narrow = is_narrow(program)
+    executed = run_shared(program, weights, images, execution, seeds, preprocessing, record=narrow)
+    masks = execution.truncation_masks(
+        program,
+        lambda operation: seeds.images(range(len(images)), operation),
+        executed.reduced if narrow else None,
+    )
+    walk = walk_reference(program, weights, images, masks)
+    return executed, all(name != program.output or np.array_equal(executed.output, words) for name, words in walk)
 
 
 def program_prefix(program: Program, length: int) -> Program:
@@ -78,7 +106,13 @@ def traffic_mismatch(
 ) -> str | None:
     """A sentence about the first operation whose traffic is not the predicted one; None when all is."""
     executed = run_shared(program, weights, images, execution)
-    for traffic in execution.traffic(program, len(images)):
+    return _online_mismatch(program, len(images), execution, executed) or _offline_mismatch(
+        program, len(images), execution
+    )
+
+
+def _online_mismatch(program: Program, images: int, execution: Execution, executed: Executed) -> str | None:
+    for traffic in execution.traffic(program, images):
         for party in (0, 1):
             measured = {(row.phase, row.operation): row for row in executed.rows[party]}
             online = measured["online", traffic.operation]
@@ -91,7 +125,7 @@ def traffic_mismatch(
             for what, (sent, predicted) in figures.items():
                 if sent != predicted:
                     return f"{traffic.operation}: party {party} has {sent} {what}, predicted are {predicted}"
-    return _offline_mismatch(program, len(images), execution)
+    return None
 
 
 def _offline_mismatch(program: Program, images: int, execution: Execution) -> str | None:

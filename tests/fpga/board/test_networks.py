@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.board.conformance import first_divergence, preparation_mismatch, traffic_mismatch
+from rrnet_nni.fpga.board.conformance import disagreement, preparation_mismatch, traffic_mismatch
 from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
 from rrnet_nni.fpga.compiler.compile import compile_program
@@ -66,16 +66,17 @@ def compiled(network, activations, ring):
 def check(network, activations, batch, protocol, preprocessing, ring):
     program, weights, images = compiled(network, activations, ring)
     execution = EXECUTIONS[protocol]
-    assert first_divergence(program, weights, images[:batch], execution, preprocessing) is None
-    if preprocessing == "dealer":
-        assert traffic_mismatch(program, weights, images[:batch], execution) is None
+    assert disagreement(program, weights, images[:batch], execution, preprocessing) is None
 
 
 @pytest.mark.parametrize("network", SMALL)
 def test_a_small_network_executes_bit_for_bit(protocol, preprocessing, ring, network):
     check(network, "mixed", 2, protocol, preprocessing, ring)
+    program, weights, images = compiled(network, "mixed", ring)
     if preprocessing == "two-party":
-        assert preparation_mismatch(compiled(network, "mixed", ring)[0], 2, EXECUTIONS[protocol]) is None
+        assert preparation_mismatch(program, 2, EXECUTIONS[protocol]) is None
+    else:
+        assert traffic_mismatch(program, weights, images[:2], EXECUTIONS[protocol]) is None
 
 
 @pytest.mark.slow
