@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from .pareto_front import Point, gaps, pareto_front
 
-#: A step between two λ closer than this factor is exhausted: there is no network left to find between its two sides.
-EXHAUSTED_RATIO = 1.05
+#: A step between two λ closer than this factor is exhausted: the front jumps there, as far as searches can tell, whose
+#: steps are not sharper than that.
+EXHAUSTED_RATIO = 1.1
 
 
 @dataclass(frozen=True)
