@@ -4,7 +4,8 @@
     python benchmarks/fixed_point.py --images DIR                CIFAR-10 from DIR/train/CLASS/*, DIR/test/CLASS/*
     python benchmarks/fixed_point.py -o docs/results/fixed_point.json
 
-Networks are trained through the package: all ReLU and MaxPool, all X2act and AvgPool, and every other choice of each.
+Networks are trained through the package: all ReLU and MaxPool, all X2act and AvgPool, every other choice of each, and
+what `rrnet search` found (`searched/`, by backbone).
 The images are those of the test set, then training images up to `--count`. Formats are chosen from training images that
 the compiler calibrates with, 256 of them.
 """
@@ -24,6 +25,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from rrnet_nni.architecture import Architecture
 from rrnet_nni.evaluators.data import DataOptions
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.fpga.compiler.build import load_build
@@ -32,12 +34,15 @@ from rrnet_nni.pipeline import CALIBRATION, Workbench, describe, export_trained,
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.task import Task
 
-KINDS = ("relu", "poly", "mixed")
+KINDS = ("relu", "poly", "mixed", "searched")
+SEARCHED = Path(__file__).parent / "searched"
 SEED = 0
 
 
 def choices_of(kind: str, backbone: str, space: SpaceOptions) -> dict[str, str]:
-    """Every choice of one kind, or of the two in turn."""
+    """Every choice of one kind, of the two in turn, or those of a search."""
+    if kind == "searched":
+        return dict(Architecture.load(SEARCHED / f"{backbone}.json").choices)
     relu = fixed_choices(backbone, space, activation="relu", pooling="maxpool")
     polynomial = fixed_choices(backbone, space, activation="x2act", pooling="avgpool")
     mixed = {label: (relu if index % 2 else polynomial)[label] for index, label in enumerate(relu)}

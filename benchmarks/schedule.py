@@ -10,6 +10,7 @@
 Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
 to the makespan, instructions, CPU time and peak memory of the compilation. Every network is compiled in a process of
 its own, so that memory is that of one compilation. At 224 pixels the stem is ImageNet's, where a backbone has it.
+`mixed` takes ReLU and X2act in turn; `searched` is what `rrnet search` found, for the backbones in `searched/`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ NETWORKS = (
 LARGE_IMAGE = 64
 #: What constraint programming can prove something about within minutes.
 SMALL_NETWORKS, SMALL_TILES, PROOF_SECONDS = ("resnet8@16",), (1, 2), 10.0
-CHOICES = ("relu", "poly", "mixed")
+CHOICES = ("relu", "poly", "mixed", "searched")
+#: architecture.json of searches, by backbone.
+SEARCHED = Path(__file__).parent / "searched"
 
 
 def export(backbone: str, image_size: int, choice: str, path: Path) -> None:
     """An untrained network with BatchNorm statistics of noise: the schedule depends on shapes alone."""
     import torch
 
+    from rrnet_nni.architecture import Architecture
     from rrnet_nni.export import export_onnx
     from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
     from rrnet_nni.search_spaces import backbone as backbone_named
@@ -48,12 +52,21 @@ def export(backbone: str, image_size: int, choice: str, path: Path) -> None:
     relu = fixed_choices(backbone, options, activation="relu", pooling="maxpool")
     polynomial = fixed_choices(backbone, options, activation="x2act", pooling="avgpool")
     mixed = {label: (relu if index % 2 else polynomial)[label] for index, label in enumerate(relu)}
-    network = build_network(backbone, options, {"relu": relu, "poly": polynomial, "mixed": mixed}[choice])
+    choices = {"relu": relu, "poly": polynomial, "mixed": mixed}
+    if choice == "searched":
+        choices["searched"] = Architecture.load(SEARCHED / f"{backbone}.json").choices
+    network = build_network(backbone, options, choices[choice])
     network.train()
     with torch.no_grad():
         for _ in range(2):
             network(torch.randn(4, 3, image_size, image_size))
     export_onnx(network.eval(), (3, image_size, image_size), path)
+
+
+def cases(networks: Sequence[str], choices: Sequence[str]) -> list[tuple[str, str]]:
+    """Every network in every choice; those that were not searched are left out."""
+    found = [path.stem for path in SEARCHED.glob("*.json")]
+    return [(n, c) for n, c in product(networks, choices) if c != "searched" or n.split("@")[0] in found]
 
 
 def measure(model: Path, device: str, protocol: str) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def prove_all(options: argparse.Namespace) -> None:
     print("| network | tiles | jobs | list, cycles | CP-SAT, cycles | own bound | proven bound | list / proven |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as directory:
-        for network, choice in product(SMALL_NETWORKS, options.choices):
+        for network, choice in cases(SMALL_NETWORKS, options.choices):
             model = Path(directory) / f"{network}-{choice}.onnx"
             backbone, pixels = network.split("@")
             export(backbone, int(pixels), choice, model)
@@ -155,7 +168,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         jobs = [(model.stem, model) for model in options.models]
         if not jobs:
-            jobs = [(f"{n} {c}", Path(directory) / f"{n}-{c}.onnx") for n in options.networks for c in options.choices]
+            wanted = cases(options.networks, options.choices)
+            jobs = [(f"{network} {choice}", Path(directory) / f"{network}-{choice}.onnx") for network, choice in wanted]
         for name, model in jobs:
             if not model.exists():
                 network, choice = name.split()
