@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from operator import attrgetter
 
 import numpy as np
 
@@ -49,14 +50,14 @@ class JobTable:
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self.queue = _column(job.queue for job in jobs)
-        self.duration = _column(job.duration for job in jobs)
-        self.latency = _column(job.latency for job in jobs)
-        self.allocates = _column(job.allocates for job in jobs)
-        self.weights = _column(job.weights for job in jobs)
-        self.load = _column(job.load for job in jobs)
-        self.operation = _column(job.operation for job in jobs)
-        self.tile = _column(job.tile for job in jobs)
+        self.queue = _column(jobs, "queue")
+        self.duration = _column(jobs, "duration")
+        self.latency = _column(jobs, "latency")
+        self.allocates = _column(jobs, "allocates")
+        self.weights = _column(jobs, "weights")
+        self.load = _column(jobs, "load")
+        self.operation = _column(jobs, "operation")
+        self.tile = _column(jobs, "tile")
         self.dependencies = Ranges.of([job.dependencies for job in jobs])
         self.readers = self.dependencies.reversed()
         self.releases = Ranges.of([job.releases for job in jobs])
@@ -71,5 +72,5 @@ class JobTable:
         return len(self.queue)
 
 
-def _column(values: Iterable[int]) -> np.ndarray:
-    return np.fromiter(values, np.int64)
+def _column(jobs: Sequence[Job], name: str) -> np.ndarray:
+    return np.fromiter(map(attrgetter(name), jobs), np.int64, len(jobs))

@@ -124,14 +124,14 @@ class _Builder:
         regions = self.shapes.fitting(operation, self._elementwise_regions(operation), working_bytes)
         tiles = [_Tile(region, load_bytes(region)) for region in regions]
         if opens:
-            ready = {name: self.opened[name] for name in operation.inputs}
+            ready = {name: [self.opened[name]] for name in operation.inputs}
         elif pools_open or hands_on:
-            ready = {name: [*self.made[name], *self.opened[name]] for name in operation.inputs}
+            ready = {name: [self.made[name], self.opened[name]] for name in operation.inputs}
         elif isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
             # it reads the words that another operation opens
-            ready = {name: self.opened.get(name, self.made[name]) for name in operation.inputs}
+            ready = {name: [self.opened.get(name, self.made[name])] for name in operation.inputs}
         else:
-            ready = {name: self.made[name] for name in operation.inputs}
+            ready = {name: [self.made[name]] for name in operation.inputs}
         made = self._stage(index, operation, operation.output, phases[start:], start, tiles, material, ready)
         self.made[operation.output] = made
         if hands_on:
@@ -153,7 +153,7 @@ class _Builder:
         regions = [region for region, _ in made] if self._fits(source) else shapes.regions(source)
         regions = shapes.fitting(operation, regions, lambda region: 2 * WORD_BYTES * shapes.elements(source, region))
         tiles = [_Tile(region, WORD_BYTES * shapes.elements(source, region)) for region in regions]
-        self.opened[source] = self._stage(index, operation, source, phases, 0, tiles, 0.0, {source: made})
+        self.opened[source] = self._stage(index, operation, source, phases, 0, tiles, 0.0, {source: [made]})
         return self.opened[source]
 
     def _add_product(
@@ -174,7 +174,7 @@ class _Builder:
                 region = Region(band, row)
                 tiles.append(_Tile(region, self.shapes.product_input_bytes(operation, region), weights))
         self.made[operation.output] = self._stage(
-            index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), {source: opened}
+            index, operation, operation.output, phases[start:], start, tiles, float(WORD_BYTES), {source: [opened]}
         )
 
     def _fits(self, tensor: str) -> bool:
@@ -197,11 +197,11 @@ class _Builder:
         first_phase: int,
         tiles: Sequence[_Tile],
         material_per_element: float,
-        ready: Mapping[str, Tiles],
+        ready: Mapping[str, Sequence[Tiles]],
     ) -> Tiles:
         """Append the jobs of one stage; returns its tiles with the job that stores each.
 
-        `ready`: per input the tiles that must be stored before it can be loaded.
+        `ready`: per input the tilings of it that must be stored before it can be loaded.
         """
         end_phase = first_phase + len(phases)
         stage = Stage(index, tensor, first_phase, end_phase, tuple(tile.region for tile in tiles))
@@ -215,8 +215,9 @@ class _Builder:
             parts = self.parts.parts(operation, tile.region, phases, first_phase, (done, done + count, total))
             done += count
             waits = list(tile.weights)
-            for source, made_before in ready.items():
-                waits += self._waits(operation, tensor, source, tile.region, made_before)
+            for source, tilings in ready.items():
+                for made_before in tilings:
+                    waits += self._waits(operation, tensor, source, tile.region, made_before, number)
             load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
             step = (index, number, first_phase, count)
             work = TileWork(*step, load_bytes, stored * count, parts, tuple(waits), tile.weights)
@@ -225,9 +226,14 @@ class _Builder:
             made.append((tile.region, self.writer.tile(work)))
         return made
 
-    def _waits(self, operation: AnyOperation, tensor: str, source: str, region: Region, tiles: Tiles) -> list[int]:
-        """The stores of `source` that a tile must wait for; flattened tensors wait for all."""
+    def _waits(
+        self, operation: AnyOperation, tensor: str, source: str, region: Region, tiles: Tiles, number: int
+    ) -> list[int]:
+        """The stores of `source` that tile `number` must wait for; flattened tensors wait for all."""
         if len(self.program.tensor(source).shape) == 1:
             return [store for _, store in tiles]
         opening = tensor != operation.output
-        return overlapping(tiles, region if opening else needed_of(self.program, operation, source, region))
+        needed = region if opening else needed_of(self.program, operation, source, region)
+        if number < len(tiles) and tiles[number][0] == needed:
+            return [tiles[number][1]]
+        return overlapping(tiles, needed)
