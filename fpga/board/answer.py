@@ -20,7 +20,7 @@ from .store import DEALER, TWO_PARTY, SetDescription
 BATCH_BYTES = 1280 << 20
 
 
-_MAKERS = {DEALER: "a dealer", TWO_PARTY: "the two parties alone"}
+_MAKERS = {DEALER: "a dealer that both parties trust", TWO_PARTY: "the two parties alone"}
 
 
 def default_batch(execution: Execution, program: Program) -> int:

@@ -27,10 +27,11 @@ def prepare_locally(
     check_root(root, replace)
     started = time.perf_counter()
     with scratch_directory(root) as scratch:
-        answers = _run_parties(build, count, protocol, scratch, timeout_s)
+        made = scratch / "material"  # so that what a killed party leaves beside it goes with the scratch directory
+        answers = _run_parties(build, count, protocol, made, timeout_s)
         if root.exists():
             shutil.rmtree(root)
-        scratch.rename(root)
+        made.rename(root)
     memory = answers[0]["memory_mb"] | answers[1]["memory_mb"]
     return answers[0] | {"offline_s": time.perf_counter() - started, "memory_mb": memory, "material": str(root)}
 

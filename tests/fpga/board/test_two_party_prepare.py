@@ -487,3 +487,17 @@ def wait_for_child(parent, mark):
                         return int(child)
         time.sleep(0.01)
     raise AssertionError(f"no child with {mark!r} was seen")
+
+
+def test_a_party_killed_in_the_middle_of_a_command_leaves_nothing(build):
+    line = [sys.executable, "-m", "rrnet_nni.fpga.board.prepare_cli", str(build), "--count", "4000", "--json"]
+    running = subprocess.Popen([*line, "--preprocessing", "two-party"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    party = wait_for_child(running.pid, "--party\x001")
+    deadline = time.monotonic() + 30
+    while not list(build.parent.glob(".*partial*/.*partial*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(build.parent.glob(".*partial*/.*partial*"))
+    os.kill(party, signal.SIGKILL)
+    running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert sorted(path.name for path in build.parent.iterdir()) == ["build", "x.npy"]
