@@ -38,6 +38,11 @@ class LatencyController:
         fastest, slowest = latency.bounds_ms()
         if not fastest <= target_ms:
             raise Refusal(f"target_latency_ms is {target_ms:g}, but the space's fastest network takes {fastest:.4g} ms")
+        if slowest < (1.0 - TOLERANCE) * target_ms:
+            raise Refusal(
+                f"target_latency_ms is {target_ms:g}, but the space's slowest network takes {slowest:.4g} ms: "
+                "search without a target"
+            )
         self.target_ms = target_ms
         self.gain, self.stiffness = gain, stiffness
         self._natural = 1.0 / max(slowest - fastest, 1e-9)

@@ -67,3 +67,9 @@ def test_a_weight_of_zero_starts_from_one_over_what_can_be_saved() -> None:
 def test_a_target_below_the_fastest_network_is_refused() -> None:
     with pytest.raises(Refusal, match="target_latency_ms is 1"):
         LatencyController(space([4.0]), 0.1, target_ms=1.0)
+
+
+def test_a_target_above_the_slowest_network_is_refused() -> None:
+    LatencyController(space([4.0]), 0.1, target_ms=5.2)
+    with pytest.raises(Refusal, match=r"slowest network takes 5 ms: search without"):
+        LatencyController(space([4.0]), 0.1, target_ms=5.3)
