@@ -17,7 +17,7 @@ from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.compiler.simulate import simulate
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.isa import decode_instructions
-from rrnet_nni.fpga.program import ReluOp
+from rrnet_nni.fpga.program import ReluOp, is_narrow
 from rrnet_nni.fpga.protocols import get_protocol
 from rrnet_nni.fpga.protocols.masked_plan import plan_masked
 
@@ -205,3 +205,24 @@ def test_dilated_convolutions_and_means_are_those_of_onnxruntime(groups: int) ->
     np.testing.assert_allclose(run_float(graph, given), wanted, atol=1e-4)
     result = compiled(model, given)
     assert np.abs(run_reference(result.program, result.weights, given) - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize(("protocol", "ring", "narrow"), [
+    ("beaver-ot", None, True), ("masked", None, False), ("masked", "narrow", True), ("beaver-ot", "32", False),
+])  # fmt: skip
+def test_the_rings_of_a_build_are_narrow_unless_its_accelerator_opens_whole_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str, ring: str | None, narrow: bool
+) -> None:
+    onnx.save(mixed_model(), tmp_path / "model.onnx")
+    arguments = [str(tmp_path / "model.onnx"), "-o", str(tmp_path / "build"), "--protocol", protocol]
+    assert cli.main([*arguments, *(() if ring is None else ("--ring", ring)), "--json"]) == 0
+    assert cli.main(["--check", str(tmp_path / "build")]) == 0
+    capsys.readouterr()
+    build = load_build(tmp_path / "build")
+    assert is_narrow(build.program) == narrow
+    for row in build.report["certificate"]:
+        assert row["allowed"] == 2.0 ** (row["ring_bits"] - 2 - row["fraction_bits"])
+        assert row["margin_bits"] >= 0.5
+    relus = {operation.inputs[0] for operation in build.program.operations if isinstance(operation, ReluOp)}
+    rings = {row["ring_bits"] for row in build.report["certificate"] if row["tensor"] in relus}
+    assert max(rings) <= 16 if narrow else rings == {32}
