@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 
+from ..fpga.errors import Refusal
+from .options import SearchOptions
+
 CHECKPOINT_NAME = "search.ckpt"
+#: Settings that do not change what a gradient search finds.
+_HARMLESS = frozenset({"tensorboard", "budget_s", "candidates", "candidate_epochs"})
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -22,6 +28,24 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     temporary.replace(path)
+
+
+def check_same_options(path: Path, options: SearchOptions) -> None:
+    """Refuse a checkpoint of a search with other settings, which would go on with those and answer for these.
+
+    Raises:
+        Refusal: naming the file and the setting, or that the file is damaged.
+    """
+    try:
+        made_with = torch.load(path, map_location="cpu", weights_only=True)["rrnet_search"]["options"]
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise Refusal(
+            f"{path} is not a readable checkpoint of a search ({type(error).__name__}): remove it to start anew"
+        ) from None
+    for name, value in options.to_dict().items():
+        was = made_with.get(name)
+        if was != value and name not in _HARMLESS:
+            raise Refusal(f"{path} was written with {name} {was!r}, not {value!r}: remove it to start anew")
 
 
 def random_states() -> dict[str, Any]:

@@ -267,6 +267,7 @@ class RRNetDartsModule(DartsLightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["rrnet_search"] = {
+            "options": self.options.to_dict(),
             "gates": self.gates.state_dict(),
             "latency_weight": self.latency_weight,
             "controller": self.controller.integral if self.controller is not None else None,

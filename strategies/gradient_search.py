@@ -14,7 +14,7 @@ from nni.nas.space import RawFormatModelSpace
 from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import ClassificationModule, quiet_lightning
 from ..search_spaces import build_space
-from .checkpoint import CHECKPOINT_NAME
+from .checkpoint import CHECKPOINT_NAME, check_same_options
 from .darts import RRNetDARTS
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
@@ -105,7 +105,9 @@ def search_evaluator(
         )
         for half, indices in enumerate(parts)
     ]
-    checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None else None
+    checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None and (run_dir / CHECKPOINT_NAME).exists() else None
+    if checkpoint is not None:
+        check_same_options(checkpoint, options)
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator=dataset.train_images.device.type,
@@ -120,5 +122,5 @@ def search_evaluator(
         trainer,
         train_dataloaders=loaders[0],
         val_dataloaders=loaders[1],
-        fit_kwargs={"ckpt_path": str(checkpoint)} if checkpoint is not None and checkpoint.exists() else {},
+        fit_kwargs={"ckpt_path": str(checkpoint)} if checkpoint is not None else {},
     )

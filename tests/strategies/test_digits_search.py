@@ -135,6 +135,16 @@ def test_first_order_is_a_strategy_of_its_own(digits: Any, tmp_path: Path) -> No
     assert len(RecordFile(tmp_path / "search.jsonl").read()) == 3
     assert found.strategy == "rrnet-first-order"
 
+    def again(**changes: Any) -> SearchResult:
+        return run(digits, tmp_path, **{"strategy": "rrnet-first-order", "epochs": 3, **changes})
+
+    assert again().theta == found.theta, "a finished search answers from its checkpoint"
+    with pytest.raises(Refusal, match=r"search\.ckpt was written with latency_weight 0\.1, not 0\.2"):
+        again(latency_weight=0.2)
+    (tmp_path / "search.ckpt").write_bytes(b"damaged")
+    with pytest.raises(Refusal, match="not a readable checkpoint"):
+        again()
+
 
 def test_an_unknown_strategy_is_refused_with_the_ones_that_exist(digits: Any) -> None:
     with pytest.raises(Refusal, match=", ".join(strategy_names())):
