@@ -58,7 +58,7 @@ OPERATION_FIELDS: tuple[Field, ...] = (
     ("stages", "uint32_t", "I", "how many"),
     ("first_coefficient", "uint32_t", "I", "affine: per input one multiplier a channel, then one addend a channel"),
     ("output", "uint32_t", "I", "address of the output's share"),
-    ("opened", "uint32_t", "I", "address of the input's opened words: E of beaver-ot, M of masked; local: the result's"),
+    ("opened", "uint32_t", "I", "address of the opened input (beaver-ot: E, masked: M), local: of the opened result"),
     ("weights", "uint32_t", "I", "product: address of the opened weights, [out, in / groups, kh, kw]"),
     ("bias", "uint32_t", "I", "product: address of this party's share of the bias"),
     ("corrections", "uint32_t", "I", "address in the material"),

@@ -88,7 +88,7 @@ typedef struct {
     uint32_t stages;  // how many
     uint32_t first_coefficient;  // affine: per input one multiplier a channel, then one addend a channel
     uint32_t output;  // address of the output's share
-    uint32_t opened;  // address of the input's opened words: E of beaver-ot, M of masked; local: the result's
+    uint32_t opened;  // address of the opened input (beaver-ot: E, masked: M), local: of the opened result
     uint32_t weights;  // product: address of the opened weights, [out, in / groups, kh, kw]
     uint32_t bias;  // product: address of this party's share of the bias
     uint32_t corrections;  // address in the material
