@@ -152,6 +152,10 @@ def test_an_experiment_stopped_and_resumed_fills_the_gap_of_its_front(tmp_path: 
     assert ends[0][1] / ends[0][0] < 2.0, "after the resume the gap around the jump was filled further"
 
 
+@pytest.mark.xfail(
+    raises=AssertionError,
+    reason="2 points in 5 trials, and 3 of 14 on digits of 8 pixels, not 5: on digits, fewer ReLUs are as accurate",
+)
 @pytest.mark.experiment
 @pytest.mark.slow
 @pytest.mark.timeout(2700)
