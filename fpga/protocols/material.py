@@ -5,6 +5,7 @@ Most corrections are party 1's alone; what is the same for both (the correction 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,7 +31,29 @@ class RandomSource(Protocol):
         """uint8 [N, planes, plane_octets]."""
 
 
-class Expanded:
+class _OctetReader(ABC):
+    """Values read in order from rows of octets, one row per image."""
+
+    @abstractmethod
+    def _take(self, count: int) -> np.ndarray:
+        """The next octets of every image, uint8 [N, count]."""
+
+    def words(self, *shape: int) -> np.ndarray:
+        """uint32 [N, *shape]."""
+        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
+
+    def wide_words(self, *shape: int) -> np.ndarray:
+        """uint64 [N, *shape]."""
+        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
+        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
+
+    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
+        """uint8 [N, planes, plane_octets]."""
+        return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
+
+
+class Expanded(_OctetReader):
     """A source whose values were expanded beforehand, read in order: `octets` uint8 [N, total], the reader's to change.
 
     Raises ValueError when more is read than was expanded.
@@ -47,27 +70,13 @@ class Expanded:
         part, self._position = self._octets[:, self._position : end], end
         return np.ascontiguousarray(part)
 
-    def words(self, *shape: int) -> np.ndarray:
-        """uint32 [N, *shape]."""
-        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
-        return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
-
-    def wide_words(self, *shape: int) -> np.ndarray:
-        """uint64 [N, *shape]."""
-        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
-        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
-
-    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
-        """uint8 [N, planes, plane_octets]."""
-        return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
-
     @property
     def exhausted(self) -> bool:
         """Whether everything that was expanded has been read."""
         return self._position == self._octets.shape[1]
 
 
-class Corrections:
+class Corrections(_OctetReader):
     """The dealer's corrections for a batch, read in order: one buffer per image.
 
     Raises ValueError when more is read than the dealer wrote.
@@ -96,20 +105,6 @@ class Corrections:
         """uint64 [*shape] of every image, where it lies: large material is not copied."""
         rows = self._rows(8 * int(np.prod(shape, dtype=np.int64)))
         return [row.view("<u8").astype(np.uint64, copy=False).reshape(shape) for row in rows]
-
-    def words(self, *shape: int) -> np.ndarray:
-        """uint32 [N, *shape]."""
-        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
-        return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
-
-    def wide_words(self, *shape: int) -> np.ndarray:
-        """uint64 [N, *shape]."""
-        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
-        return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
-
-    def planes(self, planes: int, plane_octets: int) -> np.ndarray:
-        """uint8 [N, planes, plane_octets]."""
-        return self._take(planes * plane_octets).reshape(-1, planes, plane_octets)
 
     @property
     def exhausted(self) -> bool:
