@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.compiler.compile import NARROW, WHOLE, compile_program
+from rrnet_nni.fpga.compiler.compile import NARROW, WHOLE, FixedPoint, compile_program
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.frontend import read_onnx
 from rrnet_nni.search_spaces import SpaceOptions
@@ -27,19 +29,15 @@ IMAGES = 16
 _CANDIDATES = {"relu": ("relu", "maxpool"), "x2act": ("x2act", "avgpool")}
 
 
-def ensure_build(root: Path, network: str, activations: str, rings: str) -> Path:
-    """A build directory and, beside it, 16 images; a network whose normalization has seen images, but not trained.
+@functools.cache
+def compiled(network: str, activations: str, ring: str) -> tuple[FixedPoint, np.ndarray]:
+    """A network whose normalization has seen 16 images, but which was not trained, and these images.
 
     Args:
-        root: where it lies.
         network: of NETWORKS.
         activations: all candidates of one kind, or `mixed`, the two in turn.
-        rings: words of 32 bits, or as narrow as the calibrated ranges allow.
+        ring: as `compile_program` takes it.
     """
-    build = root / f"{network}-{activations}-{rings}"
-    if build.exists():
-        return build
-    root.mkdir(parents=True, exist_ok=True)
     name, options = NETWORKS[network]
     torch.manual_seed(0)
     kinds = ("relu", "x2act") if activations == "mixed" else (activations,)
@@ -54,9 +52,18 @@ def ensure_build(root: Path, network: str, activations: str, rings: str) -> Path
             module.momentum = 1.0
     with torch.no_grad():
         model.train()(images)
-    graph = root / f"{build.name}.onnx"
-    export_onnx(model.eval(), tuple(images.shape[1:]), graph)
-    fixed = compile_program(read_onnx(graph), images.numpy(), ring=RING_OPTIONS[rings])
-    graph.unlink()
-    np.save(root / f"{build.name}.npy", images.numpy())
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "model.onnx"
+        export_onnx(model.eval(), tuple(images.shape[1:]), graph)
+        return compile_program(read_onnx(graph), images.numpy(), ring=ring), images.numpy()
+
+
+def ensure_build(root: Path, network: str, activations: str, rings: str) -> Path:
+    """A build directory of a compiled network and, beside it, its images; `rings` is of RINGS."""
+    build = root / f"{network}-{activations}-{rings}"
+    if build.exists():
+        return build
+    root.mkdir(parents=True, exist_ok=True)
+    fixed, images = compiled(network, activations, RING_OPTIONS[rings])
+    np.save(root / f"{build.name}.npy", images)
     return write_build(build, fixed.program, fixed.weights, {"device": "zcu104", "protocol": "beaver-ot"})
