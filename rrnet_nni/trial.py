@@ -41,7 +41,10 @@ def run_trial(task: Task, directory: Path) -> Result:
 
 
 def epoch_metrics(record: EpochRecord) -> dict[str, float]:
-    """What the web UI shows of a search epoch; `default` is the validation accuracy of the mixture."""
+    """What the web UI shows of a search epoch; `default` is the validation accuracy of the mixture.
+
+    θ of a gate is one curve per candidate but the last, whose probability is the rest.
+    """
     shown = {
         "default": record.validation_accuracy or 0.0,
         "expected_latency_ms": record.expected_latency_ms,
@@ -50,6 +53,9 @@ def epoch_metrics(record: EpochRecord) -> dict[str, float]:
         "comparisons": record.comparisons,
         "validation_loss": record.validation_loss,
     }
+    for label, probabilities in record.theta.items():
+        for candidate in list(probabilities)[:-1]:
+            shown[f"theta {label} {candidate}"] = probabilities[candidate]
     return {name: value for name, value in shown.items() if value is not None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import torch
 from pytorch_lightning import Trainer
 
 from ..fpga.errors import Refusal
-from .options import SearchOptions
 
 CHECKPOINT_NAME = "search.ckpt"
-#: Settings that do not change what a gradient search finds.
-_HARMLESS = frozenset({"tensorboard", "budget_s", "candidates", "candidate_epochs"})
+#: Options that decide how long a search goes on or what it shows, and not what it finds on the way.
+HARMLESS_OPTIONS = frozenset({"tensorboard", "budget_s", "candidates"})
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -30,22 +30,31 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     temporary.replace(path)
 
 
-def check_same_options(path: Path, options: SearchOptions) -> None:
-    """Refuse a checkpoint of a search with other settings, which would go on with those and answer for these.
+def check_readable(path: Path) -> None:
+    """Refuse a checkpoint that no search can go on from.
 
     Raises:
-        Refusal: naming the file and the setting, or that the file is damaged.
+        Refusal: naming the file.
     """
     try:
-        made_with = torch.load(path, map_location="cpu", weights_only=True)["rrnet_search"]["options"]
+        torch.load(path, map_location="cpu", weights_only=True)["rrnet_search"]
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise Refusal(
             f"{path} is not a readable checkpoint of a search ({type(error).__name__}): remove it to start anew"
         ) from None
-    for name, value in options.to_dict().items():
-        was = made_with.get(name)
-        if was != value and name not in _HARMLESS:
-            raise Refusal(f"{path} was written with {name} {was!r}, not {value!r}: remove it to start anew")
+
+
+def refuse_other_settings(
+    where: str, kept: Mapping[str, Any], settings: Mapping[str, Any], harmless: frozenset[str] = frozenset()
+) -> None:
+    """Refuse to go on with other settings than those that were kept, which would answer for these with those.
+
+    Raises:
+        Refusal: naming `where` and the first setting that differs.
+    """
+    for name, value in settings.items():
+        if name not in harmless and kept.get(name) != value:
+            raise Refusal(f"{where} was written with {name} {kept.get(name)!r}, not {value!r}: remove it to start anew")
 
 
 def random_states() -> dict[str, Any]:

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from ..evaluators.expected_latency import ExpectedLatency
 from ..fpga.errors import Refusal
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
-from .checkpoint import random_states, restore_random_states, save_checkpoint
+from .checkpoint import (
+    HARMLESS_OPTIONS,
+    random_states,
+    refuse_other_settings,
+    restore_random_states,
+    save_checkpoint,
+)
 from .epoch_statistics import EpochStatistics
 from .gates import Gates
 from .latency_target import LatencyController, derive_within
@@ -276,6 +282,7 @@ class RRNetDartsModule(DartsLightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["rrnet_search"]
+        refuse_other_settings("the checkpoint", state["options"], self.options.to_dict(), HARMLESS_OPTIONS)
         self.gates.load_state_dict(state["gates"])
         self.latency_weight = float(state["latency_weight"])
         if self.controller is not None and state["controller"] is not None:

@@ -14,7 +14,7 @@ from nni.nas.space import RawFormatModelSpace
 from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import ClassificationModule, quiet_lightning
 from ..search_spaces import build_space
-from .checkpoint import CHECKPOINT_NAME, check_same_options
+from .checkpoint import CHECKPOINT_NAME, check_readable
 from .darts import RRNetDARTS
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
@@ -107,7 +107,7 @@ def search_evaluator(
     ]
     checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None and (run_dir / CHECKPOINT_NAME).exists() else None
     if checkpoint is not None:
-        check_same_options(checkpoint, options)
+        check_readable(checkpoint)
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator=dataset.train_images.device.type,

@@ -16,6 +16,7 @@ from .greedy_search import search_greedily
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult, Strategy
 from .random_search import search_at_random
+from .run_settings import keep_settings
 from .sparsity_search import search_by_sparsity
 
 STRATEGIES: dict[str, Strategy] = {
@@ -51,9 +52,14 @@ def search(
         training: how weights are trained; epochs and seed are those of `options`.
         run_dir: where the record of the epochs and the checkpoint go; a killed search goes on from there.
         on_epoch: called with the record of each epoch, or of each trained candidate.
+
+    Raises:
+        Refusal: the strategy is unknown, or `run_dir` holds a search with other settings.
     """
     if options.strategy not in STRATEGIES:
         raise Refusal(f"unknown strategy {options.strategy!r}; there are {', '.join(STRATEGIES)}")
     directory = Path(run_dir) if run_dir is not None else None
     problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions())
+    if directory is not None:
+        keep_settings(problem, options, directory)
     return STRATEGIES[options.strategy](problem, options, directory, on_epoch)

@@ -74,6 +74,7 @@ def test_the_manager_has_one_intermediate_result_per_search_epoch(experiment: tu
             assert 0.0 <= epoch["default"] <= 1.0
             assert epoch["expected_latency_ms"] > 0
             assert epoch["relus"] >= 0
+            assert all(0.0 <= epoch[f"theta {gate}"] <= 1.0 for gate in ("stem.act relu", "stem.pool maxpool"))
 
 
 @pytest.mark.experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,9 +41,11 @@ def digits() -> tuple[SpaceOptions, ImageDataset, ExpectedLatency]:
     return space, dataset, ExpectedLatency.of_space(operators, table)
 
 
-def run(digits: Any, run_dir: Path | None = None, **settings: Any) -> SearchResult:
+def run(
+    digits: Any, run_dir: Path | None = None, training: TrainingOptions = TRAINING, **settings: Any
+) -> SearchResult:
     space, dataset, latency = digits
-    return search(BACKBONE, space, dataset, latency, SearchOptions(**{**QUICK, **settings}), TRAINING, run_dir)
+    return search(BACKBONE, space, dataset, latency, SearchOptions(**{**QUICK, **settings}), training, run_dir)
 
 
 def test_a_larger_weight_gives_a_faster_network(digits: Any) -> None:
@@ -122,6 +125,28 @@ def test_every_rival_answers_in_the_same_terms(digits: Any, strategy: str, tmp_p
         assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3
 
 
+def test_candidates_of_other_settings_are_refused_by_name(digits: Any, tmp_path: Path) -> None:
+    """Their losses and latencies would answer for settings that nobody trained them with."""
+    settings = {"strategy": "random", "candidates": 1, "candidate_epochs": 1}
+    found = run(digits, tmp_path, **settings)
+    with pytest.raises(Refusal, match=r"candidates\.jsonl was written with search\.candidate_epochs 1, not 2"):
+        run(digits, tmp_path, **{**settings, "candidate_epochs": 2})
+    with pytest.raises(Refusal, match=r"written with search\.strategy 'random', not 'evolution'"):
+        run(digits, tmp_path, **{**settings, "strategy": "evolution"})
+    with pytest.raises(Refusal, match=r"written with training\.learning_rate 0\.1, not 0\.05"):
+        run(digits, tmp_path, replace(TRAINING, learning_rate=0.05), **settings)
+    space, dataset, _ = digits
+    operators = describe_space(BACKBONE, space)
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("masked"))
+    with pytest.raises(Refusal, match=r"written with milliseconds\.stem\.act\.relu"):
+        run((space, dataset, ExpectedLatency(table)), tmp_path, **settings)
+    more = run(digits, tmp_path, **{**settings, "candidates": 2})
+    assert more.candidates[:1] == found.candidates, "a larger plan goes on with what there is"
+    (tmp_path / "search_settings.json").write_text("[")
+    with pytest.raises(Refusal, match=r"search_settings\.json is not readable"):
+        run(digits, tmp_path, **settings)
+
+
 def test_gates_may_be_decided_while_the_range_loss_is_at_work(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A polynomial that lost its gate leaves the loss, with the graph of its last pass."""
     monkeypatch.setattr("rrnet_nni.search_spaces.x2act.RANGE_BOUND", 0.5)
@@ -139,7 +164,7 @@ def test_first_order_is_a_strategy_of_its_own(digits: Any, tmp_path: Path) -> No
         return run(digits, tmp_path, **{"strategy": "rrnet-first-order", "epochs": 3, **changes})
 
     assert again().theta == found.theta, "a finished search answers from its checkpoint"
-    with pytest.raises(Refusal, match=r"search\.ckpt was written with latency_weight 0\.1, not 0\.2"):
+    with pytest.raises(Refusal, match=r"search\.ckpt was written with search\.latency_weight 0\.1, not 0\.2"):
         again(latency_weight=0.2)
     (tmp_path / "search.ckpt").write_bytes(b"damaged")
     with pytest.raises(Refusal, match="not a readable checkpoint"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
+from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.protocols import get_protocol
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.strategies import RRNetDARTS, SearchOptions, search
@@ -102,6 +104,17 @@ def _end(run: Path) -> Any:
     checkpoint = torch.load(run / CHECKPOINT_NAME, weights_only=True)
     assert checkpoint["epoch"] == len(RecordFile(run / RECORD_NAME).read()) - 1
     return checkpoint
+
+
+def test_a_strategy_of_its_own_refuses_a_checkpoint_of_other_options(tmp_path: Path) -> None:
+    """Without the folder's settings too, as a script that uses NNI's evaluator resumes it."""
+    options = SearchOptions(epochs=2, warmup_epochs=1)
+    tiny_search(RRNetDARTS(latency=tiny_latency(), options=options, run_dir=tmp_path), evaluator=tiny_evaluator(2))
+    evaluator = tiny_evaluator(2)
+    evaluator.fit_kwargs["ckpt_path"] = str(tmp_path / CHECKPOINT_NAME)
+    changed = RRNetDARTS(latency=tiny_latency(), options=replace(options, latency_weight=0.7), run_dir=tmp_path)
+    with pytest.raises(Refusal, match=r"the checkpoint was written with latency_weight 0\.1, not 0\.7"):
+        tiny_search(changed, evaluator=evaluator)
 
 
 def test_a_half_written_record_is_dropped_on_resume(tmp_path: Path) -> None:

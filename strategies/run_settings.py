@@ -1,0 +1,71 @@
+"""The settings that a search folder was filled with: a search that goes on must be the same search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..fpga.errors import Refusal
+from .candidates import CANDIDATES_NAME
+from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS, refuse_other_settings
+from .options import SearchOptions
+from .problem import SearchProblem
+
+SETTINGS_NAME = "search_settings.json"
+_HARMLESS = frozenset(f"search.{name}" for name in HARMLESS_OPTIONS)
+#: What a search answers for itself: see `SearchProblem.training`.
+_REPLACED = frozenset({"training.epochs", "training.seed"})
+
+
+def keep_settings(problem: SearchProblem, options: SearchOptions, run_dir: Path) -> None:
+    """Note the settings in `run_dir`, or refuse others than those that its checkpoint or candidates were made with.
+
+    Images and seed of the split are not among them: `search_split.json` has their hash.
+
+    Raises:
+        Refusal: naming the file and the first setting that differs, or that the file is damaged.
+    """
+    path = run_dir / SETTINGS_NAME
+    settings = _settings(problem, options)
+    begun = [run_dir / name for name in (CHECKPOINT_NAME, CANDIDATES_NAME) if (run_dir / name).exists()]
+    if begun and path.exists():
+        refuse_other_settings(str(begun[0]), _read(path), settings, _HARMLESS)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _settings(problem: SearchProblem, options: SearchOptions) -> dict[str, Any]:
+    """Everything that a search depends on but the images, under flat names."""
+    settings = {
+        "backbone": problem.backbone,
+        "space": asdict(problem.space),
+        "search": asdict(options),
+        "training": asdict(problem.training),
+        "milliseconds": {label: dict(prices) for label, prices in problem.latency.milliseconds.items()},
+    }
+    return {name: value for name, value in _flat(settings) if name not in _REPLACED}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat += _flat(value, f"{prefix}{name}.")
+        else:
+            flat.append((prefix + name, value))
+    return flat
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not readable ({type(error).__name__}): remove its folder to start anew") from None
+    if not isinstance(kept, dict):
+        raise Refusal(f"{path} holds no settings of a search: remove its folder to start anew")
+    return kept
