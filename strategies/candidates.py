@@ -86,13 +86,17 @@ class CandidateTrainer:
     def measure(self, choices: Mapping[str, str]) -> Measured:
         """Train the network of `choices` from the start for `candidate_epochs`, and judge it."""
         self.check_budget()
-        key = json.dumps(dict(choices), sort_keys=True)
-        if key not in self._known:
+        candidate = self.known(choices)
+        if candidate is None:
             torch.manual_seed(self.options.seed)
             network = build_network(self.problem.backbone, self.problem.space, choices)
-            self._known[key] = self.train_and_judge(network, choices, self.options.candidate_epochs)
-        self._keep(self._known[key])
-        return self._known[key]
+            candidate = self.train_and_judge(network, choices, self.options.candidate_epochs)
+        self.keep(candidate)
+        return candidate
+
+    def known(self, choices: Mapping[str, str]) -> Measured | None:
+        """What this search or the one that it goes on from measured of `choices`."""
+        return self._known.get(_key(choices))
 
     def train_and_judge(
         self, network: nn.Module, choices: Mapping[str, str], epochs: int, fine_tuning: bool = False
@@ -132,11 +136,8 @@ class CandidateTrainer:
         return min(self.measured, key=lambda m: m.objective(self.options.latency_weight))
 
     def keep(self, candidate: Measured) -> None:
-        """Count a candidate that was trained outside of `measure`."""
-        self._known[json.dumps(dict(candidate.choices), sort_keys=True)] = candidate
-        self._keep(candidate)
-
-    def _keep(self, candidate: Measured) -> None:
+        """Count a candidate towards the budget and write it down, once."""
+        self._known[_key(candidate.choices)] = candidate
         if candidate in self.measured:
             return
         self.measured.append(candidate)
@@ -184,7 +185,11 @@ class CandidateTrainer:
             return
         for line in self._path.read_text(encoding="utf-8").splitlines():
             fields: dict[str, Any] = json.loads(line)
-            self._known[json.dumps(fields["choices"], sort_keys=True)] = Measured(**fields)
+            self._known[_key(fields["choices"])] = Measured(**fields)
+
+
+def _key(choices: Mapping[str, str]) -> str:
+    return json.dumps(dict(choices), sort_keys=True)
 
 
 def computation_seconds(device: torch.device) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def search_greedily(
     """From the slowest network down, as long as a replacement lowers ζ_CE + λ·latency.
 
     Each round measures every single replacement and takes the one with the smallest Δζ_CE per saved ms. When the budget
-    ends within a round, the best of those that were measured counts.
+    ends within a round, the best of those that were measured counts. A search that was killed trains again only what it
+    goes on from: the first network, and the replacement of each round.
     """
     started = time.monotonic()
     trainer = CandidateTrainer(problem, options, run_dir, on_epoch)
@@ -36,7 +38,8 @@ def search_greedily(
     choices = {label: max(names, key=prices[label].__getitem__) for label, names in trainer.candidates.items()}
     torch.manual_seed(options.seed)
     network = build_network(problem.backbone, problem.space, choices)
-    current = trainer.train_and_judge(network, choices, options.candidate_epochs)
+    trained = trainer.train_and_judge(network, choices, options.candidate_epochs)
+    current = trainer.known(choices) or trained
     trainer.keep(current)
     # A spent budget ends the search like a finished plan: the best network so far is the answer.
     with suppress(BudgetSpent):
@@ -50,7 +53,7 @@ def _best_replacement(
 ) -> tuple[Measured, nn.Module] | None:
     """The replacement with the smallest loss per saved ms, trained; None where none lowers the objective."""
     weight = trainer.options.latency_weight
-    best: tuple[float, Measured, nn.Module] | None = None
+    best: tuple[float, Measured, nn.Module | None] | None = None
     for label, names in trainer.candidates.items():
         for name in names:
             choices = {**current.choices, label: name}
@@ -58,16 +61,30 @@ def _best_replacement(
             if saved_ms <= 0:
                 continue
             trainer.check_budget()
-            successor = _successor(trainer, network, choices)
-            measured = trainer.train_and_judge(successor, choices, _FINE_TUNING_EPOCHS, fine_tuning=True)
+            successor: nn.Module | None = None
+            measured = trainer.known(choices)
+            if measured is None:
+                successor, measured = _fine_tuned(trainer, network, choices)
             trainer.keep(measured)
             price = (measured.loss - current.loss) / saved_ms
             if price < weight and (best is None or price < best[0]):
                 best = (price, measured, successor)
-    return None if best is None else (best[1], best[2])
+    if best is None:
+        return None
+    _, measured, successor = best
+    return measured, successor or _fine_tuned(trainer, network, measured.choices)[0]
 
 
-def _successor(trainer: CandidateTrainer, network: nn.Module, choices: dict[str, str]) -> nn.Module:
+def _fine_tuned(
+    trainer: CandidateTrainer, network: nn.Module, choices: Mapping[str, str]
+) -> tuple[nn.Module, Measured]:
+    """The network of `choices`, trained on from the weights of `network`."""
+    successor = _successor(trainer, network, choices)
+    measured = trainer.train_and_judge(successor, choices, _FINE_TUNING_EPOCHS, fine_tuning=True)
+    return successor, measured
+
+
+def _successor(trainer: CandidateTrainer, network: nn.Module, choices: Mapping[str, str]) -> nn.Module:
     """The network of `choices` with every weight that it has in common with `network`."""
     made = build_network(trainer.problem.backbone, trainer.problem.space, choices)
     own = made.state_dict()

@@ -125,6 +125,20 @@ def test_every_rival_answers_in_the_same_terms(digits: Any, strategy: str, tmp_p
         assert len((tmp_path / "candidates.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_greedy_search_killed_in_its_second_round_ends_with_the_same_candidates(digits: Any, tmp_path: Path) -> None:
+    """A replacement that was measured before the kill is trained again where the search goes on from it."""
+    settings = {"strategy": "greedy", "latency_weight": 1.0, "candidates": 14, "candidate_epochs": 1}
+    whole = run(digits, tmp_path / "whole", **settings)
+    written = (tmp_path / "whole" / "candidates.jsonl").read_text().splitlines(keepends=True)
+    first_round = 1 + len(digits[2].milliseconds)
+    assert len(written) > first_round, "the first round found a replacement"
+    run(digits, tmp_path / "killed", **{**settings, "candidates": 1})
+    (tmp_path / "killed" / "candidates.jsonl").write_text("".join(written[: first_round + 2]))
+    resumed = run(digits, tmp_path / "killed", **settings)
+    assert resumed.candidates == whole.candidates
+    assert resumed.choices == whole.choices
+
+
 def test_candidates_of_other_settings_are_refused_by_name(digits: Any, tmp_path: Path) -> None:
     """Their losses and latencies would answer for settings that nobody trained them with."""
     settings = {"strategy": "random", "candidates": 1, "candidate_epochs": 1}
