@@ -1,29 +1,10 @@
 /* Elementwise and bit-plane kernels of masked wires; plain C, vectorised by the compiler for the CPU that runs it.
  *
- * A plane holds one bit of all elements, eight to an octet, the first element in the highest bit. Unsigned words wrap.
+ * The first element of a plane is in the highest bit. Unsigned words wrap.
  */
-#include <stdint.h>
-#include <string.h>
+#include "bit_planes.h"
 
-#define OCTETS 32 /* octets of a plane that are worked on together */
-#define LOWEST_BITS 3
-#define DIGIT_BITS 4
-#define ENTRIES (1 << DIGIT_BITS)
 #define BLOCK 256 /* elements whose bits are spread to words together */
-
-typedef uint64_t octets __attribute__((vector_size(OCTETS)));
-
-static inline octets load(const uint8_t *source, int64_t count) {
-    octets value = {0};
-    if (count == OCTETS) memcpy(&value, source, OCTETS);
-    else memcpy(&value, source, (size_t)count);
-    return value;
-}
-
-static inline void store(uint8_t *target, octets value, int64_t count) {
-    if (count == OCTETS) memcpy(target, &value, OCTETS);
-    else memcpy(target, &value, (size_t)count);
-}
 
 /* Shares of [m < r] and [m = r] of one digit, from the planes of m's bits and of the one-hot share of r's digit. */
 static inline void digit(const uint8_t *onehot, const uint8_t *bits, int width, int64_t plane, int64_t count,
@@ -62,14 +43,14 @@ void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, in
             digit(onehot + start, bits + start, LOWEST_BITS, plane, count, &less, &equal);
             store(leaves + start, less, count);
             for (int upper = 0; upper < upper_digits; upper++) {
-                int64_t entry = (1 << LOWEST_BITS) + upper * ENTRIES, bit = LOWEST_BITS + upper * DIGIT_BITS;
+                int64_t entry = LOWEST_ENTRIES + upper * ENTRIES, bit = LOWEST_BITS + upper * DIGIT_BITS;
                 digit(onehot + entry * plane + start, bits + bit * plane + start, DIGIT_BITS, plane, count, &less,
                       &equal);
                 store(leaves + (1 + 2 * upper) * plane + start, less, count);
                 store(leaves + (2 + 2 * upper) * plane + start, equal, count);
             }
         }
-        onehot += ((1 << LOWEST_BITS) + upper_digits * ENTRIES) * plane;
+        onehot += (LOWEST_ENTRIES + upper_digits * ENTRIES) * plane;
         bits += (LOWEST_BITS + upper_digits * DIGIT_BITS) * plane;
         leaves += (1 + 2 * upper_digits) * plane;
     }

@@ -1,35 +1,14 @@
 /* Tables of the oblivious transfers behind a comparison, in bit planes: the sender's answer, the receiver's choice.
  *
- * A plane holds one bit of all elements, eight to an octet. The lowest digit has 3 bits and an entry of one bit
- * ("greater") per value; the seven others have 4 bits and two ("greater", "equal").
+ * The lowest digit has an entry of one bit ("greater") per value, the seven others one of two ("greater", "equal").
  */
-#include <stdint.h>
-#include <string.h>
+#include "bit_planes.h"
 
-#define OCTETS 32 /* octets of a plane that are worked on together */
-#define LOWEST_BITS 3
-#define DIGIT_BITS 4
 #define UPPER_DIGITS 7
-#define ENTRIES (1 << DIGIT_BITS)
-#define LOWEST_ENTRIES (1 << LOWEST_BITS)
 #define BITS (LOWEST_BITS + UPPER_DIGITS * DIGIT_BITS)
 #define MASKS (LOWEST_ENTRIES + 2 * UPPER_DIGITS * ENTRIES)
 #define MESSAGES (LOWEST_ENTRIES - 1 + 2 * UPPER_DIGITS * (ENTRIES - 1))
 #define LEAVES (1 + 2 * UPPER_DIGITS)
-
-typedef uint64_t octets __attribute__((vector_size(OCTETS)));
-
-static inline octets load(const uint8_t *source, int64_t count) {
-    octets value = {0};
-    if (count == OCTETS) memcpy(&value, source, OCTETS);
-    else memcpy(&value, source, (size_t)count);
-    return value;
-}
-
-static inline void store(uint8_t *target, octets value, int64_t count) {
-    if (count == OCTETS) memcpy(target, &value, OCTETS);
-    else memcpy(target, &value, (size_t)count);
-}
 
 /* One digit of the sender: per entry the comparison with the threshold under the mask that the choice exchanges here;
  * the share of entry 0 absorbs the message of value 0. */

@@ -1,6 +1,6 @@
 """Ring products in C, compiled at first use for the CPU that runs them.
 
-The library lies in the user's cache under a name that holds the source, the compiler, its options and the CPU's
+The library lies in the user's cache under a name that holds the sources, the compiler, its options and the CPU's
 abilities, so that another machine that shares the home directory never loads it.
 """
 
@@ -152,10 +152,14 @@ def load_library(path: Path, signatures: Mapping[str, tuple[Any, list[Any]]]) ->
 
 
 def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
-    """Compile `source` into the user's cache unless it is there; returns the library's path."""
+    """Compile `source` into the user's cache unless it is there; returns the library's path.
+
+    It may include headers that lie beside it.
+    """
     compiler = _find_compiler()
     key = hashlib.sha256()
-    for part in (source.read_text(), " ".join(options), _version(compiler), platform.machine(), _cpu_abilities()):
+    texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
+    for part in (*texts, " ".join(options), _version(compiler), platform.machine(), _cpu_abilities()):
         key.update(part.encode() + b"\0")
     target = _cache_directory() / f"{source.stem}-{key.hexdigest()[:24]}.so"
     if target.exists():
