@@ -1,9 +1,10 @@
-"""Two parties as forked processes, for tests that kill one of them or disturb the link between them."""
+"""Two parties as processes, for tests that kill one of them or disturb the link between them."""
 
 import contextlib
 import multiprocessing
 import socket
 import threading
+import time
 
 #: Seconds within which a party must have stopped, whatever happened to the other.
 SURVIVAL_S = 10.0
@@ -76,3 +77,16 @@ def relay_with(damage):
         forward.join(1)
 
     return relay
+
+
+def wait_for_child(parent, mark):
+    """Process id of the parent's child whose command line has `mark`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), open(f"/proc/{parent}/task/{parent}/children") as file:
+            for child in file.read().split():
+                with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline") as line:
+                    if mark in line.read():
+                        return int(child)
+        time.sleep(0.01)
+    raise AssertionError(f"no child with {mark!r} was seen")

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from forked_parties import SURVIVAL_S, ForkedParties, relay_with
+from forked_parties import SURVIVAL_S, ForkedParties, relay_with, wait_for_child
 
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
@@ -307,26 +307,6 @@ def test_the_command_reports_a_killed_process(tmp_path, victim):
     assert victim in errors
     assert "1.2345" not in errors
     assert "Traceback" not in errors
-
-
-def wait_for_child(parent, mark):
-    """Process id of the parent's child whose command line has `mark`."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with open(f"/proc/{parent}/task/{parent}/children") as file:
-                children = file.read().split()
-        except OSError:
-            break
-        for child in children:
-            try:
-                with open(f"/proc/{child}/cmdline") as file:
-                    if mark in file.read():
-                        return int(child)
-            except OSError:
-                continue
-        time.sleep(0.01)
-    raise AssertionError(f"no child with {mark!r} was seen")
 
 
 def test_a_failed_run_says_nothing_of_the_images(tmp_path):
