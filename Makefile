@@ -38,7 +38,7 @@ test-all: $(INSTALLED) lint
 # The accelerator under a C++ compiler beside the software parties, word for word; or one build:
 # make csim BUILD=build/ INPUT=x.npy
 csim: $(INSTALLED)
-	$(if $(BUILD),$(MAKE) -C fpga/hls csim PYTHON=$(abspath $(BIN)/python) BUILD=$(abspath $(BUILD)) \
+	$(if $(BUILD)$(INPUT),$(MAKE) -C fpga/hls csim PYTHON=$(abspath $(BIN)/python) BUILD=$(abspath $(BUILD)) \
 		INPUT=$(abspath $(INPUT)),$(BIN)/python benchmarks/accelerator_simulation.py)
 
 clean:

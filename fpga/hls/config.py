@@ -1,10 +1,17 @@
-"""The accelerator's constants for one device, as a C++ header: parallelism and sizes of its memories."""
+"""The accelerator's constants for one device, as a C++ header: parallelism and sizes of its memories.
+
+python -m rrnet_nni.fpga.hls.config zcu104-rrnet > rrnet_config.h
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
+
+from ..console import Parser, add_common_options, run_command
 from ..cost.array import KERNEL, SIDE, STRIDES
 from ..cost.budget import MAX_BANDS, MAX_TILES
-from ..devices import Device
+from ..devices import Device, load_device
 from ..protocols.dcf import LEAF_KEY, TREE_KEY
 
 #: Taps of a convolution's kernel.
@@ -54,3 +61,22 @@ def config_header(device: Device) -> str:
 
 def _octets(data: bytes) -> str:
     return "{" + ", ".join(f"{octet:#04x}" for octet in data) + "}"
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="python -m rrnet_nni.fpga.hls.config", description=__doc__)
+    parser.add_argument("device", help="a device's name, or its .yaml")
+    add_common_options(parser, json_output=False)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    print(config_header(load_device(options.device)), end="")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(make_parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

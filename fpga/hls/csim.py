@@ -35,6 +35,7 @@ from ..operands import decode_operands
 from ..protocols import get_protocol
 from ..protocols.party import Execution
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
+from .recording import check_recording
 from .simulator import build_simulator
 
 EXAMPLE = """example:
@@ -75,13 +76,15 @@ def simulate_accelerators(
         record: keep the first image's files of every accelerator in this directory (`recording.py`).
 
     Raises:
-        Refusal: no compiler, or a build or material that does not fit.
+        Refusal: no compiler, no place for the recording, or a build or material that does not fit.
         ExecutionFault: an accelerator stopped; the sentence says why.
     """
     if build.protocol_name not in HOSTS:
         raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(HOSTS)}")
     if not has_operand_table(build.program, get_protocol(build.protocol_name)):
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
+    if record is not None:
+        check_recording(record, accelerated)
     simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
     _check_records(operands)
@@ -149,9 +152,16 @@ def make_parser() -> Parser:
         "--software", type=int, choices=(0, 1), metavar="PARTY", help="this party is software, the other an accelerator"
     )
     parser.add_argument("--record", metavar="DIR", help="keep the first image's files, to replay one accelerator alone")
-    parser.add_argument("--seed", type=int, default=0, help="order in which units take turns; 0: a fixed one")
+    parser.add_argument("--seed", type=_seed, default=0, help="order in which units take turns; 0: a fixed one")
     add_common_options(parser)
     return parser
+
+
+def _seed(text: str) -> int:
+    """A number of 64 bits, which is what the accelerator's register holds."""
+    if not text.isdecimal() or int(text) >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^64 - 1")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -178,11 +188,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe(build: Build, simulated: Simulated) -> dict[str, Any]:
-    """What `--json` prints: online bytes that the accelerators exchanged, and the logits."""
+    """What `--json` prints: online bytes of both parties, and the logits."""
+    sent, received = (
+        [sum(getattr(image, name) for image in party) for party in simulated.counted]
+        for name in ("bytes_sent", "bytes_received")
+    )
     return {
         "simulated_s": simulated.seconds,
         "instructions": max(image.instructions for party in simulated.counted for image in party),
-        "bytes_sent": [sum(image.bytes_sent for image in party) for party in simulated.counted],
+        "bytes_sent": [sent[n] if simulated.counted[n] else received[1 - n] for n in (0, 1)],  # software counts none
         "logits": decode_tensor(build.program, build.program.output, simulated.logits).tolist(),
     }
 

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ExecutionFault
 from ..isa import decode_instructions, encode_instructions
 from ..operands import BUS_BYTES, Flag, OperandTable, decode_operands
 from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
@@ -32,21 +31,7 @@ from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, 
 from .bridge import Bridge
 from .recording import save_recording
 from .serial import serial_instructions
-
-#: What the accelerator's exit statuses mean (fpga/hls/src/status.h).
-STATUSES = {
-    1: "instructions.bin is not what it expects",
-    2: "operands.bin is not what it expects",
-    3: "instructions.bin and operands.bin belong to different programs",
-    4: "a tile does not fit its place on the chip",
-    5: "an address lies outside of the memory",
-    6: "an address lies outside of the dealer's corrections",
-    7: "a message has another size than the schedule says",
-    8: "an instruction comes before one that it needs",
-    9: "the instructions wait for each other",
-    10: "the other party is gone",
-    11: "the operation or protocol is not one of this accelerator",
-}
+from .simulator import check_ended
 
 
 @dataclass(frozen=True)
@@ -144,9 +129,7 @@ class Board:
                 process.communicate()
             for end in pair or ():
                 end.close()
-        if process.returncode:
-            problem = STATUSES.get(process.returncode, errors.strip()[-300:])
-            raise ExecutionFault(f"the accelerator of party {self._number} stopped: {problem}")
+        check_ended(self._number, process.returncode, errors)
         answer: dict[str, Any] = json.loads(output)
         return answer
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ..console import Parser, add_common_options, print_json, run_command
 from ..devices import load_device
-from ..errors import ExecutionFault, Refusal
-from .simulator import build_simulator
+from ..errors import Refusal
+from .simulator import build_simulator, check_ended
 
 EXAMPLE = """example:
   python -m rrnet_nni.fpga.hls.csim build/ --input x.npy --record recorded/
@@ -30,16 +30,25 @@ INPUTS = ("instructions.bin", "operands.bin", "memory.bin", "material.bin", "key
 ANSWERS = ("memory.out", "sent.out")
 
 
-def save_recording(scratch: Path, record: Path, party: int) -> Path:
-    """Keep an accelerator's files after a run in `record`/party0 or party1.
+def check_recording(record: Path, parties: Sequence[int]) -> None:
+    """Before a run: its accelerators' files can be kept in `record`.
 
     Raises:
-        Refusal: the directory is there already.
+        Refusal: a recording is there already, or the directory cannot be made.
     """
+    for party in parties:
+        if (record / f"party{party}").exists():
+            raise Refusal(f"{record / f'party{party}'} is there already")
+    try:
+        record.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"{record} cannot keep a recording: {error.strerror or error}") from error
+
+
+def save_recording(scratch: Path, record: Path, party: int) -> Path:
+    """Keep an accelerator's files after a run in `record`/party0 or party1."""
     folder = record / f"party{party}"
-    if folder.exists():
-        raise Refusal(f"{folder} is there already")
-    folder.mkdir(parents=True)
+    folder.mkdir()
     shutil.copyfile(scratch / "peer.out", folder / "peer.bin")
     for name in (*INPUTS[:-1], *ANSWERS):
         shutil.copyfile(scratch / name, folder / name)
@@ -51,7 +60,7 @@ def replay(folder: Path, party: int, simulator: Path) -> dict[str, bool]:
 
     Raises:
         Refusal: the directory does not hold a recording.
-        ExecutionFault: the accelerator stopped, with its status.
+        ExecutionFault: the accelerator stopped; the sentence says why.
     """
     missing = [name for name in (*INPUTS, *ANSWERS) if not (folder / name).is_file()]
     if missing:
@@ -63,8 +72,7 @@ def replay(folder: Path, party: int, simulator: Path) -> dict[str, bool]:
             ends = arriving.fileno(), leaving.fileno()
             command = [str(simulator), str(party), scratch, *map(str, ends)]
             finished = subprocess.run(command, pass_fds=ends, capture_output=True, text=True, check=False)
-        if finished.returncode:
-            raise ExecutionFault(f"the accelerator of party {party} stopped with status {finished.returncode}")
+        check_ended(party, finished.returncode, finished.stderr)
         return {name: (Path(scratch) / name).read_bytes() == (folder / name).read_bytes() for name in ANSWERS}
 
 

@@ -10,13 +10,27 @@ import tempfile
 from pathlib import Path
 
 from ..devices import Device
-from ..errors import Refusal
+from ..errors import ExecutionFault, Refusal
 from .config import config_header
 
 SOURCES = Path(__file__).parent
 _WARNINGS = ("-Wall", "-Wextra", "-Wno-unknown-pragmas")
 _OPTIMIZED = ("-O3", "-march=native")
 _SANITIZED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+#: What the accelerator's exit statuses mean (fpga/hls/src/status.h).
+STATUSES = {
+    1: "instructions.bin is not what it expects",
+    2: "operands.bin is not what it expects",
+    3: "instructions.bin and operands.bin belong to different programs",
+    4: "a tile does not fit its place on the chip",
+    5: "an address lies outside of the memory",
+    6: "an address lies outside of the dealer's corrections",
+    7: "a message has another size than the schedule says",
+    8: "an instruction comes before one that it needs",
+    9: "the instructions wait for each other",
+    10: "the other party is gone",
+    11: "the operation or protocol is not one of this accelerator",
+}
 #: Source files of each program, as patterns.
 PROGRAMS = {
     "csim": ("src/*.cpp", "testbench/main.cpp", "testbench/pipes.cpp"),
@@ -32,6 +46,13 @@ def find_cxx() -> str | None:
     )
 
 
+def check_ended(party: int, status: int, errors: str) -> None:
+    """Raise an `ExecutionFault` that says why a party's accelerator stopped; nothing where it is done (status 0)."""
+    if status:
+        problem = STATUSES.get(status) or f"exit status {status} {errors.strip()[-300:]}".strip()
+        raise ExecutionFault(f"the accelerator of party {party} stopped: {problem}")
+
+
 def build_simulator(device: Device, program: str = "csim", sanitize: bool = False) -> Path:
     """Compile one of `PROGRAMS` for a device; returns the executable.
 
@@ -41,7 +62,7 @@ def build_simulator(device: Device, program: str = "csim", sanitize: bool = Fals
         sanitize: with address and undefined-behaviour sanitizers.
 
     Raises:
-        Refusal: there is no C++ compiler, or it does not accept the sources.
+        Refusal: there is no C++ compiler, it does not accept the sources, or the cache cannot be written.
     """
     compiler = find_cxx()
     if compiler is None:
@@ -60,7 +81,7 @@ def build_simulator(device: Device, program: str = "csim", sanitize: bool = Fals
 
 
 def _compile(compiler: str, options: list[str], sources: list[Path], header: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         (Path(scratch) / "rrnet_config.h").write_text(header)
         includes = [f"-I{path}" for path in (scratch, SOURCES, SOURCES / "src", SOURCES / "testbench")]
@@ -69,12 +90,22 @@ def _compile(compiler: str, options: list[str], sources: list[Path], header: str
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
         if finished.returncode:
             first = next((line for line in finished.stderr.splitlines() if "error" in line), finished.stderr[:200])
-            raise Refusal(f"{compiler} does not compile the accelerator: {first}")
+            problem = first or f"it ends with status {finished.returncode}"
+            raise Refusal(f"{compiler} does not compile the accelerator: {problem}")
         built.replace(target)
 
 
 def _version(compiler: str) -> str:
     return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+def make_cache(directory: Path) -> None:
+    """Raises `Refusal` where the directory for compiled programs cannot be made."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = error.strerror or error
+        raise Refusal(f"{directory} cannot keep compiled programs: {problem}; set XDG_CACHE_HOME") from error
 
 
 def _cache_directory() -> Path:

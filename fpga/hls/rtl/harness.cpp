@@ -4,7 +4,8 @@
 //   in:  number of runs, then per run: seed, stalls (of 256 cycles), most cycles, values of the configuration pins,
 //        per input stream the number of bus words and the words, number of bus words that must come out
 //   out: per run: status (0 done, 1 stuck, 2 too many words), cycles, number of bus words, the words
-// With an argument, a waveform of the first run is written to that file (built with --trace only).
+// With an argument, a waveform of the first run is written to that file (built with --trace only). Exit status 3: the
+// input ends early, 4: the waveform's file cannot be written.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -55,6 +56,7 @@ int main(int argc, char** argv) {
         context.traceEverOn(true);
         top.trace(&trace, 2);
         trace.open(argv[1]);
+        if (!trace.isOpen()) return 4;
     }
 #endif
     auto tick = [&]() {

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ExecutionFault, Refusal
+from ..simulator import make_cache
 from .modules import SOURCES, RtlModule
 
 HARNESS = SOURCES / "harness.cpp"
 STATUS = ("done", "stuck", "too many words")
+NO_WAVEFORM = 4  # exit status of the harness
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Simulator:
         """Run after run from reset.
 
         Raises:
+            Refusal: the waveform cannot be written.
             ExecutionFault: the simulation itself failed.
         """
         if waveform is not None and not self.trace:
@@ -95,6 +98,8 @@ class Simulator:
         request = np.concatenate([np.array([len(runs)], np.uint32), *(self._request(run) for run in runs)])
         command = [str(self.executable), *([str(waveform)] if waveform else [])]
         done = subprocess.run(command, input=request.astype("<u4").tobytes(), capture_output=True, check=False)
+        if done.returncode == NO_WAVEFORM:
+            raise Refusal(f"the waveform {waveform} cannot be written")
         if done.returncode:
             raise ExecutionFault(f"the simulation of {self.module.name} ended with {done.returncode}")
         return self._outcomes(np.frombuffer(done.stdout, "<u4"), len(runs))
@@ -130,7 +135,7 @@ class Simulator:
             digest.update(file.read_bytes())
         executable = cache / f"{self.module.name}-{digest.hexdigest()[:16]}"
         if not executable.exists():
-            cache.mkdir(parents=True, exist_ok=True)
+            make_cache(cache)
             with tempfile.TemporaryDirectory(dir=cache) as directory:
                 os.replace(self._build(Path(directory), tool, ports), executable)
         return executable

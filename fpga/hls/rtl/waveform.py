@@ -60,7 +60,8 @@ def find_product(build: Build, operation: str | None = None, tile: int = 0) -> T
         wanted = operation is None or names[item.operation] == operation
         if item.opcode is Opcode.ARRAY and item.tile == tile and wanted:
             return _product(build, item)
-    raise Refusal(f"{where}: operation {operation or 'any'!r} has no ARRAY instruction for tile {tile}")
+    who = "no operation has an" if operation is None else f"operation {operation!r} has no"
+    raise Refusal(f"{where}: {who} ARRAY instruction for tile {tile}")
 
 
 def _product(build: Build, item: Instruction) -> TiledProduct:

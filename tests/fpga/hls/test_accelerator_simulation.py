@@ -160,6 +160,27 @@ def test_the_command_prints_the_logits(tmp_path: Path, capsys: pytest.CaptureFix
     assert answer["bytes_sent"][0] > 0
 
 
+@pytest.mark.parametrize("seed", ["-1", "1.5", str(1 << 64)])
+def test_a_seed_that_no_register_holds_is_refused(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        csim.main(["build", "--input", "x.npy", "--seed", seed])
+    assert "is not a whole number from 0 to 2^64 - 1" in capsys.readouterr().err
+
+
+def test_bytes_of_a_software_party_are_told_too(tmp_path: Path) -> None:
+    build = compiled(tmp_path / "model", tiny_model(), "masked")
+    words = encode_images(build.program, images_for(build, 1))
+    found = simulate_accelerators(build, words, prepared(build, tmp_path / "material", 1), accelerated=(1,))
+    assert csim.describe(build, found)["bytes_sent"] == build.report["bytes_sent"]
+
+
+def test_a_cache_that_cannot_be_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(Refusal, match="cannot keep compiled programs: Not a directory; set XDG_CACHE_HOME"):
+        build_simulator(load_device("zcu104"), "vectors")
+
+
 def vectors(lines: list[str]) -> list[str]:
     program = build_simulator(load_device("zcu104"), "vectors")
     finished = subprocess.run([program], input="\n".join(lines), capture_output=True, text=True, check=True)

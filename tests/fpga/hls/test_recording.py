@@ -8,7 +8,9 @@ import pytest
 from simulated_builds import compiled, images_for, prepared
 from small_onnx_models import mixed_model
 
+from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.reference import encode_images
+from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.hls import recording
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import find_cxx
@@ -51,6 +53,17 @@ def test_another_word_of_the_peer_is_noticed(
     assert "memory.out: NOT as recorded" in capsys.readouterr().out
 
 
+def test_a_recording_that_cannot_be_kept_is_refused_before_material_is_used_up(recorded: Path, tmp_path: Path) -> None:
+    build = load_build(recorded.parent / "model" / "build")
+    words = encode_images(build.program, images_for(build, 1))
+    material = prepared(build, tmp_path / "material", 1)
+    with pytest.raises(Refusal, match="party0 is there already"):
+        simulate_accelerators(build, words, material, record=recorded)
+    with pytest.raises(Refusal, match="cannot keep a recording"):
+        simulate_accelerators(build, words, material, record=recorded / "party0" / "sent.out" / "deeper")
+    assert simulate_accelerators(build, words, material).logits.shape[0] == 1
+
+
 def test_a_peer_that_sends_too_little_and_a_missing_file_are_said(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +71,7 @@ def test_a_peer_that_sends_too_little_and_a_missing_file_are_said(
         data = (recorded / "party0" / name).read_bytes()
         (tmp_path / name).write_bytes(data[:-1] if name == "peer.bin" else data)
     assert recording.main([str(tmp_path), "--party", "0"]) == 1
-    assert "stopped with status 10" in capsys.readouterr().err
+    assert "stopped: the other party is gone" in capsys.readouterr().err
     (tmp_path / "keys.bin").unlink()
     assert recording.main([str(tmp_path), "--party", "0"]) == 2
     assert "holds no keys.bin" in capsys.readouterr().err

@@ -51,8 +51,16 @@ def test_the_command_names_what_it_drew(build: Path, tmp_path: Path, capsys: pyt
     assert f"operation {name!r}, tile 0" in capsys.readouterr().out
 
 
+@needs_verilator
+def test_a_waveform_that_cannot_be_written_is_refused(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(build), "-o", str(tmp_path / "nowhere" / "wave.vcd")]) == 2
+    assert "nowhere/wave.vcd cannot be written" in capsys.readouterr().err
+
+
 def test_what_is_no_product_is_refused(build: Path) -> None:
     with pytest.raises(Refusal, match="no operation 'nowhere'"):
         find_product(load_build(build), "nowhere")
-    with pytest.raises(Refusal, match="no ARRAY instruction for tile 9999"):
+    with pytest.raises(Refusal, match="no operation has an ARRAY instruction for tile 9999"):
         find_product(load_build(build), tile=9999)
