@@ -7,13 +7,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .files import write_atomically
 from .fpga.errors import Refusal
 
+if TYPE_CHECKING:
+    from .search_spaces import SpaceOptions
+
+ARCHITECTURE = "architecture.json"
 SCHEMA_VERSION = 1
+#: What the keys of the file hold.
+_KINDS: tuple[tuple[str, tuple[type, ...], tuple[str, ...]], ...] = (
+    ("text", (str,), ("backbone",)),
+    ("a mapping", (dict,), ("options", "choices", "theta", "versions")),
+    ("text or null", (str, type(None)), ("strategy", "device", "protocol")),
+    ("a number or null", (int, float, type(None)), ("latency_weight", "expected_latency_ms", "latency_ms")),
+    ("a whole number or null", (int, type(None)), ("seed", "relus", "comparisons")),
+)
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,51 @@ class Architecture:
             raise Refusal(f"{path}: unknown key {unknown[0]!r}")
         if missing := sorted({"backbone", "options", "choices"} - set(values)):
             raise Refusal(f"{path}: the key {missing[0]!r} is missing")
-        choices = values["choices"]
-        if not isinstance(choices, dict) or not all(isinstance(chosen, str) for chosen in choices.values()):
-            raise Refusal(f"{path}: 'choices' must map labels to the names of candidates")
+        if wrong := _wrong_kind(values):
+            raise Refusal(f"{path}: {wrong}")
         return cls(**values)
+
+    def space(self) -> SpaceOptions:
+        """The options of its backbone.
+
+        Raises:
+            Refusal: they are none.
+        """
+        from .search_spaces import SpaceOptions
+
+        known = [item.name for item in fields(SpaceOptions)]
+        if unknown := sorted(set(self.options) - set(known)):
+            raise Refusal(f"options: unknown key {unknown[0]!r}; known keys: {', '.join(known)}")
+        try:
+            return SpaceOptions(**self.options)
+        except Refusal as refusal:
+            raise Refusal(f"options: {refusal}") from None
+
+
+def read_architecture(path: Path) -> tuple[Architecture, SpaceOptions]:
+    """An architecture.json and the options of its backbone, which `Architecture.load` alone does not look at.
+
+    Raises:
+        Refusal: naming the file.
+    """
+    architecture = Architecture.load(path)
+    try:
+        return architecture, architecture.space()
+    except Refusal as refusal:
+        raise Refusal(f"{path}: {refusal}") from None
+
+
+def _wrong_kind(values: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first value that is not of its key's kind; None where all are."""
+    for words, kinds, keys in _KINDS:
+        for key in keys:
+            if key in values and (not isinstance(values[key], kinds) or isinstance(values[key], bool)):
+                return f"{key!r} must be {words}, not {values[key]!r}"
+    if not all(isinstance(chosen, str) for chosen in values["choices"].values()):
+        return "'choices' must map labels to the names of candidates"
+    if not all(isinstance(probabilities, dict) for probabilities in values.get("theta", {}).values()):
+        return "'theta' must map labels to the probabilities of candidates"
+    return None
 
 
 def installed_versions() -> dict[str, str]:

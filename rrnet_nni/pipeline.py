@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from .architecture import Architecture, installed_versions
+from .architecture import ARCHITECTURE, Architecture, installed_versions
 from .evaluators.accuracy import Evaluation, evaluate
 from .evaluators.data import ImageDataset, Images, holdout, load_dataset
 from .evaluators.expected_latency import ExpectedLatency
 from .evaluators.fixed_point import fixed_point_accuracy
 from .evaluators.initial_weights import load_initial_weights
+from .evaluators.search_split import training_images_hash
 from .evaluators.space_operators import SpaceOperators, describe_space
-from .evaluators.training import EpochProgress, train_network
+from .evaluators.training import CHECKPOINT, EpochProgress, train_network
 from .export import export_onnx
 from .fpga.compiler.build import load_build
 from .fpga.compiler.compile import compile_model
@@ -32,11 +33,13 @@ from .fpga.errors import Refusal
 from .fpga.operators import comparison_count, relu_count
 from .fpga.protocols import get_protocol
 from .results import Result
-from .search_spaces import SpaceOptions, build_network, fixed_choices
+from .search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
+from .search_spaces.build import check_choices
 from .strategies import EpochRecord, search
 from .task import Task, check_latency_weight
+from .training_settings import keep_training_settings
 
-ARCHITECTURE, WEIGHTS, MODEL, BUILD = "architecture.json", "weights.pt", "model.onnx", "build"
+WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
 CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
 
 
@@ -101,12 +104,28 @@ def search_architecture(
         strategy=options.strategy,
         expected_latency_ms=found.expected_latency_ms,
     )
+    _forget_other_training(directory, architecture)
     architecture.save(directory / ARCHITECTURE)
     return architecture
 
 
+def _forget_other_training(directory: Path, architecture: Architecture) -> None:
+    """A rival that was given more candidates may find another network than the one that it has trained so far."""
+    try:
+        same = Architecture.load(directory / ARCHITECTURE).choices == architecture.choices
+    except Refusal:
+        same = False
+    if not same:
+        (directory / CHECKPOINT).unlink(missing_ok=True)
+
+
 def describe(bench: Workbench, choices: Mapping[str, str]) -> Architecture:
-    """An architecture with its costs, for choices from anywhere."""
+    """An architecture with its costs, for choices from anywhere.
+
+    Raises:
+        Refusal: they are not choices of the space.
+    """
+    check_choices(candidates_of(bench.task.backbone, bench.space), choices)
     relus, comparisons = bench.counts(choices)
     return Architecture(
         backbone=bench.task.backbone,
@@ -122,6 +141,25 @@ def describe(bench: Workbench, choices: Mapping[str, str]) -> Architecture:
     )
 
 
+def priced_again(bench: Workbench, architecture: Architecture) -> Architecture:
+    """An architecture from a file at the prices of this task's hardware; Lat(α) stays where they are those of its own.
+
+    Raises:
+        Refusal: its choices are not those of the space.
+    """
+    here = describe(bench, architecture.choices)
+    same = (architecture.device, architecture.protocol) == (here.device, here.protocol)
+    return replace(
+        architecture,
+        device=here.device,
+        protocol=here.protocol,
+        expected_latency_ms=architecture.expected_latency_ms if same else None,
+        latency_ms=here.latency_ms,
+        relus=here.relus,
+        comparisons=here.comparisons,
+    )
+
+
 def train_architecture(
     bench: Workbench,
     architecture: Architecture,
@@ -131,7 +169,7 @@ def train_architecture(
     initial_weights: Mapping[str, torch.Tensor] | None = None,
     teacher: nn.Module | None = None,
 ) -> tuple[nn.Module, Evaluation, Evaluation]:
-    """Train the frozen network and write weights.pt.
+    """Train the frozen network and write weights.pt beside its architecture.json.
 
     Args:
         initial_weights: a state dict to start from, of any choices of the same backbone; None starts anew.
@@ -139,11 +177,23 @@ def train_architecture(
 
     Returns:
         the network, its evaluation on the validation images, and on the test images.
+
+    Raises:
+        Refusal: `directory` holds the training of something else, or `initial_weights` are of another network.
     """
     torch.manual_seed(bench.task.seed)
-    network = build_network(architecture.backbone, SpaceOptions(**architecture.options), architecture.choices)
+    network = build_network(architecture.backbone, architecture.space(), architecture.choices)
     if initial_weights is not None:
         load_initial_weights(network, initial_weights)
+    keep_training_settings(
+        directory,
+        directory / CHECKPOINT,
+        architecture,
+        training_images_hash(bench.dataset),
+        teacher.state_dict() if teacher is not None else None,
+        initial_weights,
+    )
+    architecture.save(directory / ARCHITECTURE)
     options = replace(bench.task.training, seed=bench.task.seed)
     trained = train_network(
         network, bench.dataset, options, teacher=teacher, checkpoint_dir=directory, progress=progress
@@ -240,12 +290,12 @@ def load_trained(architecture: Architecture, weights: Path) -> nn.Module:
     Raises:
         Refusal: the file is missing or belongs to another network.
     """
-    network = build_network(architecture.backbone, SpaceOptions(**architecture.options), architecture.choices)
+    network = build_network(architecture.backbone, architecture.space(), architecture.choices)
     try:
         state: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
         network.load_state_dict(state)
     except FileNotFoundError:
         raise Refusal(f"{weights}: there is no such file; rrnet train writes it") from None
     except Exception as error:
-        raise Refusal(f"{weights}: not the weights of this architecture ({str(error).splitlines()[0]})") from error
+        raise Refusal(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
     return network.eval()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .agreement import Agreement
-from .architecture import Architecture
+from .architecture import ARCHITECTURE, Architecture
 from .files import write_atomically
 from .fpga.errors import Refusal
 from .report_page import render_page
@@ -90,13 +90,13 @@ def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | 
     """Read the trials of a run from their directories.
 
     Raises:
-        Refusal: a directory holds no result.
+        Refusal: a directory holds no result or no architecture, or a file in it is damaged.
     """
     results, searches, architectures = [], [], []
     for directory in directories:
-        result = Result.load(directory)
-        results.append(result)
-        architectures.append(Architecture.load(Path(result.architecture)))
+        results.append(Result.load(directory))
+        # Not where the result says: a folder may have moved, and paths in it may be relative to where it was made.
+        architectures.append(Architecture.load(directory / ARCHITECTURE))
         searches.append(read_search_record(directory / RECORD_NAME))
     return Report(title, tuple(results), tuple(searches), tuple(architectures), links=links or {})
 
@@ -106,6 +106,9 @@ def read_search_record(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        records = tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, ValueError) as error:
         raise Refusal(f"{path}: not a record of a search ({error})") from None
+    if not all(isinstance(record, dict) and {"epoch", "theta"} <= set(record) for record in records):
+        raise Refusal(f"{path}: not a record of a search (a line has no epoch or no theta)")
+    return records

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from .files import write_atomically
 from .fpga.errors import Refusal
@@ -66,11 +66,19 @@ class Result:
         path = path / RESULT_FILE if path.is_dir() else path
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{item.name: document[item.name] for item in fields(cls)})
+            return cls(**{name: _checked(name, document[name], kind) for name, kind in get_type_hints(cls).items()})
         except FileNotFoundError:
             raise Refusal(f"{path}: there is no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refusal(f"{path}: not a result of this version ({type(error).__name__}: {error})") from None
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    kinds = get_args(kind) or (kind,)
+    allowed = (*kinds, int) if float in kinds else kinds
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise TypeError(f"{name} is {value!r}")
+    return value
 
 
 def pareto_front(results: Sequence[Result]) -> list[Result]:

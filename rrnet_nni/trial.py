@@ -9,6 +9,7 @@ import nni
 
 from . import pipeline
 from .compatibility import ManagerChannel
+from .files import output_folder
 from .fpga.errors import Refusal
 from .results import Result
 from .strategies import EpochRecord
@@ -29,7 +30,7 @@ def run_trial(task: Task, directory: Path) -> Result:
         raise Refusal("the search space of the experiment must have the parameter latency_weight")
     weight = check_latency_weight(parameters["latency_weight"], "latency_weight")
     bench = pipeline.prepare(task)
-    directory.mkdir(parents=True, exist_ok=True)
+    output_folder(directory)
 
     def report(record: EpochRecord) -> None:
         channel.report_intermediate(epoch_metrics(record))

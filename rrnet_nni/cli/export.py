@@ -21,15 +21,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..architecture import Architecture
+    from ..architecture import read_architecture
     from ..export import export_onnx
+    from ..files import output_file
     from ..pipeline import ARCHITECTURE, WEIGHTS, load_trained
 
-    architecture = Architecture.load(options.run / ARCHITECTURE)
+    architecture, space = read_architecture(options.run / ARCHITECTURE)
     network = load_trained(architecture, options.run / WEIGHTS)
-    space = architecture.options
-    shape = (space["channels"], space["image_size"], space["image_size"])
-    model = export_onnx(network, shape, options.output)
+    shape = (space.channels, space.image_size, space.image_size)
+    model = export_onnx(network, shape, output_file(options.output))
     answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
     print_json(answer) if options.json else print(f"wrote {options.output}")
     return 0

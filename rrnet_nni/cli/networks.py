@@ -92,15 +92,10 @@ def _resolved(options: argparse.Namespace) -> tuple[str, SpaceOptions, dict[str,
 
 
 def _architecture(path: Path) -> tuple[str, SpaceOptions, dict[str, str], str]:
-    from ..architecture import Architecture
-    from ..search_spaces import SpaceOptions
+    from ..architecture import ARCHITECTURE, read_architecture
 
-    path = path / "architecture.json" if path.is_dir() else path
-    architecture = Architecture.load(path)
-    try:
-        space_options = SpaceOptions(**architecture.options)
-    except TypeError as error:
-        raise Refusal(f"{path}: options: {error}") from error
+    path = path / ARCHITECTURE if path.is_dir() else path
+    architecture, space_options = read_architecture(path)
     return architecture.backbone, space_options, dict(architecture.choices), str(path)
 
 

@@ -29,13 +29,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from ..files import output_folder
     from ..main_job import pareto_table
     from ..report import collect
     from ..results import choose, pareto_front
 
     report = collect("RRNet", [folder for run in options.runs for folder in result_folders(run)])
     report = replace(report, chosen=report.results.index(choose(report.results)))
-    page = report.save(options.output) if options.output else None
+    page = report.save(output_folder(options.output)) if options.output else None
     if options.json:
         front = [report.results.index(result) for result in pareto_front(report.results)]
         results = [result.to_dict() for result in report.results]

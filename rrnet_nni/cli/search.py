@@ -38,16 +38,18 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from .. import pipeline
+    from ..compatibility import keep_nni_off_stdout
+    from ..files import output_folder
     from ..task import check_latency_weight
 
+    keep_nni_off_stdout()
     task = read_task(options)
     weight = task.search.latency_weight if options.latency_weight is None else options.latency_weight
     weight = check_latency_weight(weight, "--latency-weight")
     if options.strategy:
         task = replace(task, search=replace(task.search, strategy=options.strategy))
     bench = pipeline.prepare(task)
-    options.output.mkdir(parents=True, exist_ok=True)
-    architecture = pipeline.search_architecture(bench, weight, options.output, print_epoch)
+    architecture = pipeline.search_architecture(bench, weight, output_folder(options.output), print_epoch)
     if options.search_only:
         path = str(options.output / pipeline.ARCHITECTURE)
         answer = {

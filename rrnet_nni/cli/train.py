@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..architecture import Architecture
     from ..pipeline import Workbench
+    from ..search_spaces import SpaceOptions
     from ..task import Task
 
 EPILOG = """examples:
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if (options.architecture is None) == (options.activation is None and options.pooling is None):
         raise Refusal("name either an architecture.json or --activation and --pooling")
     from .. import pipeline
+    from ..files import output_folder
     from .search import print_result, print_training
 
     task, architecture = _task_and_architecture(options)
@@ -59,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
     if architecture is None:
         architecture = _fixed(bench, options.activation or "relu", options.pooling or "maxpool")
     else:
-        _check_images(architecture, bench, options.architecture)
-    options.output.mkdir(parents=True, exist_ok=True)
-    architecture.save(options.output / pipeline.ARCHITECTURE)
+        _check_images(architecture.space(), bench, str(options.architecture))
+        architecture = pipeline.priced_again(bench, architecture)
+    output_folder(options.output)
     initial = _read_weights(options.initial_weights) if options.initial_weights else None
     teacher = _teacher(options, bench)
     result = pipeline.finish(
@@ -75,19 +77,14 @@ def _task_and_architecture(options: argparse.Namespace) -> tuple[Task, Architect
     """The task with the backbone and options of the architecture, where one was named."""
     from dataclasses import replace
 
-    from ..architecture import Architecture
-    from ..search_spaces import SpaceOptions
+    from ..architecture import read_architecture
 
     task = read_task(options)
     if options.epochs is not None:
         task = replace(task, training=replace(task.training, epochs=options.epochs))
     if options.architecture is None:
         return task, None
-    architecture = Architecture.load(options.architecture)
-    try:
-        space = SpaceOptions(**architecture.options)
-    except TypeError as error:
-        raise Refusal(f"{options.architecture}: options: {error}") from None
+    architecture, space = read_architecture(options.architecture)
     return replace(task, backbone=architecture.backbone, space=space), architecture
 
 
@@ -98,39 +95,39 @@ def _fixed(bench: Workbench, activation: str, pooling: str) -> Architecture:
     return describe(bench, fixed_choices(bench.task.backbone, bench.space, activation, pooling))
 
 
-def _check_images(architecture: Architecture, bench: Workbench, path: Path) -> None:
-    for name, value in bench.space.to_dict().items():
-        if architecture.options.get(name, value) != value:
-            raise Refusal(f"{path} was found with {name} {architecture.options[name]}, the task's images have {value}")
+def _check_images(space: SpaceOptions, bench: Workbench, what: str) -> None:
+    for name in ("classes", "image_size", "channels"):
+        its_own, given = getattr(space, name), getattr(bench.space, name)
+        if its_own != given:
+            raise Refusal(f"{what} has {name} {its_own}, the task's images have {given}")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Refusal(f"{path}: there is no such file") from None
     except Exception as error:
-        raise Refusal(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
+        raise Refusal(f"{path}: not a file of weights ({type(error).__name__})") from None
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise Refusal(f"{path}: not a file of weights (no mapping of names to tensors)")
+    return weights
 
 
 def _teacher(options: argparse.Namespace, bench: Workbench) -> nn.Module | None:
     """The network to distill from: of a run, or newly trained all-ReLU in OUTPUT/teacher; None without distillation."""
     from .. import pipeline
-    from ..architecture import Architecture
+    from ..architecture import read_architecture
     from .search import print_training
 
     if options.distill:
         directory = options.output / "teacher"
         directory.mkdir(parents=True, exist_ok=True)
-        relu = _fixed(bench, "relu", "maxpool")
-        relu.save(directory / pipeline.ARCHITECTURE)
-        return pipeline.train_architecture(bench, relu, directory, print_training)[0]
+        return pipeline.train_architecture(bench, _fixed(bench, "relu", "maxpool"), directory, print_training)[0]
     if options.teacher is None:
         return None
-    architecture = Architecture.load(options.teacher / pipeline.ARCHITECTURE)
-    for name in ("classes", "image_size", "channels"):
-        if architecture.options.get(name) != getattr(bench.space, name):
-            raise Refusal(f"the teacher in {options.teacher} was trained on other images ({name} differs)")
+    architecture, space = read_architecture(options.teacher / pipeline.ARCHITECTURE)
+    _check_images(space, bench, f"the teacher in {options.teacher}")
     return pipeline.load_trained(architecture, options.teacher / pipeline.WEIGHTS)

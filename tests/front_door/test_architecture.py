@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrnet_nni.architecture import Architecture, installed_versions
+from rrnet_nni.architecture import Architecture, installed_versions, read_architecture
 from rrnet_nni.fpga.errors import Refusal
 
 
@@ -37,6 +37,11 @@ def test_an_architecture_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         ('{"schema": 1, "backbone": "x", "options": {}}', "'choices' is missing"),
         ('{"schema": 1, "backbone": "x", "options": {}, "choices": [1]}', "'choices' must"),
         ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "colour": 1}', "unknown key 'colour'"),
+        ('{"schema": 1, "backbone": 3, "options": {}, "choices": {}}', "'backbone' must be text, not 3"),
+        ('{"schema": 1, "backbone": "x", "options": [], "choices": {}}', "'options' must be a mapping"),
+        ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "theta": null}', "'theta' must be a mapping"),
+        ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "theta": {"a": 1}}', "'theta' must map"),
+        ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "latency_ms": "2"}', "'latency_ms' must be"),
     ],
 )
 def test_what_is_not_an_architecture_is_refused(tmp_path: Path, content: str, word: str) -> None:
@@ -45,6 +50,20 @@ def test_what_is_not_an_architecture_is_refused(tmp_path: Path, content: str, wo
     with pytest.raises(Refusal, match="architecture") as caught:
         Architecture.load(path)
     assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"colour": 1}, "options: unknown key 'colour'"), ({"width": "wide"}, "options: width must be a positive number")],
+)
+def test_options_that_no_backbone_has_are_refused_by_file_and_name(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "architecture.json"
+    Architecture("resnet8", options, {}).save(path)
+    with pytest.raises(Refusal) as caught:
+        read_architecture(path)
+    assert str(caught.value).startswith(f"{path}: {words}")
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:

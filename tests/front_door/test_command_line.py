@@ -41,6 +41,9 @@ def test_help_imports_neither_torch_nor_nni() -> None:
         (["search", "--seed", "-3", "-o", "x"], "seed"),
         (["export", "absent", "-o", "model.onnx"], "absent"),
         (["report", "absent"], "absent"),
+        (["search", "-o", "file"], "file is a file, not a folder"),
+        (["train", "--activation", "relu", "-o", "file/inside"], "file/inside: cannot make this folder"),
+        (["trial", "-o", "file"], "file is a file, not a folder"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_one_sentence(
@@ -51,8 +54,9 @@ def test_bad_input_ends_with_status_2_and_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     task = ROOT / "examples" / "digits.yml"
-    if arguments[0] == "search" and "--task" not in arguments:
+    if arguments[0] in ("search", "train", "trial") and "--task" not in arguments:
         arguments = [*arguments, "--task", str(task)]
+    (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     printed = capsys.readouterr()

@@ -92,6 +92,25 @@ def test_a_folder_without_a_result_is_refused(tmp_path: Path) -> None:
         collect("x", [tmp_path])
 
 
+def test_a_folder_can_be_reported_from_anywhere_and_after_it_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = Architecture("resnet8", {}, {"act1": "relu"})
+    architecture.save(tmp_path / "run" / "architecture.json")
+    replace(RESULT, architecture="run/architecture.json").save(tmp_path / "run")
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    assert collect("x", [moved]).architectures == (architecture,)
+
+
+@pytest.mark.parametrize("line", ["3", '{"epoch": 0}', '{"theta": {}}'])
+def test_a_record_without_epoch_or_theta_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "search.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(Refusal, match=r"search\.jsonl"):
+        read_search_record(path)
+
+
 def test_a_damaged_search_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "search.jsonl"
     path.write_text('{"epoch": 0}\n{"epo')

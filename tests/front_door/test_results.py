@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_result_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(Refusal, match=r"result\.json"):
+        Result.load(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("latency_ms", "fast"), ("accuracy", None), ("relus", 1.5), ("seed", True)])
+def test_a_value_of_another_kind_is_refused_by_its_key(tmp_path: Path, key: str, value: object) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({**RESULT.to_dict(), key: value}))
+    with pytest.raises(Refusal, match=key):
         Result.load(tmp_path)
 
 

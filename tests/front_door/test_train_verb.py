@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli import main
-from rrnet_nni.pipeline import describe, prepare, train_architecture
+from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.pipeline import describe, prepare, priced_again, train_architecture
 from rrnet_nni.search_spaces import fixed_choices
 from rrnet_nni.task import load_task
 
@@ -72,3 +76,53 @@ def test_damaged_weights_are_refused(task: str, tmp_path: Path, capsys: pytest.C
     arguments = ["train", "--activation", "relu", "--initial-weights", str(broken), "--task", task]
     assert main([*arguments, "-o", str(tmp_path / "out")]) == 2
     assert f"{broken}: not a file of weights" in capsys.readouterr().err
+    torch.save({"epoch": 3}, broken)
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 2
+    assert f"{broken}: not a file of weights" in capsys.readouterr().err
+
+
+def test_a_folder_with_another_training_is_left_as_it_was(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    bench = prepare(load_task(Path(task)))
+    train_architecture(bench, describe(bench, fixed_choices("resnet8", bench.space)), run)
+    arguments = ["train", "--task", task, "-o", str(run), "--activation", "relu", "--pooling"]
+    kept = (run / "architecture.json").read_bytes()
+    (run / "other").mkdir()
+    for name in ("architecture.json", "weights.pt"):
+        (run / "other" / name).write_bytes((run / name).read_bytes())
+    capsys.readouterr()
+    for changed, words in (
+        ([*arguments, "avgpool"], "choices.stem.pool 'maxpool', not 'avgpool'"),
+        ([*arguments, "maxpool", "--initial-weights", str(run / "other" / "weights.pt")], "initial weights None"),
+        ([*arguments, "maxpool", "--teacher", str(run / "other")], "teacher None"),
+        ([*arguments, "maxpool", "--seed", "1"], "training images"),
+    ):
+        assert main(changed) == 2
+        assert words in capsys.readouterr().err
+        assert (run / "architecture.json").read_bytes() == kept
+    train_architecture(bench, describe(bench, fixed_choices("resnet8", bench.space)), run)
+
+
+def test_an_architecture_from_elsewhere_is_priced_for_the_tasks_hardware(task: str) -> None:
+    bench = prepare(load_task(Path(task)))
+    here = describe(bench, fixed_choices("resnet8", bench.space))
+    elsewhere = replace(
+        here, device="zcu104-wan", latency_ms=99.0, expected_latency_ms=98.0, latency_weight=0.1, seed=5
+    )
+    assert priced_again(bench, elsewhere) == replace(here, latency_weight=0.1, seed=5)
+    by_hand = replace(here, device=None, protocol=None, latency_ms=None, relus=None, comparisons=None)
+    assert priced_again(bench, by_hand) == here
+    assert priced_again(bench, replace(here, expected_latency_ms=3.5)).expected_latency_ms == 3.5
+    with pytest.raises(Refusal, match="no choice for stem"):
+        priced_again(bench, replace(here, choices={}))
+
+
+def test_an_architecture_of_other_images_is_refused(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "architecture.json"
+    Architecture("resnet8", {}, {}).save(path)
+    assert main(["train", str(path), "--task", task, "-o", str(tmp_path / "out")]) == 2
+    assert f"{path} has image_size 32, the task's images have 16" in capsys.readouterr().err

@@ -41,6 +41,14 @@ def test_nni_still_warns_about_newer_names() -> None:
         layers.generate_stub_file()
 
 
+def test_nni_still_logs_to_standard_output() -> None:
+    warned = "import logging, nni; logging.getLogger('nni.somewhere').warning('look')"
+    kept = "from rrnet_nni.compatibility import keep_nni_off_stdout; keep_nni_off_stdout(); "
+    for statement, stream in ((warned, "stdout"), (kept + warned, "stderr")):
+        ended = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
+        assert {name for name in ("stdout", "stderr") if "look" in getattr(ended, name)} == {stream}
+
+
 def test_freeze_still_shares_the_candidates() -> None:
     options = SpaceOptions(image_size=16)
     space = build_space("resnet8", options)

@@ -1,0 +1,71 @@
+"""What the training in a folder is of: one that goes on from its checkpoint must be the same training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .architecture import Architecture
+from .files import write_atomically
+from .fpga.errors import Refusal
+from .strategies.checkpoint import refuse_other_settings
+
+SETTINGS_NAME = "training_settings.json"
+
+
+def keep_training_settings(
+    directory: Path,
+    checkpoint: Path,
+    architecture: Architecture,
+    images_hash: str,
+    teacher: Mapping[str, torch.Tensor] | None,
+    initial_weights: Mapping[str, torch.Tensor] | None,
+) -> None:
+    """Note in `directory` what is trained, or refuse anything else than `checkpoint` was written with.
+
+    Its `TrainingOptions` the checkpoint knows by itself.
+
+    Args:
+        images_hash: SHA-256 of the training images.
+        teacher, initial_weights: state dicts, None where there is none.
+
+    Raises:
+        Refusal: naming the checkpoint and what differs, or that the settings are damaged.
+    """
+    settings = {
+        "backbone": architecture.backbone,
+        **{f"space.{name}": value for name, value in architecture.options.items()},
+        **{f"choices.{label}": chosen for label, chosen in architecture.choices.items()},
+        "training images": images_hash,
+        "teacher": _weights_hash(teacher),
+        "initial weights": _weights_hash(initial_weights),
+    }
+    path = directory / SETTINGS_NAME
+    if checkpoint.exists() and path.exists():
+        refuse_other_settings(str(checkpoint), _read(path), settings)
+    write_atomically(path, json.dumps(settings, indent=1).encode() + b"\n")
+
+
+def _weights_hash(weights: Mapping[str, torch.Tensor] | None) -> str | None:
+    if weights is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not readable ({type(error).__name__}): remove its folder to start anew") from None
+    if not isinstance(kept, dict):
+        raise Refusal(f"{path} holds no settings of a training: remove its folder to start anew")
+    return kept
