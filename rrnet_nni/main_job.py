@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .agreement import Agreement, compare_logits
@@ -154,7 +155,7 @@ def pareto_table(report: Report) -> Table:
     front = pareto_front(report.results)
     table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
     for head in ("", "λ [1/ms]", "accuracy", "fixed point", "2PC latency [ms]", "ReLUs", "comparisons"):
-        table.add_column(head, justify="right")
+        table.add_column(escape(head), justify="right")
     order = sorted(range(len(report.results)), key=lambda i: report.results[i].latency_ms)
     for i in order:
         table.add_row(*_table_row(report.results[i], i == report.chosen, report.results[i] in front))

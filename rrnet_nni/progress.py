@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from .nni_manager import Trial
@@ -53,7 +54,7 @@ class TrialsDisplay:
         ended = sum(trial.ended for trial in trials)
         table = Table(title=f"{ended} of {len(trials)} started trials ended, {self._elapsed()}")
         for head in ("trial", "state", "λ [1/ms]", "epochs", "accuracy", "latency [ms]"):
-            table.add_column(head, justify="right")
+            table.add_column(escape(head), justify="right")
         for trial in trials:
             accuracy, latency = _metrics(trial)
             table.add_row(

@@ -20,10 +20,11 @@ from torch.nn import functional
 from ..evaluators.data import ImageDataset
 from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import TrainingOptions, train_network
+from ..fpga.errors import Refusal
 from ..search_spaces import build_network, candidates_of
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
-from .record import EpochRecord
+from .record import TENSORBOARD_NAME, EpochRecord, TensorBoardRecord
 
 CANDIDATES_NAME = "candidates.jsonl"
 #: Loss of one image at most, so that a single exploded image does not decide between networks.
@@ -64,6 +65,7 @@ class CandidateTrainer:
         self.measured: list[Measured] = []
         self._known: dict[str, Measured] = {}
         self._path = run_dir / CANDIDATES_NAME if run_dir is not None else None
+        self._curves = TensorBoardRecord(run_dir / TENSORBOARD_NAME) if run_dir and options.tensorboard else None
         self._on_epoch = on_epoch
         self._halves = _halves(problem.dataset, options.seed, run_dir)
         self._read()
@@ -142,8 +144,11 @@ class CandidateTrainer:
             return
         self.measured.append(candidate)
         self._write()
+        record = self._record(candidate)
+        if self._curves is not None:
+            self._curves.append(record)
         if self._on_epoch is not None:
-            self._on_epoch(self._record(candidate))
+            self._on_epoch(record)
 
     def _record(self, candidate: Measured) -> EpochRecord:
         latency = self.problem.latency
@@ -183,9 +188,20 @@ class CandidateTrainer:
     def _read(self) -> None:
         if self._path is None or not self._path.exists():
             return
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            fields: dict[str, Any] = json.loads(line)
-            self._known[_key(fields["choices"])] = Measured(**fields)
+        try:
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                candidate = _measured(json.loads(line))
+                self._known[_key(candidate.choices)] = candidate
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(
+                f"{self._path} holds no candidates of a search ({type(error).__name__}): remove it to start anew"
+            ) from None
+
+
+def _measured(fields: Any) -> Measured:
+    """One line of the file that candidates are kept in."""
+    choices = {str(label): str(chosen) for label, chosen in fields["choices"].items()}
+    return Measured(choices, **{name: float(fields[name]) for name in ("loss", "accuracy", "latency_ms", "seconds")})
 
 
 def _key(choices: Mapping[str, str]) -> str:

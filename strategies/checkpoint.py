@@ -37,11 +37,15 @@ def check_readable(path: Path) -> None:
         Refusal: naming the file.
     """
     try:
-        torch.load(path, map_location="cpu", weights_only=True)["rrnet_search"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise Refusal(
-            f"{path} is not a readable checkpoint of a search ({type(error).__name__}): remove it to start anew"
-        ) from None
+        found = type(error).__name__
+    else:
+        keys = {"rrnet_search", "state_dict", "optimizer_states", "epoch"}
+        if isinstance(checkpoint, dict) and keys <= set(checkpoint):
+            return
+        found = f"a {type(checkpoint).__name__} of something else"
+    raise Refusal(f"{path} is not a readable checkpoint of a search ({found}): remove it to start anew")
 
 
 def refuse_other_settings(

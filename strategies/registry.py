@@ -29,6 +29,10 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+#: Strategies that adapt λ to a `target_latency_ms`; the others search at the λ that they are given.
+MEETING_A_TARGET = ("rrnet", "rrnet-first-order", "sparsity")
+
+
 def strategy_names() -> list[str]:
     return list(STRATEGIES)
 
@@ -54,10 +58,15 @@ def search(
         on_epoch: called with the record of each epoch, or of each trained candidate.
 
     Raises:
-        Refusal: the strategy is unknown, or `run_dir` holds a search with other settings.
+        Refusal: the strategy is unknown or cannot do what is asked, or `run_dir` holds a search with other settings.
     """
     if options.strategy not in STRATEGIES:
         raise Refusal(f"unknown strategy {options.strategy!r}; there are {', '.join(STRATEGIES)}")
+    if options.target_latency_ms is not None and options.strategy not in MEETING_A_TARGET:
+        raise Refusal(
+            f"target_latency_ms: {options.strategy} searches at a given latency_weight; a target is met by "
+            f"{', '.join(MEETING_A_TARGET)}"
+        )
     directory = Path(run_dir) if run_dir is not None else None
     problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions())
     if directory is not None:

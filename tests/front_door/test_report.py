@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from test_results import RESULT
 
 from rrnet_nni.agreement import compare_logits
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.main_job import pareto_table
 from rrnet_nni.report import Execution, Report, collect, read_search_record
 from rrnet_nni.report_page import difference_figure, pareto_figure
 
@@ -85,6 +88,13 @@ def test_the_data_behind_the_page_keep_every_image(tmp_path: Path) -> None:
     assert np.allclose(document["execution"]["difference_per_image"], [0.1, 0.3, 0.2])
     assert document["chosen"] == 0
     assert document["front"] == [0, 1]
+
+
+def test_the_table_on_a_terminal_has_its_units(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    Console(file=printed, width=120).print(pareto_table(report(tmp_path)))
+    assert "λ [1/ms]" in printed.getvalue()
+    assert "2PC latency [ms]" in printed.getvalue()
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path: Path) -> None:

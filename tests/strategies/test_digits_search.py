@@ -161,6 +161,30 @@ def test_candidates_of_other_settings_are_refused_by_name(digits: Any, tmp_path:
         run(digits, tmp_path, **settings)
 
 
+@pytest.mark.parametrize("content", ["half a li", "[]", '{"choices": 3}', '{"choices": {}, "loss": null}'])
+def test_damaged_candidates_are_refused_by_file(digits: Any, tmp_path: Path, content: str) -> None:
+    (tmp_path / "candidates.jsonl").write_text(content + "\n")
+    with pytest.raises(Refusal, match=r"candidates\.jsonl holds no candidates of a search"):
+        run(digits, tmp_path, strategy="random")
+
+
+def test_every_candidate_is_a_step_of_the_tensorboard_curves(digits: Any, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = {"strategy": "random", "candidate_epochs": 1, "tensorboard": True}
+    run(digits, tmp_path, candidates=1, **settings)
+    found = run(digits, tmp_path, candidates=2, **settings)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    latencies = [event.value for event in curves.Scalars("search/latency_ms")]
+    assert latencies == pytest.approx([latency_ms for _, _, latency_ms in found.candidates])
+
+
+@pytest.mark.parametrize("strategy", ["random", "greedy", "evolution"])
+def test_a_target_is_refused_by_strategies_that_do_not_adapt_the_weight(digits: Any, strategy: str) -> None:
+    with pytest.raises(Refusal, match=f"target_latency_ms: {strategy} searches at a given latency_weight"):
+        run(digits, strategy=strategy, target_latency_ms=3.0)
+
+
 def test_gates_may_be_decided_while_the_range_loss_is_at_work(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A polynomial that lost its gate leaves the loss, with the graph of its last pass."""
     monkeypatch.setattr("rrnet_nni.search_spaces.x2act.RANGE_BOUND", 0.5)
@@ -182,6 +206,9 @@ def test_first_order_is_a_strategy_of_its_own(digits: Any, tmp_path: Path) -> No
         again(latency_weight=0.2)
     (tmp_path / "search.ckpt").write_bytes(b"damaged")
     with pytest.raises(Refusal, match="not a readable checkpoint"):
+        again()
+    torch.save(torch.zeros(3), tmp_path / "search.ckpt")
+    with pytest.raises(Refusal, match=r"not a readable checkpoint of a search \(a Tensor of something else\)"):
         again()
 
 
