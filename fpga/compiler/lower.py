@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import Refusal
 from ..program import (
+    TRUNCATION_BOUND_BITS,
     AffineOp,
     AnyOperation,
     ConcatOp,
@@ -192,7 +193,8 @@ def _lower_polynomial(state: Lowering, node: Polynomial) -> None:
     tolerance = max(2.0 ** -state.formats.caps[node.output], state.formats.bounds[node.output] * POLYNOMIAL_TOLERANCE)
     dropped = 0
     if _polynomial_error(node, reach, have, bits, 0) > tolerance:
-        dropped = min(range(1, 2 * have + 1), key=lambda t: _polynomial_error(node, reach, have, bits, t), default=0)
+        most = min(2 * have, TRUNCATION_BOUND_BITS)
+        dropped = min(range(1, most + 1), key=lambda t: _polynomial_error(node, reach, have, bits, t), default=0)
     square = state.emit(SquareOp, f"{node.name}.square", (source,), f"{node.output}.square", shape, 2 * have)
     if dropped:
         state.truncate(node, square, f"{node.output}.square_short", dropped)

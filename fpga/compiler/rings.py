@@ -22,7 +22,7 @@ from ..program import (
     ReshapeOp,
     SumPoolOp,
 )
-from .formats import HEADROOM
+from .formats import HEADROOM, shifted_reach
 
 #: What `--ring` takes.
 NARROW, WHOLE = "narrow", "32"
@@ -65,7 +65,9 @@ def _reach(operation: AnyOperation, inputs: list[float]) -> float | None:
     match operation:
         case AffineOp():
             rows = zip(operation.multipliers, inputs)
-            return sum(max(map(abs, row)) * value for row, value in rows) + max(map(abs, operation.addend))
+            return shifted_reach(
+                sum(max(map(abs, row)) * value for row, value in rows), max(map(abs, operation.addend))
+            )
         case SumPoolOp():
             return inputs[0] * operation.kernel[0] * operation.kernel[1]
         case ReluOp() | MaxPoolOp() | ReshapeOp() | ConcatOp() | PadOp():
