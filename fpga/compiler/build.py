@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import Device, load_device, parse_device
 from ..errors import Refusal
 from ..program import Program, program_from_dict
 
@@ -25,6 +26,7 @@ OPERANDS = "operands.bin"
 TILES = "tiles.json"
 TRACE = "trace.json"
 PAGE = "report.html"
+DEVICE = "device.yaml"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Build:
         program: the two-party program (public).
         weights: int32 words of every constant, by name: the server's secret, empty where weights.bin is not there.
         report: what report.json says.
-        device_name: the device that the schedule was made for.
+        device_name: the device that the schedule was made for; `build_device` reads it.
         protocol_name: the protocol that the schedule was made for.
         path: the directory.
         program_digest: SHA-256 of program.json, for two parties to compare.
@@ -90,6 +92,13 @@ def read_build_file(path: Path | str, name: str) -> bytes:
     """One verified file of a build, as bytes."""
     path = Path(path)
     return _read_verified(path, name, _read_manifest(path)["files"])
+
+
+def build_device(build: Build) -> Device:
+    """The device that the schedule was made for, as the build describes it, or by its name where it does not."""
+    if DEVICE not in _read_manifest(build.path)["files"]:
+        return load_device(build.device_name)
+    return parse_device(read_build_file(build.path, DEVICE), str(build.path / DEVICE))
 
 
 def split_weights(program: Program, data: bytes, where: str = WEIGHTS) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from ..errors import Refusal
 from ..isa import HEADER, decode_instructions
 from ..operands import decode_operands
 from ..protocols import get_protocol
-from .build import INSTRUCTIONS, OPERANDS, TILES, Build, load_build, read_build_file
+from .build import INSTRUCTIONS, OPERANDS, TILES, Build, build_device, load_build, read_build_file
 from .check_buffers import check_buffers
 from .check_program import check_program
 from .check_tiles import check_messages, check_tiles
@@ -36,13 +36,13 @@ def check_build(path: Path | str, device: str | None = None) -> CheckResult:
 
     Args:
         path: the build.
-        device: name or file of the device; default is the one that the report names.
+        device: name or file of another device; default is the one that the build was made for.
 
     Raises:
         Refusal: the first rule that is broken, with the instruction or operation that breaks it.
     """
     build = load_build(path)
-    described = load_device(device or build.device_name)
+    described = build_device(build) if device is None else load_device(device)
     for name in _listed_files(build):
         read_build_file(build.path, name)
     check_program(build.program)

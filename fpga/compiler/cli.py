@@ -24,6 +24,7 @@ EXAMPLE = """example:
   rrnet-2pc-compile --check build/
   rrnet-2pc-run build/ --input x.npy
 """
+DEFAULT_DEVICE = "zcu104"
 JSON_KEYS = (
     "makespan_ms",
     "lower_bound_ms",
@@ -41,7 +42,9 @@ def make_parser() -> Parser:
     parser.add_argument("-o", "--output", metavar="DIR", help="build directory to write")
     parser.add_argument("--check", metavar="BUILD", help="validate a build instead: schema, order, buffers, messages")
     parser.add_argument(
-        "--device", default="zcu104", help=f"a device by name ({', '.join(device_names())}) or its YAML file"
+        "--device",
+        help=f"a device by name ({', '.join(device_names())}) or its YAML file (default: {DEFAULT_DEVICE}; with "
+        "--check that of the build)",
     )
     parser.add_argument("--protocol", default=protocol_names()[0], choices=protocol_names())
     parser.add_argument(
@@ -80,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     compilation = compile_model(
         options.model,
         options.output,
-        options.device,
+        options.device or DEFAULT_DEVICE,
         options.protocol,
         options.calibrate,
         options.disable,
@@ -97,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
 
 def run_check(options: argparse.Namespace) -> int:
     """`--check`: status 0 where every rule holds, 2 with the first one broken."""
-    result = check_build(options.check)
+    result = check_build(options.check, options.device)
     if options.json:
         print_json({"valid": True, "instructions": result.instructions, "checks": list(result.checks)})
     else:

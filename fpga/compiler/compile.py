@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..cost.budget import check_budget
-from ..devices import Device, load_device
+from ..devices import Device, device_file, load_device
 from ..isa import Instruction, encode_instructions
 from ..program import Program, program_to_dict
 from ..protocols import Protocol, get_protocol
-from .build import INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
+from .build import DEVICE, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
 from .calibration import Calibration, calibrate, load_images
 from .certificate import certify
 from .emit import check_output, json_bytes, write_build
@@ -164,6 +164,7 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
         INSTRUCTIONS: encode_instructions(compilation.instructions, digest),
         TILES: tiles_document(compilation.schedule),
         TRACE: trace_events(compilation.schedule, program, device),
+        DEVICE: device_file(device),
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }
     protocol = get_protocol(compilation.report["protocol"])

@@ -11,7 +11,7 @@ from ..console import Parser, add_common_options, print_json, run_command
 from ..devices import load_device
 from ..errors import Refusal
 from ..isa import Queue, decode_instructions
-from .build import INSTRUCTIONS, load_build, read_build_file
+from .build import INSTRUCTIONS, build_device, load_build, read_build_file
 from .simulate import Simulation, simulate
 
 EXAMPLE = """example:
@@ -32,7 +32,7 @@ def make_parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     build = load_build(options.build, weights=False)
-    device = load_device(options.device or build.device_name)
+    device = build_device(build) if options.device is None else load_device(options.device)
     bandwidth = device.bandwidth_bytes_per_s if options.bandwidth is None else options.bandwidth
     latency = device.message_latency_s if options.latency is None else options.latency
     if not (math.isfinite(bandwidth) and bandwidth > 0):

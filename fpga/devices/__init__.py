@@ -2,6 +2,15 @@
 
 from .accelerator import Accelerator
 from .device import PROVENANCES, Device, Provenance
-from .load import device_names, load_device
+from .load import device_file, device_names, load_device, parse_device
 
-__all__ = ["PROVENANCES", "Accelerator", "Device", "Provenance", "device_names", "load_device"]
+__all__ = [
+    "PROVENANCES",
+    "Accelerator",
+    "Device",
+    "Provenance",
+    "device_file",
+    "device_names",
+    "load_device",
+    "parse_device",
+]

@@ -20,6 +20,7 @@ SMALLEST, LARGEST = 1e-12, 1e18
 _DIRECTORY = Path(__file__).parent
 _TOP_KEYS = ("schema", "name", "description", "constants", "accelerator")
 _ENTRY_KEYS = ("value", "provenance", "source")
+_UNSAID = Provenance("assumed", "its source was not said")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -64,12 +65,19 @@ def load_device(name_or_path: str | Path) -> Device:
 
 def _read(path: Path) -> Device:
     try:
-        document = yaml.load(path.read_bytes(), _StrictLoader)
+        data = path.read_bytes()
     except OSError as error:
         raise Refusal(f"{path}: cannot read this device file ({error.strerror})") from error
+    return parse_device(data, str(path))
+
+
+def parse_device(data: bytes, path: str) -> Device:
+    """The device that a device file describes; `path` names it in refusals, as of `load_device`."""
+    try:
+        document = yaml.load(data, _StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise Refusal(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    document = _mapping(document, f"{path}", _TOP_KEYS, optional=("description", "accelerator"))
+    document = _mapping(document, path, _TOP_KEYS, optional=("description", "accelerator"))
     if type(document["schema"]) is not int or document["schema"] != SCHEMA_VERSION:
         raise Refusal(f"{path}: schema: expected {SCHEMA_VERSION}, found {document['schema']!r}")
     name, description = document["name"], document.get("description", "")
@@ -83,6 +91,23 @@ def _read(path: Path) -> Device:
         numbers, sources = _read_constants(document["accelerator"], f"{path}: accelerator", Accelerator)
         accelerator, provenance = Accelerator(**numbers), provenance | sources
     return Device(name=name, description=description.strip(), accelerator=accelerator, provenance=provenance, **values)
+
+
+def device_file(device: Device) -> bytes:
+    """The device file from which `parse_device` reads this device."""
+
+    def section(values: Mapping[str, float]) -> dict[str, Any]:
+        known = {key: device.provenance.get(key, _UNSAID) for key in values}
+        return {
+            key: {"value": value, "provenance": known[key].kind, "source": known[key].source}
+            for key, value in values.items()
+        }
+
+    extra = device.accelerator.constants() if device.accelerator else {}
+    own = {key: value for key, value in device.constants().items() if key not in extra}
+    document = {"schema": SCHEMA_VERSION, "name": device.name, "description": device.description}
+    document |= {"constants": section(own)} | ({"accelerator": section(extra)} if extra else {})
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120).encode()
 
 
 def _read_constants(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,14 @@ from small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
 from rrnet_nni.fpga.board.conformance import first_divergence
 from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.compiler import cli
+from rrnet_nni.fpga.compiler import cli, simulate_cli
 from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph, compile_program
 from rrnet_nni.fpga.compiler.float_interpreter import run_float
 from rrnet_nni.fpga.compiler.frontend import import_model
 from rrnet_nni.fpga.compiler.reference import run_reference
 from rrnet_nni.fpga.compiler.simulate import simulate
-from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.devices import device_file, load_device
 from rrnet_nni.fpga.isa import decode_instructions
 from rrnet_nni.fpga.program import ReluOp, is_narrow
 from rrnet_nni.fpga.protocols import get_protocol
@@ -142,6 +143,19 @@ def test_two_compilations_write_identical_bytes(files: Path) -> None:
         assert cli.main([str(files / "model.onnx"), "-o", str(output), "--calibrate", str(files / "images.npz")]) == 0
     first, second = ({path.name: path.read_bytes() for path in output.iterdir()} for output in outputs)
     assert first == second
+
+
+def test_a_build_for_a_device_of_ones_own_needs_its_file_no_more(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, build = files / "mine.yaml", str(files / "build")
+    mine.write_bytes(device_file(replace(load_device("zcu104"), name="mine", clock_hz=1e8)))
+    assert cli.main([str(files / "model.onnx"), "-o", build, "--device", str(mine)]) == 0
+    mine.unlink()
+    assert cli.main(["--check", build]) == 0
+    capsys.readouterr()
+    assert simulate_cli.main([build, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["makespan_ms"] == pytest.approx(load_build(build).report["makespan_ms"])
 
 
 @pytest.mark.parametrize(

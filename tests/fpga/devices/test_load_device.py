@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rrnet_nni.fpga.devices as devices
-from rrnet_nni.fpga.devices import PROVENANCES, Device, device_names, load_device
+from rrnet_nni.fpga.devices import PROVENANCES, Device, device_file, device_names, load_device, parse_device
 from rrnet_nni.fpga.errors import Refusal
 
 ZCU104 = Path(devices.__file__).parent / "zcu104.yaml"
@@ -29,6 +29,13 @@ def refusal_of(tmp_path: Path, content: object) -> str:
         load_device(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_a_device_is_read_back_from_the_file_that_describes_it(name: str) -> None:
+    device = load_device(name)
+    again = parse_device(device_file(device), "device.yaml")
+    assert (again, again.provenance) == (device, device.provenance)
 
 
 @pytest.mark.parametrize("name", device_names())
