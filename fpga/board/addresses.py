@@ -13,7 +13,7 @@ from ..errors import ExecutionFault, Refusal
 def parse_address(text: str) -> tuple[str, int]:
     """`HOST:PORT` as a pair; refuses anything else."""
     host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise Refusal(f"address {text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 
@@ -51,7 +51,8 @@ def connect(address: str, timeout_s: float) -> socket.socket:
         try:
             return socket.create_connection((host, port), timeout=max(0.1, deadline - time.monotonic()))
         except OSError as error:
-            if time.monotonic() + 0.2 > deadline:
+            unknown = isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
+            if unknown or time.monotonic() + 0.2 > deadline:
                 raise ExecutionFault(f"cannot connect to {address}: {error.strerror or error}") from error
             time.sleep(0.2)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import IO
 
 from ..console import BAD_USAGE
@@ -17,6 +20,12 @@ from ..errors import ExecutionFault, Refusal
 
 #: How long survivors may take to notice that another process is gone, before they are ended.
 GRACE_S = 10.0
+#: Lines that are kept of what a process said: its sentence, and with `--debug` the traceback before it.
+KEPT_LINES = 200
+
+
+class ChildTraceback(Exception):
+    """What a failed process said on standard error: the cause of a failure, shown with `--debug`."""
 
 
 class Display:
@@ -38,13 +47,13 @@ class Display:
 
 @dataclass
 class Child:
-    """A started process, what it says on standard output and its last words on standard error."""
+    """A started process, what it says on standard output and its last lines on standard error."""
 
     name: str
     process: subprocess.Popen[bytes]
     progress: Display
     output: bytearray = field(default_factory=bytearray)
-    last_words: str = ""
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start_reading(self) -> None:
@@ -64,7 +73,7 @@ class Child:
             if text.startswith("progress "):
                 self.progress.show(self.name, text.removeprefix("progress "))
             elif text:
-                self.last_words = text
+                self.said.append(text)
 
     def finish(self) -> None:
         for thread in self.threads:
@@ -76,8 +85,9 @@ class Child:
         status = self.process.returncode
         if status is not None and status < 0:
             return f"{self.name} was ended by {signal.Signals(-status).name}"
-        _, _, said = self.last_words.partition(": ")
-        return f"{self.name}: {said or self.last_words or f'ended with status {status}'}"
+        last_words = self.said[-1] if self.said else ""
+        _, _, reason = last_words.partition(": ")
+        return f"{self.name}: {reason or last_words or f'ended with status {status}'}"
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
@@ -89,11 +99,12 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
 def start_child(
     name: str, module: str, arguments: Sequence[str], display: Display, descriptors: Sequence[int] = ()
 ) -> Child:
-    """Run a module of this package as a process that inherits the given descriptors."""
+    """Run a module of this package as a process that inherits the given descriptors and does not outlive this one."""
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.{module}", *arguments],
-        stdin=subprocess.DEVNULL,
+        # -P: a user's inspect.py in the working directory is not Python's
+        [sys.executable, "-P", "-m", f"{__package__}.{module}", *arguments, "--ends-with-parent", "--debug"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=tuple(descriptors),
@@ -102,6 +113,33 @@ def start_child(
     child = Child(name, process, display)
     child.start_reading()
     return child
+
+
+@contextlib.contextmanager
+def tidy_end(of_a_child: bool) -> Iterator[None]:
+    """Take the signal that asks a process to end as Ctrl-C, so that what was begun is tidied up.
+
+    The process of `start_child` also takes the death of the one that started it, which closes its standard input.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    if of_a_child:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def supervise(children: list[Child], display: Display) -> None:
@@ -131,5 +169,9 @@ def supervise(children: list[Child], display: Display) -> None:
         return
     refused = [child for child in failed if child.process.returncode == BAD_USAGE]
     if refused:
-        raise Refusal(refused[0].sentence.partition(": ")[2])
-    raise ExecutionFault("; ".join(child.sentence for child in failed))
+        raise Refusal(refused[0].sentence.partition(": ")[2]) from _tracebacks(refused)
+    raise ExecutionFault("; ".join(child.sentence for child in failed)) from _tracebacks(failed)
+
+
+def _tracebacks(failed: Sequence[Child]) -> ChildTraceback:
+    return ChildTraceback("\n".join(f"\n{child.name} said:\n" + "\n".join(child.said) for child in failed))

@@ -12,6 +12,8 @@ import numpy as np
 from ..console import Parser, add_common_options, print_json, run_command
 from ..errors import ExecutionFault, Refusal
 from .answer import table
+from .children import tidy_end
+from .executions import EXECUTIONS
 from .local_run import run_local
 from .pacing import DEVICE_CLOCK, WALL_CLOCK
 from .party_options import add_party_options, check_one_or_both
@@ -38,7 +40,7 @@ def parser() -> Parser:
     result.add_argument("--input", type=Path, metavar="FILE", help="images NCHW: .npy, or .npz with the input's name")
     result.add_argument("--output", type=Path, metavar="FILE", help="also write the logits to this .npy")
     result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
-    result.add_argument("--protocol", help="executable protocol (default: the one of the build)")
+    result.add_argument("--protocol", help=f"{', '.join(EXECUTIONS)} (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
     result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
     result.add_argument(
@@ -68,13 +70,14 @@ def run(options: argparse.Namespace) -> int:
     check_one_or_both(options)
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise Refusal(f"{options.output} cannot be written: it is a directory, or there is none to hold it")
-    answer = run_local(options) if options.party is None else run_party(options)
-    if options.output is not None and answer["logits"] is not None:
-        _save(options.output, answer["logits"])
+    with tidy_end(options.ends_with_parent):
+        answer = run_local(options) if options.party is None else run_party(options)
     if options.json:
         print_json(answer)
     else:
         sys.stdout.write(table(answer) + "\n")
+    if options.output is not None and answer["logits"] is not None:
+        _save(options.output, answer["logits"])
     return 0
 
 

@@ -18,16 +18,15 @@ import numpy as np
 from ..errors import Refusal
 from ..program import Program
 from ..protocols.party import DealerProgram, Execution
+from .corrections_file import corrections_path, write_corrections
 from .randomness import ROOT_BYTES, Keystream, fresh_bytes
 from .scratch import scratch_directory
 from .store import (
     SetDescription,
-    corrections_path,
+    check_replaceable,
     image_key,
     party_directory,
-    unused_count,
     weight_source,
-    write_corrections,
     write_party,
 )
 
@@ -92,9 +91,7 @@ def prepare_set(
     started = time.perf_counter()
     with scratch_directory(root) as scratch:
         _write_set(scratch, program, program_digest, execution, count, started, progress)
-        if root.exists():
-            shutil.rmtree(root)
-        scratch.rename(root)
+        put_in_place(scratch, root, replace)
     return time.perf_counter() - started
 
 
@@ -128,13 +125,20 @@ def _write_set(
         write_party(party_directory(scratch, party), described, seeds.roots[party])
 
 
+def put_in_place(made: Path, root: Path, replace: bool) -> None:
+    """Move a finished set to `root`; refuses what `check_root` does, as making it took a while."""
+    check_root(root, replace)
+    if root.exists():
+        shutil.rmtree(root)
+    made.rename(root)
+
+
 def check_root(root: Path, replace: bool) -> None:
-    """Refuse to write over unused material, unless `replace` is set, or over anything else."""
+    """Refuse to write over material in use, over unused material unless `replace` is set, and over anything else."""
     if not root.exists():
         return
     parts = [party_directory(root, party) for party in (0, 1)]
     if not root.is_dir() or any(entry not in parts for entry in root.iterdir()):
         raise Refusal(f"{root} exists and is not a directory of material")
-    left = max(unused_count(path) for path in parts)
-    if left and not replace:
-        raise Refusal(f"{root} still holds material for {left} inferences; --replace throws it away")
+    for path in parts:
+        check_replaceable(path, replace)

@@ -12,11 +12,11 @@ from ..errors import Refusal
 from ..program import TRUNCATION_BOUND_BITS, Program
 
 
-def load_images(path: Path, program: Program) -> np.ndarray:
+def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.ndarray:
     """Images of a .npy, or of the array of a .npz that is named like the program's input, as uint32 [N, *shape].
 
     Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
-    what is too large for the fixed-point format.
+    what is too large for the fixed-point format or, with `opens_narrow`, for the bits of its ring.
     """
     images = _read_array(path, program.input)
     if images.dtype.kind not in "fiub":
@@ -30,10 +30,14 @@ def load_images(path: Path, program: Program) -> np.ndarray:
         raise Refusal(f"{path}: images have the shape {list(images.shape)}, this program takes [{wanted}]")
     if not np.isfinite(values).all():
         raise Refusal(f"{path}: image {_first_bad(~np.isfinite(values))} has values that are not finite")
-    too_large = np.abs(values) * 2.0**tensor.fraction_bits >= 2.0**TRUNCATION_BOUND_BITS
+    word_bits = tensor.ring_bits - 2 if opens_narrow else TRUNCATION_BOUND_BITS
+    too_large = np.rint(np.abs(values) * 2.0**tensor.fraction_bits) >= 2.0**word_bits
     if too_large.any():
-        limit = 2.0 ** (TRUNCATION_BOUND_BITS - tensor.fraction_bits)
-        raise Refusal(f"{path}: image {_first_bad(too_large)} has values beyond {limit:g}, the limit of this build")
+        limit = 2.0 ** (word_bits - tensor.fraction_bits)
+        raise Refusal(
+            f"{path}: image {_first_bad(too_large)} has values beyond {limit:g}, the limit of this build and protocol; "
+            "rrnet-2pc-compile --calibrate FILE with images like these widens it"
+        )
     return encode_images(program, values)
 
 
@@ -52,7 +56,8 @@ def _read_array(path: Path, name: str) -> np.ndarray:
         return loaded
     with loaded:
         if name not in loaded.files:
-            raise Refusal(f"{path} has no array {name!r}, the input of the program; it has {', '.join(loaded.files)}")
+            found = ", ".join(loaded.files) or "none"
+            raise Refusal(f"{path} has no array {name!r}, the input of the program; it has {found}")
         try:
             return np.asarray(loaded[name])
         except (ValueError, zipfile.BadZipFile) as error:

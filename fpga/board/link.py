@@ -25,6 +25,8 @@ DATA, CONTROL, ABORT = 1, 2, 3
 FRAME_BYTES = 1 << 22
 SOCKET_BUFFER_BYTES = 1 << 22
 CONTROL_LIMIT_BYTES = 1 << 16
+#: Octets of the sentence in which a party says why it stops.
+ABORT_LIMIT = 1000
 DEFAULT_TIMEOUT_S = 60.0
 
 _HEADER = struct.Struct("!2sBBIII")
@@ -55,6 +57,11 @@ class LinkCounters:
 
 class LinkFault(ExecutionFault):
     """The link or the party at its other end failed."""
+
+
+def printable(said: object) -> str:
+    """What the peer said, without what would steer the terminal that shows it."""
+    return "".join(character if character.isprintable() else "?" for character in str(said)[:ABORT_LIMIT])
 
 
 class Link:
@@ -119,7 +126,7 @@ class Link:
 
     def abort(self, reason: str) -> None:
         """Tell the peer why this party stops, as far as the socket still takes it."""
-        sender = _Sender(ABORT, memoryview(reason.encode()[:1000]), self._sequence_out)
+        sender = _Sender(ABORT, memoryview(reason.encode()[:ABORT_LIMIT]), self._sequence_out)
         try:
             while not sender.done:
                 if not sender.advance(self._socket):
@@ -255,7 +262,7 @@ class _Receiver:
             raise LinkFault(f"{self._peer} does not speak the protocol of this link")
         if version != WIRE_VERSION:
             raise LinkFault(f"{self._peer} speaks wire version {version}, this is version {WIRE_VERSION}")
-        if kind == ABORT and length <= 1000:
+        if kind == ABORT and length <= ABORT_LIMIT:
             self._body = memoryview(bytearray(length))
         elif kind != self.kind or sequence != self.sequence:
             raise LinkFault(f"{self._peer} sent frame {sequence} of kind {kind} where frame {self.sequence} is due")
@@ -268,7 +275,7 @@ class _Receiver:
         if body is None or zlib.crc32(body) != self._checksum:
             raise LinkFault(f"a frame from {self._peer} was damaged on the way (checksum)")
         if self._kind == ABORT:
-            raise LinkFault(f"{self._peer} stopped: {bytes(body).decode(errors='replace')}")
+            raise LinkFault(f"{self._peer} stopped: {printable(bytes(body).decode(errors='replace'))}")
         self.sequence += 1
         self._header.clear()
         self._body = None

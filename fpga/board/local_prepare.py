@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from .children import Display, start_child, supervise
-from .dealer import check_root
+from .dealer import check_root, put_in_place
 from .scratch import scratch_directory
 from .store import TWO_PARTY, party_directory
 
@@ -29,9 +28,7 @@ def prepare_locally(
     with scratch_directory(root) as scratch:
         made = scratch / "material"  # so that what a killed party leaves beside it goes with the scratch directory
         answers = _run_parties(build, count, protocol, made, timeout_s)
-        if root.exists():
-            shutil.rmtree(root)
-        made.rename(root)
+        put_in_place(made, root, replace)
     memory = answers[0]["memory_mb"] | answers[1]["memory_mb"]
     return answers[0] | {"offline_s": time.perf_counter() - started, "memory_mb": memory, "material": str(root)}
 

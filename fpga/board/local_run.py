@@ -33,7 +33,7 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
         raise Refusal("the client's images are missing: --input FILE")
     build = load_build(options.build)
     execution = get_execution(options.protocol or build.protocol_name)
-    images = len(load_images(options.input, build.program))
+    images = len(load_images(options.input, build.program, execution.opens_narrow))
     root = material_root(options)
     if options.material is not None or _suffices(root, images, build.program_digest, options, execution):
         return _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}
@@ -88,7 +88,6 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []
-        arguments += ["--debug"] if options.debug else []
         children.append(start_child(f"party {number}", "cli", arguments, display, (end.fileno(),)))
     for end in ends:
         end.close()

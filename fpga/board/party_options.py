@@ -30,6 +30,7 @@ def add_party_options(parser: Parser) -> None:
         "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"
     )
     parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
 
 
 def _seconds(text: str) -> float:
@@ -43,9 +44,9 @@ def _seconds(text: str) -> float:
 
 
 def check_one_or_both(options: argparse.Namespace) -> None:
-    """Refuse an address without a party."""
-    if options.party is None and (options.listen or options.connect):
-        raise Refusal("--listen and --connect belong to one party: --party 0 or --party 1")
+    """Refuse an address, or keys, without a party."""
+    if options.party is None and (options.listen or options.connect or options.tls):
+        raise Refusal("--listen, --connect and --tls belong to one party: --party 0 or --party 1")
 
 
 def check_address(options: argparse.Namespace) -> None:

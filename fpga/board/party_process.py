@@ -29,7 +29,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     if number == 1 and options.input is not None:
         raise Refusal("party 1 does not see the images: --input belongs to party 0")
     execution = get_execution(options.protocol or build.protocol_name)
-    images = load_images(options.input, build.program) if number == 0 else None
+    images = load_images(options.input, build.program, execution.opens_narrow) if number == 0 else None
     batch = options.batch or default_batch(execution, build.program)
     terms = Terms(
         build.program_digest, execution.name, options.reveal_to, None if images is None else len(images), batch

@@ -15,8 +15,9 @@ from ..preprocessing.effort import expected_effort
 from ..preprocessing.preparation import statistical_bits
 from ..protocols.party import Execution
 from .accounting import peak_memory_mb
+from .children import tidy_end
 from .dealer import prepare_set
-from .executions import get_execution
+from .executions import EXECUTIONS, get_execution
 from .link import Link
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (
@@ -52,7 +53,7 @@ def parser() -> Parser:
     result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
     result.add_argument("--count", type=_count, required=True, metavar="N", help="images to prepare for")
     result.add_argument("-o", "--output", dest="material", type=Path, metavar="DIR", help="default: BUILD.material")
-    result.add_argument("--protocol", help="executable protocol (default: the one of the build)")
+    result.add_argument("--protocol", help=f"{', '.join(EXECUTIONS)} (default: the one of the build)")
     result.add_argument(
         "--preprocessing", choices=PREPROCESSINGS, default=DEALER, help="who makes the material (default: dealer)"
     )
@@ -82,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         prepare, text = _prepare_as_dealer, _dealt_table
     answer = {"protocol": execution.name, "preprocessing": options.preprocessing, "count": options.count}
-    answer |= prepare(options, build, execution)
+    with tidy_end(options.ends_with_parent):
+        answer |= prepare(options, build, execution)
     if options.json:
         print_json(answer)
     elif not options.progress_lines:

@@ -22,7 +22,7 @@ from ..program import RING_BITS, Program
 from ..protocols.beaver_ot import SEED_BYTES
 from ..protocols.party import BatchMaterial, Execution
 from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, Measured, Recorder
-from .link import WIRE_VERSION, Link, LinkCounters, LinkFault
+from .link import WIRE_VERSION, Link, LinkCounters, LinkFault, printable
 from .pacing import Pace
 from .randomness import Keystream, fresh_bytes
 from .store import ClaimedMaterial, MaterialStore
@@ -117,8 +117,8 @@ class Party:
         count, start = agree(self._link, self.number, terms, self._store)
         if weights is not None:
             self._store.bind_weights(weights)
-        batches = split_batches(count, terms.batch)
         material = self._store.claim(start, count)
+        batches = split_batches(count, terms.batch)
         agree_on_start(self._link, self.number)
         evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
@@ -321,10 +321,10 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     }
     for key, meaning in what.items():
         if mine[key] != theirs.get(key):
-            return f"the parties differ in {meaning}: {mine[key]} here, {theirs.get(key)} there"
+            return f"the parties differ in {meaning}: {mine[key]} here, {printable(theirs.get(key))} there"
     images = mine["images"] if number == 0 else theirs.get("images")
-    if not isinstance(images, int) or images < 1:
+    if type(images) is not int or images < 1:
         return "the client has no images"
-    if not isinstance(theirs.get("next_index"), int) or not isinstance(theirs.get("nonce"), str):
+    if type(theirs.get("next_index")) is not int or not isinstance(theirs.get("nonce"), str):
         return "the other party's handshake is incomplete"
     return None

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from ..errors import ExecutionFault, Refusal
 from ..protocols.material import Corrections
+from .corrections_file import corrections_path, unpack_corrections
 from .randomness import ROOT_BYTES, Keystream, derive_key
 
 SET_SCHEMA = 1
@@ -102,9 +102,11 @@ class MaterialStore:
         if self.description.party != party:
             raise Refusal(f"{self.path} holds the material of party {self.description.party}, not of party {party}")
         self._lock = _lock(self.path / _LOCK)
-        self._root = (self.path / _SEED).read_bytes()
-        if len(self._root) != ROOT_BYTES:
-            raise Refusal(f"{self.path / _SEED} is damaged")
+        try:
+            self._root = _read_seed(self.path / _SEED)
+        except Refusal:
+            os.close(self._lock)
+            raise
 
     def __enter__(self) -> MaterialStore:
         return self
@@ -154,6 +156,8 @@ class MaterialStore:
     def claim(self, start: int, count: int) -> ClaimedMaterial:
         """Use up the inferences [start, start + count): durable when this returns.
 
+        What a session before it claimed and never read leaves the disk.
+
         Raises:
             Refusal: part of them has been used, or there are not so many.
         """
@@ -163,11 +167,19 @@ class MaterialStore:
             left = max(0, self.description.count - start)
             raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
         write_durably(self.path / _USED, json.dumps({"next": start + count}).encode())
+        self._discard_before(start)
         return ClaimedMaterial(self, range(start, start + count))
 
     def read(self, indices: range) -> PartyMaterial:
         """The material of claimed inferences; each can be read once."""
         return PartyMaterial([image_key(self._root, i) for i in indices], [self._take(i) for i in indices])
+
+    def _discard_before(self, start: int) -> None:
+        for index in range(start - 1, -1, -1):
+            path = corrections_path(self.path, index)
+            if not path.exists():
+                return
+            path.unlink(missing_ok=True)
 
     def _take(self, index: int) -> list[np.ndarray]:
         """One inference's corrections, cut by operation; the file goes as soon as it is read."""
@@ -213,9 +225,12 @@ def read_description(path: Path) -> SetDescription:
         raise Refusal(f"{path / _SET} has another schema; run rrnet-2pc-prepare again")
     try:
         document["exchanged_bytes"] = tuple(document.get("exchanged_bytes", (0, 0)))
-        return SetDescription(**document)
+        described = SetDescription(**document)
     except TypeError as error:
         raise Refusal(f"{path / _SET} is damaged") from error
+    if any(type(getattr(described, name)) is not int for name in ("count", "party", "corrections_bytes")):
+        raise Refusal(f"{path / _SET} is damaged")
+    return described
 
 
 def unused_count(path: Path) -> int:
@@ -225,39 +240,21 @@ def unused_count(path: Path) -> int:
     return read_description(path).count - _read_next(path)
 
 
+def check_replaceable(path: Path, replace: bool) -> None:
+    """Refuse to put another set where a process is using one, or where one is unused unless `replace` is set."""
+    if not path.exists():
+        return
+    os.close(_lock(path / _LOCK))
+    left = 0 if replace else unused_count(path)
+    if left:
+        raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
+
+
 def write_party(path: Path, description: SetDescription, seed: bytes) -> None:
     """Start a party's directory: description, seed and nothing used."""
     write_durably(path / _SEED, seed)
     write_durably(path / _USED, json.dumps({"next": 0}).encode())
     write_durably(path / _SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())
-
-
-def corrections_path(path: Path, index: int) -> Path:
-    """File of one inference's corrections."""
-    return path / f"inference-{index:06d}.bin"
-
-
-def write_corrections(path: Path, parts: Sequence[np.ndarray]) -> None:
-    """One inference's corrections, uint8 per operation: their count and lengths, the octets, CRC-32."""
-    header = np.array([len(parts), *(len(part) for part in parts)], "<u8").tobytes()
-    checksum = zlib.crc32(header)
-    with path.open("wb") as file:
-        file.write(header)
-        for part in parts:
-            file.write(part.data)
-            checksum = zlib.crc32(part.data, checksum)
-        file.write(checksum.to_bytes(4, "little"))
-
-
-def unpack_corrections(data: bytes, where: str) -> list[np.ndarray]:
-    """What `write_corrections` wrote; refuses a damaged file."""
-    if len(data) < 12 or zlib.crc32(memoryview(data)[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise Refusal(f"{where} is damaged (checksum); its inference is lost, run again")
-    octets = np.frombuffer(data, np.uint8)
-    count = int(np.frombuffer(data, "<u8", 1)[0])
-    lengths = np.frombuffer(data, "<u8", count, 8).astype(np.int64)
-    ends = 8 * (count + 1) + np.cumsum(lengths)
-    return [octets[end - length : end] for end, length in zip(ends, lengths)]
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -280,11 +277,25 @@ def write_durably(path: Path, data: bytes) -> None:
 
 def _read_next(path: Path) -> int:
     try:
-        return int(json.loads((path / _USED).read_text())["next"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        used = json.loads((path / _USED).read_text())["next"]
+    except (OSError, ValueError, KeyError, TypeError):
+        used = None
+    if type(used) is not int or used < 0:
         raise Refusal(
-            f"{path / _USED} is missing or damaged: what was used is unknown; prepare new material"
-        ) from error
+            f"{path / _USED} is missing or damaged: what was used is unknown; "
+            "rrnet-2pc-prepare --replace makes new material"
+        )
+    return used
+
+
+def _read_seed(path: Path) -> bytes:
+    try:
+        seed = path.read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}; run rrnet-2pc-prepare again") from error
+    if len(seed) != ROOT_BYTES:
+        raise Refusal(f"{path} is damaged; run rrnet-2pc-prepare again")
+    return seed
 
 
 def _lock(path: Path) -> int:

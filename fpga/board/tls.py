@@ -44,6 +44,9 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
     connection.settimeout(timeout_s)
     try:
         return context.wrap_socket(connection, server_side=server_side)
+    except TimeoutError as error:
+        connection.close()
+        raise ExecutionFault(f"the other end of the link said nothing of TLS within {timeout_s:g} s") from error
     except (OSError, ssl.SSLError) as error:
         connection.close()
         reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
@@ -56,18 +59,24 @@ def load_identity(directory: Path, server_side: bool) -> ssl.SSLContext:
     Raises:
         Refusal: the directory's files are missing or not a key and certificates.
     """
+    missing = [name for name in (KEY, CERTIFICATE, PEER) if not (directory / name).is_file()]
+    if missing:
+        raise Refusal(f"{directory} lacks {' and '.join(missing)}; rrnet-2pc-certificates makes keys and certificates")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
-        context.load_verify_locations(directory / PEER)
-    except (OSError, ssl.SSLError) as error:
+        context.load_cert_chain(directory / CERTIFICATE, directory / KEY, password="")  # rather than ask for one
+    except (OSError, ValueError) as error:
         raise Refusal(
-            f"{directory} needs {KEY}, {CERTIFICATE} and {PEER}; rrnet-2pc-certificates makes them"
+            f"{directory / KEY} and {directory / CERTIFICATE} are not a key without a password and its certificate"
         ) from error
+    try:
+        context.load_verify_locations(directory / PEER)
+    except OSError as error:
+        raise Refusal(f"{directory / PEER} is not a certificate") from error
     return context
 
 

@@ -27,20 +27,19 @@ from ..program import RING_BITS, Program
 from ..protocols.material import RandomSource
 from ..protocols.party import Execution
 from .accounting import Measured, Recorder
-from .link import WIRE_VERSION, Link, LinkFault
+from .corrections_file import corrections_path, write_corrections
+from .link import WIRE_VERSION, Link, LinkFault, printable
 from .randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
 from .scratch import scratch_directory
 from .session import RELEASE, ROLES
 from .store import (
     TWO_PARTY,
     SetDescription,
-    corrections_path,
+    check_replaceable,
     image_key,
     party_directory,
     read_description,
-    unused_count,
     weight_key,
-    write_corrections,
     write_party,
 )
 
@@ -125,9 +124,7 @@ def check_party_place(root: Path, party: int, replace: bool) -> None:
         raise Refusal(f"{root} exists and is not a directory of material")
     if path.exists():
         read_description(path)
-    left = unused_count(path)
-    if left and not replace:
-        raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
+    check_replaceable(path, replace)
 
 
 class Preparer:
@@ -184,9 +181,10 @@ class Preparer:
             )
             scratch.chmod(0o700)
             write_party(scratch, described, seed)
+            target = party_directory(root, self.number)
+            check_replaceable(target, replace=True)  # a run may have begun meanwhile
             if self._link.exchange_control(b"written") != b"written":
                 raise LinkFault(f"the {ROLES[1 - self.number]} did not confirm that its material is written")
-            target = party_directory(root, self.number)
             root.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
@@ -215,7 +213,7 @@ class Preparer:
             raise Refusal(f"both parties say that they are party {self.number}, or one of them does not prepare")
         for key in sorted(set(mine) - {"party", "nonce"}):
             if mine[key] != theirs.get(key):
-                raise Refusal(f"the parties differ in {key}: {mine[key]} here, {theirs.get(key)} there")
+                raise Refusal(f"the parties differ in {key}: {mine[key]} here, {printable(theirs.get(key))} there")
         hellos = (sent, received) if self.number == 0 else (received, sent)
         return hashlib.sha256(b"".join(len(hello).to_bytes(4, "big") + hello for hello in hellos)).digest()
 

@@ -30,6 +30,7 @@ class MaskedExecution(Execution):
     """`masked` for `board/`."""
 
     name: ClassVar[str] = "masked"
+    opens_narrow: ClassVar[bool] = True
     comparison: ClassVar[Comparison] = OneHotComparison()
 
     def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:

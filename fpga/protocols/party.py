@@ -114,6 +114,8 @@ class Execution(ABC):
     """An executable protocol: what it exchanges, and how its parties and its dealer are made."""
 
     name: ClassVar[str]
+    #: Whether words are opened on the bits of their tensor's ring, and must be as small as that promises.
+    opens_narrow: ClassVar[bool] = False
 
     @abstractmethod
     def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:

@@ -1,6 +1,7 @@
 """Whoever dies and whatever breaks: the others stop soon, say why, output no logits and never reuse material."""
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from forked_parties import SURVIVAL_S, ForkedParties, relay_with, wait_for_child
 
+from rrnet_nni.fpga.board import session
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
 from rrnet_nni.fpga.board.dealer import prepare_set
 from rrnet_nni.fpga.board.executions import EXECUTIONS
@@ -307,6 +309,61 @@ def test_the_command_reports_a_killed_process(tmp_path, victim):
     assert victim in errors
     assert "1.2345" not in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
+def test_what_a_command_started_ends_with_it(tmp_path, number):
+    program, weights = network()
+    write_build(tmp_path / "build", program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+    np.save(tmp_path / "x.npy", np.full((4000, 2, 16, 16), SECRET))
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "rrnet_nni.fpga.board.cli", str(tmp_path / "build"), "--json"]
+    running = subprocess.Popen(
+        [*command, "--input", str(tmp_path / "x.npy")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path / "scratch")},
+    )
+    dealer = wait_for_child(running.pid, "prepare_cli")
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.rglob("inference-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(running.pid, number)
+    output, errors = running.communicate(timeout=60)
+    while os.path.exists(f"/proc/{dealer}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not os.path.exists(f"/proc/{dealer}")
+    assert not list(tmp_path.rglob("inference-*"))
+    assert output == ""
+    if number == signal.SIGTERM:
+        assert errors.splitlines()[-1] == "rrnet-2pc-run: interrupted"
+        assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_client_of_more_images_than_there_is_material_for_is_refused_at_once(material):
+    root = material("masked")
+    program, weights = network()
+    ends = socket.socketpair()
+    with MaterialStore(root, 1) as store, Link(ends[0], "the client", 5) as link, Link(ends[1], "me", 5) as client:
+        hello = {"party": 0, "nonce": "", "next_index": 0, "images": 10**15, "protocol": "masked", "batch": 1}
+        hello |= {"wire_version": WIRE_VERSION, "release": session.RELEASE, "program": DIGEST, "ring_bits": 32}
+        hello |= {"material": store.description.set_id, "material_count": IMAGES, "reveal_to": 0}
+
+        def talk():
+            sent = json.dumps(hello).encode()
+            received = client.exchange_control(sent)
+            transcript = b"".join(len(part).to_bytes(4, "big") + part for part in (sent, received))
+            proof = hashlib.sha256(hashlib.sha256(transcript).digest() + b"\0").digest()
+            client.exchange_control(proof)
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
+        party = Party(1, program, EXECUTIONS["masked"], link, store)
+        with pytest.raises(Refusal, match=f"left for {IMAGES} of {10**15} images"):
+            party.run(Terms(DIGEST, "masked", 0, None, 1), None, weights)
+        talking.join(5)
+        assert store.next_index == 0
 
 
 def test_a_failed_run_says_nothing_of_the_images(tmp_path):

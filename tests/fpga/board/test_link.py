@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.board.link import FRAME_BYTES, Link, LinkFault
-from rrnet_nni.fpga.board.tls import make_pair, secure
-from rrnet_nni.fpga.errors import ExecutionFault
+from rrnet_nni.fpga.board.tls import load_identity, make_pair, secure
+from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def frame(payload, kind=1, sequence=0, version=1, magic=b"R2", checksum=None, le
         (frame(b"abcd", version=9), "version 9"),
         (b"GET / HTTP/1.1\r\n\r\n", "does not speak"),
         (frame(b"no disk left", kind=3), "stopped: no disk left"),
+        (frame(b"\x1b[2J\x07gone", kind=3), r"stopped: \?\[2J\?gone$"),
         (frame(b"abcd")[:10], "closed the link"),
         (b"", "closed the link"),
     ],
@@ -148,6 +150,36 @@ def test_messages_cross_a_link_with_mutual_tls(tmp_path):
     assert np.array_equal(second, big)
     for link in links:
         link.close()
+
+
+def test_a_peer_that_says_nothing_is_told_from_an_unknown_one(tmp_path, ends):
+    make_pair(tmp_path / "c")
+    with pytest.raises(ExecutionFault, match=r"said nothing of TLS within 0\.2 s"):
+        secure(ends[0], tmp_path / "c" / "party-1", True, 0.2)
+
+
+def encrypt_key(directory):
+    key = serialization.load_pem_private_key((directory / "key.pem").read_bytes(), None)
+    hidden = serialization.BestAvailableEncryption(b"password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
+    (directory / "key.pem").write_bytes(pem)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda own: (own / "key.pem").unlink(), "lacks key.pem;"),
+        (lambda own: (own / "key.pem").write_bytes((own.parent / "party-0" / "key.pem").read_bytes()), "are not a key"),
+        (encrypt_key, "key without a password"),
+        (lambda own: (own / "peer.pem").write_text("nothing"), "peer.pem is not a certificate"),
+    ],
+    ids=["missing", "another's key", "with a password", "no certificate"],
+)
+def test_keys_that_do_not_fit_are_refused_without_a_question(tmp_path, change, sentence):
+    make_pair(tmp_path)
+    change(tmp_path / "party-1")
+    with pytest.raises(Refusal, match=sentence):
+        load_identity(tmp_path / "party-1", True)
 
 
 def test_an_unknown_peer_is_refused_before_anything_is_sent(tmp_path):

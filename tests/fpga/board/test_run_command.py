@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,13 +166,59 @@ def test_what_is_seen_beforehand_is_refused_before_material_is_used(build, tmp_p
     cases = {
         ("--output", tmp_path / "nowhere" / "y.npy"): "cannot be written",
         ("--output", tmp_path): "is a directory",
-        ("--party", 0, "--connect", "127.0.0.1:9", "--tls", tmp_path / "none"): "needs key.pem",
+        ("--party", 0, "--connect", "127.0.0.1:9", "--tls", tmp_path / "none"): "lacks key.pem",
+        ("--tls", tmp_path): "belong to one party",
     }
     for arguments, sentence in cases.items():
         refused = run(build, *arguments)
         assert refused.returncode == 2, refused.stderr
         assert sentence in refused.stderr
     assert unused_count(party_directory(build.parent / "build.material", 0)) == 3
+
+
+def test_logits_that_cannot_be_saved_are_printed_all_the_same(build):
+    completed = run(build, "--json", "--output", "/dev/full")
+    assert completed.returncode == 1
+    assert completed.stderr.endswith("/dev/full cannot be written: No space left on device\n")
+    assert np.shape(json.loads(completed.stdout)["logits"]) == (3, 3)
+
+
+def test_images_beyond_the_words_that_a_protocol_opens_are_refused_by_it_alone(build):
+    program, weights = small_network()
+    tensors = dict(program.tensors) | {"image": replace(program.tensor("image"), ring_bits=16)}
+    write_build(build.parent / "narrow", replace(program, tensors=tensors), weights, {"device": "zcu104"})
+    np.save(build.parent / "x.npy", np.full((1, 1, 6, 6), 2.0**14 / 2**10))
+    arguments = build.parent / "narrow", "--input", build.parent / "x.npy", "--protocol"
+    refused = command("cli", *arguments, "masked")
+    assert refused.returncode == 2
+    assert "image 0 has values beyond 16, the limit of this build and protocol;" in refused.stderr
+    assert command("cli", *arguments, "beaver-ot").returncode == 0
+
+
+def test_modules_in_the_working_directory_do_not_take_the_place_of_pythons(build, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "inspect.py").write_text("raise RuntimeError('not of Python')")
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(build).returncode == 0
+
+
+def test_an_unknown_host_is_reported_at_once(build):
+    assert command("prepare_cli", build, "--count", 3).returncode == 0
+    make_pair(build.parent / "keys")
+    peer = "--connect", "no-such-host.invalid:7700", "--tls", build.parent / "keys" / "party-0"
+    refused = run(build, "--party", 0, *peer, "--timeout", 1000)
+    assert refused.returncode == 1
+    assert "cannot connect to no-such-host.invalid:7700" in refused.stderr
+
+
+def test_debug_shows_where_a_process_failed(build):
+    assert command("prepare_cli", build, "--count", 3).returncode == 0
+    (party_directory(build.parent / "build.material", 1) / "seed").unlink()
+    refused = run(build, "--debug")
+    assert refused.returncode == 2
+    assert "party 1 said:" in refused.stderr
+    assert "in _read_seed" in refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("rrnet-2pc-run: ")
 
 
 def test_a_port_in_use_and_an_absent_peer_are_reported_in_one_sentence(build, unused_tcp_port):

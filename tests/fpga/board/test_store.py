@@ -14,10 +14,11 @@ import pytest
 from rrnet_nni.fpga.board import dealer
 from rrnet_nni.fpga.board import store as store_module
 from rrnet_nni.fpga.board.conformance import ProgramBuilder
+from rrnet_nni.fpga.board.corrections_file import corrections_path
 from rrnet_nni.fpga.board.dealer import prepare_set
 from rrnet_nni.fpga.board.executions import EXECUTIONS
 from rrnet_nni.fpga.board.scratch import temporary_directory
-from rrnet_nni.fpga.board.store import MaterialStore, corrections_path, party_directory, unused_count
+from rrnet_nni.fpga.board.store import MaterialStore, party_directory, unused_count
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, ReluOp, TruncateOp
 
@@ -94,6 +95,51 @@ def test_material_is_for_one_program_one_protocol_one_model(root):
         store.bind_weights(weights)
         with pytest.raises(Refusal, match="other weights"):
             store.bind_weights({"w": np.ones((9, 6), np.int32)})
+
+
+def test_what_a_session_claimed_and_never_read_leaves_the_disk_at_the_next_claim(root):
+    with MaterialStore(root, 1) as store:
+        store.claim(0, 3).take(1)
+    with MaterialStore(root, 1) as store:
+        store.claim(3, 1)
+    left = sorted(path.name for path in party_directory(root, 1).glob("inference-*"))
+    assert left == [corrections_path(root, index).name for index in (3, 4)]
+
+
+def test_material_that_a_session_uses_is_not_replaced(root):
+    with MaterialStore(root, 0) as client, MaterialStore(root, 1) as store:
+        before = store.description.set_id
+        client.claim(0, 5)
+        material = store.claim(0, 5)
+        for replace in (False, True):
+            with pytest.raises(Refusal, match="another process is using"):
+                prepare_set(root, small_program(), DIGEST, EXECUTIONS["masked"], 1, replace)
+        assert material.take(5).images == 5
+    prepare_set(root, small_program(), DIGEST, EXECUTIONS["masked"], 1, replace=True)
+    with MaterialStore(root, 0) as store:
+        assert store.description.set_id != before
+
+
+@pytest.mark.parametrize("used", ['{"next": -1}', '{"next": "0"}', '{"next": true}', "{", None])
+def test_material_of_which_it_is_unknown_what_was_used_is_refused_until_it_is_replaced(root, used):
+    path = party_directory(root, 0) / "used.json"
+    path.unlink() if used is None else path.write_text(used)
+    with pytest.raises(Refusal, match="what was used is unknown"), MaterialStore(root, 0) as store:
+        store.claim(0, 1)
+    with pytest.raises(Refusal, match="what was used is unknown"):
+        prepare_set(root, small_program(), DIGEST, EXECUTIONS["masked"], 1)
+    prepare_set(root, small_program(), DIGEST, EXECUTIONS["masked"], 1, replace=True)
+    assert unused_count(party_directory(root, 0)) == 1
+
+
+def test_a_missing_seed_and_a_damaged_description_are_refused(root):
+    (party_directory(root, 0) / "seed").unlink()
+    with pytest.raises(Refusal, match=r"seed cannot be read: No such file"):
+        MaterialStore(root, 0)
+    path = party_directory(root, 1) / "set.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"count": "many"}))
+    with pytest.raises(Refusal, match=r"set\.json is damaged"):
+        MaterialStore(root, 1)
 
 
 def test_damage_is_refused(root):
