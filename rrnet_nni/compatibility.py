@@ -97,8 +97,23 @@ def keep_nni_off_stdout() -> None:
     import nni
 
     nni.silence_stdout()
-    for name in ("evaluator.pytorch.lightning", "execution.sequential", "strategy.base"):
+    for name in ("evaluator.pytorch.lightning", "execution.sequential", "strategy.base", "strategy.evolution"):
         logging.getLogger(f"nni.nas.{name}").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Let Ctrl-C inside of a Lightning trainer arrive as the `KeyboardInterrupt` that it is.
+
+    Lightning turns it into `SystemExit(1)`, without a word.
+    Can go when `test_lightning_still_exits_when_it_is_interrupted` fails.
+    """
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def freeze_apart(space: nn.Module, choices: Mapping[str, str]) -> nn.Module:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from .architecture import ARCHITECTURE, Architecture, installed_versions
+from .compatibility import interrupts_kept
 from .evaluators.accuracy import Evaluation, evaluate
 from .evaluators.data import ImageDataset, Images, holdout, load_dataset
 from .evaluators.expected_latency import ExpectedLatency
@@ -93,9 +94,10 @@ def search_architecture(
     task = bench.task
     latency_weight = check_latency_weight(latency_weight)
     options = replace(task.search, latency_weight=latency_weight, seed=task.seed)
-    found = search(
-        task.backbone, bench.space, bench.dataset, bench.latency, options, task.training, directory, on_epoch
-    )
+    with interrupts_kept():
+        found = search(
+            task.backbone, bench.space, bench.dataset, bench.latency, options, task.training, directory, on_epoch
+        )
     architecture = describe(bench, found.choices)
     architecture = replace(
         architecture,
@@ -195,9 +197,10 @@ def train_architecture(
     )
     architecture.save(directory / ARCHITECTURE)
     options = replace(bench.task.training, seed=bench.task.seed)
-    trained = train_network(
-        network, bench.dataset, options, teacher=teacher, checkpoint_dir=directory, progress=progress
-    )
+    with interrupts_kept():
+        trained = train_network(
+            network, bench.dataset, options, teacher=teacher, checkpoint_dir=directory, progress=progress
+        )
     save_weights(network, directory / WEIGHTS)
     return network, evaluate(network, bench.dataset, *bench.validation), trained.test
 

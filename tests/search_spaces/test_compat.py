@@ -14,7 +14,7 @@ from nni.runtime.trial_command_channel import (
     set_default_trial_command_channel,
 )
 
-from rrnet_nni.compatibility import ManagerChannel, channels_last_is_safe
+from rrnet_nni.compatibility import ManagerChannel, channels_last_is_safe, interrupts_kept
 from rrnet_nni.search_spaces import SpaceOptions, build_space, fixed_choices
 
 
@@ -47,6 +47,33 @@ def test_nni_still_logs_to_standard_output() -> None:
     for statement, stream in ((warned, "stdout"), (kept + warned, "stderr")):
         ended = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
         assert {name for name in ("stdout", "stderr") if "look" in getattr(ended, name)} == {stream}
+
+
+def _interrupted_training() -> None:
+    import pytorch_lightning as lightning
+
+    class Interrupted(lightning.LightningModule):
+        def training_step(self, batch: object, batch_idx: int) -> None:
+            raise KeyboardInterrupt
+
+        def configure_optimizers(self) -> None:
+            return None
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet)
+    trainer.fit(Interrupted(), torch.utils.data.DataLoader([torch.zeros(1)]))
+
+
+def test_lightning_still_exits_when_it_is_interrupted() -> None:
+    with pytest.raises(SystemExit):
+        _interrupted_training()
+
+
+def test_an_interrupted_training_is_interrupted_and_no_other_exit_is() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts_kept():
+        _interrupted_training()
+    with pytest.raises(SystemExit), interrupts_kept():
+        sys.exit(3)
 
 
 def test_freeze_still_shares_the_candidates() -> None:
