@@ -14,7 +14,7 @@ from ..errors import ExecutionFault, Refusal
 from .config import config_header
 
 SOURCES = Path(__file__).parent
-_WARNINGS = ("-Wall", "-Wextra", "-Wno-unknown-pragmas")
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Wno-unknown-pragmas")
 _OPTIMIZED = ("-O3", "-march=native")
 _SANITIZED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 #: What the accelerator's exit statuses mean (fpga/hls/src/status.h).
@@ -53,13 +53,14 @@ def check_ended(party: int, status: int, errors: str) -> None:
         raise ExecutionFault(f"the accelerator of party {party} stopped: {problem}")
 
 
-def build_simulator(device: Device, program: str = "csim", sanitize: bool = False) -> Path:
+def build_simulator(device: Device, program: str = "csim", sanitize: bool = False, types: Path | None = None) -> Path:
     """Compile one of `PROGRAMS` for a device; returns the executable.
 
     Args:
         device: its parallelism and buffer become constants of the accelerator.
         program: "csim" runs one party, "mutate" feeds it damaged files, "vectors" prints what kernels compute.
         sanitize: with address and undefined-behaviour sanitizers.
+        types: the vendor's directory of ap_int.h and hls_stream.h, in place of the shim in testbench/.
 
     Raises:
         Refusal: there is no C++ compiler, it does not accept the sources, or the cache cannot be written.
@@ -67,31 +68,41 @@ def build_simulator(device: Device, program: str = "csim", sanitize: bool = Fals
     compiler = find_cxx()
     if compiler is None:
         raise Refusal("the accelerator's C simulation needs a C++ compiler (g++ or clang++) on the path")
-    options = [*_WARNINGS, *(_SANITIZED if sanitize else _OPTIMIZED), "-std=c++17"]
+    options = [*WARNINGS, *(_SANITIZED if sanitize else _OPTIMIZED), "-std=c++17"]
     header = config_header(device)
     sources = sorted(path for pattern in PROGRAMS[program] for path in SOURCES.glob(pattern))
     headers = [*sorted(SOURCES.glob("*.h")), *sorted(SOURCES.glob("src/*.h")), *sorted(SOURCES.glob("testbench/*.h"))]
     key = hashlib.sha256()
-    for part in (compiler, *options, _version(compiler), header, *(path.read_text() for path in (*sources, *headers))):
+    parts = (compiler, *options, str(types), _version(compiler), header)
+    for part in (*parts, *(path.read_text() for path in (*sources, *headers))):
         key.update(part.encode() + b"\0")
     target = _cache_directory() / f"{program}-{key.hexdigest()[:24]}"
     if not target.exists():
-        _compile(compiler, options, sources, header, target)
+        _compile([compiler, *options, *_include_paths(types)], sources, header, target)
     return target
 
 
-def _compile(compiler: str, options: list[str], sources: list[Path], header: str, target: Path) -> None:
+def _include_paths(types: Path | None) -> list[str]:
+    if types is not None and not (types / "ap_int.h").is_file():
+        raise Refusal(f"{types} holds no ap_int.h")
+    return [f"-I{path}" for path in (*([types] if types else []), SOURCES, SOURCES / "src", SOURCES / "testbench")]
+
+
+def _compile(command: list[str], sources: list[Path], header: str, target: Path) -> None:
     make_cache(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         (Path(scratch) / "rrnet_config.h").write_text(header)
-        includes = [f"-I{path}" for path in (scratch, SOURCES, SOURCES / "src", SOURCES / "testbench")]
         built = Path(scratch) / target.name
-        command = [compiler, *options, *includes, *map(str, sources), "-o", str(built)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        finished = subprocess.run(
+            [*command, f"-I{scratch}", *map(str, sources), "-o", str(built)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if finished.returncode:
             first = next((line for line in finished.stderr.splitlines() if "error" in line), finished.stderr[:200])
             problem = first or f"it ends with status {finished.returncode}"
-            raise Refusal(f"{compiler} does not compile the accelerator: {problem}")
+            raise Refusal(f"{command[0]} does not compile the accelerator: {problem}")
         built.replace(target)
 
 

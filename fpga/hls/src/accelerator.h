@@ -24,16 +24,21 @@ struct Counters {
     uint64_t array_cycles = 0;  // of products, on all tiles of the array together
 };
 
-// Called in C simulation where every queue waits for a message: moves octets between the streams and the outside; false
+#ifndef __SYNTHESIS__
+// C simulation only. Asked where every queue waits for a message: moves octets between the streams and the outside; false
 // where nothing will come any more.
 struct Network {
     virtual ~Network() = default;
     virtual bool wait() = 0;
 };
-
-Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, const bus_t* operands, bus_t* memory,
-                         const bus_t* material, Link& to_peer, Link& from_peer, Network& network, Counters& counters);
+extern Network* attached_network;
+#endif
 
 }  // namespace rrnet
+
+// The top. Sizes of the memories are in the registers.
+rrnet::Status rrnet_accelerator(const rrnet::Registers& registers, const rrnet::bus_t* instructions,
+                                const rrnet::bus_t* operands, rrnet::bus_t* memory, const rrnet::bus_t* material,
+                                rrnet::Link& to_peer, rrnet::Link& from_peer, rrnet::Counters& counters);
 
 #endif

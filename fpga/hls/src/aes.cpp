@@ -45,6 +45,13 @@ uint32_t turn(uint32_t word, int bits) { return word >> bits | word << (32 - bit
 
 uint32_t swap_octets(uint32_t word) { return word >> 24 | (word >> 8 & 0xFF00) | (word << 8 & 0xFF0000) | word << 24; }
 
+// A block's big-endian words as octets in memory's order.
+bus_t swapped_block(const uint32_t words[4]) {
+    bus_t block;
+    for (uint32_t i = 0; i < BUS_WORDS; ++i) set_lane(block, i, swap_octets(words[i]));
+    return block;
+}
+
 }  // namespace
 
 void AesKey::expand(const uint8_t key[16]) {
@@ -85,11 +92,9 @@ void AesKey::encrypt(const uint32_t in[4], uint32_t out[4]) const {
 
 bus_t AesKey::encrypt(const bus_t& block) const {
     uint32_t in[4], out[4];
-    for (int i = 0; i < 4; ++i) in[i] = swap_octets(block.lane(i));
+    for (uint32_t i = 0; i < BUS_WORDS; ++i) in[i] = swap_octets(lane_of(block, i));
     encrypt(in, out);
-    bus_t word;
-    for (int i = 0; i < 4; ++i) word.set_lane(i, swap_octets(out[i]));
-    return word;
+    return swapped_block(out);
 }
 
 bus_t Keystream::block(uint64_t number) const {
@@ -97,9 +102,7 @@ bus_t Keystream::block(uint64_t number) const {
                                  static_cast<uint32_t>(number >> 32), static_cast<uint32_t>(number)};
     uint32_t out[4];
     key->encrypt(counter, out);
-    bus_t word;
-    for (int i = 0; i < 4; ++i) word.set_lane(i, swap_octets(out[i]));
-    return word;
+    return swapped_block(out);
 }
 
 Status Keystream::read_octets(uint64_t first, uint32_t count, uint8_t* out) const {
@@ -111,7 +114,7 @@ Status Keystream::read_octets(uint64_t first, uint32_t count, uint8_t* out) cons
             number = position / BUS_OCTETS;
             word = block(number);
         }
-        out[i] = word.octet(position % BUS_OCTETS);
+        out[i] = octet_of(word, position % BUS_OCTETS);
     }
     return Status::done;
 }
@@ -127,7 +130,7 @@ Status Keystream::read_words(uint64_t base, uint64_t first, uint32_t count, uint
                 number = position / BUS_WORDS;
                 word = block(number);
             }
-            out[i] = word.lane(position % BUS_WORDS);
+            out[i] = lane_of(word, position % BUS_WORDS);
         }
         return Status::done;
     }

@@ -24,7 +24,7 @@ struct AesKey {
 class Keystream {
   public:
     Keystream() = default;
-    Keystream(const AesKey& key, uint64_t operation) : key(&key), operation(operation) {}
+    Keystream(const AesKey& expanded, uint64_t number) : key(&expanded), operation(number) {}
 
     bus_t block(uint64_t number) const;
     Status read_octets(uint64_t first, uint32_t count, uint8_t* out) const;

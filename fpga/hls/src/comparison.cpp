@@ -13,11 +13,10 @@ int digit_results(int digit) { return digit == 0 ? 1 : 2; }
 
 // For each value v of a digit: table[v][0] = [v > threshold], table[v][1] = [v = threshold].
 void comparison_table(const bus_t* threshold, int bits, bus_t table[][2]) {
-    bus_t below;
+    bus_t below = 0;
     for (int v = 0; v < 1 << bits; ++v) {
 #pragma HLS PIPELINE II = 1
-        bus_t equal = ~bus_t();
-        for (int bit = 0; bit < bits; ++bit) equal = equal & (v >> bit & 1 ? threshold[bit] : ~threshold[bit]);
+        const bus_t equal = digit_is(threshold, bits, v);
         table[v][0] = below;
         table[v][1] = equal;
         below ^= equal;
@@ -228,8 +227,7 @@ Status Comparison::choose(Receiver& receiver) {
                 RRNET_TRY(gather(dealt, at.tables, leaf_number(digit, k), slice, chosen[k]));
             }
             for (int v = 1; v < 1 << bits; ++v) {
-                bus_t named = ~bus_t();
-                for (int bit = 0; bit < bits; ++bit) named = named & (v >> bit & 1 ? own_bits[bit] : ~own_bits[bit]);
+                const bus_t named = digit_is(own_bits, bits, v);
                 for (int k = 0; k < results; ++k) {
 #pragma HLS PIPELINE II = 1
                     bus_t entry;
@@ -293,7 +291,7 @@ Status Comparison::select() {
 #pragma HLS PIPELINE II = 1
         const Slice slice = slice_of(number, elements);
         const bus_t top = word_slice(x.data + slice.first, slice.elements, 31);
-        const bus_t positive = planes.read(GREATER, slice) ^ (party == 0 ? ~top : top);
+        const bus_t positive = planes.read(GREATER, slice) ^ (party == 0 ? bus_t(~top) : top);
         bus_t choice;
         RRNET_TRY(gather(own, at.choice, 0, slice, choice));
         planes.write(POSITIVE, slice, positive);

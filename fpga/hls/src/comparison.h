@@ -5,6 +5,7 @@
 #ifndef RRNET_COMPARISON_H
 #define RRNET_COMPARISON_H
 
+#include "dcf.h"
 #include "message.h"
 #include "planes.h"
 
@@ -73,6 +74,7 @@ struct Comparison {
     Words answer;  // the other party's words, over planes that are no longer needed
     bool masked = false;     // x is the opened word M whose sign is asked for
     bool functions = false;  // by comparison functions, not by one-hot words
+    const DcfKeys* keys = nullptr;  // of their hash
     MaskForms forms;
 
     Status compute(uint32_t phase);

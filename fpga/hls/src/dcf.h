@@ -16,9 +16,8 @@ constexpr int DCF_BLOCKS = DCF_LEVELS + 1;
 struct DcfKeys {
     AesKey tree, leaf;
 
-    DcfKeys();
+    void expand();
 };
-const DcfKeys& dcf_keys();
 
 // Where the evaluation of one point stands.
 struct DcfNode {

@@ -15,15 +15,16 @@ constexpr uint32_t QUEUES = RRNET_QUEUE_RECEIVE + 1;
 
 class Dispatcher {
   public:
-    Dispatcher(Chip& chip, const Program& program, Link& to_peer, Link& from_peer, uint64_t arbitration)
-        : chip(chip), program(program), to_peer(to_peer), from_peer(from_peer), random(arbitration) {}
+    Dispatcher(Chip& shared, const Program& checked, Link& outgoing, Link& incoming, uint64_t arbitration)
+        : chip(shared), program(checked), to_peer(outgoing), from_peer(incoming), random(arbitration) {}
 
-    Status run(Network& network, Counters& counters);
+    Status run(Counters& counters);
 
   private:
     Status fetch(uint32_t queue);
     bool waits_hold(const Instruction& instruction) const;
     bool arrives_here(const Instruction& instruction) const;
+    bool has_arrived(uint32_t octets) const;
     Status take_turns(uint32_t& started, bool& waits_for_message);
     uint32_t first_queue();
 

@@ -14,7 +14,7 @@ Status Comparison::read_blocks(const Source& source, uint64_t base, const Slice&
         RRNET_TRY(source.read_words(base, BUS_WORDS * place, BUS_WORDS * left, words));
         for (uint32_t i = 0; i < BUS_WORDS * left; ++i) {
 #pragma HLS PIPELINE II = 1
-            out[done + i / BUS_WORDS].set_lane(i % BUS_WORDS, words[i]);
+            set_lane(out[done + i / BUS_WORDS], i % BUS_WORDS, words[i]);
         }
     }
     return Status::done;
@@ -22,30 +22,29 @@ Status Comparison::read_blocks(const Source& source, uint64_t base, const Slice&
 
 // Shares of [low(M) < low(r)]: a level of all elements of a slice after the other, so that the pipeline stays full.
 Status Comparison::evaluate_functions() {
-    const DcfKeys& keys = dcf_keys();
     for (uint32_t number = 0; number < slice_count(elements); ++number) {
         const Slice slice = slice_of(number, elements);
         const uint32_t* points = x.data + slice.first;
-        bus_t corrections[SLICE_ELEMENTS], shares;
+        bus_t corrections[SLICE_ELEMENTS], shares = 0;
         DcfNode nodes[SLICE_ELEMENTS];
         RRNET_TRY(read_blocks(own, at.tables, slice, corrections));
         for (uint32_t i = 0; i < slice.elements; ++i) {
 #pragma HLS PIPELINE II = 1
             nodes[i].block = corrections[i];  // a key's root has its number as lowest bit
-            nodes[i].block.set_lane(0, (corrections[i].lane(0) & ~uint32_t{1}) | static_cast<uint32_t>(party));
+            set_lane(nodes[i].block, 0, (lane_of(corrections[i], 0) & ~uint32_t{1}) | static_cast<uint32_t>(party));
         }
         for (int level = 0; level < DCF_LEVELS; ++level) {
             RRNET_TRY(read_blocks(dealt, at.keys + 16 * whole * level, slice, corrections));
             for (uint32_t i = 0; i < slice.elements; ++i) {
 #pragma HLS PIPELINE II = 1
-                nodes[i] = dcf_step(keys, nodes[i], corrections[i], points[i], level);
+                nodes[i] = dcf_step(*keys, nodes[i], corrections[i], points[i], level);
             }
         }
         RRNET_TRY(read_blocks(dealt, at.keys + 16 * whole * DCF_LEVELS, slice, corrections));
         for (uint32_t i = 0; i < slice.elements; ++i) {
 #pragma HLS PIPELINE II = 1
-            const uint32_t share = dcf_share(keys, nodes[i], corrections[i], points[i]);
-            shares.set_octet(i / 8, static_cast<uint8_t>(shares.octet(i / 8) | share << (7 - i % 8)));
+            const uint32_t share = dcf_share(*keys, nodes[i], corrections[i], points[i]);
+            set_octet(shares, i / 8, static_cast<uint8_t>(octet_of(shares, i / 8) | share << (7 - i % 8)));
         }
         planes.write(GREATER, slice, shares);
     }

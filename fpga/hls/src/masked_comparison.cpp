@@ -44,14 +44,14 @@ Status Comparison::masked_leaves() {
         for (int digit = 0; digit < DIGITS; ++digit) {
             const int bits = digit == 0 ? LOWEST_BITS : DIGIT_BITS;
             const int first = digit == 0 ? 0 : LOWEST_BITS + DIGIT_BITS * (digit - 1);
-            bus_t value[DIGIT_BITS], below, less, equal;
+            bus_t value[DIGIT_BITS], below = 0, less = 0, equal = 0;
             for (int bit = 0; bit < bits; ++bit) {
                 value[bit] = word_slice(x.data + slice.first, slice.elements, first + bit);
             }
             for (int u = 0; u < 1 << bits; ++u) {
 #pragma HLS PIPELINE II = 1
-                bus_t is = ~bus_t(), onehot;
-                for (int bit = 0; bit < bits; ++bit) is = is & (u >> bit & 1 ? value[bit] : ~value[bit]);
+                const bus_t is = digit_is(value, bits, u);
+                bus_t onehot;
                 if (party == 0) RRNET_TRY(gather(own, at.tables, plane++, slice, onehot));
                 else RRNET_TRY(gather(dealt, at.tables, plane++, slice, onehot));
                 less ^= onehot & below;

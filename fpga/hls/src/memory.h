@@ -15,10 +15,28 @@ typedef ap_uint<128> bus_t;
 constexpr uint32_t BUS_WORDS = 4;   // 32-bit words of a bus word
 constexpr uint32_t BUS_OCTETS = 16;
 
+// Octets and 32-bit lanes of a bus word; bit 0 is the lowest bit of the first octet in memory.
+inline uint8_t octet_of(const bus_t& word, uint32_t index) {
+    const int low = 8 * static_cast<int>(index);
+    return static_cast<uint8_t>(word.range(low + 7, low).to_uint());
+}
+inline void set_octet(bus_t& word, uint32_t index, uint8_t value) {
+    const int low = 8 * static_cast<int>(index);
+    word.range(low + 7, low) = value;
+}
+inline uint32_t lane_of(const bus_t& word, uint32_t index) {
+    const int low = 32 * static_cast<int>(index);
+    return word.range(low + 31, low).to_uint();
+}
+inline void set_lane(bus_t& word, uint32_t index, uint32_t value) {
+    const int low = 32 * static_cast<int>(index);
+    word.range(low + 31, low) = value;
+}
+
 // One AXI master port: `size` bus words from `base`; `fault` is what an access outside of it ends with.
 class Port {
   public:
-    Port(bus_t* base, uint64_t size, Status fault) : base(base), size(size), fault(fault) {}
+    Port(bus_t* words, uint64_t count, Status outside) : base(words), size(count), fault(outside) {}
 
     // 32-bit words [first, first + count) after bus word `address`.
     Status read_words(uint32_t address, uint64_t first, uint32_t count, uint32_t* out) const {
@@ -26,7 +44,7 @@ class Port {
         if (begin + count > BUS_WORDS * size) return fault;
         for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS PIPELINE II = 1
-            out[i] = base[(begin + i) / BUS_WORDS].lane((begin + i) % BUS_WORDS);
+            out[i] = lane_of(base[(begin + i) / BUS_WORDS], (begin + i) % BUS_WORDS);
         }
         return Status::done;
     }
@@ -36,7 +54,7 @@ class Port {
         if (begin + count > BUS_WORDS * size) return fault;
         for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS PIPELINE II = 1
-            base[(begin + i) / BUS_WORDS].set_lane((begin + i) % BUS_WORDS, in[i]);
+            set_lane(base[(begin + i) / BUS_WORDS], (begin + i) % BUS_WORDS, in[i]);
         }
         return Status::done;
     }
@@ -47,7 +65,7 @@ class Port {
         if (begin + count > BUS_OCTETS * size) return fault;
         for (uint32_t i = 0; i < count; ++i) {
 #pragma HLS PIPELINE II = 1
-            out[i] = base[(begin + i) / BUS_OCTETS].octet((begin + i) % BUS_OCTETS);
+            out[i] = octet_of(base[(begin + i) / BUS_OCTETS], (begin + i) % BUS_OCTETS);
         }
         return Status::done;
     }
@@ -75,24 +93,27 @@ struct Octets {
     uint32_t count = 0;
 };
 
-// The buffer on the chip, cut into tiles by the addresses of the schedule.
+// The buffer on the chip, RRNET_BUFFER_BYTES at `storage`, cut into tiles by the addresses of the schedule.
 class Buffer {
   public:
+    Buffer() = default;
+    explicit Buffer(uint32_t* words) : storage(words) {}
+
     Status words(uint64_t address, uint64_t count, Words& view) {
-        RRNET_REQUIRE(address % 4 == 0 && address + 4 * count <= sizeof storage, buffer);
+        RRNET_REQUIRE(address % 4 == 0 && address + 4 * count <= RRNET_BUFFER_BYTES, buffer);
         view.data = storage + address / 4;
         view.count = static_cast<uint32_t>(count);
         return Status::done;
     }
     Status octets(uint64_t address, uint64_t count, Octets& view) {
-        RRNET_REQUIRE(address + count <= sizeof storage, buffer);
+        RRNET_REQUIRE(address + count <= RRNET_BUFFER_BYTES, buffer);
         view.data = reinterpret_cast<uint8_t*>(storage) + address;
         view.count = static_cast<uint32_t>(count);
         return Status::done;
     }
 
   private:
-    uint32_t storage[RRNET_BUFFER_BYTES / 4] = {};
+    uint32_t* storage = nullptr;
 };
 
 }  // namespace rrnet

@@ -30,41 +30,48 @@ inline Slice slice_of(uint32_t number, uint32_t elements) {
 inline uint32_t slice_count(uint32_t elements) { return (elements + SLICE_ELEMENTS - 1) / SLICE_ELEMENTS; }
 
 inline uint32_t slice_bit(const bus_t& slice, uint32_t element) {
-    return slice.octet(element / 8) >> (7 - element % 8) & 1;
+    return octet_of(slice, element / 8) >> (7 - element % 8) & 1;
 }
 
 // Bit `bit` of each word.
 inline bus_t word_slice(const uint32_t* words, uint32_t elements, int bit) {
-    bus_t slice;
+    bus_t slice = 0;
     for (uint32_t octet = 0; 8 * octet < elements; ++octet) {
 #pragma HLS UNROLL
         uint8_t value = 0;
         for (uint32_t i = 0; i < 8 && 8 * octet + i < elements; ++i) {
             value = static_cast<uint8_t>(value | (words[8 * octet + i] >> bit & 1) << (7 - i));
         }
-        slice.set_octet(octet, value);
+        set_octet(slice, octet, value);
     }
     return slice;
+}
+
+// Where a digit has the value `v`, from the planes of its bits.
+inline bus_t digit_is(const bus_t* planes, int bits, int v) {
+    bus_t all = ~bus_t(0);
+    for (int bit = 0; bit < bits; ++bit) all = all & (v >> bit & 1 ? planes[bit] : bus_t(~planes[bit]));
+    return all;
 }
 
 // Planes of a tile in the buffer, plane after plane.
 class PlaneStore {
   public:
     PlaneStore() = default;
-    PlaneStore(Octets area, uint32_t elements) : area(area), octets(plane_octets(elements)) {}
+    PlaneStore(Octets place, uint32_t elements) : area(place), octets(plane_octets(elements)) {}
 
     bus_t read(uint32_t plane, const Slice& slice) const {
-        bus_t value;
+        bus_t value = 0;
         for (uint32_t i = 0; i < slice.octets(); ++i) {
 #pragma HLS UNROLL
-            value.set_octet(i, area.data[plane * octets + slice.first / 8 + i]);
+            set_octet(value, i, area.data[plane * octets + slice.first / 8 + i]);
         }
         return value;
     }
     void write(uint32_t plane, const Slice& slice, const bus_t& value) {
         for (uint32_t i = 0; i < slice.octets(); ++i) {
 #pragma HLS UNROLL
-            area.data[plane * octets + slice.first / 8 + i] = value.octet(i);
+            area.data[plane * octets + slice.first / 8 + i] = octet_of(value, i);
         }
     }
 
@@ -78,7 +85,7 @@ class PlaneStore {
 template <typename Source>
 Status gather_slice(const Source& source, uint64_t base, uint64_t whole, uint32_t plane, const Runs& runs,
                     const Slice& slice, bus_t& out) {
-    out = bus_t();
+    out = bus_t(0);
     const uint64_t start = base + plane * whole_plane_octets(whole);
     uint8_t octets[SLICE_ELEMENTS / 8 + 1];
     for (uint32_t done = 0; done < slice.elements;) {
@@ -91,12 +98,12 @@ Status gather_slice(const Source& source, uint64_t base, uint64_t whole, uint32_
 #pragma HLS PIPELINE II = 1
             const uint32_t from = offset + i, to = done + i;
             if (from % 8 == 0 && to % 8 == 0 && piece - i >= 8) {
-                out.set_octet(to / 8, octets[from / 8]);
+                set_octet(out, to / 8, octets[from / 8]);
                 i += 8;
                 continue;
             }
             const uint8_t bit = octets[from / 8] >> (7 - from % 8) & 1;
-            out.set_octet(to / 8, static_cast<uint8_t>(out.octet(to / 8) | bit << (7 - to % 8)));
+            set_octet(out, to / 8, static_cast<uint8_t>(octet_of(out, to / 8) | bit << (7 - to % 8)));
             ++i;
         }
         done += piece;

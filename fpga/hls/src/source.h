@@ -27,7 +27,8 @@ Status words_from_octets(const Source& source, uint64_t begin, uint32_t count, u
 class Corrections {
   public:
     Corrections() = default;
-    Corrections(const Port& port, uint32_t address, uint32_t octets) : port(&port), address(address), octets(octets) {}
+    Corrections(const Port& material, uint32_t first_word, uint32_t size)
+        : port(&material), address(first_word), octets(size) {}
 
     Status read_octets(uint64_t first, uint32_t count, uint8_t* out) const {
         RRNET_REQUIRE(first + count <= octets, material);

@@ -52,6 +52,7 @@ Status make_comparison(Chip& chip, const Tile& tile, uint64_t offset, uint32_t c
     comparison.elements = count;
     comparison.own = material.own;
     comparison.dealt = material.dealt;
+    comparison.keys = &chip.dcf_keys;
     comparison.planes = PlaneStore(planes, count);
     return Status::done;
 }

@@ -25,6 +25,14 @@ uint32_t crc32(const Port& port, uint64_t begin, uint64_t end, Status& status) {
     return ~remainder;
 }
 
+// Whether a file begins with the `count` characters of its magic, or repeats the octets of a digest.
+template <typename Octet>
+bool same_octets(const Octet* found, const Octet* expected, int count) {
+    bool same = true;
+    for (int i = 0; i < count; ++i) same = same && found[i] == expected[i];
+    return same;
+}
+
 bool small(uint64_t a, uint64_t b, uint64_t c) {
     return a && b && c && a <= MOST_ELEMENTS && b <= MOST_ELEMENTS && c <= MOST_ELEMENTS && a * b <= MOST_ELEMENTS &&
            a * b * c <= MOST_ELEMENTS;
@@ -107,7 +115,7 @@ Status Program::check_headers(uint64_t instruction_octets, uint64_t operand_octe
     RRNET_REQUIRE(instruction_octets >= sizeof header, instructions);
     RRNET_TRY(instructions.read_octets(0, 0, sizeof header, octets));
     std::memcpy(&header, octets, sizeof header);
-    RRNET_REQUIRE(std::memcmp(header.magic, RRNET_MAGIC, 8) == 0, instructions);
+    RRNET_REQUIRE(same_octets(header.magic, RRNET_MAGIC, sizeof header.magic), instructions);
     RRNET_REQUIRE(header.version == RRNET_ISA_VERSION && header.instruction_bytes == RRNET_INSTRUCTION_BYTES,
                   instructions);
     const uint64_t end = RRNET_HEADER_BYTES + uint64_t{header.count} * RRNET_INSTRUCTION_BYTES;
@@ -121,7 +129,8 @@ Status Program::check_headers(uint64_t instruction_octets, uint64_t operand_octe
     RRNET_TRY(operands.read_octets(0, 0, sizeof table, table));
     std::memcpy(&operand_header, table, sizeof table);
     const rrnet_operands_header& h = operand_header;
-    RRNET_REQUIRE(std::memcmp(h.magic, RRNET_OPERANDS_MAGIC, 8) == 0 && h.version == RRNET_OPERANDS_VERSION, operands);
+    RRNET_REQUIRE(same_octets(h.magic, RRNET_OPERANDS_MAGIC, sizeof h.magic), operands);
+    RRNET_REQUIRE(h.version == RRNET_OPERANDS_VERSION, operands);
     operations_at = RRNET_OPERANDS_HEADER_BYTES;
     inputs_at = operations_at + uint64_t{h.operations} * sizeof(rrnet_operation);
     stages_at = inputs_at + uint64_t{h.inputs} * sizeof(rrnet_input);
@@ -132,7 +141,7 @@ Status Program::check_headers(uint64_t instruction_octets, uint64_t operand_octe
     RRNET_REQUIRE(table_end == operand_octets, operands);
     RRNET_REQUIRE(crc32(operands, operations_at, table_end, status) == h.crc32, operands);
     RRNET_TRY(status);
-    RRNET_REQUIRE(std::memcmp(h.program_digest, header.program_digest, sizeof h.program_digest) == 0, program);
+    RRNET_REQUIRE(same_octets(h.program_digest, header.program_digest, sizeof h.program_digest), program);
     RRNET_REQUIRE(h.buffer_bytes <= RRNET_BUFFER_BYTES, buffer);
     RRNET_REQUIRE(h.tiles <= RRNET_MAX_TILES && h.bands <= RRNET_MAX_BANDS, operands);
     return Status::done;

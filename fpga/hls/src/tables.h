@@ -17,7 +17,8 @@ struct Instruction {
 
 class Program {
   public:
-    Program(const Port& instructions, const Port& operands) : instructions(instructions), operands(operands) {}
+    Program(const Port& instruction_port, const Port& operand_port)
+        : instructions(instruction_port), operands(operand_port) {}
 
     // Magic, version, sizes, checksums and the digest that ties both files to one program; then every record.
     // `instruction_octets`, `operand_octets`: sizes of the files.

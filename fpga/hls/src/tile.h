@@ -31,6 +31,7 @@ struct Chip {
     bool masked = false;     // the protocol: `masked` or `masked-dcf`, not `beaver-ot`
     bool functions = false;  // `masked-dcf`
     AesKey image_key, weight_key;
+    DcfKeys dcf_keys;
     Port* memory = nullptr;
     Port* material = nullptr;
     const Program* program = nullptr;

@@ -7,37 +7,44 @@
 template <int W>
 struct ap_uint;
 
-// One word of a 128-bit bus; bit 0 is the lowest bit of the first octet in memory.
+// Bits [low, high] of a word; here they lie in one half of it.
+struct ap_bits {
+    uint64_t& half;
+    int high, low;
+
+    uint64_t mask() const { return ~uint64_t{0} >> (63 - (high - low)) << (low & 63); }
+    ap_bits& operator=(uint64_t value) {
+        half = (half & ~mask()) | (value << (low & 63) & mask());
+        return *this;
+    }
+};
+
+// One word of a 128-bit bus. Like the vendor's it has no value until one is given to it: a pattern that no test survives.
 template <>
 struct ap_uint<128> {
-    uint64_t low = 0;
-    uint64_t high = 0;
+    uint64_t lower = 0xA5A5A5A5A5A5A5A5u;
+    uint64_t upper = 0xA5A5A5A5A5A5A5A5u;
 
     ap_uint() = default;
-    ap_uint(uint64_t value) : low(value) {}
-    ap_uint(uint64_t upper, uint64_t lower) : low(lower), high(upper) {}
+    ap_uint(uint64_t value) : lower(value), upper(0) {}
 
-    // Bits [8 * index, 8 * index + 8).
-    uint8_t octet(int index) const { return static_cast<uint8_t>((index < 8 ? low : high) >> (8 * (index & 7))); }
-    void set_octet(int index, uint8_t value) {
-        uint64_t& half = index < 8 ? low : high;
-        const int shift = 8 * (index & 7);
-        half = (half & ~(uint64_t{0xFF} << shift)) | (uint64_t{value} << shift);
+    ap_bits range(int high, int low) { return {low < 64 ? lower : upper, high, low}; }
+    ap_uint range(int high, int low) const {
+        return ((low < 64 ? lower : upper) >> (low & 63)) & ~uint64_t{0} >> (63 - (high - low));
     }
-    // Bits [32 * index, 32 * index + 32).
-    uint32_t lane(int index) const { return static_cast<uint32_t>((index < 2 ? low : high) >> (32 * (index & 1))); }
-    void set_lane(int index, uint32_t value) {
-        uint64_t& half = index < 2 ? low : high;
-        const int shift = 32 * (index & 1);
-        half = (half & ~(uint64_t{0xFFFFFFFF} << shift)) | (uint64_t{value} << shift);
-    }
+    uint32_t to_uint() const { return static_cast<uint32_t>(lower); }
 
-    ap_uint operator~() const { return {~high, ~low}; }
-    ap_uint operator&(const ap_uint& other) const { return {high & other.high, low & other.low}; }
-    ap_uint operator|(const ap_uint& other) const { return {high | other.high, low | other.low}; }
-    ap_uint operator^(const ap_uint& other) const { return {high ^ other.high, low ^ other.low}; }
+    ap_uint operator~() const { return joined(~upper, ~lower); }
+    ap_uint operator&(const ap_uint& other) const { return joined(upper & other.upper, lower & other.lower); }
+    ap_uint operator^(const ap_uint& other) const { return joined(upper ^ other.upper, lower ^ other.lower); }
     ap_uint& operator^=(const ap_uint& other) { return *this = *this ^ other; }
-    bool operator==(const ap_uint& other) const { return low == other.low && high == other.high; }
+
+  private:
+    static ap_uint joined(uint64_t upper_half, uint64_t lower_half) {
+        ap_uint word(lower_half);
+        word.upper = upper_half;
+        return word;
+    }
 };
 
 #endif

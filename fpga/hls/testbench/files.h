@@ -18,35 +18,29 @@ struct Image {
     uint64_t octets = 0;
 };
 
-inline bool read_image(const std::string& path, Image& image) {
+inline bool read_octets(const std::string& path, std::vector<uint8_t>& data) {
     std::FILE* file = std::fopen(path.c_str(), "rb");
     if (!file) return false;
-    std::vector<uint8_t> data;
     uint8_t chunk[1 << 16];
     for (size_t count; (count = std::fread(chunk, 1, sizeof chunk, file)) > 0;) {
         data.insert(data.end(), chunk, chunk + count);
     }
     std::fclose(file);
+    return true;
+}
+
+inline bool read_image(const std::string& path, Image& image) {
+    std::vector<uint8_t> data;
+    if (!read_octets(path, data)) return false;
     image.octets = data.size();
     data.resize((data.size() + BUS_OCTETS - 1) / BUS_OCTETS * BUS_OCTETS);
     image.words.resize(data.size() / BUS_OCTETS);
     for (size_t i = 0; i < image.words.size(); ++i) {
-        uint64_t halves[2];
-        std::memcpy(halves, data.data() + BUS_OCTETS * i, sizeof halves);
-        image.words[i] = bus_t(halves[1], halves[0]);
+        for (uint32_t octet = 0; octet < BUS_OCTETS; ++octet) {
+            set_octet(image.words[i], octet, data[BUS_OCTETS * i + octet]);
+        }
     }
     return true;
-}
-
-inline bool write_image(const std::string& path, const std::vector<bus_t>& words) {
-    std::FILE* file = std::fopen(path.c_str(), "wb");
-    if (!file) return false;
-    bool written = true;
-    for (const bus_t& word : words) {
-        const uint64_t halves[2] = {word.low, word.high};
-        written = std::fwrite(halves, sizeof halves, 1, file) == 1 && written;
-    }
-    return std::fclose(file) == 0 && written;
 }
 
 inline bool write_octets(const std::string& path, const std::vector<uint8_t>& octets) {
@@ -56,15 +50,25 @@ inline bool write_octets(const std::string& path, const std::vector<uint8_t>& oc
     return std::fclose(file) == 0 && written;
 }
 
+inline std::vector<uint8_t> octets_of(const std::vector<bus_t>& words) {
+    std::vector<uint8_t> octets(BUS_OCTETS * words.size());
+    for (size_t i = 0; i < octets.size(); ++i) {
+        octets[i] = octet_of(words[i / BUS_OCTETS], static_cast<uint32_t>(i % BUS_OCTETS));
+    }
+    return octets;
+}
+
 // Sizes of the messages that arrive at a party, in the order of its queue.
 inline std::deque<uint64_t> arriving_messages(const Image& instructions, int party) {
     std::deque<uint64_t> sizes;
     const uint8_t opcode = party == 0 ? RRNET_OP_RECEIVE : RRNET_OP_SEND;
     for (uint64_t i = RRNET_HEADER_BYTES / BUS_OCTETS; i + 1 < instructions.words.size(); i += 2) {
         rrnet_instruction fields;
-        const uint64_t halves[4] = {instructions.words[i].low, instructions.words[i].high,
-                                    instructions.words[i + 1].low, instructions.words[i + 1].high};
-        std::memcpy(&fields, halves, sizeof fields);
+        uint8_t octets[sizeof fields];
+        for (uint32_t octet = 0; octet < sizeof fields; ++octet) {
+            octets[octet] = octet_of(instructions.words[i + octet / BUS_OCTETS], octet % BUS_OCTETS);
+        }
+        std::memcpy(&fields, octets, sizeof fields);
         if (fields.opcode == opcode) sizes.push_back(fields.amount);
     }
     return sizes;

@@ -13,6 +13,11 @@ class stream {
     bool empty() const { return items.empty(); }
     std::size_t size() const { return items.size(); }
     void write(const T& item) { items.push_back(item); }
+    // On the fabric this waits for a word; nothing in C simulation calls it.
+    void read(T& item) {
+        item = items.front();
+        items.pop_front();
+    }
     // False where there is nothing to read.
     bool read_nb(T& item) {
         if (items.empty()) return false;

@@ -9,6 +9,7 @@
 
 #include "accelerator.h"
 #include "files.h"
+#include "messages.h"
 #include "rrnet_operands.h"
 
 namespace {
@@ -34,16 +35,11 @@ class Random {
 
 class Zeros : public Network {
   public:
-    Zeros(std::deque<uint64_t> sizes, Link& link) : sizes(std::move(sizes)), link(link) {}
+    Zeros(std::deque<uint64_t> messages, Link& from_peer) : sizes(std::move(messages)), link(from_peer) {}
 
     bool wait() override {
         if (sizes.empty() || (total += sizes.front()) > MOST_ARRIVING) return false;
-        for (uint64_t left = sizes.front(); left > 0;) {
-            net_t word;
-            word.octets = static_cast<uint8_t>(left < BUS_OCTETS ? left : BUS_OCTETS);
-            link.write(word);
-            left -= word.octets;
-        }
+        write_message(link, std::vector<uint8_t>(sizes.front()).data(), sizes.front());
         sizes.pop_front();
         return true;
     }
@@ -55,10 +51,10 @@ class Zeros : public Network {
 };
 
 uint8_t octet_at(const Image& image, uint64_t place) {
-    return image.words[place / BUS_OCTETS].octet(static_cast<int>(place % BUS_OCTETS));
+    return octet_of(image.words[place / BUS_OCTETS], place % BUS_OCTETS);
 }
 void set_octet_at(Image& image, uint64_t place, uint8_t value) {
-    image.words[place / BUS_OCTETS].set_octet(static_cast<int>(place % BUS_OCTETS), value);
+    set_octet(image.words[place / BUS_OCTETS], place % BUS_OCTETS, value);
 }
 
 // The checksum of everything after `header` octets is put right at `place`, so that the damage is read.
@@ -135,9 +131,10 @@ Status run_mutation(uint64_t number, const Image& instructions, const Image& ope
     registers.material_words = material.words.size();
     Link to_peer, from_peer;
     Zeros zeros(arriving_messages(damaged_instructions, registers.party), from_peer);
+    attached_network = &zeros;
     Counters counters;
     return rrnet_accelerator(registers, damaged_instructions.words.data(), damaged_operands.words.data(),
-                             share.words.data(), material.words.data(), to_peer, from_peer, zeros, counters);
+                             share.words.data(), material.words.data(), to_peer, from_peer, counters);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "messages.h"
+
 namespace rrnet {
 
 namespace {
@@ -17,19 +19,15 @@ bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == 
 
 }  // namespace
 
-Pipes::Pipes(int in, int out, std::deque<uint64_t> arriving, Link& to_peer, Link& from_peer)
-    : in(in), out(out), arriving(std::move(arriving)), to_peer(to_peer), from_peer(from_peer) {
+Pipes::Pipes(int input, int output, std::deque<uint64_t> messages, Link& outgoing, Link& incoming)
+    : in(input), out(output), arriving(std::move(messages)), to_peer(outgoing), from_peer(incoming) {
     for (const int end : {in, out}) fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK);
 }
 
 void Pipes::take_outgoing() {
-    net_t word;
-    while (to_peer.read_nb(word)) {
-        for (int i = 0; i < word.octets; ++i) {
-            sending.push_back(word.data.octet(i));
-            all_sent.push_back(word.data.octet(i));
-        }
-    }
+    const size_t before = sending.size();
+    take_all(to_peer, sending);
+    all_sent.insert(all_sent.end(), sending.begin() + static_cast<std::ptrdiff_t>(before), sending.end());
 }
 
 bool Pipes::write_some() {
@@ -57,13 +55,8 @@ bool Pipes::read_some() {
     if (count < 0) closed = closed || !would_block();
     size_t used = 0;
     while (!arriving.empty() && received.size() - used >= arriving.front()) {
-        for (uint64_t left = arriving.front(); left > 0;) {
-            net_t word;
-            word.octets = static_cast<uint8_t>(left < BUS_OCTETS ? left : BUS_OCTETS);
-            for (int i = 0; i < word.octets; ++i) word.data.set_octet(i, received[used++]);
-            from_peer.write(word);
-            left -= word.octets;
-        }
+        write_message(from_peer, received.data() + used, arriving.front());
+        used += arriving.front();
         arriving.pop_front();
     }
     received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(used));

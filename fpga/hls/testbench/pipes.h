@@ -12,7 +12,7 @@ namespace rrnet {
 // Cuts the octets that arrive into messages of the sizes that the schedule names, in its order.
 class Pipes : public Network {
   public:
-    Pipes(int in, int out, std::deque<uint64_t> arriving, Link& to_peer, Link& from_peer);
+    Pipes(int input, int output, std::deque<uint64_t> messages, Link& outgoing, Link& incoming);
 
     // Moves what can be moved; waits where nothing can. False where the other end is gone or silent for `timeout_ms`.
     bool wait() override;

@@ -23,12 +23,13 @@ std::vector<uint8_t> octets_of(const std::string& text) {
 
 rrnet::bus_t block_of(const std::vector<uint8_t>& octets, size_t number) {
     rrnet::bus_t block;
-    for (int i = 0; i < 16; ++i) block.set_octet(i, octets[16 * number + i]);
+    for (uint32_t i = 0; i < 16; ++i) rrnet::set_octet(block, i, octets[16 * number + i]);
     return block;
 }
 
 uint32_t compare(const std::vector<uint8_t>& root, const std::vector<uint8_t>& corrections, uint32_t point) {
-    const rrnet::DcfKeys& keys = rrnet::dcf_keys();
+    rrnet::DcfKeys keys;
+    keys.expand();
     rrnet::DcfNode node = {block_of(root, 0), 0};
     for (int level = 0; level < rrnet::DCF_LEVELS; ++level) {
         node = rrnet::dcf_step(keys, node, block_of(corrections, level), point, level);

@@ -5,25 +5,27 @@ set here [file dirname [file normalize [info script]]]
 set source $here/../src
 set testbench $here/../testbench
 set step $::env(RRNET_STEP)
-# The test bench talks to the other party through file descriptors 3 and 4, which the Makefile opens.
-# ap_int and hls::stream are the vendor's here: the shim in testbench/ is for g++ alone and not on the path.
+# ap_int, ap_axi_sdata and hls_stream are the vendor's here: the shim in testbench/ is for g++ alone and not on the path.
 set flags "-std=c++14 -I$source -I$here/.. -I$::env(RRNET_OUT)"
 
 open_project -reset rrnet
 set_top rrnet_accelerator
-foreach file [lsort [glob $source/*.cpp]] {
-    add_files $file -cflags $flags
-}
 if {$step in {csim cosim}} {
     if {![file isdirectory $::env(RRNET_VECTORS)]} {
         puts stderr "VECTORS does not name a directory of recorded files"
         exit 2
     }
-    foreach file [lsort [glob $testbench/*.cpp]] {
-        if {[file tail $file] in {main.cpp pipes.cpp}} {
-            add_files -tb $file -cflags $flags
-        }
+    # Co-simulation hands over this many bus words behind each port: all of each file, one at least.
+    foreach {macro name} {INSTRUCTION instructions OPERAND operands MEMORY memory MATERIAL material} {
+        set words [expr {max(1, ([file size $::env(RRNET_VECTORS)/$name.bin] + 15) / 16)}]
+        append flags " -DRRNET_${macro}_WORDS=$words"
     }
+    foreach file {main.cpp pipes.cpp} {
+        add_files -tb $testbench/$file -cflags $flags
+    }
+}
+foreach file [lsort [glob $source/*.cpp]] {
+    add_files $file -cflags $flags
 }
 
 open_solution -reset -flow_target vivado solution
@@ -36,14 +38,14 @@ config_rtl -reset control
 
 switch $step {
     csim {
-        csim_design -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS) 3 4"
+        csim_design -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS)"
     }
     csynth {
         csynth_design
     }
     cosim {
         csynth_design
-        cosim_design -rtl verilog -trace_level port -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS) 3 4"
+        cosim_design -rtl verilog -trace_level port -argv "$::env(RRNET_PARTY) $::env(RRNET_VECTORS)"
     }
     export {
         csynth_design
