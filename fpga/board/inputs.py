@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from ..array_file import read_array
 from ..compiler.reference import encode_images
 from ..errors import Refusal
 from ..program import TRUNCATION_BOUND_BITS, Program
@@ -18,7 +18,7 @@ def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.
     Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
     what is too large for the fixed-point format or, with `opens_narrow`, for the bits of its ring.
     """
-    images = _read_array(path, program.input)
+    images = read_array(path, program.input)
     if images.dtype.kind not in "fiub":
         raise Refusal(f"{path}: images are {images.dtype}, not numbers")
     tensor = program.tensor(program.input)
@@ -43,22 +43,3 @@ def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.
 
 def _first_bad(bad: np.ndarray) -> int:
     return int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-
-
-def _read_array(path: Path, name: str) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror or 'not an array file'}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path} is not a .npy or .npz file of numbers") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if name not in loaded.files:
-            found = ", ".join(loaded.files) or "none"
-            raise Refusal(f"{path} has no array {name!r}, the input of the program; it has {found}")
-        try:
-            return np.asarray(loaded[name])
-        except (ValueError, zipfile.BadZipFile) as error:
-            raise Refusal(f"{path}: array {name!r} is not readable") from error

@@ -28,6 +28,8 @@ from .randomness import Keystream, fresh_bytes
 from .store import ClaimedMaterial, MaterialStore
 
 ROLES = ("client", "server")
+#: What only a party that prepares material says of itself.
+PREPARATION_KEY = "preparation_version"
 
 
 def _release() -> str:
@@ -275,7 +277,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
     }
     sent = json.dumps(mine, sort_keys=True).encode()
     received = link.exchange_control(sent)
-    theirs = _read_hello(received)
+    theirs = read_hello(received)
     problem = _difference(mine, theirs, number)
     if problem is not None:
         raise Refusal(problem)
@@ -294,10 +296,11 @@ def agree_on_start(link: Link, number: int) -> None:
         raise LinkFault(f"the {ROLES[1 - number]} did not confirm the use of its material")
 
 
-def _read_hello(data: bytes) -> dict[str, Any]:
+def read_hello(data: bytes) -> dict[str, Any]:
+    """What the other party says of itself; raises LinkFault for what is no JSON object."""
     try:
         hello = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LinkFault("the other party sent a handshake that cannot be read") from error
     if not isinstance(hello, dict):
         raise LinkFault("the other party sent a handshake that cannot be read")
@@ -308,6 +311,8 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     """The first thing in which the parties differ, as a sentence."""
     if theirs.get("party") != 1 - number:
         return f"both parties say that they are party {number}"
+    if PREPARATION_KEY in theirs:
+        return "the other party prepares material, this one runs the program"
     what = {
         "wire_version": "the version of the link",
         "release": "the release of rrnet-nni",

@@ -31,7 +31,7 @@ from .corrections_file import corrections_path, write_corrections
 from .link import WIRE_VERSION, Link, LinkFault, printable
 from .randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
 from .scratch import scratch_directory
-from .session import RELEASE, ROLES
+from .session import PREPARATION_KEY, RELEASE, ROLES, read_hello
 from .store import (
     TWO_PARTY,
     SetDescription,
@@ -195,7 +195,7 @@ class Preparer:
         mine = {
             "wire_version": WIRE_VERSION,
             "release": RELEASE,
-            "preparation_version": PREPARATION_VERSION,
+            PREPARATION_KEY: PREPARATION_VERSION,
             "party": self.number,
             "program": self._digest,
             "protocol": self._execution.name,
@@ -205,12 +205,11 @@ class Preparer:
         }
         sent = json.dumps(mine, sort_keys=True).encode()
         received = self._link.exchange_control(sent)
-        try:
-            theirs = json.loads(received)
-        except ValueError as error:
-            raise LinkFault("the other party sent a handshake that cannot be read") from error
-        if not isinstance(theirs, dict) or theirs.get("party") != 1 - self.number:
-            raise Refusal(f"both parties say that they are party {self.number}, or one of them does not prepare")
+        theirs = read_hello(received)
+        if theirs.get("party") != 1 - self.number:
+            raise Refusal(f"both parties say that they are party {self.number}")
+        if PREPARATION_KEY not in theirs:
+            raise Refusal("the other party runs the program, this one prepares material")
         for key in sorted(set(mine) - {"party", "nonce"}):
             if mine[key] != theirs.get(key):
                 raise Refusal(f"the parties differ in {key}: {mine[key]} here, {printable(theirs.get(key))} there")

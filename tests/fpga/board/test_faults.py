@@ -272,6 +272,7 @@ def test_parties_that_want_different_things_refuse_each_other(material, change, 
         ({"wire_version": WIRE_VERSION, "party": 0, "release": "0.0.1"}, "the release of rrnet-nni: .* 0.0.1 there"),
         ({"wire_version": 7, "party": 0}, "the version of the link: 1 here, 7 there"),
         ({"party": 1}, "both parties say that they are party 1"),
+        ({"party": 0, "preparation_version": 2}, "prepares material, this one runs"),
     ],
 )
 def test_a_peer_of_another_version_is_refused_before_anything_is_used(material, hello, sentence):
@@ -286,6 +287,18 @@ def test_a_peer_of_another_version_is_refused_before_anything_is_used(material, 
             party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
         talk.join(5)
         assert (store.next_index, link.counters.bytes_sent) == (0, 0)
+
+
+@pytest.mark.parametrize("hello", [b"{", b"[]", b"\xff", b"[" * 60_000], ids=["open", "list", "octets", "nested"])
+def test_a_handshake_that_cannot_be_read_is_a_fault_of_the_link(material, hello):
+    root = material("masked")
+    program, weights = network()
+    ours, theirs = socket.socketpair()
+    with Link(theirs, "the server", 5) as client, MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
+        threading.Thread(target=client.exchange_control, args=(hello,), daemon=True).start()
+        party = Party(1, program, EXECUTIONS["masked"], link, store)
+        with pytest.raises(ExecutionFault, match="handshake that cannot be read"):
+            party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
 
 
 @pytest.mark.parametrize("victim", ["dealer", "party 0", "party 1"])
