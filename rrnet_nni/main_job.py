@@ -154,7 +154,7 @@ def pareto_table(report: Report) -> Table:
     """The table of all trials by latency; the front and the chosen trial are marked."""
     front = pareto_front(report.results)
     table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
-    for head in ("", "λ [1/ms]", "accuracy", "fixed point", "2PC latency [ms]", "ReLUs", "comparisons"):
+    for head in ("", "λ [1/ms]", "accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"):
         table.add_column(escape(head), justify="right")
     order = sorted(range(len(report.results)), key=lambda i: report.results[i].latency_ms)
     for i in order:

@@ -94,7 +94,7 @@ def test_the_table_on_a_terminal_has_its_units(tmp_path: Path) -> None:
     printed = io.StringIO()
     Console(file=printed, width=120).print(pareto_table(report(tmp_path)))
     assert "λ [1/ms]" in printed.getvalue()
-    assert "2PC latency [ms]" in printed.getvalue()
+    assert "latency [ms]" in printed.getvalue()
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path: Path) -> None:
