@@ -178,7 +178,8 @@ def experiment_directory(config: Path) -> Path:
     """Where the experiment file keeps its experiments.
 
     Raises:
-        Refusal: the file is missing or is not a YAML mapping.
+        Refusal: the file is missing, is not a YAML mapping, or asks ParetoTuner for what it does not do, which NNI
+            would notice when the experiment runs.
     """
     try:
         document = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -188,6 +189,14 @@ def experiment_directory(config: Path) -> Path:
         raise Refusal(f"{config}: not a readable YAML file ({' '.join(str(error).split())})") from None
     if not isinstance(document, dict):
         raise Refusal(f"{config}: not an NNI experiment file")
+    tuner = document.get("tuner")
+    if isinstance(tuner, dict) and tuner.get("name") == "ParetoTuner":
+        from .strategies.pareto_tuner import check_experiment
+
+        try:
+            check_experiment(tuner.get("classArgs"), document.get("searchSpace"))
+        except Refusal as refusal:
+            raise Refusal(f"{config}: {refusal}") from None
     directory = Path(str(document.get("experimentWorkingDirectory", "~/nni-experiments"))).expanduser()
     return (config.resolve().parent / directory).resolve()
 

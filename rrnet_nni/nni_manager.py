@@ -151,14 +151,21 @@ def wait(
             continue
         on_progress(trials)
         if status == "ERROR":
-            raise ExecutionFault(
-                f"experiment {experiment.id} failed; its log is {experiment.directory / 'log' / 'nnimanager.log'}"
-            )
+            raise ExecutionFault(f"experiment {experiment.id} failed{_reason(experiment.directory / 'log')}")
         if status in {"DONE", "STOPPED", "VIEWED"} and all(trial.ended for trial in trials):
             return trials
         if deadline is not None and time.monotonic() > deadline:
             raise ExecutionFault(f"experiment {experiment.id} did not end within {timeout_s:.0f} s")
         time.sleep(poll_s)
+
+
+def _reason(logs: Path) -> str:
+    """What a tuner that failed said last, and where everything else stands."""
+    dispatcher = logs / "dispatcher.log"
+    lines = dispatcher.read_text(encoding="utf-8", errors="replace").split("\n") if dispatcher.is_file() else []
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    # The last line of a traceback has no time in front.
+    return f"{': ' + said if said and not said.startswith('[') else ''}; its logs are in {logs}"
 
 
 def free_port() -> int:

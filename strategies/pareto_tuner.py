@@ -133,6 +133,19 @@ class ParetoTuner(Tuner):
         return not any(_same(weight, tested) for tested in self._tested)
 
 
+def check_experiment(class_args: Any, search_space: Any) -> None:
+    """What an experiment file says of the tuner; `search_space` is None where the file names another file for it.
+
+    Raises:
+        Refusal: naming the argument or the part of the search space.
+    """
+    if class_args is not None and not isinstance(class_args, Mapping):
+        raise Refusal(f"ParetoTuner: classArgs must be a mapping, not {class_args!r}")
+    tuner = ParetoTuner(**(class_args or {}))
+    if search_space is not None:
+        tuner.update_search_space(search_space)
+
+
 class ParetoClassArgsValidator(ClassArgsValidator):
     """Checks the tuner's `classArgs` before an experiment starts."""
 
@@ -166,13 +179,19 @@ def _check_range(low: float | None, high: float | None) -> None:
 
 
 def _range_of(search_space: Mapping[str, Any]) -> tuple[float, float]:
-    if set(search_space) != {PARAMETER}:
-        raise Refusal(f"ParetoTuner searches {PARAMETER} alone, but the search space has {sorted(search_space)}")
+    if not isinstance(search_space, Mapping) or set(search_space) != {PARAMETER}:
+        found = sorted(map(str, search_space)) if isinstance(search_space, Mapping) else repr(search_space)
+        raise Refusal(f"ParetoTuner searches {PARAMETER} alone, but the search space has {found}")
     entry = search_space[PARAMETER]
-    if entry.get("_type") not in ("loguniform", "uniform") or len(entry.get("_value", ())) != 2:
+    ends = entry.get("_value") if isinstance(entry, Mapping) else None
+    if ends is None or entry.get("_type") not in ("loguniform", "uniform") or not _is_pair(ends):
         raise Refusal(f"ParetoTuner: {PARAMETER} must be loguniform with _value [low, high], not {entry!r}")
-    checked = check_class_args({"low": entry["_value"][0], "high": entry["_value"][1]})
+    checked = check_class_args({"low": ends[0], "high": ends[1]})
     return checked["low"], checked["high"]
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
 
 
 def _coarse_to_fine(count: int) -> list[int]:

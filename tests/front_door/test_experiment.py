@@ -132,6 +132,53 @@ def test_a_missing_experiment_file_is_refused(tmp_path: Path) -> None:
         experiment_directory(tmp_path / "absent.yml")
 
 
+@pytest.mark.parametrize(
+    ("written", "instead", "words"),
+    [
+        ("{name: ParetoTuner}", "{name: ParetoTuner, classArgs: {spread: 0}}", "spread must be a whole number"),
+        ("{name: ParetoTuner}", "{name: ParetoTuner, classArgs: {colour: 1}}", "no argument 'colour'"),
+        ("{name: ParetoTuner}", "{name: ParetoTuner, classArgs: 3}", "classArgs must be a mapping"),
+        ("latency_weight:", "lr:", "searches latency_weight alone"),
+        ("[0.01, 1.0]", "[1.0, 0.01]", "low (1) must be less than high (0.01)"),
+        ("[0.01, 1.0]", "3", "must be loguniform with _value [low, high]"),
+        ("loguniform", "choice", "must be loguniform with _value [low, high]"),
+        ("{_type: loguniform, _value: [0.01, 1.0]}", "3", "must be loguniform with _value [low, high]"),
+    ],
+)
+def test_what_the_tuner_would_refuse_is_refused_before_an_experiment_starts(
+    tmp_path: Path, written: str, instead: str, words: str
+) -> None:
+    config = tmp_path / "experiment.yml"
+    assert written in EXPERIMENT
+    config.write_text(EXPERIMENT.replace(written, instead))
+    with pytest.raises(Refusal) as caught:
+        experiment_directory(config)
+    assert str(caught.value).startswith(f"{config}: ParetoTuner")
+    assert words in str(caught.value)
+
+
+def test_a_failed_experiment_says_what_its_tuner_said_last(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+
+    class Failed(Experiment):
+        def status(self) -> str:
+            return "ERROR"
+
+        def trials(self) -> list[Trial]:
+            return []
+
+    for log, words in (
+        (
+            'Traceback (most recent call last):\n  File "tuner.py"\nValueError: no more\n',
+            "failed: ValueError: no more; ",
+        ),
+        ("[2026-01-01 00:00:00] INFO Dispatcher started\n", "failed; its logs are in"),
+    ):
+        (tmp_path / "log" / "dispatcher.log").write_text(log)
+        with pytest.raises(ExecutionFault, match=f"experiment abc {words}"):
+            wait(Failed("abc", 1, tmp_path), lambda trials: None)
+
+
 def test_what_nnictl_refuses_is_refused_in_one_sentence(tmp_path: Path) -> None:
     config = tmp_path / "experiment.yml"
     config.write_text(EXPERIMENT.replace("trialConcurrency: 2", "trialConcurrency: -2"))
