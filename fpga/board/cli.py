@@ -24,8 +24,9 @@ EXAMPLES = """\
 examples:
   rrnet-2pc-run build/ --input images.npy             both parties and the dealer on this machine
   rrnet-2pc-run build/ --input images.npz --json      the same, for a program
-  rrnet-2pc-run build/ --party 1 --listen 127.0.0.1:7700 --material build.material    the server
-  rrnet-2pc-run build/ --party 0 --connect 127.0.0.1:7700 --input images.npy --material build.material
+  rrnet-2pc-prepare build/ --count 100                the material that the parties take in two terminals:
+  rrnet-2pc-run build/ --party 1 --listen 127.0.0.1:7700                             the server
+  rrnet-2pc-run build/ --party 0 --connect 127.0.0.1:7700 --input images.npy         the client
 
 Party 0 is the client and owns the images, party 1 the server and owns the model (weights.bin). The correlated
 randomness comes from a dealer that both trust not to collude with either, or, with --preprocessing two-party, from the
