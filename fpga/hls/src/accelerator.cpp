@@ -23,6 +23,7 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
 #pragma HLS INTERFACE s_axilite port = registers
 #pragma HLS INTERFACE s_axilite port = counters
 #pragma HLS INTERFACE s_axilite port = return
+#pragma HLS ALLOCATION function instances = aes_encrypt limit = RRNET_AES_CORES
     static Chip chip;
     static uint32_t buffer[RRNET_BUFFER_BYTES / 4];
 #pragma HLS BIND_STORAGE variable = buffer type = RAM_2P impl = URAM

@@ -70,30 +70,31 @@ void AesKey::expand(const uint8_t key[16]) {
     }
 }
 
-void AesKey::encrypt(const uint32_t in[4], uint32_t out[4]) const {
+void aes_encrypt(const AesKey& key, const uint32_t in[4], uint32_t out[4]) {
+#pragma HLS INLINE off
 #pragma HLS PIPELINE II = 1
     uint32_t state[4], next[4];
-    for (int i = 0; i < 4; ++i) state[i] = in[i] ^ words[i];
+    for (int i = 0; i < 4; ++i) state[i] = in[i] ^ key.words[i];
     for (int round = 1; round < AES_ROUNDS; ++round) {
 #pragma HLS UNROLL
         for (int i = 0; i < 4; ++i) {
             next[i] = TABLES.round[state[i] >> 24] ^ turn(TABLES.round[state[(i + 1) % 4] >> 16 & 0xFF], 8) ^
                       turn(TABLES.round[state[(i + 2) % 4] >> 8 & 0xFF], 16) ^
-                      turn(TABLES.round[state[(i + 3) % 4] & 0xFF], 24) ^ words[4 * round + i];
+                      turn(TABLES.round[state[(i + 3) % 4] & 0xFF], 24) ^ key.words[4 * round + i];
         }
         for (int i = 0; i < 4; ++i) state[i] = next[i];
     }
     for (int i = 0; i < 4; ++i) {
         const uint32_t shifted = (state[i] & 0xFF000000) | (state[(i + 1) % 4] & 0xFF0000) |
                                  (state[(i + 2) % 4] & 0xFF00) | (state[(i + 3) % 4] & 0xFF);
-        out[i] = substitute(shifted) ^ words[4 * AES_ROUNDS + i];
+        out[i] = substitute(shifted) ^ key.words[4 * AES_ROUNDS + i];
     }
 }
 
 bus_t AesKey::encrypt(const bus_t& block) const {
     uint32_t in[4], out[4];
     for (uint32_t i = 0; i < BUS_WORDS; ++i) in[i] = swap_octets(lane_of(block, i));
-    encrypt(in, out);
+    aes_encrypt(*this, in, out);
     return swapped_block(out);
 }
 
@@ -101,7 +102,7 @@ bus_t Keystream::block(uint64_t number) const {
     const uint32_t counter[4] = {static_cast<uint32_t>(operation >> 32), static_cast<uint32_t>(operation),
                                  static_cast<uint32_t>(number >> 32), static_cast<uint32_t>(number)};
     uint32_t out[4];
-    key->encrypt(counter, out);
+    aes_encrypt(*key, counter, out);
     return swapped_block(out);
 }
 

@@ -14,11 +14,12 @@ struct AesKey {
     uint32_t words[4 * (AES_ROUNDS + 1)] = {};
 
     void expand(const uint8_t key[16]);
-    // One block, big-endian words as in FIPS 197.
-    void encrypt(const uint32_t in[4], uint32_t out[4]) const;
     // One block of octets in memory's order.
     bus_t encrypt(const bus_t& block) const;
 };
+
+// One block, big-endian words as in FIPS 197: the core of which the fabric has RRNET_AES_CORES.
+void aes_encrypt(const AesKey& key, const uint32_t in[4], uint32_t out[4]);
 
 // The keystream of one operation: counter block (operation, block number), both of 64 bits, big-endian.
 class Keystream {

@@ -3,10 +3,10 @@
 namespace rrnet {
 
 uint32_t multiply_dense(const Block& block, BlockMemory& memory) {
-#pragma HLS ARRAY_PARTITION variable = memory.pixels dim = 2 complete
-#pragma HLS ARRAY_PARTITION variable = memory.weights dim = 2 complete
-#pragma HLS ARRAY_PARTITION variable = memory.weights dim = 3 complete
-#pragma HLS ARRAY_PARTITION variable = memory.sums dim = 2 complete
+#pragma HLS ARRAY_PARTITION variable = memory.pixels type = complete dim = 2
+#pragma HLS ARRAY_PARTITION variable = memory.weights type = complete dim = 2
+#pragma HLS ARRAY_PARTITION variable = memory.weights type = complete dim = 3
+#pragma HLS ARRAY_PARTITION variable = memory.sums type = complete dim = 2
     const uint32_t across = block.pixel_columns();
     uint32_t cycles = 0;
     for (uint32_t row = 0; row < block.rows; ++row) {
@@ -31,9 +31,9 @@ uint32_t multiply_dense(const Block& block, BlockMemory& memory) {
 }
 
 uint32_t multiply_depthwise(const Block& block, BlockMemory& memory) {
-#pragma HLS ARRAY_PARTITION variable = memory.pixels dim = 2 complete
-#pragma HLS ARRAY_PARTITION variable = memory.weights dim = 1 cyclic factor = RRNET_BLOCK_KERNEL
-#pragma HLS ARRAY_PARTITION variable = memory.sums dim = 2 complete
+#pragma HLS ARRAY_PARTITION variable = memory.pixels type = complete dim = 2
+#pragma HLS ARRAY_PARTITION variable = memory.weights type = cyclic factor = RRNET_BLOCK_KERNEL dim = 1
+#pragma HLS ARRAY_PARTITION variable = memory.sums type = complete dim = 2
     const uint32_t across = block.pixel_columns();
     uint32_t cycles = 0;
     for (uint32_t row = 0; row < block.rows; ++row) {

@@ -93,22 +93,18 @@ uint64_t compare_message(uint32_t phase, int direction, uint32_t elements) {
 }
 
 Status Comparison::own_words(uint64_t base, const Slice& slice, uint32_t* out) const {
-    for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
-        const uint64_t place = runs.place(slice.first + done, left);
-        if (left > slice.elements - done) left = slice.elements - done;
-        RRNET_TRY(own.read_words(base, place, left, out + done));
-    }
-    return Status::done;
+    const auto read = [&](uint32_t done, uint32_t count, uint64_t place) {
+        return own.read_words(base, place, count, out + done);
+    };
+    return for_pieces(runs, slice.first, slice.elements, SLICE_ELEMENTS, read);
 }
 
 Status Comparison::dealt_words(uint64_t base, const Slice& slice, uint32_t* out) const {
     if (party == 0) return own_words(base, slice, out);
-    for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
-        const uint64_t place = runs.place(slice.first + done, left);
-        if (left > slice.elements - done) left = slice.elements - done;
-        RRNET_TRY(dealt.read_words(base, place, left, out + done));
-    }
-    return Status::done;
+    const auto read = [&](uint32_t done, uint32_t count, uint64_t place) {
+        return dealt.read_words(base, place, count, out + done);
+    };
+    return for_pieces(runs, slice.first, slice.elements, SLICE_ELEMENTS, read);
 }
 
 Status Comparison::compute(uint32_t phase) {

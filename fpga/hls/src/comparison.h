@@ -41,6 +41,16 @@ struct CompareOffsets {
                                  bool functions);
 };
 
+// What is truncated or lifted lies within ±2^30: opened words are raised by it.
+constexpr uint32_t TRUNCATION_BOUND = uint32_t{1} << 30;
+
+// A and t of z = A − ρ_t from the opened word, where z is y without its `bits` low bits.
+inline uint64_t lifted_public(uint32_t opened, uint32_t bits, uint32_t& form) {
+    const uint32_t word = opened + TRUNCATION_BOUND;
+    form = word >> 31;
+    return uint64_t{word >> bits} - (TRUNCATION_BOUND >> bits);
+}
+
 // Where the forms ρ_t of a value x = A − ρ_t lie: with the comparison in the buffer, in memory, in a keystream of this
 // operation, or with the truncation that made the value.
 struct MaskForms {

@@ -7,17 +7,16 @@ namespace rrnet {
 // Blocks of a slice's elements, four words each, of the blocks that begin at octet `base`.
 template <typename Source>
 Status Comparison::read_blocks(const Source& source, uint64_t base, const Slice& slice, bus_t* out) const {
-    uint32_t words[BUS_WORDS * SLICE_ELEMENTS];
-    for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
-        const uint64_t place = runs.place(slice.first + done, left);
-        if (left > slice.elements - done) left = slice.elements - done;
-        RRNET_TRY(source.read_words(base, BUS_WORDS * place, BUS_WORDS * left, words));
-        for (uint32_t i = 0; i < BUS_WORDS * left; ++i) {
+    const auto read = [&](uint32_t done, uint32_t count, uint64_t place) {
+        uint32_t words[BUS_WORDS * SLICE_ELEMENTS];
+        RRNET_TRY(source.read_words(base, BUS_WORDS * place, BUS_WORDS * count, words));
+        for (uint32_t i = 0; i < BUS_WORDS * count; ++i) {
 #pragma HLS PIPELINE II = 1
             set_lane(out[done + i / BUS_WORDS], i % BUS_WORDS, words[i]);
         }
-    }
-    return Status::done;
+        return Status::done;
+    };
+    return for_pieces(runs, slice.first, slice.elements, SLICE_ELEMENTS, read);
 }
 
 // Shares of [low(M) < low(r)]: a level of all elements of a slice after the other, so that the pipeline stays full.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "rrnet_operands.h"
+#include "status.h"
 
 namespace rrnet {
 
@@ -29,6 +30,19 @@ struct Runs {
         return first + run * stride + offset;
     }
 };
+
+// Calls step(done, count, place) for pieces of at most `most` elements of [first, first + elements) of the tile, each of
+// which lies together at `place` of the whole.
+template <typename Step>
+Status for_pieces(const Runs& runs, uint32_t first, uint32_t elements, uint32_t most, Step step) {
+    for (uint32_t done = 0, left = 0; done < elements; done += left) {
+        const uint64_t place = runs.place(first + done, left);
+        if (left > elements - done) left = elements - done;
+        if (left > most) left = most;
+        RRNET_TRY(step(done, left, place));
+    }
+    return Status::done;
+}
 
 // Runs that meet end to end are one.
 inline Runs joined(Runs runs) {

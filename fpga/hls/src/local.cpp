@@ -43,23 +43,22 @@ Status affine(Chip& chip, const Tile& tile, const Evaluation& places) {
     return Status::done;
 }
 
-Status sum_pool(Chip& chip, const Tile& tile, const Evaluation& places) {
-    const rrnet_operation& op = tile.op;
+// Sums over windows, and padding, whose windows have one tap.
+Status sum_windows(Chip& chip, const Tile& tile, const Evaluation& places) {
+    const uint32_t taps = window_taps(tile.op);
     Words x, result;
     RRNET_TRY(tile_words(chip, tile, places.inputs, tile.needed_elements(), x));
     RRNET_TRY(tile_words(chip, tile, places.result, tile.elements, result));
     uint32_t* sum = result.data;
     for (uint32_t channel = 0; channel < tile.region.channels(); ++channel) {
         for (uint32_t row = tile.region.row_begin; row < tile.region.row_end; ++row) {
-            for (uint32_t column = 0; column < op.out_width; ++column) {
+            for (uint32_t column = 0; column < tile.op.out_width; ++column) {
                 uint32_t total = 0;
-                for (uint32_t tap = 0; tap < uint32_t{op.kernel_h} * op.kernel_w; ++tap) {
+                for (uint32_t tap = 0; tap < taps; ++tap) {
 #pragma HLS PIPELINE II = 1
-                    const int64_t y = int64_t{row} * op.stride_h - op.pad_top + tap / op.kernel_w;
-                    const int64_t column_in = int64_t{column} * op.stride_w - op.pad_left + tap % op.kernel_w;
-                    if (y < 0 || y >= op.height || column_in < 0 || column_in >= op.width) continue;
-                    const uint64_t source = uint64_t{channel} * tile.needed.rows() + (y - tile.needed.row_begin);
-                    const uint32_t* word = x.span(source * op.width + column_in, 1);
+                    uint64_t place = 0;
+                    if (!find_tap(tile, channel, row, column, tap, place)) continue;
+                    const uint32_t* word = x.span(place, 1);
                     RRNET_REQUIRE(word, buffer);
                     total += *word;
                 }
@@ -70,33 +69,11 @@ Status sum_pool(Chip& chip, const Tile& tile, const Evaluation& places) {
     return Status::done;
 }
 
-Status pad(Chip& chip, const Tile& tile, const Evaluation& places) {
-    const rrnet_operation& op = tile.op;
-    Words x, result;
-    RRNET_TRY(tile_words(chip, tile, places.inputs, tile.needed_elements(), x));
-    RRNET_TRY(tile_words(chip, tile, places.result, tile.elements, result));
-    uint32_t* out = result.data;
-    for (uint32_t channel = 0; channel < tile.region.channels(); ++channel) {
-        for (uint32_t row = tile.region.row_begin; row < tile.region.row_end; ++row) {
-            for (uint32_t column = 0; column < op.out_width; ++column) {
-#pragma HLS PIPELINE II = 1
-                const int64_t y = int64_t{row} - op.pad_top, inner = int64_t{column} - op.pad_left;
-                const bool inside = y >= 0 && y < op.height && inner >= 0 && inner < op.width;
-                const uint64_t source = uint64_t{channel} * tile.needed.rows() + (y - tile.needed.row_begin);
-                const uint32_t* word = inside ? x.span(source * op.width + inner, 1) : nullptr;
-                RRNET_REQUIRE(word || !inside, buffer);
-                *out++ = word ? *word : 0;
-            }
-        }
-    }
-    return Status::done;
-}
-
 Status evaluate(Chip& chip, const Tile& tile, const Evaluation& places) {
     switch (tile.op.kind) {
         case RRNET_KIND_AFFINE: return affine(chip, tile, places);
-        case RRNET_KIND_SUMPOOL: return sum_pool(chip, tile, places);
-        case RRNET_KIND_PAD: return pad(chip, tile, places);
+        case RRNET_KIND_SUMPOOL:
+        case RRNET_KIND_PAD: return sum_windows(chip, tile, places);
         default: return Status::done;  // a concatenation is made while it is loaded
     }
 }
@@ -131,6 +108,23 @@ Status load_joined(Chip& chip, const Tile& tile, Joined words, uint64_t offset) 
 }
 
 }  // namespace
+
+uint32_t window_taps(const rrnet_operation& op) {
+    return op.kind == RRNET_KIND_SUMPOOL ? uint32_t{op.kernel_h} * op.kernel_w : 1;
+}
+
+bool find_tap(const Tile& tile, uint32_t channel, uint32_t row, uint32_t column, uint32_t tap, uint64_t& place) {
+    const rrnet_operation& op = tile.op;
+    const bool window = op.kind == RRNET_KIND_SUMPOOL, shifts = window || op.kind == RRNET_KIND_PAD;
+    const int64_t y = int64_t{row} * (window ? op.stride_h : 1) - (shifts ? op.pad_top : 0) +
+                      (window ? tap / op.kernel_w : 0);
+    const int64_t x = int64_t{column} * (window ? op.stride_w : 1) - (shifts ? op.pad_left : 0) +
+                      (window ? tap % op.kernel_w : 0);
+    if (y < 0 || y >= op.height || x < 0 || x >= op.width) return false;
+    const uint64_t line = uint64_t{channel} * tile.needed.rows() + (static_cast<uint64_t>(y) - tile.needed.row_begin);
+    place = line * op.width + static_cast<uint64_t>(x);
+    return true;
+}
 
 LocalPlaces local_places(const Tile& tile) {
     const uint64_t loaded = tile.op.kind == RRNET_KIND_CONCAT ? 0 : tile.needed_elements() * tile.op.inputs;

@@ -6,7 +6,6 @@ namespace rrnet {
 
 namespace {
 
-constexpr uint32_t BOUND = uint32_t{1} << 30;
 constexpr uint32_t CHUNK = 256;
 constexpr uint32_t OPENING_PHASES = 2;
 
@@ -18,25 +17,6 @@ Status keep_opened(Chip& chip, const Tile& tile, Words& opened) {
     if (!tile.opens_input()) return Status::done;
     RRNET_TRY(open_input(chip, tile));
     return tile.keeps() ? store_runs(*chip.memory, tile.op.opened, tile.runs, opened) : Status::done;
-}
-
-// Runs `step(index, count, place)` over pieces of the tile that lie together in the whole tensor.
-template <typename Step>
-Status for_pieces(const Tile& tile, Step step) {
-    for (uint32_t done = 0, left = 0; done < tile.elements; done += left) {
-        const uint64_t place = tile.runs.place(done, left);
-        if (left > tile.elements - done) left = tile.elements - done;
-        if (left > CHUNK) left = CHUNK;
-        RRNET_TRY(step(done, left, place));
-    }
-    return Status::done;
-}
-
-// A and t of z = A − ρ_t from the opened word, where z is y without its `bits` low bits.
-uint64_t lifted_public(uint32_t opened, uint32_t bits, uint32_t& form) {
-    const uint32_t word = opened + BOUND;
-    form = word >> 31;
-    return uint64_t{word >> bits} - (BOUND >> bits);
 }
 
 void put(const WideWords& words, bool wide, uint64_t index, uint64_t value) {
@@ -62,7 +42,7 @@ Status lift(Chip& chip, const Tile& tile) {
     forms.wide = tile.wide();
     forms.material = material_of(chip, tile);
     forms.own_base = tile.opens_input() ? 4 * tile.output_elements() : 0;
-    return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
+    return for_pieces(tile.runs, 0, tile.elements, CHUNK, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint64_t masks[2][CHUNK];
         for (int t = 0; t < 2; ++t) RRNET_TRY(forms.read(t, tile.output_elements(), place, count, masks[t]));
         for (uint32_t i = 0; i < count; ++i) {
@@ -102,7 +82,7 @@ Status masked_square(Chip& chip, const Tile& tile) {
     squares.material = material_of(chip, tile);
     squares.dealt_base = tile.lifts() ? 16 * whole : 0;
     squares.own_base = (tile.opens_input() ? 4 * whole : 0) + squares.dealt_base;
-    return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
+    return for_pieces(tile.runs, 0, tile.elements, CHUNK, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint64_t masks[2][CHUNK] = {}, dealt[2][CHUNK] = {};
         for (int t = 0; t < forms.count(); ++t) {
             RRNET_TRY(forms.read(t, whole, place, count, masks[t]));
@@ -113,7 +93,6 @@ Status masked_square(Chip& chip, const Tile& tile) {
             uint32_t form = 0;
             const uint32_t word = opened.data[first + i];
             const uint64_t open = forms.lifted ? lifted_public(word, forms.bits, form) : word;
-            if (!forms.lifted) form = 0;
             const uint64_t square = dealt[form][i] - 2 * open * masks[form][i];
             put(result, tile.wide(), first + i, chip.party == 0 ? square + open * open : square);
             if (tile.lifts()) lifted.write(first + i, (chip.party == 0 ? open : 0) - masks[form][i]);

@@ -92,14 +92,13 @@ Status Comparison::mask_words(const Slice& slice, int form, uint32_t* out) const
         for (uint32_t i = 0; i < slice.elements; ++i) out[i] = forms.held.data[slice.first + i];
         return Status::done;
     }
-    uint64_t words[SLICE_ELEMENTS];
-    for (uint32_t done = 0, left = 0; done < slice.elements; done += left) {
-        const uint64_t place = runs.place(slice.first + done, left);
-        if (left > slice.elements - done) left = slice.elements - done;
-        RRNET_TRY(forms.read(form, whole, place, left, words));
-        for (uint32_t i = 0; i < left; ++i) out[done + i] = static_cast<uint32_t>(words[i]);
-    }
-    return Status::done;
+    const auto read = [&](uint32_t done, uint32_t count, uint64_t place) {
+        uint64_t words[SLICE_ELEMENTS];
+        RRNET_TRY(forms.read(form, whole, place, count, words));
+        for (uint32_t i = 0; i < count; ++i) out[done + i] = static_cast<uint32_t>(words[i]);
+        return Status::done;
+    };
+    return for_pieces(runs, slice.first, slice.elements, SLICE_ELEMENTS, read);
 }
 
 Status MaskForms::read(int form, uint64_t whole, uint64_t place, uint32_t elements, uint64_t* out) const {
@@ -123,7 +122,6 @@ Status MaskForms::read(int form, uint64_t whole, uint64_t place, uint32_t elemen
 
 // [i = 0]·ŝ·A − ŝ·ρ_t,i + (1 − 2ŝ)(A·r_d,i − (r_d·ρ_t)_i) for x = A − ρ_t.
 Status Comparison::masked_combine() {
-    constexpr uint32_t BOUND = uint32_t{1} << 30;
     uint32_t mask[2][SLICE_ELEMENTS] = {}, product[2][SLICE_ELEMENTS] = {}, bit[SLICE_ELEMENTS];
     for (uint32_t number = 0; number < slice_count(elements); ++number) {
         const Slice slice = slice_of(number, elements);
@@ -136,9 +134,9 @@ Status Comparison::masked_combine() {
         for (uint32_t i = 0; i < slice.elements; ++i) {
 #pragma HLS PIPELINE II = 1
             uint32_t& word = x.data[slice.first + i];
-            const uint32_t lifted = word + BOUND, positive = slice_bit(sign, i);
-            const uint32_t form = forms.lifted ? lifted >> 31 : 0;
-            const uint32_t open = forms.lifted ? (lifted >> forms.bits) - (BOUND >> forms.bits) : word;
+            const uint32_t positive = slice_bit(sign, i);
+            uint32_t form = 0;
+            const uint32_t open = forms.lifted ? static_cast<uint32_t>(lifted_public(word, forms.bits, form)) : word;
             const uint32_t rest = (1 - 2 * positive) * (open * bit[i] - product[form][i]) - positive * mask[form][i];
             word = party == 0 ? rest + positive * open : rest;
         }

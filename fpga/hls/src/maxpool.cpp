@@ -228,11 +228,11 @@ Status masked_pool_compute(Chip& chip, const Tile& tile, uint32_t level, uint32_
         RRNET_TRY(subtract(tile, mask, 0, masks));
     } else if (step == MASK_STEP) {
         RRNET_TRY(subtract(tile, pool, level, differences));
-        for (uint32_t done = 0, left = 0; done < comparison.elements; done += left) {
-            const uint64_t place = comparison.runs.place(done, left);
-            if (left > comparison.elements - done) left = comparison.elements - done;
-            RRNET_TRY(comparison.own.read_words(comparison.forms.own_base, place, left, masks.data + done));
-        }
+        const uint64_t base = comparison.forms.own_base;
+        const auto expand = [&](uint32_t done, uint32_t count, uint64_t place) {
+            return comparison.own.read_words(base, place, count, masks.data + done);
+        };
+        RRNET_TRY(for_pieces(comparison.runs, 0, comparison.elements, comparison.elements, expand));
         for (uint32_t i = 0; i < comparison.elements; ++i) differences.data[i] += masks.data[i];
         return Status::done;
     } else if (step == LEAVES) {

@@ -6,24 +6,11 @@ namespace rrnet {
 
 namespace {
 
-constexpr uint32_t TRUNCATION_BOUND = uint32_t{1} << 30;
 constexpr uint32_t CHUNK = 256;
 
 Status opened_words(Chip& chip, const Tile& tile, Words& mine, Words& theirs) {
     RRNET_TRY(tile_words(chip, tile, 0, tile.elements, mine));
     return tile_words(chip, tile, 4 * uint64_t{tile.elements}, tile.elements, theirs);
-}
-
-// Runs `step(index, count, place)` over pieces of the tile that lie together in the whole tensor.
-template <typename Step>
-Status for_pieces(const Tile& tile, Step step) {
-    for (uint32_t done = 0, left = 0; done < tile.elements; done += left) {
-        const uint64_t place = tile.runs.place(done, left);
-        if (left > tile.elements - done) left = tile.elements - done;
-        if (left > CHUNK) left = CHUNK;
-        RRNET_TRY(step(done, left, place));
-    }
-    return Status::done;
 }
 
 }  // namespace
@@ -35,7 +22,7 @@ Status mask_input(Chip& chip, const Tile& tile) {
     const Material material = material_of(chip, tile);
     const bool truncates = tile.op.kind == RRNET_KIND_TRUNCATE && !chip.masked, adds = truncates || chip.masked;
     const uint32_t bound = truncates && chip.party == 0 ? TRUNCATION_BOUND : 0;
-    return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
+    return for_pieces(tile.runs, 0, tile.elements, CHUNK, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint32_t mask[CHUNK];
         RRNET_TRY(material.own.read_words(0, place, count, mask));
         for (uint32_t i = 0; i < count; ++i) {
@@ -82,7 +69,7 @@ Status beaver_square(Chip& chip, const Tile& tile) {
     RRNET_TRY(opened_words(chip, tile, mine, theirs));
     const Material material = material_of(chip, tile);
     const uint64_t whole = 4 * tile.output_elements();
-    return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
+    return for_pieces(tile.runs, 0, tile.elements, CHUNK, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint32_t a[CHUNK], z[CHUNK];
         RRNET_TRY(material.own.read_words(0, place, count, a));
         RRNET_TRY(material.read_words(whole, 0, place, count, z));
@@ -103,7 +90,7 @@ Status truncate(Chip& chip, const Tile& tile) {
     const Material material = material_of(chip, tile);
     const uint64_t whole = 4 * tile.output_elements();
     const uint32_t bits = tile.op.bits;
-    return for_pieces(tile, [&](uint32_t first, uint32_t count, uint64_t place) {
+    return for_pieces(tile.runs, 0, tile.elements, CHUNK, [&](uint32_t first, uint32_t count, uint64_t place) {
         uint32_t shifted[CHUNK], top[CHUNK];
         RRNET_TRY(material.read_words(whole, 0, place, count, shifted));
         RRNET_TRY(material.read_words(2 * whole, whole, place, count, top));

@@ -36,11 +36,12 @@ inline uint32_t slice_bit(const bus_t& slice, uint32_t element) {
 // Bit `bit` of each word.
 inline bus_t word_slice(const uint32_t* words, uint32_t elements, int bit) {
     bus_t slice = 0;
-    for (uint32_t octet = 0; 8 * octet < elements; ++octet) {
+    for (uint32_t octet = 0; octet < BUS_OCTETS; ++octet) {
 #pragma HLS UNROLL
         uint8_t value = 0;
-        for (uint32_t i = 0; i < 8 && 8 * octet + i < elements; ++i) {
-            value = static_cast<uint8_t>(value | (words[8 * octet + i] >> bit & 1) << (7 - i));
+        for (uint32_t i = 0; i < 8; ++i) {
+            const uint32_t word = 8 * octet + i < elements ? words[8 * octet + i] : 0;
+            value = static_cast<uint8_t>(value | (word >> bit & 1) << (7 - i));
         }
         set_octet(slice, octet, value);
     }
@@ -62,16 +63,16 @@ class PlaneStore {
 
     bus_t read(uint32_t plane, const Slice& slice) const {
         bus_t value = 0;
-        for (uint32_t i = 0; i < slice.octets(); ++i) {
+        for (uint32_t i = 0; i < BUS_OCTETS; ++i) {
 #pragma HLS UNROLL
-            set_octet(value, i, area.data[plane * octets + slice.first / 8 + i]);
+            if (i < slice.octets()) set_octet(value, i, area.data[plane * octets + slice.first / 8 + i]);
         }
         return value;
     }
     void write(uint32_t plane, const Slice& slice, const bus_t& value) {
-        for (uint32_t i = 0; i < slice.octets(); ++i) {
+        for (uint32_t i = 0; i < BUS_OCTETS; ++i) {
 #pragma HLS UNROLL
-            area.data[plane * octets + slice.first / 8 + i] = octet_of(value, i);
+            if (i < slice.octets()) area.data[plane * octets + slice.first / 8 + i] = octet_of(value, i);
         }
     }
 

@@ -143,6 +143,10 @@ struct LocalPlaces {
     uint64_t opened = 0, share_result = 0, opened_result = 0;  // octets of the tile
 };
 LocalPlaces local_places(const Tile& tile);
+// The input's words that an element of the result adds up: itself, its window, or what padding keeps. `find_tap` says where
+// one lies among those that the tile needs; false outside of the image.
+uint32_t window_taps(const rrnet_operation& op);
+bool find_tap(const Tile& tile, uint32_t channel, uint32_t row, uint32_t column, uint32_t tap, uint64_t& place);
 Status load_local(Chip& chip, const Tile& tile);
 Status store_local(Chip& chip, const Tile& tile);
 Status evaluate_local(Chip& chip, const Tile& tile);

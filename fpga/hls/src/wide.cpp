@@ -5,24 +5,16 @@ namespace rrnet {
 
 namespace {
 
-// Adds `factor` times the words of one input that a result's element reads: itself, its window, or what padding keeps.
+// Adds `factor` times the words of one input that a result's element reads.
 Status accumulate(const Tile& tile, const WideWords& x, uint64_t factor, uint32_t channel, uint32_t row,
                   uint32_t column, uint64_t& sum) {
-    const rrnet_operation& op = tile.op;
-    const bool window = op.kind == RRNET_KIND_SUMPOOL;
-    const bool shifts = window || op.kind == RRNET_KIND_PAD;
-    const uint32_t taps = window ? uint32_t{op.kernel_h} * op.kernel_w : 1;
+    const uint32_t taps = window_taps(tile.op);
     for (uint32_t tap = 0; tap < taps; ++tap) {
 #pragma HLS PIPELINE II = 1
-        const int64_t y = int64_t{row} * (window ? op.stride_h : 1) - (shifts ? op.pad_top : 0) +
-                          (window ? tap / op.kernel_w : 0);
-        const int64_t at = int64_t{column} * (window ? op.stride_w : 1) - (shifts ? op.pad_left : 0) +
-                           (window ? tap % op.kernel_w : 0);
-        if (y < 0 || y >= op.height || at < 0 || at >= op.width) continue;
-        const uint64_t line = uint64_t{channel} * tile.needed.rows() + (static_cast<uint64_t>(y) - tile.needed.row_begin);
-        const uint64_t index = line * op.width + static_cast<uint64_t>(at);
-        RRNET_REQUIRE(x.low.span(index, 1) && x.high.span(index, 1), buffer);
-        sum += factor * x.read(index);
+        uint64_t place = 0;
+        if (!find_tap(tile, channel, row, column, tap, place)) continue;
+        RRNET_REQUIRE(x.low.span(place, 1) && x.high.span(place, 1), buffer);
+        sum += factor * x.read(place);
     }
     return Status::done;
 }

@@ -65,7 +65,7 @@ int main() {
                 in[i] = uint32_t{plain[4 * i]} << 24 | uint32_t{plain[4 * i + 1]} << 16 |
                         uint32_t{plain[4 * i + 2]} << 8 | uint32_t{plain[4 * i + 3]};
             }
-            key.encrypt(in, out);
+            rrnet::aes_encrypt(key, in, out);
             std::printf("%08x%08x%08x%08x\n", out[0], out[1], out[2], out[3]);
         } else {
             uint64_t operation = 0, first = 0;
