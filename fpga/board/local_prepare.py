@@ -65,5 +65,6 @@ def prepared_table(answer: dict[str, Any]) -> str:
         f"material for {answer['count']} images in {answer['material']} ({answer['offline_s']:.2f} s; "
         f"{sizes[0]:,} bytes for party 0, {sizes[1]:,} for party 1), made by the two parties alone\n"
         f"bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}; {memory}\n"
-        f"semi-honest parties; computational security of 128 bits, statistical of {answer['statistical_bits']} per image\n"
+        "semi-honest parties; computational security of 128 bits, "
+        f"statistical of {answer['statistical_bits']} per image\n"
     )
