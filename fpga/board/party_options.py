@@ -79,6 +79,8 @@ def material_root(options: argparse.Namespace) -> Path:
     if options.material is not None:
         return Path(options.material)
     build = Path(options.build)
+    if build.name in ("", ".."):  # the working directory, or one above it
+        build = build.resolve()
     return build.with_name(f"{build.resolve().name}.material")
 
 

@@ -102,6 +102,14 @@ def test_prepared_material_is_used_once_and_then_refused(build):
     assert answer(run(build, "--json"))["preprocessing_source"] == "made for this run"
 
 
+@pytest.mark.parametrize(("folder", "name"), [("build", "."), ("build/within", "..")])
+def test_material_lies_beside_the_build_however_that_is_named(build, monkeypatch, folder, name):
+    (build.parent / folder).mkdir(exist_ok=True)
+    monkeypatch.chdir(build.parent / folder)
+    assert command("prepare_cli", name, "--count", 1).returncode == 0
+    assert unused_count(party_directory(build.parent / "build.material", 0)) == 1
+
+
 def test_unused_material_is_not_thrown_away_unasked(build):
     assert command("prepare_cli", build, "--count", 1).returncode == 0
     refused = command("prepare_cli", build, "--count", 1)
