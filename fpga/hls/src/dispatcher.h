@@ -1,8 +1,9 @@
 // Fetches instructions into seven queues and starts each when its waits hold, as rrnet-2pc-simulate models it.
 //
 // A queue starts its instructions in order. A wait (queue, n) holds once that queue has completed n instructions; a
-// message completes when it has arrived. On the board every queue is a unit of its own; in C simulation the queues that
-// can go on take turns, in any order: the waits alone keep the result the same.
+// message completes when it has arrived. The schedule counts on a unit per queue; here the queues that can go on take
+// turns, in any order: the waits alone keep the result the same. On the fabric the order is fixed and does not depend on
+// what has arrived: both parties start the same instructions in the same order, so that a receiver is sent to.
 #ifndef RRNET_DISPATCHER_H
 #define RRNET_DISPATCHER_H
 
