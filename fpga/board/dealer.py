@@ -135,6 +135,8 @@ def put_in_place(made: Path, root: Path, replace: bool) -> None:
 
 def check_root(root: Path, replace: bool) -> None:
     """Refuse to write over material in use, over unused material unless `replace` is set, and over anything else."""
+    if root.is_symlink():
+        raise Refusal(f"{root} is a link: material lies in a directory of its own")
     if not root.exists():
         return
     parts = [party_directory(root, party) for party in (0, 1)]

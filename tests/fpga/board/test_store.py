@@ -176,6 +176,12 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_material_is_not_prepared_in_place_of_a_link(tmp_path):
+    (tmp_path / "m").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refusal, match="m is a link"):
+        prepare_set(tmp_path / "m", small_program(), DIGEST, EXECUTIONS["beaver-ot"], 1)
+
+
 def test_what_a_killed_dealer_left_is_swept_by_the_next_one(tmp_path):
     """But not what belongs to a living one."""
     root, program = tmp_path / "m", small_program()
