@@ -13,7 +13,7 @@ from ..program import TRUNCATION_BOUND_BITS, Program
 
 
 def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.ndarray:
-    """Images of a .npy, or of the array of a .npz that is named like the program's input, as uint32 [N, *shape].
+    """Images of a .npy, or of an array of an .npz (`read_array`), as uint32 [N, *shape].
 
     Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
     what is too large for the fixed-point format or, with `opens_narrow`, for the bits of its ring.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..array_file import read_array
 from ..errors import Refusal
 from .float_interpreter import walk_float
 from .graph import Graph
@@ -48,27 +49,7 @@ def load_images(path: Path | str, graph: Graph) -> np.ndarray:
 
     Returns float32 [N, *input shape]. Raises Refusal for a file, shape or value that does not fit.
     """
-    path = Path(path)
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = list(loaded.files)
-                name = graph.input if graph.input in names else names[0] if len(names) == 1 else None
-                if name is None:
-                    raise Refusal(f"{path} holds {', '.join(names) or 'nothing'}; none is named {graph.input!r}")
-                images = loaded[name]
-        else:
-            images = loaded
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror or 'it is not a NumPy file'}") from error
-    except (ValueError, EOFError, KeyError, MemoryError, ArithmeticError, SyntaxError) as error:
-        raise Refusal(f"{path} is not a NumPy array file: {error}") from error
-    except Exception as error:
-        if type(error).__module__ not in ("zipfile", "zlib"):
-            raise
-        raise Refusal(f"{path} is not a NumPy array file: {error}") from error
-    return check_images(images, graph, str(path))
+    return check_images(read_array(Path(path), graph.input), graph, str(path))
 
 
 def check_images(images: np.ndarray, graph: Graph, where: str) -> np.ndarray:

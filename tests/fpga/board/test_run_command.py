@@ -213,10 +213,13 @@ def test_modules_in_the_working_directory_do_not_take_the_place_of_pythons(build
 def test_an_unknown_host_is_reported_at_once(build):
     assert command("prepare_cli", build, "--count", 3).returncode == 0
     make_pair(build.parent / "keys")
-    peer = "--connect", "no-such-host.invalid:7700", "--tls", build.parent / "keys" / "party-0"
-    refused = run(build, "--party", 0, *peer, "--timeout", 1000)
-    assert refused.returncode == 1
-    assert "cannot connect to no-such-host.invalid:7700" in refused.stderr
+    address, keys = "no-such-host.invalid:7700", ("--timeout", 1000, "--tls", build.parent / "keys" / "party-0")
+    absent = run(build, "--party", 0, "--connect", address, *keys)
+    elsewhere = command("cli", build, "--party", 1, "--listen", address, *keys)
+    assert absent.returncode == elsewhere.returncode == 1
+    assert f"cannot connect to {address}: " in absent.stderr
+    assert f"cannot listen on {address}: " in elsewhere.stderr
+    assert "Unknown error" not in absent.stderr + elsewhere.stderr
 
 
 def test_debug_shows_where_a_process_failed(build):
@@ -279,7 +282,7 @@ def test_npz_takes_the_array_named_like_the_input(build):
     path = build.parent / "x.npz"
     np.savez(path, image=images, labels=np.arange(3))
     assert answer(command("cli", build, "--input", path, "--json"))["images"] == 3
-    np.savez(path, pictures=images)
+    np.savez(path, pictures=images, labels=np.arange(3))
     refused = command("cli", build, "--input", path, "--json")
     assert refused.returncode == 2
     assert "'image'" in refused.stderr
