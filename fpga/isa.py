@@ -98,8 +98,19 @@ class Instruction:
 
 
 def encode_instructions(instructions: Sequence[Instruction], program_digest: bytes = b"") -> bytes:
-    """The whole of instructions.bin; `program_digest` ties it to its program (12 bytes are kept)."""
-    body = b"".join(_encode(instruction) for instruction in instructions)
+    """The whole of instructions.bin; `program_digest` ties it to its program (12 bytes are kept).
+
+    Raises:
+        Refusal: an instruction has a number that its field does not hold, on a very slow or large device.
+    """
+    try:
+        body = b"".join(_encode(instruction) for instruction in instructions)
+    except struct.error as error:
+        longest = max(instructions, key=lambda item: max(item.amount, item.address, item.count, item.tile))
+        raise Refusal(
+            f"operation {longest.operation} of the program has an instruction of {longest.amount} cycles or bytes at "
+            f"buffer address {longest.address}, more than an instruction's fields hold; is the device described right?"
+        ) from error
     digest = program_digest[:12].ljust(12, b"\0")
     return HEADER.pack(MAGIC, VERSION, INSTRUCTION.size, len(instructions), zlib.crc32(body), digest) + body
 

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     compilation = compile_model(
         options.model,
         options.output,
-        options.device or DEFAULT_DEVICE,
+        DEFAULT_DEVICE if options.device is None else options.device,
         options.protocol,
         options.calibrate,
         options.disable,

@@ -55,11 +55,23 @@ def write_build(
 
 
 def check_output(path: Path) -> None:
-    """Refuse to write over anything that is not a build."""
+    """Refuse to write over anything that is not a build, and where nothing can be written."""
+    try:
+        _check_place(path)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check_place(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise Refusal(f"{path} exists and is not a directory")
     if path.is_dir() and any(path.iterdir()) and not is_build(path):
         raise Refusal(f"{path} exists and is not a build; name another directory with -o")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise Refusal(f"{path} is the working directory, which a new build would take away; name another with -o")
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise Refusal(f"{path} cannot be written: {place} is not a directory, or not yours to write to")
 
 
 def json_bytes(document: Any) -> bytes:

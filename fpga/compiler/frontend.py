@@ -90,8 +90,9 @@ def _check_opsets(model: onnx.ModelProto, where: str) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
         raise Refusal(f"{where}: the model imports no version of the standard operators")
-    if versions[0] < OLDEST_OPSET:
-        raise Refusal(f"{where}: opset {versions[0]} is too old, expected {OLDEST_OPSET} or newer; export it again")
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= versions[0] <= newest:
+        raise Refusal(f"{where}: opset {versions[0]} is not one of {OLDEST_OPSET} to {newest}; export it again")
     return int(versions[0])
 
 
@@ -112,7 +113,7 @@ def _inline_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return model
     try:
         return onnx.inliner.inline_selected_functions(model, [X2ACT], exclude=True)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise Refusal(f"{where}: its local functions cannot be inlined: {error}") from error
 
 
@@ -205,4 +206,4 @@ def _no_importer(node: onnx.NodeProto) -> str:
 
 def label(node: onnx.NodeProto) -> str:
     """How a node is called in messages: its name, else its first output."""
-    return repr(node.name or (node.output[0] if node.output else node.op_type))
+    return repr(node.name or next(filter(None, node.output), node.op_type))

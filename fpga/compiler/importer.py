@@ -13,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from .graph import AnyNode, Shape
 
-#: Operators that may be evaluated on constants; none of them can make a large tensor of a small file.
+#: Operators that may be evaluated on constants; none of them can make a large tensor of a small file. ConstantOfShape
+#: can, and is evaluated where it does not.
 FOLDABLE = frozenset(
     {"Abs", "Add", "Cast", "Ceil", "Concat", "Div", "Exp", "Flatten", "Floor", "Gather", "Identity", "Log", "Max"}
     | {"Min", "Mul", "Neg", "Pow", "Reciprocal", "ReduceProd", "ReduceSum", "Reshape", "Round", "Shape", "Size"}
@@ -138,7 +139,11 @@ class Importer:
             self.constants[node.output[0]] = np.array(shape, np.int64)[given.get("start", 0) : given.get("end")]
             return True
         inputs = {name: self.constants[name] for name in node.input if name and name in self.constants}
-        if node.op_type not in FOLDABLE or not node.input or len(inputs) != len({n for n in node.input if n}):
+        if not node.input or len(inputs) != len({name for name in node.input if name}):
+            return False
+        if node.op_type == "ConstantOfShape":
+            _check_size(inputs[node.input[0]])
+        elif node.op_type not in FOLDABLE:
             return False
         self._evaluate(node, inputs)
         return True
@@ -164,6 +169,12 @@ class Importer:
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise Unsupported("its constant inputs evaluate to NaN or infinity")
             self.constants[name] = value
+
+
+def _check_size(shape: np.ndarray) -> None:
+    sizes = [int(size) for size in shape.reshape(-1)]
+    if math.prod(max(0, size) for size in sizes) > ELEMENTS_LIMIT:
+        raise Unsupported(f"its output of {sizes} elements is too large")
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from .graph import AvgPool, Conv, MaxPool, Reshape, Shape
 from .importer import Importer, Unsupported, attributes, integers
 
 Padding: TypeAlias = tuple[int, int, int, int]
-#: A dilated kernel is multiplied with its zeros; beyond this it would be mostly those.
+#: A dilated kernel is multiplied with its zeros, a kernel larger than the image with padding; beyond this it would be
+#: mostly those.
 LARGEST_KERNEL = 64
 
 
@@ -22,6 +23,8 @@ def _window(
     """Stride, padding (top, left, bottom, right) and output size of a sliding window, whose taps lie side by side."""
     if len(kernel) != 2 or min(kernel) < 1:
         raise Unsupported(f"its kernel is {list(kernel)}, expected two numbers of at least 1")
+    if any(side > max(LARGEST_KERNEL, size) for side, size in zip(kernel, shape[1:], strict=True)):
+        raise Unsupported(f"its kernel {list(kernel)} is larger than its input {list(shape[1:])}")
     stride = integers(given, "strides", (1, 1))
     if min(stride) < 1:
         raise Unsupported(f"its stride is {list(stride)}")

@@ -33,7 +33,7 @@ class Device:
     bus_bytes_per_cycle: int = constant("width of one memory port, bytes", whole=True)
     ddr_bytes_per_s: float = constant("peak bandwidth of the board's memory, B/s")
     ddr_efficiency: float = constant("share of the peak that long bursts reach", at_most=1.0)
-    buffer_bytes: int = constant("on-chip memory for tiles, bytes", whole=True)
+    buffer_bytes: int = constant("on-chip memory for tiles, bytes", whole=True, at_most=2**32 - 1)
     dsp_blocks: int = constant("DSP blocks of the chip", whole=True)
     luts: int = constant("look-up tables of the chip", whole=True)
     bram_blocks: int = constant("36-Kbit block RAMs of the chip", whole=True)

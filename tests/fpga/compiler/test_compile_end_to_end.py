@@ -1,4 +1,5 @@
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,6 +146,13 @@ def test_two_compilations_write_identical_bytes(files: Path) -> None:
     assert first == second
 
 
+def test_the_working_directory_is_not_replaced_by_a_build(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (files / "here").mkdir()
+    monkeypatch.chdir(files / "here")
+    assert cli.main(["../model.onnx", "-o", "."]) == 2
+    assert Path.cwd() == files / "here"
+
+
 def test_a_build_for_a_device_of_ones_own_needs_its_file_no_more(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +176,11 @@ def test_a_build_for_a_device_of_ones_own_needs_its_file_no_more(
         (["model.onnx", "-o", "build", "--disable", "sleep"], "pass 'sleep' cannot be disabled"),
         (["model.onnx", "-o", "photos"], "photos exists and is not a build"),
         (["images.npz", "-o", "build"], "images.npz is not an ONNX model"),
+        (["model.onnx", "-o", "model.onnx/build"], "model.onnx is not a directory"),
+        (["model.onnx", "-o", "b" * 300], "cannot be written: File name too long"),
+        (["model.onnx", "-o", "build", "--device", ""], "device '' is unknown"),
+        (["model.onnx", "-o", "build", "--device", "slow.yaml"], "more than an instruction's fields hold"),
+        (["model.onnx", "-o", "build", "--calibrate", "text.npz"], "text.npz is not a .npy or .npz file of numbers"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_status_2(
@@ -176,6 +189,9 @@ def test_bad_usage_is_one_sentence_and_status_2(
     monkeypatch.chdir(files)
     (files / "photos").mkdir()
     (files / "photos" / "cat.png").write_bytes(b"cat")
+    (files / "slow.yaml").write_bytes(device_file(replace(load_device("zcu104"), comparator_operations_per_cycle=1e-9)))
+    with zipfile.ZipFile("text.npz", "w") as archive:
+        archive.writestr("image.txt", "a cat")
     try:
         status = cli.main(arguments)
     except SystemExit as exit_status:

@@ -52,6 +52,7 @@ REFUSED: list[tuple[str, onnx.ModelProto | Callable[[], onnx.ModelProto], str]] 
     ("flatten the batch", one_node("Flatten", axis=0), "axis 0"),
     ("reflecting pad", one_node("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1]), mode="reflect"), "mode 'reflect'"),
     ("channel pad", one_node("Pad", np.array([0, 1, 0, 0, 0, 0, 0, 0])), "only zeros around the image"),
+    ("kernel of padding", one_node("MaxPool", kernel_shape=[70000, 3], pads=[69999, 0] * 2), "larger than its input"),
     ("window of padding", one_node("MaxPool", kernel_shape=[2, 2], pads=[2, 2, 2, 2]), "without a pixel"),
     ("cast to integers", one_node("Cast", to=TensorProto.INT64), "only casts between floating point types"),
 ]
@@ -113,7 +114,7 @@ def test_an_image_of_integers_is_refused() -> None:
 def test_an_old_opset_a_cycle_and_nan_weights_are_refused() -> None:
     old = one_node("Relu")
     old.opset_import[0].version = 9
-    with pytest.raises(Refusal, match="opset 9 is too old"):
+    with pytest.raises(Refusal, match="opset 9 is not one of 11 to"):
         import_model(old, "m.onnx")
     cycle = one_node("Relu")
     cycle.graph.node.insert(0, helper.make_node("Add", ["y", "image"], ["z"], name="loop"))
@@ -121,6 +122,36 @@ def test_an_old_opset_a_cycle_and_nan_weights_are_refused() -> None:
         import_model(cycle, "m.onnx")
     with pytest.raises(Refusal, match="initializer 'c0' holds NaN"):
         import_model(one_node("Conv", WEIGHT * np.nan), "m.onnx")
+
+
+def test_an_opset_of_the_future_and_a_function_that_calls_itself_are_refused() -> None:
+    future = one_node("Relu")
+    future.opset_import[0].version = 99
+    with pytest.raises(Refusal, match="opset 99 is not one of 11 to"):
+        import_model(future, "m.onnx")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+    call = helper.make_node("Act", ["image"], ["y"], domain="my")
+    recursive = one_node("Relu")
+    del recursive.graph.node[:]
+    recursive.graph.node.append(call)
+    recursive.opset_import.append(opsets[1])
+    recursive.functions.append(helper.make_function("my", "Act", ["image"], ["y"], [call], opsets))
+    with pytest.raises(Refusal, match="its local functions cannot be inlined"):
+        import_model(recursive, "m.onnx")
+
+
+def test_padding_as_an_exporter_computes_it_is_imported_and_a_large_constant_refused() -> None:
+    build = ModelBuilder((4, 8, 8))
+    sizes = numpy_helper.from_array(np.array([6]), "sizes")
+    build.initializers += [sizes, numpy_helper.from_array(np.array([1, 2]), "ends")]
+    zeros = build.node("ConstantOfShape", ["sizes"], "zeros", value=numpy_helper.from_array(np.array([0])))
+    build.node("Pad", ["image", build.node("Concat", [zeros, "ends"], "pads", axis=0)], "y")
+    graph = import_model(build.model("y"), "m.onnx")
+    assert graph.shapes["y"] == (4, 9, 10)
+    sizes.CopyFrom(numpy_helper.from_array(np.array([2**20, 2**20]), "sizes"))
+    build.initializers[0] = sizes
+    with pytest.raises(Refusal, match=r"'/zeros' \(ConstantOfShape\): its output of .* elements is too large"):
+        import_model(build.model("y"), "m.onnx")
 
 
 def test_missing_external_data_and_truncated_files_are_refused(tmp_path: Path) -> None:
