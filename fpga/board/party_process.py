@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..compiler.build import Build, load_build
-from ..devices.load import load_device
+from ..compiler.build import Build, build_device, load_build
 from ..errors import ExecutionFault, Refusal
 from .accounting import OPEN_LOGITS
 from .answer import default_batch, describe_run
@@ -54,4 +53,4 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:
-    return Pace(build.program, load_device(build.device_name), protocol) if options.pace == DEVICE_CLOCK else None
+    return Pace(build.program, build_device(build), protocol) if options.pace == DEVICE_CLOCK else None

@@ -24,12 +24,11 @@ from ..board.inputs import load_images
 from ..board.link import Link
 from ..board.session import Party, SessionResult, Terms
 from ..board.store import MaterialStore
-from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, load_build, read_build_file
+from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, build_device, load_build, read_build_file
 from ..compiler.operand_table import has_operand_table
 from ..compiler.reference import decode_tensor
 from ..console import Parser, add_common_options, print_json, run_command
 from ..cost.budget import MAX_BANDS, MAX_TILES
-from ..devices import load_device
 from ..errors import Refusal
 from ..operands import decode_operands
 from ..protocols import get_protocol
@@ -85,7 +84,7 @@ def simulate_accelerators(
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     if record is not None:
         check_recording(record, accelerated)
-    simulator = build_simulator(load_device(build.device_name), sanitize=sanitize)
+    simulator = build_simulator(build_device(build), sanitize=sanitize)
     instructions, operands = (read_build_file(build.path, name) for name in (INSTRUCTIONS, OPERANDS))
     _check_records(operands)
     wires, sessions = socket.socketpair(), socket.socketpair()
