@@ -31,6 +31,8 @@ from .report_page import format_weight
 from .results import RESULT_FILE, Result, choose, pareto_front
 
 EXECUTED_IMAGES = 200
+#: What `make run` takes without EXPERIMENT.
+DEFAULT_EXPERIMENT = Path("rrnet.yml")
 EPILOG = """examples:
   python -m rrnet_nni.main_job rrnet.yml
   python -m rrnet_nni.main_job rrnet.yml --resume 4kx0p2ab     go on with an experiment that was stopped
@@ -53,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Search, then finish the chosen trial. The experiment is stopped whatever happens, and can be resumed."""
+    if options.images < 1:
+        raise Refusal(f"--images must be at least 1, not {options.images}")
+    if options.timeout is not None and not options.timeout > 0:
+        raise Refusal(f"--timeout must be above 0, not {options.timeout:g}")
     # A job that is ended from outside stops its experiment as one that is ended from the keyboard.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=options.json)
@@ -68,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
         directory = working_directory / experiment.id / "result"
         answer = finish(experiment, trials, directory, options.images, console)
     except KeyboardInterrupt:
-        console.print(f"stopping; go on later with: make run RESUME={experiment.id}")
+        file = "" if options.experiment == DEFAULT_EXPERIMENT else f"EXPERIMENT={options.experiment} "
+        console.print(f"stopping; go on later with: make run {file}RESUME={experiment.id}", soft_wrap=True)
         raise
     finally:
         experiment.stop()

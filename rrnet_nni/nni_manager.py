@@ -117,7 +117,14 @@ def start_experiment(config: Path, working_directory: Path, port: int | None = N
 
 
 def resume_experiment(experiment_id: str, working_directory: Path, port: int | None = None) -> Experiment:
-    """`nnictl resume`, with the manager on the loopback interface only."""
+    """`nnictl resume`, with the manager on the loopback interface only.
+
+    Raises:
+        Refusal: there is no such experiment.
+        ExecutionFault: the manager did not come up.
+    """
+    if not (working_directory / experiment_id / "db").is_dir():
+        raise Refusal(f"{working_directory}: there is no experiment {experiment_id} there")
     port = port or free_port()
     printed = _nnictl("resume", experiment_id, "--port", str(port), "--experiment_dir", str(working_directory))
     return _attach(printed, port, working_directory)
@@ -185,7 +192,7 @@ def loopback_environment() -> dict[str, str]:
 
 def _nnictl(*arguments: str, check: bool = True) -> str:
     command = [sys.executable, "-c", "from rrnet_nni.compatibility import patient_nnictl as run; run()", *arguments]
-    finished = subprocess.run(
+    process = subprocess.Popen(
         command,
         env=loopback_environment(),
         stdin=subprocess.DEVNULL,
@@ -194,18 +201,30 @@ def _nnictl(*arguments: str, check: bool = True) -> str:
         text=True,
         start_new_session=True,
     )
-    if check and finished.returncode != 0:
-        lines = [line for line in _plain(finished.stdout).splitlines() if line.strip()]
+    try:
+        printed = _plain(process.communicate()[0])
+    except KeyboardInterrupt:
+        # The manager outlives nnictl: only once nnictl has named the experiment can it be stopped.
+        if experiment_id := _named_experiment(_plain(process.communicate()[0])):
+            _nnictl("stop", experiment_id, check=False)
+        raise
+    if check and process.returncode != 0:
+        lines = [line for line in printed.splitlines() if line.strip()]
         raise Refusal(f"nnictl {arguments[0]} failed: {lines[-1].strip() if lines else 'no output'}")
-    return _plain(finished.stdout)
+    return printed
 
 
 def _attach(printed: str, port: int, working_directory: Path) -> Experiment:
-    found = re.search(r"[Ee]xperiment,? (?:ID|id):? *([a-z0-9_-]{6,})|nnictl stop ([a-z0-9_-]{6,})", printed)
-    if not found:
+    experiment_id = _named_experiment(printed)
+    if experiment_id is None:
         raise ExecutionFault(f"nnictl did not name an experiment; it printed: {' '.join(printed.split())[-300:]}")
-    experiment_id = found.group(1) or found.group(2)
     return Experiment(experiment_id, port, working_directory / experiment_id)
+
+
+def _named_experiment(printed: str) -> str | None:
+    """The id of the experiment that `nnictl create` or `nnictl resume` started."""
+    found = re.search(r"[Ee]xperiment,? (?:ID|id):? *([a-z0-9_-]{6,})|nnictl stop ([a-z0-9_-]{6,})", printed)
+    return (found.group(1) or found.group(2)) if found else None
 
 
 def _plain(text: str) -> str:

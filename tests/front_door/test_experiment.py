@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from rrnet_nni.fpga.errors import ExecutionFault, Refusal
-from rrnet_nni.main_job import experiment_directory, finish
+from rrnet_nni.main_job import experiment_directory, finish, main
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from rrnet_nni.results import Result
 
@@ -125,6 +126,28 @@ def test_the_manager_listens_on_the_loopback_interface_only(experiment: tuple[Ex
         pass
 
 
+@pytest.mark.experiment
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.0, 2.0])
+def test_a_job_that_is_ended_while_its_manager_starts_leaves_none_behind(tmp_path: Path, after_s: float) -> None:
+    def processes(word: str) -> list[psutil.Process]:
+        named = psutil.process_iter(["cmdline"])
+        return [one for one in named if any(word in part for part in one.info["cmdline"] or ())]
+
+    (tmp_path / "task.yml").write_text(TASK)
+    (tmp_path / "experiment.yml").write_text(EXPERIMENT)
+    command = [sys.executable, "-m", "rrnet_nni.main_job", str(tmp_path / "experiment.yml")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
+        while not [one for one in processes(str(tmp_path / "experiment.yml")) if one.pid != job.pid]:
+            assert job.poll() is None
+            time.sleep(0.1)
+        time.sleep(after_s)
+        job.terminate()
+        assert job.wait(timeout=120) == 130
+    psutil.wait_procs(processes(str(tmp_path)), timeout=30)
+    assert processes(str(tmp_path)) == []
+
+
 def test_a_missing_experiment_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"absent\.yml"):
         start_experiment(tmp_path / "absent.yml", tmp_path)
@@ -188,5 +211,17 @@ def test_what_nnictl_refuses_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_resuming_what_never_was_is_refused(tmp_path: Path) -> None:
-    with pytest.raises((Refusal, ExecutionFault), match="nnictl"):
+    with pytest.raises(Refusal, match="there is no experiment zzzzzzzz there"):
         resume_experiment("zzzzzzzz", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("--images=0", "--images must be at least 1"), ("--timeout=-1", "--timeout must be above 0")]
+)
+def test_impossible_numbers_are_refused_before_an_experiment_starts(
+    tmp_path: Path, option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment.yml").write_text(EXPERIMENT)
+    assert main([str(tmp_path / "experiment.yml"), option]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
