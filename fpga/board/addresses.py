@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import time
 
@@ -39,7 +38,7 @@ def accept_one(address: str, timeout_s: float) -> socket.socket:
     except TimeoutError as error:
         raise ExecutionFault(f"nobody connected to {address} within {timeout_s:g} s") from error
     except OSError as error:
-        reason = error if error.errno is None else os.strerror(error.errno)
+        reason, _, _ = str(error.strerror or error).partition(" (while attempting")  # and the address once more
         raise ExecutionFault(f"cannot listen on {address}: {reason}") from error
 
 

@@ -64,7 +64,7 @@ def parser() -> Parser:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) <= 10**6:
+    if not text.isdecimal() or not 0 < int(text) <= 10**6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
     return int(text)
 
