@@ -27,7 +27,11 @@ def add_party_options(parser: Parser) -> None:
         "--tls", type=Path, metavar="DIR", help="key and certificates of this party (rrnet-2pc-certificates)"
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends the run, seconds"
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help=f"silence of the other party that ends the run, seconds (default {DEFAULT_TIMEOUT_S:g})",
     )
     parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
