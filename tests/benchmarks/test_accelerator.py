@@ -33,6 +33,13 @@ def test_every_row_of_the_table_is_a_schedule() -> None:
         assert row["makespan_ms"] >= max(row["array_ms"], row["link_ms"]) > 0, label
 
 
+def test_measuring_one_case_anew_keeps_the_others() -> None:
+    known = [{"network": network, "choice": choice, "rows": ["before"]} for network, choice in accelerator.CASES]
+    network, choice = accelerator.CASES[1]
+    found = accelerator.merged(known, [{"network": network, "choice": choice, "rows": ["now"]}])
+    assert [table["rows"] for table in found] == [["before"], ["now"], ["before"]]
+
+
 def network(name: str, choice: str, directory: Path) -> Program:
     accelerator.export(name, 32, choice, directory / "model.onnx")
     return compile_program(read_onnx(directory / "model.onnx")).program

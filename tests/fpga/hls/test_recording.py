@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from small_onnx_models import mixed_model
 
 from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.reference import encode_images
+from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.hls import recording
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
-from rrnet_nni.fpga.hls.simulator import find_cxx
+from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 
@@ -51,6 +53,11 @@ def test_another_word_of_the_peer_is_noticed(
         (tmp_path / name).write_bytes(data)
     assert recording.main([str(tmp_path), "--party", "1"]) == 1
     assert "memory.out: NOT as recorded" in capsys.readouterr().out
+
+
+def test_a_third_party_is_no_party(recorded: Path) -> None:
+    simulator = build_simulator(load_device("zcu104"))
+    assert subprocess.run([simulator, "2", recorded / "party0"], capture_output=True, check=False).returncode == 11
 
 
 def test_a_recording_that_cannot_be_kept_is_refused_before_material_is_used_up(recorded: Path, tmp_path: Path) -> None:
