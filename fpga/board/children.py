@@ -117,7 +117,7 @@ def start_child(
 
 @contextlib.contextmanager
 def tidy_end(of_a_child: bool) -> Iterator[None]:
-    """Take the signal that asks a process to end as Ctrl-C, so that what was begun is tidied up.
+    """Take the signals that ask a process to end as Ctrl-C, so that what was begun is tidied up.
 
     The process of `start_child` also takes the death of the one that started it, which closes its standard input.
     """
@@ -128,13 +128,17 @@ def tidy_end(of_a_child: bool) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # which alone hears signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # as nohup does
+    for number in heard:
+        signal.signal(number, interrupt)
     if of_a_child:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
 
 
 def _end_with_parent() -> None:
