@@ -234,6 +234,12 @@ class RRNetDartsModule(DartsLightningModule):
     def setup(self, stage: str = "") -> None:
         if self.trainer.world_size > 1:
             raise Refusal("the search runs on one device; give the trainer devices=1")
+        epochs = self.trainer.max_epochs
+        if epochs is not None and 0 <= epochs <= self.options.warmup_epochs:
+            raise Refusal(
+                f"warmup_epochs ({self.options.warmup_epochs}) must be less than the trainer's max_epochs ({epochs}): "
+                "α would never move"
+            )
         super().setup(stage)
 
     def on_train_epoch_start(self) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.strategies.darts import RRNetDARTS
@@ -27,6 +30,23 @@ def test_it_runs_in_the_place_of_nnis_darts(tiny: Any, tmp_path: Any) -> None:
     assert set(strategy.derived()) == {"act1", "act2", "pool"}
     exported = next(iter(strategy.list_models()))
     assert exported.sample == strategy.derived()
+
+
+def test_the_example_of_the_docs_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # Lightning's logs go there
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    example = text.split("```python\n", 1)[1].split("```", 1)[0]
+    images, labels = torch.randn(64, 1, 8, 8), torch.arange(64) % 10
+    names: dict[str, Any] = {"my_halves": [TensorDataset(images, labels), TensorDataset(images, labels)]}
+    exec(example, names)
+    derived = names["strategy"].derived()
+    assert set(derived) == set(names["operators"].choices)
+    names["latency"].profile(derived)
+
+
+def test_a_warm_up_as_long_as_the_search_is_refused(tiny: Any) -> None:
+    with pytest.raises(Refusal, match=r"warmup_epochs \(3\) must be less than the trainer's max_epochs \(3\)"):
+        tiny.search(RRNetDARTS(latency=tiny.latency()), epochs=3)
 
 
 def test_nnis_own_arguments_keep_their_meaning() -> None:
