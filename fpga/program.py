@@ -12,11 +12,14 @@ Secret constants (weights, biases) lie in `weights.bin` and belong to the server
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from .errors import Refusal
+from .json_fields import read_fields
+
+Record = TypeVar("Record")
 
 SCHEMA_VERSION = 2
 RING_BITS = 32
@@ -211,6 +214,15 @@ class Program:
         return self.tensors[name]
 
 
+_POSSIBLE = {
+    **dict.fromkeys(("shape", "kernel", "stride", "groups"), (1, 2**31)),
+    **dict.fromkeys(("padding", "offset"), (0, 2**31)),
+    "ring_bits": (1, RING_BITS),
+    "fraction_bits": (-512, 512),
+    "bits": (1, TRUNCATION_BOUND_BITS),
+}
+
+
 def is_narrow(program: Program) -> bool:
     """Whether any tensor fits a ring of fewer than 32 bits, so that protocols may send fewer."""
     return any(tensor.ring_bits < RING_BITS for tensor in program.tensors.values())
@@ -232,42 +244,52 @@ def program_to_dict(program: Program) -> dict[str, Any]:
 
 
 def program_from_dict(document: Mapping[str, Any], where: str = "program.json") -> Program:
-    """Read a program back; refuses an unknown schema, kind or field, naming `where`."""
+    """Read a program back; refuses an unknown schema, kind or field and a value of another type, naming `where`."""
     if document.get("schema") != SCHEMA_VERSION:
         raise Refusal(f"{where}: schema {document.get('schema')!r} is not {SCHEMA_VERSION}; compile the model again")
-    try:
-        tensors = [Tensor(**_tuples(entry)) for entry in document["tensors"]]
-        constants = [Constant(**_tuples(entry)) for entry in document["constants"]]
-        operations = tuple(_operation_from_dict(entry, where) for entry in document["operations"])
-        return Program(
-            name=document["name"],
-            input=document["input"],
-            output=document["output"],
-            tensors={tensor.name: tensor for tensor in tensors},
-            constants={constant.name: constant for constant in constants},
-            operations=operations,
-            source=dict(document.get("source", {})),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Refusal(f"{where}: not a valid two-party program ({type(error).__name__}: {error})") from error
+    for key, kind in (("name", str), ("input", str), ("output", str), ("source", dict)):
+        if not isinstance(document.get(key), kind):
+            raise Refusal(f"{where}: {key!r} is {document.get(key)!r:.60}, expected {kind.__name__}")
+    return Program(
+        name=document["name"],
+        input=document["input"],
+        output=document["output"],
+        tensors={entry.name: entry for entry in _records(document, "tensors", lambda _: Tensor, where)},
+        constants={entry.name: entry for entry in _records(document, "constants", lambda _: Constant, where)},
+        operations=tuple(_records(document, "operations", _operation_type, where)),
+        source=document["source"],
+    )
 
 
-def _operation_from_dict(entry: Mapping[str, Any], where: str) -> AnyOperation:
+def _records(
+    document: Mapping[str, Any], section: str, type_of: Callable[[Mapping[str, Any]], type[Record]], where: str
+) -> list[Record]:
+    entries = document.get(section)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Refusal(f"{where}: {section!r} is not a list of objects")
+    found = []
+    for entry in entries:
+        try:
+            kind = type_of(entry)
+            values = read_fields(kind, {key: item for key, item in entry.items() if key != "kind"})
+            _check_numbers(values)
+            found.append(kind(**values))
+        except ValueError as error:
+            raise Refusal(f"{where}: {entry.get('name')!r:.60} in {section!r}: {error}") from error
+    return found
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    for key, (least, most) in _POSSIBLE.items():
+        value = values.get(key, ())
+        if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{key!r} is {value!r:.60}, expected {least} to {most}")
+    if values.get("inputs", True) == ():
+        raise ValueError("it has no inputs")
+
+
+def _operation_type(entry: Mapping[str, Any]) -> type[AnyOperation]:
     kind = entry.get("kind")
-    if kind not in OPERATION_KINDS:
-        raise Refusal(f"{where}: operation {entry.get('name')!r} has the unknown kind {kind!r}")
-    operation_type = OPERATION_KINDS[kind]
-    known = {item.name for item in fields(operation_type)}
-    values = {key: value for key, value in entry.items() if key != "kind"}
-    if unknown := sorted(set(values) - known):
-        raise Refusal(f"{where}: operation {entry.get('name')!r} has the unknown field {unknown[0]!r}")
-    return operation_type(**_tuples(values))
-
-
-def _tuples(value: Any) -> Any:
-    """Lists of JSON become the tuples of the frozen dataclasses."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value
+    if not isinstance(kind, str) or kind not in OPERATION_KINDS:
+        raise ValueError(f"the kind {kind!r:.60} is unknown")
+    return OPERATION_KINDS[kind]

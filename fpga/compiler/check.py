@@ -74,7 +74,7 @@ def _stages(build: Build) -> list[TiledStage]:
     where = build.path / TILES
     try:
         document = json.loads(read_build_file(build.path, TILES))
-        return [
+        stages = [
             TiledStage(
                 int(entry["operation"]),
                 str(entry["tensor"]),
@@ -84,8 +84,14 @@ def _stages(build: Build) -> list[TiledStage]:
             )
             for entry in document["stages"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise Refusal(f"{where} does not list the tiles of stages: {error}") from error
+    for number, stage in enumerate(stages):
+        if not 0 <= stage.operation < len(build.program.operations) or stage.tensor not in build.program.tensors:
+            raise Refusal(f"{where}: stage {number} is of an operation or tensor that is not there")
+        if not 0 <= stage.first_phase <= stage.end_phase:
+            raise Refusal(f"{where}: stage {number} has the phases {stage.first_phase} to {stage.end_phase}")
+    return stages
 
 
 def _check_operands(build: Build, device: Device, stages: Sequence[TiledStage]) -> None:

@@ -84,6 +84,8 @@ def _expected(program: Program, operation: AnyOperation) -> tuple[tuple[int, ...
     match operation:
         case ConvOp() | LinearOp():
             return _expected_product(program, operation)
+        case MaxPoolOp() | SumPoolOp() | PadOp() if len(shape) != 3:
+            raise Refusal(f"operation {operation.name!r} slides over {operation.inputs[0]!r}, which is no image")
         case MaxPoolOp() | SumPoolOp():
             size = _slid(shape, operation.kernel, operation.stride, operation.padding)
             declared = program.tensor(operation.output).fraction_bits
@@ -129,6 +131,7 @@ def _expected_product(program: Program, operation: ConvOp | LinearOp) -> tuple[t
         return weight.shape[:1], bits
     if (
         len(source.shape) != 3
+        or len(weight.shape) != 4
         or weight.shape[1] * operation.groups != source.shape[0]
         or weight.shape[0] % operation.groups
     ):

@@ -212,6 +212,16 @@ def test_a_program_that_breaks_a_rule_is_found(
         check_build(rewritten(build, tmp_path / "changed", "program.json", json.dumps(document).encode()))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("operation", 10**6), ("operation", float("inf")), ("tensor", "nowhere"), ("phases", [3, 1])]
+)
+def test_a_stage_of_nothing_is_found(build: Path, tmp_path: Path, key: str, value: object) -> None:
+    document = json.loads((build / "tiles.json").read_bytes())
+    document["stages"][0][key] = value
+    with pytest.raises(Refusal, match=r"tiles\.json"):
+        check_build(rewritten(build, tmp_path / "changed", "tiles.json", json.dumps(document).encode()))
+
+
 def test_instructions_of_another_program_are_found(build: Path, tmp_path: Path) -> None:
     data = encode_instructions(decode_instructions((build / "instructions.bin").read_bytes()), b"another one!")
     with pytest.raises(Refusal, match="belongs to another"):
