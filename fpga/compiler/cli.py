@@ -25,6 +25,8 @@ EXAMPLE = """example:
   rrnet-2pc-run build/ --input x.npy
 """
 DEFAULT_DEVICE = "zcu104"
+#: Logits that are off by more than this part of their size deserve a warning.
+LOST_LOGITS = 0.05
 JSON_KEYS = (
     "makespan_ms",
     "lower_bound_ms",
@@ -120,14 +122,27 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
             f"rrnet-2pc-compile: no --calibrate: formats assume normalized images in ±{DEFAULT_RANGE:g}; values "
             "outside may overflow\n"
         )
+    lost = logits_error(compilation)
+    if lost > LOST_LOGITS:
+        sys.stderr.write(
+            f"rrnet-2pc-compile: the logits are {lost:.0%} of their root mean square off what floating point gives: "
+            "report.html says which layer loses them\n"
+        )
     tightest = min(report["certificate"], key=lambda entry: entry["margin_bits"])
     sent = " and ".join(f"{size:,}" for size in report["bytes_sent"])
     print(f"{report['model']}: {len(compilation.program.operations)} operations on two {report['device']}")
     print(f"  makespan     {report['makespan_ms']:.3f} ms (lower bound {report['lower_bound_ms']:.3f} ms,")
     print(f"               one operator after the other {report['operator_sum_ms']:.3f} ms)")
     print(f"  network      {sent} bytes sent in {report['rounds']} rounds, {report['comparisons']:,} comparisons")
-    print(f"  fixed point  tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
+    print(f"  fixed point  logits {lost:.2%} of their root mean square off;")
+    print(f"               tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
     print(f"  build        {output} ({report['instructions']:,} instructions, compiled in {seconds:.1f} s)")
+
+
+def logits_error(compilation: Compilation) -> float:
+    """How far fixed point is off floating point on the sample: error of the logits by their size, root mean squares."""
+    found = next(row for row in compilation.report["error_budget"] if row["tensor"] == compilation.program.output)
+    return float(found["rms_error"] / found["rms_value"]) if found["rms_value"] else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

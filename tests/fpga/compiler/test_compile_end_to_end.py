@@ -138,6 +138,19 @@ def test_the_command_writes_a_build_and_answers_in_json(files: Path, capsys: pyt
     assert b"/*DATA*/null" not in (files / "build" / "report.html").read_bytes()
 
 
+@pytest.mark.parametrize(("ceiling", "warned"), [(6.0, False), (1e-4, True)])
+def test_the_command_says_how_far_the_logits_are_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ceiling: float, warned: bool
+) -> None:
+    build = ModelBuilder((3, 8, 8))
+    bounds = [build.constant("low", 0.0), build.constant("high", ceiling)]
+    onnx.save(build.model(build.node("Clip", ["image", *bounds], "logits")), tmp_path / "model.onnx")
+    assert cli.main([str(tmp_path / "model.onnx"), "-o", str(tmp_path / "build")]) == 0
+    said = capsys.readouterr()
+    assert "of their root mean square off;" in said.out
+    assert ("which layer loses them" in said.err) == warned
+
+
 def test_two_compilations_write_identical_bytes(files: Path) -> None:
     outputs = [files / "first", files / "elsewhere" / "second"]
     for output in outputs:
