@@ -59,6 +59,8 @@ class DataOptions:
             value = getattr(self, field)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise Refusal(f"{field} must be a positive whole number, not {value!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
         if self.name == "folder" and self.root is None:
             raise Refusal("the dataset folder needs root: the folder that has train/CLASS/*.jpg and test/CLASS/*.jpg")
         if self.workers is not None:

@@ -41,6 +41,8 @@ from .task import Task, check_latency_weight
 from .training_settings import keep_training_settings
 
 WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
+#: Two for each half of a search: a batch of one has no statistics for BatchNorm.
+LEAST_IMAGES = 4
 CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
 
 
@@ -73,10 +75,16 @@ def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
     """Load the images and price the space.
 
     Raises:
-        Refusal: the dataset is missing, or the backbone cannot take its images.
+        Refusal: the dataset is missing or too small, or the backbone cannot take its images.
     """
     whole = load_dataset(task.data)
     dataset, validation = holdout(whole, task.validation_fraction, task.seed)
+    for_training, for_validation = len(dataset.train_labels), len(validation[1])
+    if for_training < LEAST_IMAGES or for_validation < 1:
+        raise Refusal(
+            f"validation_fraction {task.validation_fraction:g} of {len(whole.train_labels)} training images leaves "
+            f"{for_training} for training and {for_validation} for validation: {LEAST_IMAGES} and 1 are needed"
+        )
     space = replace(task.space, classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
     operators = describe_space(task.backbone, space)
     device, protocol = load_device(task.hardware.device), get_protocol(task.hardware.protocol)

@@ -18,6 +18,8 @@ from .search_spaces import SpaceOptions, backbone
 from .strategies.options import SearchOptions
 from .typed_yaml import read_yaml
 
+#: Seeds of epochs are multiples of it, and torch takes 64 bits.
+LARGEST_SEED = 2**32 - 1
 _FROM_DATASET = "it follows from the dataset"
 _DERIVED = {
     SpaceOptions: {"classes": _FROM_DATASET, "image_size": _FROM_DATASET, "channels": _FROM_DATASET},
@@ -64,8 +66,8 @@ class Task:
             raise ValueError(f"calibration_images must be positive, not {self.calibration_images}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, not {self.seed}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, not {self.seed}")
 
 
 def load_task(path: Path) -> Task:

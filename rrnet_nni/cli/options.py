@@ -34,6 +34,7 @@ def read_task(options: argparse.Namespace) -> Task:
         task = replace(task, data=replace(task.data, name="folder", root=str(options.images.absolute())))
     if options.seed is None:
         return task
-    if options.seed < 0:
-        raise Refusal(f"--seed must not be negative, not {options.seed}")
-    return replace(task, seed=options.seed)
+    try:
+        return replace(task, seed=options.seed)
+    except ValueError as error:
+        raise Refusal(f"--{error}") from None

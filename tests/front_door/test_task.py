@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.task import check_latency_weight, load_task
+from rrnet_nni.pipeline import prepare
+from rrnet_nni.task import LARGEST_SEED, check_latency_weight, load_task
 
 EXAMPLES = sorted(
     path for path in (Path(__file__).parents[2] / "examples").glob("*.yml") if not path.stem.endswith("_experiment")
@@ -31,6 +32,8 @@ def test_every_example_is_a_valid_task(path: Path) -> None:
         ("backbone: resnet8\ndata: {name: digits}\nsearch:\n  latency_weight: many\n", 4, "must be a number"),
         ("backbone: resnet8\ndata: {name: digits}\ntraining:\n  epochs: 0\n", 4, "training.epochs"),
         ("backbone: resnet8\ndata: {name: digits}\nseed: -1\n", 3, "seed"),
+        ("backbone: resnet8\ndata: {name: digits}\nseed: 9223372036854775808\n", 3, "seed must lie between 0 and"),
+        ("backbone: resnet8\ndata:\n  name: digits\n  seed: -1\n", 4, "data.seed"),
         ("backbone: resnet8\ndata: {name: digits}\nvalidation_fraction: 1.5\n", 3, "validation_fraction"),
     ],
 )
@@ -41,6 +44,31 @@ def test_a_mistake_is_refused_with_file_line_and_key(tmp_path: Path, text: str, 
         load_task(path)
     assert f"task.yml:{line}:" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "fraction", "words"),
+    [
+        ("train_images: 1", 0.15, "leaves 1 for training and 0 for validation"),
+        ("train_images: 8", 0.75, "leaves 2 for training and 6 for validation"),
+        ("train_images: 300", 0.001, "leaves 300 for training and 0 for validation"),
+    ],
+)
+def test_too_few_images_are_refused_with_their_numbers(tmp_path: Path, data: str, fraction: float, words: str) -> None:
+    path = tmp_path / "task.yml"
+    path.write_text(f"backbone: resnet8\ndata: {{name: digits, {data}}}\nvalidation_fraction: {fraction}\n")
+    with pytest.raises(Refusal, match=words):
+        prepare(load_task(path))
+
+
+def test_the_largest_seed_is_one_that_torch_takes(tmp_path: Path) -> None:
+    path = tmp_path / "task.yml"
+    path.write_text(f"backbone: resnet8\ndata: {{name: digits}}\nseed: {LARGEST_SEED}\n")
+    bench = prepare(load_task(path))
+    images, labels = bench.dataset.train_images, bench.dataset.train_labels
+    loader = bench.dataset.loader(images, labels, 64, training=True, seed=2 * bench.task.seed + 1)
+    loader.set_epoch(1000)
+    assert len(next(iter(loader))[1]) == 64
 
 
 @pytest.mark.parametrize(("key", "value"), [("device", "abacus"), ("protocol", "trust-me")])
