@@ -32,10 +32,9 @@ from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..errors import Refusal
 from ..operands import decode_operands
 from ..protocols import get_protocol
-from ..protocols.party import Execution
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
 from .recording import check_recording
-from .simulator import build_simulator
+from .simulator import PEER_GONE, STATUSES, build_simulator
 
 EXAMPLE = """example:
   rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
@@ -98,15 +97,15 @@ def simulate_accelerators(
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         futures = [
-            pool.submit(_run_party, number, build, images, material, execution, sessions[number], len(accelerated))
+            pool.submit(_run_party, number, build, images, material, execution, (sessions[number], wires[number]))
             for number in (0, 1)
         ]
-        try:
-            results = [future.result() for future in futures]
-        finally:
-            for end in (*wires, *sessions):
-                end.close()
-    logits = results[0].logits
+        failures = [failure for future in futures if (failure := future.exception())]
+        for end in (*wires, *sessions):
+            end.close()
+    if failures:
+        raise min(failures, key=lambda failure: STATUSES[PEER_GONE] in str(failure))  # the cause, not its consequence
+    logits = futures[0].result().logits
     if logits is None:
         raise Refusal("the logits were opened to nobody")
     counted = [execution.parties[n].board.counted if n in execution.parties else [] for n in (0, 1)]
@@ -125,12 +124,12 @@ def _run_party(
     build: Build,
     images: np.ndarray,
     material: Path,
-    execution: Execution,
-    end: socket.socket,
-    accelerators: int,
+    execution: AcceleratedExecution,
+    ends: tuple[socket.socket, socket.socket],
 ) -> SessionResult:
-    """One party's session; messages between two accelerators do not go over this link."""
-    batch = len(images) if accelerators == 2 else 1  # an accelerator works on one image at a time
+    """One party's session over the first end; messages between two accelerators go over the second."""
+    end, wire = ends
+    batch = len(images) if execution.accelerators == 2 else 1  # an accelerator works on one image at a time
     terms = Terms(build.program_digest, execution.name, 0, len(images) if number == 0 else None, batch)
     with MaterialStore(material, number) as store, Link(end, f"party {1 - number}", TIMEOUT_S) as link:
         party = Party(number, build.program, execution, link, store)
@@ -138,6 +137,7 @@ def _run_party(
             return party.run(terms, images if number == 0 else None, build.weights if number == 1 else None)
         except Exception as error:
             link.abort(str(error))
+            wire.shutdown(socket.SHUT_RDWR)  # the other accelerator has nobody to wait for
             raise
 
 

@@ -261,6 +261,11 @@ class AcceleratedExecution(Execution):
         self._execution, self._fabrics = execution, fabrics
         self.parties: dict[int, BeaverOTHost | MaskedHost] = {}
 
+    @property
+    def accelerators(self) -> int:
+        """How many of the parties have one."""
+        return sum(fabric is not None for fabric in self._fabrics)
+
     def traffic(self, program: Program, batch: int) -> Sequence[Traffic]:
         return self._execution.traffic(program, batch)
 

@@ -31,6 +31,7 @@ STATUSES = {
     10: "the other party is gone",
     11: "the operation or protocol is not one of this accelerator",
 }
+PEER_GONE = 10
 #: Source files of each program, as patterns.
 PROGRAMS = {
     "csim": ("src/*.cpp", "testbench/main.cpp", "testbench/pipes.cpp"),

@@ -43,7 +43,7 @@ module conv_tile #(
     // ---- loading -------------------------------------------------------------------------------------------------
     reg [16:0] header [0:1];
     reg [1:0]  full;
-    reg        load_bank, loading, pix_done, wgt_done;
+    reg        load_bank, work_bank, loading, pix_done, wgt_done;
     reg [4:0]  in_row, in_col, last_row, last_col;
     reg [1:0]  w_ky, w_kx;
     reg [3:0]  w_out;
@@ -107,7 +107,7 @@ module conv_tile #(
         end
 
     // ---- issuing -------------------------------------------------------------------------------------------------
-    reg        work_bank, working;
+    reg        working;
     reg [16:0] work;
     reg [3:0]  y, x, step;
     reg [1:0]  ky, kx;

@@ -40,11 +40,11 @@ module digit_compare #(
     wire room = pending == 2'd0 || (pending == 2'd1 && leaf_ready);
     wire compare = active && h_valid && (!finishing || room);
     wire take = next_ready && (!active || (compare && finishing));
+    reg lowest_out;
     assign m_ready = !next_ready;
     assign h_ready = active && (!finishing || room);
     assign leaf_valid = pending != 2'd0;
     assign leaf_data = pending == 2'd2 || lowest_out ? less_out : equal_out;
-    reg lowest_out;
 
     wire [WIDTH-1:0] below, same;
     genvar lane;

@@ -34,7 +34,7 @@ class Pipes : public Network {
     std::vector<uint8_t> received, sending, all_received, all_sent;
     size_t sent = 0;
     bool closed = false;
-    int timeout_ms = 60000;
+    int timeout_ms = 600000;  // the other party may compute for long
 };
 
 }  // namespace rrnet

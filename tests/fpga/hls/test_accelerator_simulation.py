@@ -141,6 +141,18 @@ def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
         simulate_accelerators(changed, words, prepared(build, tmp_path / "material", 1))
 
 
+def test_the_party_that_stopped_is_named_and_not_the_one_that_waited(tmp_path: Path) -> None:
+    """Corrections are party 1's alone; party 0 would wait for its words."""
+    build = compiled(tmp_path / "model", tiny_model(), "masked")
+    table = decode_operands((build.path / "operands.bin").read_bytes())
+    operations = [{**record, "corrections_bytes": 0} for record in table.sections["operations"]]
+    data = OperandTable(table.header, table.program_digest, {**table.sections, "operations": operations}).encode()
+    changed = load_build(rewritten(build.path, tmp_path / "changed", "operands.bin", data))
+    words = encode_images(build.program, images_for(build, 1))
+    with pytest.raises(ExecutionFault, match="party 1 stopped: an address lies outside of the dealer's corrections"):
+        simulate_accelerators(changed, words, prepared(build, tmp_path / "material", 1))
+
+
 def test_more_tiles_than_the_chip_has_records_are_refused(tmp_path: Path) -> None:
     build = compiled(tmp_path / "model", tiny_model())
     table = decode_operands((build.path / "operands.bin").read_bytes())
