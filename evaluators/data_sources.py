@@ -71,7 +71,8 @@ def cifar(name: str, root: Path, download: bool) -> Arrays:
     except (RuntimeError, OSError) as error:
         advice = "check the network" if download else "set download: true where there is a network"
         raise Refusal(
-            f"{name} is not under {root} ({error}): {advice}, or name an image folder (data: {{name: folder, root: FOLDER}})"
+            f"{name} is not under {root} ({error}): {advice}, or name an image folder "
+            "(data: {name: folder, root: FOLDER})"
         ) from None
     parts = [
         (np.ascontiguousarray(np.asarray(part.data).transpose(0, 3, 1, 2)), np.asarray(part.targets, dtype=np.int64))

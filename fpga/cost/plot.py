@@ -58,8 +58,10 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write a figure in the format that its suffix names; same input, same bytes.
 
     Raises:
-        Refusal: the file cannot be written or the suffix is no format.
+        Refusal: the file cannot be written, or its suffix is no format or missing.
     """
+    if not path.suffix:
+        raise Refusal(f"{path}: the figure cannot be written (its suffix names the format, as in {path}.png)")
     try:
         figure.savefig(path, dpi=120, metadata={"Software": None} if path.suffix == ".png" else None)
     except (OSError, ValueError) as error:

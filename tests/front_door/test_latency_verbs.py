@@ -141,6 +141,7 @@ def test_a_device_of_ones_own_is_taken(tmp_path: Path, capsys: pytest.CaptureFix
         (("latency", "model.onnx", "--table"), "no choices left"),
         (("latency", "resnet18", "--table", "--activation", "relu"), "--activation"),
         (("latency", "resnet18", "--table", "--batch", "2"), "one image"),
+        (("latency", "resnet18", "--table", "without-suffix"), "its suffix names the format"),
         (("latency", "resnet18", "--batch", "0"), "batch"),
         (("latency", "resnet18", "--protocol", "magic"), "magic"),
         (("latency", "resnet18", "--protocol", "paper", "--protocol", "masked"), "--sweep"),
