@@ -295,10 +295,12 @@ def test_a_handshake_that_cannot_be_read_is_a_fault_of_the_link(material, hello)
     program, weights = network()
     ours, theirs = socket.socketpair()
     with Link(theirs, "the server", 5) as client, MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
-        threading.Thread(target=client.exchange_control, args=(hello,), daemon=True).start()
+        talk = threading.Thread(target=client.exchange_control, args=(hello,), daemon=True)
+        talk.start()
         party = Party(1, program, EXECUTIONS["masked"], link, store)
         with pytest.raises(ExecutionFault, match="handshake that cannot be read"):
             party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
+        talk.join(5)
 
 
 @pytest.mark.parametrize("victim", ["dealer", "party 0", "party 1"])
