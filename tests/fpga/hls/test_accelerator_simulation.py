@@ -28,7 +28,7 @@ from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
 from rrnet_nni.fpga.protocols.dcf import functions
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
-MUTATIONS = 10_000
+MUTATIONS, AT_ONCE = 10_000, 2_500
 PROTOCOLS = ("beaver-ot", "masked", "masked-dcf")
 
 
@@ -271,11 +271,12 @@ def test_damaged_files_end_in_a_status(tmp_path: Path, protocol: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, MUTATIONS, AT_ONCE))
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("model", [tiny_model(), odd_model(), kernels_model()])
-def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto, protocol: str) -> None:
+def test_every_damaged_file_ends_in_a_status(tmp_path: Path, model: onnx.ModelProto, protocol: str, first: int) -> None:
     build = compiled(tmp_path / "model", model, protocol)
-    statuses = statuses_of_mutations(build, tmp_path / "party", 0, MUTATIONS)
+    statuses = statuses_of_mutations(build, tmp_path / "party", first, AT_ONCE)
     assert sum(count > 0 for count in statuses) >= 8
 
 
