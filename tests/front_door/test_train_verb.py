@@ -8,7 +8,7 @@ import torch
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli import main
 from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.pipeline import describe, prepare, priced_again, train_architecture
+from rrnet_nni.pipeline import describe, prepare, priced_again, search_architecture, train_architecture
 from rrnet_nni.search_spaces import fixed_choices
 from rrnet_nni.task import load_task
 
@@ -103,6 +103,18 @@ def test_a_folder_with_another_training_is_left_as_it_was(
         assert words in capsys.readouterr().err
         assert (run / "architecture.json").read_bytes() == kept
     train_architecture(bench, describe(bench, fixed_choices("resnet8", bench.space)), run)
+
+
+def test_a_search_that_finds_another_network_begins_its_training_anew(task: str, tmp_path: Path) -> None:
+    bench = prepare(load_task(Path(task)))
+    search = replace(bench.task.search, strategy="random", candidates=1, candidate_epochs=1)
+    bench = replace(bench, task=replace(bench.task, search=search))
+    found = search_architecture(bench, 0.1, tmp_path)
+    for trained_before, goes_on in ((found, True), (replace(found, choices={}), False)):
+        trained_before.save(tmp_path / "architecture.json")
+        (tmp_path / "training.ckpt").touch()
+        assert search_architecture(bench, 0.1, tmp_path) == found
+        assert (tmp_path / "training.ckpt").exists() == goes_on
 
 
 def test_an_architecture_from_elsewhere_is_priced_for_the_tasks_hardware(task: str) -> None:
