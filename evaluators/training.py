@@ -122,12 +122,14 @@ def _usable_checkpoint(path: Path, options: TrainingOptions) -> Path | None:
     """The checkpoint to go on from, None where there is none."""
     if not path.exists():
         return None
+    written_by, found = None, "something else"
     try:
-        written_by = torch.load(path, map_location="cpu", weights_only=True)["training_options"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        written_by = checkpoint.get("training_options") if isinstance(checkpoint, dict) else None
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise Refusal(
-            f"{path} is not a readable checkpoint ({type(error).__name__}): remove it to start anew"
-        ) from None
+        found = type(error).__name__
+    if not isinstance(written_by, dict):
+        raise Refusal(f"{path} is not a readable checkpoint ({found}): remove it to start anew")
     for name, value in asdict(options).items():
         if written_by.get(name) != value:
             was = written_by.get(name)

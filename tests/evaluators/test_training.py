@@ -203,6 +203,9 @@ def test_checkpoint_of_other_options_or_damaged_is_refused(digits: ImageDataset,
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     with pytest.raises(Refusal, match=str(checkpoint)):
         train_network(network(RELU), digits, TrainingOptions(epochs=1), checkpoint_dir=tmp_path)
+    torch.save(torch.zeros(3), checkpoint)
+    with pytest.raises(Refusal, match="not a readable checkpoint"):
+        train_network(network(RELU), digits, TrainingOptions(epochs=1), checkpoint_dir=tmp_path)
 
 
 class Poisoned(nn.Module):
