@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from typing import Any
 import numpy as np
 
 _logger = logging.getLogger(__name__)
+
+#: The member that lists the arrays: a damaged archive may lose one of them and stay readable.
+_NAMES = "names of the arrays"
 
 
 def default_cache_dir() -> Path:
@@ -34,8 +36,8 @@ def cached_arrays(
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                return {str(name): stored[str(name)] for name in stored[_NAMES]}
+        except Exception as error:  # a damaged file makes NumPy, zipfile and zlib raise whatever they like
             _logger.warning("%s is damaged (%s) and is made anew", path, error)
     arrays = compute()
     try:
@@ -50,7 +52,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            named: dict[str, Any] = dict(arrays)
+            named: dict[str, Any] = {_NAMES: np.array(list(arrays)), **arrays}
             np.savez(stream, **named)
             stream.flush()
             os.fsync(stream.fileno())

@@ -91,6 +91,19 @@ def test_damaged_cache_is_named_and_made_anew(folder: Path, caplog: pytest.LogCa
     assert sorted(set(dataset.train_images.flatten().tolist())) == [40, 200]
 
 
+def test_a_cache_with_any_flipped_byte_gives_the_same_arrays(tmp_path: Path) -> None:
+    def compute() -> dict[str, np.ndarray]:
+        return {"x": np.arange(3), "y": np.arange(2.0)}
+
+    cached_arrays(tmp_path, "key", compute)
+    (cache,) = tmp_path.glob("*.npz")
+    whole = cache.read_bytes()
+    for place in range(len(whole)):
+        cache.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        found = cached_arrays(tmp_path, "key", compute)
+        assert {name: array.tolist() for name, array in found.items()} == {"x": [0, 1, 2], "y": [0.0, 1.0]}, place
+
+
 def test_failing_write_leaves_no_half_written_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
