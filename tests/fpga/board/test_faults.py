@@ -339,6 +339,8 @@ def test_what_a_command_started_ends_with_it(tmp_path, number):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(tmp_path / "scratch")},
+        # Tests under nohup inherit that a hang-up is ignored, which the command rightly heeds.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     dealer = wait_for_child(running.pid, "prepare_cli")
     deadline = time.monotonic() + 30
