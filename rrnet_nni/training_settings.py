@@ -6,14 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from .architecture import Architecture
 from .files import write_atomically
-from .fpga.errors import Refusal
-from .strategies.checkpoint import refuse_other_settings
+from .strategies.checkpoint import read_settings, refuse_other_settings
 
 SETTINGS_NAME = "training_settings.json"
 
@@ -47,7 +45,7 @@ def keep_training_settings(
     }
     path = directory / SETTINGS_NAME
     if checkpoint.exists() and path.exists():
-        refuse_other_settings(str(checkpoint), _read(path), settings)
+        refuse_other_settings(str(checkpoint), read_settings(path), settings)
     write_atomically(path, json.dumps(settings, indent=1).encode() + b"\n")
 
 
@@ -59,13 +57,3 @@ def _weights_hash(weights: Mapping[str, torch.Tensor] | None) -> str | None:
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not readable ({type(error).__name__}): remove its folder to start anew") from None
-    if not isinstance(kept, dict):
-        raise Refusal(f"{path} holds no settings of a training: remove its folder to start anew")
-    return kept

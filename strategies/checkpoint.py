@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -46,6 +47,21 @@ def check_readable(path: Path) -> None:
             return
         found = f"a {type(checkpoint).__name__} of something else"
     raise Refusal(f"{path} is not a readable checkpoint of a search ({found}): remove it to start anew")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a folder was filled with.
+
+    Raises:
+        Refusal: naming the file, where it is damaged.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not readable ({type(error).__name__}): remove its folder to start anew") from None
+    if not isinstance(kept, dict):
+        raise Refusal(f"{path} holds no settings: remove its folder to start anew")
+    return kept
 
 
 def refuse_other_settings(

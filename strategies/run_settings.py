@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..fpga.errors import Refusal
 from .candidates import CANDIDATES_NAME
-from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS, refuse_other_settings
+from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS, read_settings, refuse_other_settings
 from .options import SearchOptions
 from .problem import SearchProblem
 
@@ -32,7 +31,7 @@ def keep_settings(problem: SearchProblem, options: SearchOptions, run_dir: Path)
     settings = _settings(problem, options)
     begun = [run_dir / name for name in (CHECKPOINT_NAME, CANDIDATES_NAME) if (run_dir / name).exists()]
     if begun and path.exists():
-        refuse_other_settings(str(begun[0]), _read(path), settings, _HARMLESS)
+        refuse_other_settings(str(begun[0]), read_settings(path), settings, _HARMLESS)
     run_dir.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
@@ -59,13 +58,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
         else:
             flat.append((prefix + name, value))
     return flat
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not readable ({type(error).__name__}): remove its folder to start anew") from None
-    if not isinstance(kept, dict):
-        raise Refusal(f"{path} holds no settings of a search: remove its folder to start anew")
-    return kept
