@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -18,10 +17,10 @@ from torch import nn
 
 from rrnet_nni.compatibility import channels_last_is_safe
 
-from ..fpga.errors import Refusal
 from .accuracy import Evaluation, evaluate
 from .data import ImageDataset
 from .divergence import DivergenceGuard, Fallback
+from .kept_settings import read_checkpoint, refuse_other_settings
 from .module import ClassificationModule, TrainingOptions
 
 __all__ = ["ClassificationModule", "EpochProgress", "TrainingOptions", "TrainingResult", "evaluate", "train_network"]
@@ -122,18 +121,8 @@ def _usable_checkpoint(path: Path, options: TrainingOptions) -> Path | None:
     """The checkpoint to go on from, None where there is none."""
     if not path.exists():
         return None
-    written_by, found = None, "something else"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        written_by = checkpoint.get("training_options") if isinstance(checkpoint, dict) else None
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        found = type(error).__name__
-    if not isinstance(written_by, dict):
-        raise Refusal(f"{path} is not a readable checkpoint ({found}): remove it to start anew")
-    for name, value in asdict(options).items():
-        if written_by.get(name) != value:
-            was = written_by.get(name)
-            raise Refusal(f"{path} was written with {name} {was!r}, not {value!r}: remove it to start anew")
+    written_by = read_checkpoint(path, "a training", "training_options")["training_options"]
+    refuse_other_settings(str(path), written_by, asdict(options))
     return path
 
 

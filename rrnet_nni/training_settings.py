@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from .architecture import Architecture
+from .evaluators.kept_settings import read_settings, refuse_other_settings
 from .files import write_atomically
-from .strategies.checkpoint import read_settings, refuse_other_settings
 
 SETTINGS_NAME = "training_settings.json"
 

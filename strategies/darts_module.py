@@ -13,12 +13,12 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from ..evaluators.expected_latency import ExpectedLatency
+from ..evaluators.kept_settings import refuse_other_settings
 from ..fpga.errors import Refusal
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
 from .checkpoint import (
     HARMLESS_OPTIONS,
     random_states,
-    refuse_other_settings,
     restore_random_states,
     save_checkpoint,
 )

@@ -11,10 +11,11 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
+from ..evaluators.kept_settings import read_checkpoint
 from ..evaluators.search_split import stored_search_split
 from ..evaluators.training import ClassificationModule, quiet_lightning
 from ..search_spaces import build_space
-from .checkpoint import CHECKPOINT_NAME, check_readable
+from .checkpoint import CHECKPOINT_NAME
 from .darts import RRNetDARTS
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
@@ -107,7 +108,7 @@ def search_evaluator(
     ]
     checkpoint = run_dir / CHECKPOINT_NAME if run_dir is not None and (run_dir / CHECKPOINT_NAME).exists() else None
     if checkpoint is not None:
-        check_readable(checkpoint)
+        read_checkpoint(checkpoint, "a search", "rrnet_search", "state_dict", "optimizer_states", "epoch")
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator=dataset.train_images.device.type,

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..evaluators.kept_settings import read_settings, refuse_other_settings
 from .candidates import CANDIDATES_NAME
-from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS, read_settings, refuse_other_settings
+from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS
 from .options import SearchOptions
 from .problem import SearchProblem
 
