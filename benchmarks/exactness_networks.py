@@ -13,7 +13,7 @@ from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import NARROW, WHOLE, FixedPoint, compile_program
 from rrnet_nni.fpga.compiler.emit import write_build
 from rrnet_nni.fpga.compiler.frontend import read_onnx
-from rrnet_nni.search_spaces import SpaceOptions
+from rrnet_nni.search_spaces import NormalizedX2act, SpaceOptions
 from rrnet_nni.search_spaces.build import build_network, candidates_of
 
 NETWORKS = {
@@ -48,7 +48,7 @@ def compiled(network: str, activations: str, ring: str) -> tuple[FixedPoint, np.
     model = build_network(name, options, choices)
     images = torch.randn(IMAGES, options.channels, options.image_size, options.image_size)
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, torch.nn.BatchNorm2d | NormalizedX2act):
             module.momentum = 1.0
     with torch.no_grad():
         model.train()(images)

@@ -49,6 +49,7 @@ def main() -> None:
         image_size=dataset.image_size,
         channels=dataset.channels,
         width=options.width,
+        x2act="plain",
         x2act_w1=options.x2act_w1,
     )
     settings = {

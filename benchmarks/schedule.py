@@ -48,7 +48,9 @@ def export(backbone: str, image_size: int, choice: str, path: Path) -> None:
 
     torch.manual_seed(0)
     stem = "imagenet" if image_size >= LARGE_IMAGE and "imagenet" in backbone_named(backbone).stems else None
-    options = SpaceOptions(image_size=image_size, stem=stem, x2act_w1=5e-4)  # untrained squares of more would explode
+    options = SpaceOptions(
+        image_size=image_size, stem=stem, x2act="plain", x2act_w1=5e-4
+    )  # untrained squares of more would explode
     relu = fixed_choices(backbone, options, activation="relu", pooling="maxpool")
     polynomial = fixed_choices(backbone, options, activation="x2act", pooling="avgpool")
     mixed = {label: (relu if index % 2 else polynomial)[label] for index, label in enumerate(relu)}

@@ -20,8 +20,13 @@ def load_initial_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> N
         Refusal: the weights belong to another backbone or other options.
     """
     own = network.state_dict()
-    prefixes = {name for name, module in network.named_modules() if module in set(x2act_modules(network))}
-    optional = {f"{prefix}.{coefficient}" for prefix in prefixes for coefficient in ("w1", "w2", "b")}
+    squares = set(x2act_modules(network))
+    optional = {
+        f"{path}.{name}"
+        for path, module in network.named_modules()
+        if module in squares
+        for name in module.state_dict()
+    }
     for name, tensor in own.items():
         if name not in weights and name not in optional:
             raise Refusal(f"the initial weights have no {name}: they belong to another backbone or other options")

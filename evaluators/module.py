@@ -12,14 +12,16 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrnet_nni.compatibility import channels_last_is_safe
-
 from ..fpga.errors import Refusal
 from ..search_spaces import X2act, x2act_modules
+from ..search_spaces.x2act import RANGE_BOUND
+from .arithmetic import Arithmetic
 from .compilation import compiled_forward
+from .distillation import Teacher
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+FLOAT32 = Arithmetic("float32", channels_last=False)
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,18 @@ class TrainingOptions:
         warmup_epochs: epochs of linear warm-up.
         label_smoothing: share of the target spread over all classes.
         x2act_factor: learning rate of w1, w2 and b relative to the weights'.
-        range_weight: factor of the range loss Σ relu(|x| − 8)² / batch over the inputs of all X2act.
+        range_weight: factor of the range loss Σ relu(|x| − range_bound)² / batch over the inputs of all X2act.
+        range_bound: inputs of X2act within ± this cost nothing.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
         distillation_temperature: softens the probabilities of both.
-        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it.
-        channels_last: on a GPU, lay tensors out as N, H, W, C, which its convolutions prefer.
+        feature_weight: factor of the distance between the features of both at the end of every stage, relative to the
+            teacher's; 0 leaves features alone.
+        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it, and on a processor
+            that has it where a self-test finds this network faster in it.
+        channels_last: lay tensors out as N, H, W, C, which convolutions of GPUs prefer; bfloat16 on a processor always
+            does.
         compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
         seed: of order and augmentation.
     """
@@ -55,10 +62,12 @@ class TrainingOptions:
     label_smoothing: float = 0.0
     x2act_factor: float = 0.01
     range_weight: float = 1e-3
+    range_bound: float = RANGE_BOUND
     w1_bound: float = 0.1
     clip_norm: float = 5.0
     distillation_weight: float = 0.5
     distillation_temperature: float = 4.0
+    feature_weight: float = 0.0
     precision: str = "auto"
     channels_last: bool = False
     compile: bool = False
@@ -69,9 +78,9 @@ class TrainingOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise Refusal(f"{name} must be a positive whole number, not {value!r}")
-        for name in ("learning_rate", "w1_bound", "clip_norm", "distillation_temperature"):
+        for name in ("learning_rate", "w1_bound", "range_bound", "clip_norm", "distillation_temperature"):
             _require(name, getattr(self, name), low=0.0, open_low=True)
-        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight"):
+        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight", "feature_weight"):
             _require(name, getattr(self, name), low=0.0)
         for name in ("momentum", "label_smoothing"):
             _require(name, getattr(self, name), low=0.0, high=1.0)
@@ -98,36 +107,57 @@ class ClassificationModule(LightningModule):
         options: the recipe.
         steps_per_epoch: training batches of one epoch, for the learning-rate schedule.
         teacher: a trained network of the same task to distill from; its weights do not move.
+        arithmetic: numbers and layout; the caller gives the trainer the same precision.
 
     Attributes:
+        teacher: what there is to be learned from another network, None without one.
         skipped_steps: steps left out so far because their gradient was not finite.
         learning_rate_scale: factor of all learning rates, lowered after a divergence.
     """
 
-    def __init__(self, options: TrainingOptions, steps_per_epoch: int, teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        options: TrainingOptions,
+        steps_per_epoch: int,
+        teacher: nn.Module | None = None,
+        arithmetic: Arithmetic = FLOAT32,
+    ) -> None:
         super().__init__()
         self.options = options
+        self.arithmetic = arithmetic
         self.steps_per_epoch = steps_per_epoch
         self.skipped_steps = 0
         self.learning_rate_scale = 1.0
-        # In a tuple: a teacher is no submodule, whose weights would enter checkpoints and optimizers.
-        self._teacher = (teacher.eval(),) if teacher is not None else ()
+        self.teacher: Teacher | None = None
+        if teacher is not None:
+            self.teacher = Teacher(
+                _laid_out(teacher, arithmetic),
+                options.distillation_weight,
+                options.distillation_temperature,
+                options.feature_weight,
+            )
         self._compiled: Callable[[Tensor], Tensor] | None = None
         # Walking a supernet's modules in every step would cost a tenth of it.
         self._squares: tuple[X2act, ...] = ()
 
     def set_model(self, model: nn.Module) -> None:
         """Take the network to train; with the option `compile`, run it compiled (its weights and names stay)."""
-        super().set_model(model)
+        super().set_model(_laid_out(model, self.arithmetic))
         self._squares = tuple(x2act_modules(model))
+        for square in self._squares:
+            square.range_bound = self.options.range_bound
+        if self.teacher is not None:
+            self.teacher.watch(model)
         if self.options.compile:
             self._compiled = compiled_forward(model)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""
-        if self.options.channels_last and channels_last_is_safe(images.device):
-            images = images.contiguous(memory_format=torch.channels_last)
+        images = self._laid_out_images(images)
         return self._compiled(images) if self._compiled is not None else self.model(images)
+
+    def _laid_out_images(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.arithmetic.channels_last else images
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and in training the range loss of the forward pass that made `logits`; no side effects."""
@@ -140,14 +170,12 @@ class ClassificationModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
+        images = self._laid_out_images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)
-        for teacher in self._teacher:
-            with torch.no_grad():
-                target = teacher(images)
+        if self.teacher is not None:
             hard = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
-            soft = distillation(logits, target, self.options.distillation_temperature)
-            loss = loss + self.options.distillation_weight * (soft - hard)
+            loss = loss + self.teacher.loss(images, logits, hard)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -175,6 +203,7 @@ class ClassificationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_options"] = asdict(self.options)
+        checkpoint["arithmetic"] = asdict(self.arithmetic)
         checkpoint["progress"] = {"skipped_steps": self.skipped_steps, "learning_rate_scale": self.learning_rate_scale}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -202,8 +231,5 @@ class ClassificationModule(LightningModule):
         return kept
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T² · KL(teacher ‖ student) at temperature T, per image (Hinton, Vinyals and Dean, 2015)."""
-    student = functional.log_softmax(logits / temperature, dim=1)
-    teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
-    return temperature**2 * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+def _laid_out(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
+    return network.to(memory_format=torch.channels_last) if arithmetic.channels_last else network  # type: ignore[call-overload,no-any-return]

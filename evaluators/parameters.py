@@ -1,8 +1,8 @@
 """How the parameters of a network are stepped: groups, clipping, skipped steps and the bound of w1.
 
 Networks of square polynomials diverge under the plain recipe. What keeps them finite is here, for every loop that
-trains one: the coefficients of X2act in their own group at a hundredth of the learning rate and without weight decay,
-no step on gradients that are not finite, clipped norms, and w1 held within its bound.
+trains one: the coefficients of plain X2act in their own group at a hundredth of the learning rate and without weight
+decay, no step on gradients that are not finite, clipped norms, and w1 held within its bound.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from ..search_spaces import X2act, x2act_modules
+from ..search_spaces import PlainX2act, X2act, x2act_modules
 
 
 def parameter_groups(
     model: nn.Module, learning_rate: float, weight_decay: float, x2act_factor: float
 ) -> list[dict[str, Any]]:
-    """Groups for an optimizer of weights: decayed (matrices and kernels), undecayed (norms, biases), X2act.
+    """Groups for an optimizer of weights: decayed (matrices and kernels), undecayed (norms, biases), plain X2act.
+
+    γ and β of X2act in normalized bases are those of a norm.
 
     Architecture parameters of a supernet are left out.
     """
-    coefficients = {id(parameter): parameter for module in x2act_modules(model) for parameter in module.parameters()}
+    coefficients = {
+        id(parameter): parameter
+        for module in x2act_modules(model)
+        if isinstance(module, PlainX2act)
+        for parameter in module.parameters()
+    }
     architecture = {
         id(parameter)
         for module in model.modules()
@@ -57,6 +64,7 @@ def clip_or_drop_gradients(parameters: Iterable[Tensor], clip_norm: float) -> bo
 
 @torch.no_grad()
 def bound_square_coefficients(modules: Iterable[X2act], bound: float) -> None:
-    """Clamp w1 of every X2act to ±bound: the condition under which no test image was seen to explode."""
+    """Clamp w1 of every plain X2act to ±bound: the condition under which no test image of theirs exploded."""
     for module in modules:
-        module.w1.clamp_(-bound, bound)
+        if isinstance(module, PlainX2act):
+            module.w1.clamp_(-bound, bound)

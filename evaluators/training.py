@@ -9,15 +9,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from torch import nn
 
-from rrnet_nni.compatibility import channels_last_is_safe
-
 from .accuracy import Evaluation, evaluate
+from .arithmetic import Arithmetic, choose_arithmetic
 from .data import ImageDataset
 from .divergence import DivergenceGuard, Fallback
 from .kept_settings import read_checkpoint, refuse_other_settings
@@ -82,22 +81,25 @@ def train_network(
     loader = dataset.loader(
         dataset.train_images, dataset.train_labels, options.batch_size, training=True, seed=options.seed
     )
-    module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None)
-    if options.channels_last and channels_last_is_safe(device):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module.set_model(network)
+    network.to(device)
     report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()
     callbacks: list[lightning.Callback] = [report, guard]
     resume: Path | None = None
+    arithmetic: Arithmetic | None = None
     if checkpoint_dir is not None:
         callbacks.append(_EpochCheckpoint(checkpoint_dir / CHECKPOINT))
-        resume = _usable_checkpoint(checkpoint_dir / CHECKPOINT, options)
+        resume, arithmetic = _usable_checkpoint(checkpoint_dir / CHECKPOINT, options)
+    if arithmetic is None:
+        some = dataset.normalized(dataset.train_images[: options.batch_size])
+        arithmetic = choose_arithmetic(network, some, options.precision, options.channels_last)
+    module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None, arithmetic)
+    module.set_model(network)
     with quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=options.epochs,
             accelerator=device.type,
             devices=1 if device.type == "cpu" else [device.index or 0],
-            precision=_lightning_precision(options.precision, device),
+            precision=arithmetic.lightning,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -105,25 +107,21 @@ def train_network(
             enable_model_summary=False,
         )
         trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
+    if module.teacher is not None:
+        module.teacher.forget()
     network.to(device)
     test = evaluate(network, dataset)
     seconds = time.monotonic() - started
     return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)
 
 
-def _lightning_precision(precision: str, device: torch.device) -> Literal["32-true", "bf16-mixed"]:
-    if precision == "auto":
-        return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if precision == "bfloat16" else "32-true"
-
-
-def _usable_checkpoint(path: Path, options: TrainingOptions) -> Path | None:
-    """The checkpoint to go on from, None where there is none."""
+def _usable_checkpoint(path: Path, options: TrainingOptions) -> tuple[Path | None, Arithmetic | None]:
+    """The checkpoint to go on from and the arithmetic that it was trained in, None where there is none."""
     if not path.exists():
-        return None
-    written_by = read_checkpoint(path, "a training", "training_options")["training_options"]
-    refuse_other_settings(str(path), written_by, asdict(options))
-    return path
+        return None, None
+    checkpoint = read_checkpoint(path, "a training", "training_options", "arithmetic")
+    refuse_other_settings(str(path), checkpoint["training_options"], asdict(options))
+    return path, Arithmetic(**checkpoint["arithmetic"])
 
 
 class quiet_lightning(warnings.catch_warnings):

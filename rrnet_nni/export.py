@@ -97,16 +97,14 @@ def onnx_logits(path: Path, images: np.ndarray, batch_size: int = 256) -> np.nda
 def _replace_x2act(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, X2act):
-            quadratic, linear, constant = (
-                value.detach().clone() for value in (child.square_coefficient, child.w2, child.b)
-            )
+            quadratic, linear, constant = (value.detach().clone() for value in child.coefficients())
             setattr(module, name, _ExportedX2act(quadratic, linear, constant))
         else:
             _replace_x2act(child)
 
 
 def _x2act_function() -> onnx.FunctionProto:
-    """Eq. 4 in standard operators, with c·w1/√Nx folded into k."""
+    """Eq. 4 in standard operators, with c·w1/√Nx, or normalized bases, folded into k, w2 and b."""
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"]),
         helper.make_node("Mul", ["k", "square"], ["quadratic"]),

@@ -13,10 +13,12 @@ from .build import (  # noqa: E402 (the libraries are prepared before anything i
 from .layers import ResidualAdd  # noqa: E402
 from .options import SpaceOptions  # noqa: E402
 from .registry import Backbone, backbone, backbone_names  # noqa: E402
-from .x2act import X2act, x2act_modules  # noqa: E402
+from .x2act import NormalizedX2act, PlainX2act, X2act, x2act_modules  # noqa: E402
 
 __all__ = [
     "Backbone",
+    "NormalizedX2act",
+    "PlainX2act",
     "ResidualAdd",
     "SpaceOptions",
     "X2act",

@@ -77,4 +77,6 @@ def resolve(name: str, options: SpaceOptions) -> SpaceOptions:
     stems, w1 = entry.stems, options.x2act_w1
     if options.stem is not None and options.stem not in stems:
         raise Refusal(f"{name} has the stems {', '.join(stems)}, not {options.stem!r}")
-    return replace(options, stem=options.stem or stems[0], x2act_w1=entry.x2act_w1 if w1 is None else w1)
+    if w1 is None and options.x2act == "plain":
+        w1 = entry.x2act_w1
+    return replace(options, stem=options.stem or stems[0], x2act_w1=w1)

@@ -14,7 +14,7 @@ from torch import nn
 
 from .layers import AvgPool, ConvNorm, ConvPlan, MaxPool, Relu, ResidualUnit, Shape, Unit, window_output
 from .options import SpaceOptions
-from .x2act import X2act
+from .x2act import NormalizedX2act, PlainX2act
 
 ACTIVATIONS = ("relu", "x2act")
 POOLINGS = ("maxpool", "avgpool")
@@ -86,9 +86,11 @@ class Gates:
         if name == "relu":
             return Relu(label)
         options = self.options
+        if options.x2act == "normalized":
+            return NormalizedX2act(label, shape[0])
         per_channel = options.coefficients == "channel"
         assert options.x2act_w1 is not None, "the registry fills in the backbone's own"
-        return X2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
+        return PlainX2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
 
     @property
     def _separate(self) -> bool:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from rrnet_nni.compatibility import subsampled
 
 #: (channels, height, width) of one sample.
 Shape = tuple[int, int, int]
@@ -41,6 +44,12 @@ class Convolution(nn.Conv2d):
             plan.inputs, plan.outputs, plan.kernel, plan.stride, plan.kernel // 2, groups=plan.groups, bias=False
         )
         self.label = plan.label
+        self._strided_pointwise = plan.kernel == 1 and plan.stride > 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self._strided_pointwise:
+            return functional.conv2d(subsampled(x, (self.stride[0], self.stride[1])), self.weight, groups=self.groups)
+        return super().forward(x)
 
 
 class ConvNorm(nn.Module):

@@ -11,6 +11,7 @@ from ..fpga.errors import Refusal
 STEMS = ("pool", "plain", "imagenet")
 CONV_WEIGHTS = ("shared", "separate")
 GATES = ("both", "activation", "pooling")
+X2ACT_FORMS = ("normalized", "plain")
 COEFFICIENTS = ("layer", "channel")
 
 
@@ -27,10 +28,11 @@ class SpaceOptions:
             `imagenet` (strided, for large images); None takes the backbone's own default.
         conv_weights: `shared` among the candidates of a gate, or `separate` for each of them (Sec. III-B).
         gates: what is searched: `activation`, `pooling` or `both`; the rest stays ReLU and MaxPool.
-        coefficients: w1, w2 and b of X2act per `layer` or per `channel`.
-        x2act_c: the constant c of Eq. 4; None takes sqrt(Nx), so that c / sqrt(Nx) is 1.
-        x2act_w1: w1 before training; None takes the backbone's own (see `Backbone`). w2 starts at 1 and b at 0 (STPAI,
-            Sec. III-A).
+        x2act: how X2act is trained: in `normalized` bases, per channel, or `plain` (Eq. 4 as it stands).
+        coefficients: w1, w2 and b of the plain form per `layer` or per `channel`.
+        x2act_c: the constant c of Eq. 4 in the plain form; None takes sqrt(Nx), so that c / sqrt(Nx) is 1.
+        x2act_w1: w1 of the plain form before training; None takes the backbone's own (see `Backbone`). w2 starts at 1
+            and b at 0 (STPAI, Sec. III-A).
     """
 
     classes: int = 10
@@ -40,6 +42,7 @@ class SpaceOptions:
     stem: str | None = None
     conv_weights: str = "shared"
     gates: str = "both"
+    x2act: str = "normalized"
     coefficients: str = "layer"
     x2act_c: float | None = None
     x2act_w1: float | None = None
@@ -57,12 +60,18 @@ class SpaceOptions:
         for name, allowed in (
             ("conv_weights", CONV_WEIGHTS),
             ("gates", GATES),
+            ("x2act", X2ACT_FORMS),
             ("coefficients", COEFFICIENTS),
             ("stem", (None, *STEMS)),
         ):
             if getattr(self, name) not in allowed:
                 words = ", ".join(word for word in allowed if word)
                 raise Refusal(f"{name} must be one of {words}, not {getattr(self, name)!r}")
+        for name in ("x2act_c", "x2act_w1"):
+            if self.x2act != "plain" and getattr(self, name) is not None:
+                raise Refusal(f"{name} belongs to the plain form: set x2act: plain, or leave {name} out")
+        if self.x2act != "plain" and self.coefficients != "layer":
+            raise Refusal("coefficients belong to the plain form (normalized bases are per channel): set x2act: plain")
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain JSON values; `SpaceOptions(**options.to_dict())` gives them back."""

@@ -29,11 +29,12 @@ class Backbone:
     Attributes:
         name: how task files and command lines call it.
         build: makes the space from options whose stem is resolved; under NNI's `model_context` it makes the frozen
-            network. Gates must come from `rrnet_nni.search_spaces.gates.Gates`.
+            network. Gates must come from `rrnet_nni.search_spaces.gates.Gates`. Its attribute `stage_paths`, if it has
+            one, names the modules whose outputs end a stage: what a student imitates of its teacher's features.
         stems: the stems it has; the first is its default.
-        x2act_w1: w1 of X2act before training. Squares behind residual additions compound along a stage's identity
-            shortcuts: with six blocks in a row (ResNet-34 and -50) a start at 0.05 overflows in the first forward
-            pass, and 0.005 stays below 20; with up to three 0.05 stays below 40 and trains better.
+        x2act_w1: w1 of a plain X2act before training. Squares behind residual additions compound along a stage's
+            identity shortcuts: with six blocks in a row (ResNet-34 and -50) a start at 0.05 overflows in the first
+            forward pass, and 0.005 stays below 20; with up to three 0.05 stays below 40 and trains better.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""X2act: the trainable square polynomial that replaces ReLU (Eq. 4), initialized straight through (STPAI)."""
+"""X2act: the trainable square polynomial that replaces ReLU (Eq. 4), in its plain form and in normalized bases.
+
+Both are the same polynomial at inference. They differ in what is trained.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,69 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-#: Inputs of an X2act beyond ±RANGE_BOUND are penalized: outside of it x(1 + a·x) starts to double from layer to layer.
+#: Inputs of an X2act beyond ±RANGE_BOUND are penalized: outside of it squares start to double from layer to layer.
 RANGE_BOUND = 8.0
+#: Coefficients of ReLU in the normalized Hermite polynomials 1, x and (x² − 1)/√2.
+RELU_HERMITE = (1 / math.sqrt(2 * math.pi), 1 / 2, 1 / math.sqrt(4 * math.pi))
 
 
 class X2act(nn.Module):
-    """δ(x) = (c / sqrt(Nx)) · w1 · x² + w2 · x + b (Eq. 4).
+    """δ(x) = k · x² + w2 · x + b (Eq. 4, k = c · w1 / sqrt(Nx)), whatever its coefficients are trained through.
+
+    Args:
+        label: the gate's label in tables and reports (`layer2.0.act1`).
+
+    Attributes:
+        range_bound: inputs beyond ± this are penalized.
+        range_excess: Σ relu(|x| − range_bound)² / batch of the last forward in training mode, a scalar that carries
+            gradient; None before the first. The range loss sums it over the layers.
+    """
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+        self.range_bound = RANGE_BOUND
+        self.range_excess: Tensor | None = None
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(k, w2, b) at inference: scalars, or [C, 1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: float [N, C, H, W] -> the same shape."""
+        if self.training:
+            self.range_excess = range_excess(x, self.range_bound)
+            return self.trained(x)
+        return self.polynomial(x)
+
+    def trained(self, x: Tensor) -> Tensor:
+        """What is computed in training mode."""
+        return self.polynomial(x)
+
+    def polynomial(self, x: Tensor) -> Tensor:
+        """What is computed at inference."""
+        k, w2, b = self.coefficients()
+        return (k * x + w2) * x + b  # Eq. 4, in Horner's form
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The excess belongs to one step's graph, and a tensor inside a graph cannot be copied.
+        return {**self.__dict__, "range_excess": None}
+
+
+class PlainX2act(X2act):
+    """δ(x) = (c / sqrt(Nx)) · w1 · x² + w2 · x + b with w1, w2 and b trained as they are (Eq. 4).
 
     Nx is the number of elements of one sample's activation (C·H·W). STPAI starts with w1 small, w2 = 1 and b = 0: the
     network begins nearly linear.
 
     Args:
-        label: the gate's label in tables and reports (`layer2.0.act1`).
+        label: the gate's label.
         shape: (C, H, W) of one sample's activation.
         per_channel: coefficients of shape [C, 1, 1] instead of scalars.
         c: the constant of Eq. 4; None takes sqrt(Nx), so that the factor c / sqrt(Nx) is 1.
         w1: initial value of w1.
-
-    Attributes:
-        range_excess: Σ relu(|x| − 8)² / batch of the last forward in training mode, a scalar that carries gradient;
-            None before the first. The range loss sums it over the layers.
     """
 
     def __init__(
@@ -40,42 +85,86 @@ class X2act(nn.Module):
         c: float | None = None,
         w1: float = 0.05,
     ) -> None:
-        super().__init__()
-        self.label = label
+        super().__init__(label)
         self.scale = 1.0 if c is None else c / math.sqrt(math.prod(shape))
         size = (shape[0], 1, 1) if per_channel else ()
         self.w1 = nn.Parameter(torch.full(size, float(w1)))
         self.w2 = nn.Parameter(torch.ones(size))
         self.b = nn.Parameter(torch.zeros(size))
-        self.range_excess: Tensor | None = None
 
-    @property
-    def square_coefficient(self) -> Tensor:
-        """k = c · w1 / sqrt(Nx), the factor of x²: a scalar or [C, 1, 1]."""
-        return self.w1 if self.scale == 1.0 else self.scale * self.w1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: float [N, C, H, W] -> the same shape."""
-        if self.training:
-            self.range_excess = range_excess(x)
-        return (self.square_coefficient * x + self.w2) * x + self.b  # Eq. 4, in Horner's form
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        return (self.w1 if self.scale == 1.0 else self.scale * self.w1), self.w2, self.b
 
     def extra_repr(self) -> str:
         return f"{self.label}, coefficients={tuple(self.w1.shape) or 'scalar'}, scale={self.scale:.4g}"
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The excess belongs to one step's graph, and a tensor inside a graph cannot be copied.
-        return {**self.__dict__, "range_excess": None}
+
+class NormalizedX2act(X2act):
+    """δ(x) = γ · (f0 + f1 · norm(x) + f2 · norm((x² − 1)/√2)) + β per channel, f the Hermite coefficients of ReLU.
+
+    norm is a batch normalization without affine part (HerPN of AESPA: Park, Kim, Chung and Kim, 2022). In training its
+    statistics are the batch's. At inference the running ones make the whole an Eq. 4 with coefficients per channel.
+
+    Args:
+        label: the gate's label.
+        channels: C.
+        momentum: of the running statistics.
+        eps: added to variances.
+    """
+
+    input_mean: Tensor
+    input_variance: Tensor
+    square_mean: Tensor
+    square_variance: Tensor
+
+    def __init__(self, label: str, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__(label)
+        self.momentum, self.eps = momentum, eps
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("input_mean", torch.zeros(channels))
+        self.register_buffer("input_variance", torch.ones(channels))
+        self.register_buffer("square_mean", torch.ones(channels))  # of x², for x of mean 0 and variance 1
+        self.register_buffer("square_variance", torch.full((channels,), 2.0))
+
+    def trained(self, x: Tensor) -> Tensor:
+        f0, f1, f2 = RELU_HERMITE
+        linear = functional.batch_norm(
+            x,
+            self.input_mean,
+            self.input_variance,
+            f1 * self.gamma,
+            f0 * self.gamma + self.beta,
+            True,
+            self.momentum,
+            self.eps,
+        )
+        # norm((x² − 1)/√2) is norm(x²): the normalization removes the shift and the factor.
+        square = functional.batch_norm(
+            x * x, self.square_mean, self.square_variance, f2 * self.gamma, None, True, self.momentum, self.eps
+        )
+        return linear + square
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        f0, f1, f2 = RELU_HERMITE
+        k = f2 * self.gamma * (self.square_variance + self.eps).rsqrt()
+        w2 = f1 * self.gamma * (self.input_variance + self.eps).rsqrt()
+        b = f0 * self.gamma + self.beta - w2 * self.input_mean - k * self.square_mean
+        return k[:, None, None], w2[:, None, None], b[:, None, None]
+
+    def extra_repr(self) -> str:
+        return f"{self.label}, channels={len(self.gamma)}, normalized"
 
 
-def range_excess(x: Tensor) -> Tensor:
-    """Σ relu(|x| − RANGE_BOUND)² / batch: how far activations leave the range that is safe for squaring."""
+def range_excess(x: Tensor, bound: float = RANGE_BOUND) -> Tensor:
+    """Σ relu(|x| − bound)² / batch: how far activations leave the range that is safe for squaring."""
     if x.device.type == "cpu":
-        # Nearly every step has nothing outside; one pass over the data finds that out.
+        # Many steps have nothing outside; one pass over the data finds that out.
         low, high = torch.aminmax(x.detach())
-        if low >= -RANGE_BOUND and high <= RANGE_BOUND:
+        if low >= -bound and high <= bound:
             return x.new_zeros(())
-    return (x.abs() - RANGE_BOUND).relu().square().sum() / x.shape[0]
+    excess = functional.softshrink(x, bound)  # sign(x) · relu(|x| − bound) in one pass
+    return excess.square().sum() / x.shape[0]
 
 
 def x2act_modules(network: nn.Module) -> Iterator[X2act]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from ..gates import Gates
@@ -33,3 +35,9 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.project(self.depthwise(self.expand(x)))
         return y if self.add is None else self.add(y, x)
+
+
+def last_of_each_resolution(blocks: Sequence[nn.Module]) -> tuple[str, ...]:
+    """Paths, within a network that calls them `blocks`, of the last block at every resolution."""
+    sizes = [block.output_shape[1:] for block in blocks if isinstance(block, InvertedResidual)]
+    return tuple(f"blocks.{index}" for index, size in enumerate(sizes) if [*sizes, None][index + 1] != size)

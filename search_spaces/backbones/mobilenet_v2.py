@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..gates import Gates
 from ..layers import Classifier, ConvPlan
 from ..options import SpaceOptions
-from .inverted_residual import InvertedResidual
+from .inverted_residual import InvertedResidual, last_of_each_resolution
 
 #: (expansion, channels, blocks) of the seven stages.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
@@ -48,6 +48,7 @@ class MobileNetV2(ModelSpace):
                 blocks.append(block)
                 shape = block.output_shape
         self.blocks = nn.Sequential(*blocks)
+        self.stage_paths = last_of_each_resolution(blocks)
         head = ConvPlan("head.conv", shape[0], options.scaled(LAST_CHANNELS, DIVISOR), 1)
         shape = head.output_shape(shape)
         self.head = gates.conv_act("head.act", head, shape)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..gates import Gates
 from ..layers import Classifier, ConvPlan, GlobalPool
 from ..options import SpaceOptions
-from .inverted_residual import InvertedResidual
+from .inverted_residual import InvertedResidual, last_of_each_resolution
 
 DIVISOR = 8
 STEM_CHANNELS = 16
@@ -84,6 +84,7 @@ class MobileNetV3(ModelSpace):
             blocks.append(block)
             shape = block.output_shape
         self.blocks = nn.Sequential(*blocks)
+        self.stage_paths = last_of_each_resolution(blocks)
         last, hidden = (options.scaled(channels, DIVISOR) for channels in HEADS[name])
         head = ConvPlan("head.conv", shape[0], last, 1)
         self.head = gates.conv_act("head.act", head, head.output_shape(shape))

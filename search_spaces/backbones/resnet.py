@@ -60,6 +60,7 @@ class ResNet(ModelSpace):
                 layers.append(block)
                 shape = block.output_shape
             self.stages[f"layer{stage}"] = nn.Sequential(*layers)
+        self.stage_paths = tuple(f"stages.{name}" for name in self.stages)
         self.classifier = Classifier(shape, options.classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 
@@ -38,6 +40,7 @@ class VGG16(ModelSpace):
                     units.append(gates.conv_act_pool(label, plan, shape, pooling))
                     shape = pooling.output_shape(shape)
         self.features = nn.Sequential(*units)
+        self.stage_paths = tuple(f"features.{end - 1}" for end in accumulate(count for count, _ in STAGES))
         self.classifier = Classifier(shape, options.classes)
 
     def forward(self, x: Tensor) -> Tensor:

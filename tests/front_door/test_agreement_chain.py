@@ -39,7 +39,7 @@ from rrnet_nni.search_spaces.gates import Gates, Pooling
 from rrnet_nni.search_spaces.layers import Classifier, ConvPlan
 from rrnet_nni.strategies import RRNetDARTS
 
-OPTIONS = SpaceOptions(classes=10, image_size=16, channels=1, x2act_w1=0.05)
+OPTIONS = SpaceOptions(classes=10, image_size=16, channels=1)
 CHOICES = {
     "first.act": "relu",
     "first.pool": "maxpool",

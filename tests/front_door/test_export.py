@@ -14,9 +14,9 @@ from rrnet_nni.export import export_onnx, onnx_logits
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
 
-def network(activation: str, pooling: str, coefficients: str = "layer") -> nn.Module:
+def network(activation: str, pooling: str, **form: str) -> nn.Module:
     torch.manual_seed(3)
-    options = SpaceOptions(image_size=16, channels=1, width=0.5, coefficients=coefficients)
+    options = SpaceOptions(image_size=16, channels=1, width=0.5, **form)
     built = build_network("resnet8", options, fixed_choices("resnet8", options, activation, pooling))
     for module in built.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -24,19 +24,26 @@ def network(activation: str, pooling: str, coefficients: str = "layer") -> nn.Mo
             nn.init.uniform_(module.running_var, 0.5, 2.0)
     with torch.no_grad():
         for act in x2act_modules(built):
-            act.w1.uniform_(-0.1, 0.1)
-            act.b.uniform_(-0.2, 0.2)
+            for parameter in act.parameters():
+                parameter.add_(0.2 * torch.rand_like(parameter) - 0.1)
+            for buffer in act.buffers():
+                buffer.add_(0.5 * torch.rand_like(buffer))
     return built.eval()
 
 
 @pytest.mark.parametrize(
-    ("activation", "pooling", "coefficients"),
-    [("relu", "maxpool", "layer"), ("x2act", "avgpool", "layer"), ("x2act", "maxpool", "channel")],
+    ("activation", "pooling", "form"),
+    [
+        ("relu", "maxpool", {}),
+        ("x2act", "avgpool", {}),
+        ("x2act", "avgpool", {"x2act": "plain"}),
+        ("x2act", "maxpool", {"x2act": "plain", "coefficients": "channel"}),
+    ],
 )
 def test_onnxruntime_agrees_with_torch_for_any_batch(
-    tmp_path: Path, activation: str, pooling: str, coefficients: str
+    tmp_path: Path, activation: str, pooling: str, form: dict[str, str]
 ) -> None:
-    built = network(activation, pooling, coefficients)
+    built = network(activation, pooling, **form)
     path = tmp_path / "model.onnx"
     model = export_onnx(built, (1, 16, 16), path, {"classes": ["a", "b"]})
     images = torch.randn(5, 1, 16, 16)

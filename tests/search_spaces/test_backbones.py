@@ -11,8 +11,8 @@ from rrnet_nni.compatibility import freeze_apart
 from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.search_spaces import (
     Backbone,
+    PlainX2act,
     SpaceOptions,
-    X2act,
     backbone,
     backbone_names,
     build_network,
@@ -107,18 +107,19 @@ def test_labels_are_stable_and_readable() -> None:
 
 
 def test_options_reach_the_polynomials() -> None:
-    options = SpaceOptions(coefficients="channel", x2act_c=2.0, x2act_w1=0.02, image_size=16)
+    options = SpaceOptions(x2act="plain", coefficients="channel", x2act_c=2.0, x2act_w1=0.02, image_size=16)
     network = build_network("resnet8", options, fixed_choices("resnet8", options, "x2act", "avgpool"))
     stem = next(x2act_modules(network))
-    assert isinstance(stem, X2act)
+    assert isinstance(stem, PlainX2act)
     assert stem.w1.shape == (16, 1, 1)
     assert float(stem.w1[0].detach()) == pytest.approx(0.02)
     assert stem.scale == pytest.approx(2 / (16 * 16 * 16) ** 0.5)
 
 
+@pytest.mark.parametrize("form", ["normalized", "plain"])
 @pytest.mark.parametrize("name", backbone_names())
-def test_all_polynomial_network_starts_in_a_safe_range(name: str) -> None:
-    options = SpaceOptions(width=0.25)
+def test_all_polynomial_network_starts_in_a_safe_range(name: str, form: str) -> None:
+    options = SpaceOptions(width=0.25, x2act=form)
     torch.manual_seed(0)
     network = build_network(name, options, fixed_choices(name, options, "x2act", "avgpool"))
     peaks: list[float] = []
@@ -155,7 +156,11 @@ def test_networks_of_one_backbone_share_nothing() -> None:
         ({"stem": "deep"}, "stem must be one of pool, plain, imagenet"),
         ({"conv_weights": "both"}, "conv_weights"),
         ({"gates": "none"}, "gates"),
-        ({"x2act_w1": float("nan")}, "x2act_w1"),
+        ({"x2act": "plain", "x2act_w1": float("nan")}, "x2act_w1"),
+        ({"x2act": "hermite"}, "normalized, plain"),
+        ({"x2act_w1": 0.05}, "x2act: plain"),
+        ({"x2act_c": 2.0}, "x2act: plain"),
+        ({"coefficients": "channel"}, "x2act: plain"),
         ({"image_size": True}, "image_size"),
     ],
 )

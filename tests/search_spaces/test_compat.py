@@ -14,8 +14,8 @@ from nni.runtime.trial_command_channel import (
     set_default_trial_command_channel,
 )
 
-from rrnet_nni.compatibility import ManagerChannel, channels_last_is_safe, interrupts_kept
-from rrnet_nni.search_spaces import SpaceOptions, build_space, fixed_choices
+from rrnet_nni.compatibility import ManagerChannel, channels_last_is_safe, interrupts_kept, subsampled
+from rrnet_nni.search_spaces import SpaceOptions, build_network, build_space, fixed_choices
 
 
 def errors_of(statement: str) -> str:
@@ -151,6 +151,23 @@ def test_nnictl_still_waits_four_seconds() -> None:
     assert launcher._check_rest_server.__defaults__ == (3, None)
 
 
+def test_subsampled_pixels_give_a_strided_pointwise_convolution() -> None:
+    convolution = torch.nn.Conv2d(4, 8, 1, stride=(2, 3), bias=False)
+    x = torch.randn(2, 4, 7, 8)
+    found = torch.nn.functional.conv2d(subsampled(x, (2, 3)), convolution.weight)
+    torch.testing.assert_close(found, convolution(x))
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "mobilenet_v2"])
+def test_our_backbones_train_safely_in_channels_last(backbone: str) -> None:
+    options = SpaceOptions(width=0.125)
+    network = build_network(backbone, options, fixed_choices(backbone, options))
+    assert channels_last_is_safe(network, torch.device("cpu"))
+    foreign = torch.nn.Sequential(network, torch.nn.Conv2d(4, 8, 1, stride=2))
+    assert not channels_last_is_safe(foreign, torch.device("cpu"))
+    assert channels_last_is_safe(foreign, torch.device("cuda"))
+
+
 CHANNELS_LAST = """
 import torch
 convolution = torch.nn.Conv2d(4, 8, 1, stride=2, bias=False).to(memory_format=torch.channels_last)
@@ -161,7 +178,6 @@ for _ in range(20):
 
 
 def test_torch_still_corrupts_memory_in_channels_last() -> None:
-    assert not channels_last_is_safe(torch.device("cpu"))
     # glibc then checks each block as it is freed, so that the damage ends the process where it happened.
     checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, "-c", CHANNELS_LAST], env=checked, capture_output=True, check=False)

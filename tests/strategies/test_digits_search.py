@@ -185,10 +185,10 @@ def test_a_target_is_refused_by_strategies_that_do_not_adapt_the_weight(digits: 
         run(digits, strategy=strategy, target_latency_ms=3.0)
 
 
-def test_gates_may_be_decided_while_the_range_loss_is_at_work(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_may_be_decided_while_the_range_loss_is_at_work(digits: Any) -> None:
     """A polynomial that lost its gate leaves the loss, with the graph of its last pass."""
-    monkeypatch.setattr("rrnet_nni.search_spaces.x2act.RANGE_BOUND", 0.5)
-    found = run(digits, epochs=3, warmup_epochs=0, alpha_learning_rate=0.3, freeze_threshold=0.51)
+    settings = {"epochs": 3, "warmup_epochs": 0, "alpha_learning_rate": 0.3, "freeze_threshold": 0.51}
+    found = run(digits, training=replace(TRAINING, range_bound=0.5), latency_weight=0.0, **settings)
     assert "relu" in found.choices.values()
     assert max(found.theta["stem.act"].values()) == 1.0
 

@@ -31,18 +31,18 @@ def tiny_space() -> Any:
     from nni.nas.nn.pytorch import LayerChoice, ModelSpace
     from torch import nn
 
-    from rrnet_nni.search_spaces import X2act
+    from rrnet_nni.search_spaces import NormalizedX2act, PlainX2act
 
     class TinySpace(ModelSpace):
         def __init__(self) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(1, 4, 3, padding=1, bias=False)
             self.norm1 = nn.BatchNorm2d(4)
-            self.act1 = LayerChoice({"relu": nn.ReLU(), "x2act": X2act("act1", (4, 8, 8))}, label="act1")
+            self.act1 = LayerChoice({"relu": nn.ReLU(), "x2act": PlainX2act("act1", (4, 8, 8))}, label="act1")
             self.pool = LayerChoice({"maxpool": nn.MaxPool2d(2), "avgpool": nn.AvgPool2d(2)}, label="pool")
             self.conv2 = nn.Conv2d(4, 8, 3, padding=1, bias=False)
             self.norm2 = nn.BatchNorm2d(8)
-            self.act2 = LayerChoice({"relu": nn.ReLU(), "x2act": X2act("act2", (8, 4, 4))}, label="act2")
+            self.act2 = LayerChoice({"relu": nn.ReLU(), "x2act": NormalizedX2act("act2", 8)}, label="act2")
             self.drop = nn.Dropout(0.1)
             self.head = nn.Linear(8, 10)
 
