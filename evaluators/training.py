@@ -110,6 +110,7 @@ def train_network(
     if module.teacher is not None:
         module.teacher.forget()
     network.to(device)
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     test = evaluate(network, dataset)
     seconds = time.monotonic() - started
     return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)

@@ -54,6 +54,8 @@ def export_onnx(
         metadata: plain values that go into the file's `metadata_props` as JSON (mean, std, classes, …).
     """
     exportable = copy.deepcopy(network).cpu().float().eval()
+    # The graph follows the layout: of weights that lie as N, H, W, C it flattens in many operators.
+    exportable.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     _replace_x2act(exportable)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():

@@ -132,3 +132,9 @@ def test_a_resumed_run_in_bfloat16_ends_with_the_weights_of_the_uninterrupted_on
     torch.set_num_threads(threads)
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+
+
+def test_a_network_trained_in_bfloat16_lies_as_usual_afterwards(digits: ImageDataset) -> None:
+    model = network()
+    train_network(model, digits, TrainingOptions(epochs=1, precision="bfloat16"))
+    assert all(parameter.is_contiguous() and parameter.dtype == torch.float32 for parameter in model.parameters())

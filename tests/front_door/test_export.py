@@ -79,3 +79,12 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "second"):
         export_onnx(network("x2act", "maxpool"), (1, 16, 16), tmp_path / name)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+@pytest.mark.parametrize("activation", ["relu", "x2act"])
+def test_the_layout_of_the_weights_does_not_reach_the_file(tmp_path: Path, activation: str) -> None:
+    usual, other = network(activation, "avgpool"), network(activation, "avgpool")
+    other.to(memory_format=torch.channels_last)
+    for name, built in (("usual", usual), ("other", other)):
+        export_onnx(built, (1, 16, 16), tmp_path / f"{name}.onnx")
+    assert (tmp_path / "usual.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
