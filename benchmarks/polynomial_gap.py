@@ -3,9 +3,9 @@
     python benchmarks/polynomial_gap.py resnet18 --width 0.25 --dataset folder --root FOLDER --train-images 10000 \
         --epochs 10 --batch-size 128 --channels-last -o docs/results/resnet18.json
 
-Settings of X2act are chosen without the test images: `--choose` trains the polynomial network at every pair of w1
-before training and relative learning rate of the coefficients on four fifths of the training images, and prints the
-accuracies on the last fifth, best first.
+Settings of a plain X2act (`--x2act plain`) are chosen without the test images: `--choose` trains the polynomial network
+at every pair of w1 before training and relative learning rate of the coefficients on four fifths of the training
+images, and prints the accuracies on the last fifth, best first.
 
 Results are written after every run; runs that the file already has are not repeated.
 """
@@ -26,6 +26,7 @@ import torch
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+from rrnet_nni.search_spaces.options import X2ACT_FORMS
 
 KINDS = {
     "relu": ("relu", "maxpool"),
@@ -49,7 +50,7 @@ def main() -> None:
         image_size=dataset.image_size,
         channels=dataset.channels,
         width=options.width,
-        x2act="plain",
+        x2act=options.x2act,
         x2act_w1=options.x2act_w1,
     )
     settings = {
@@ -157,6 +158,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--x2act", default="normalized", choices=X2ACT_FORMS, help="how X2act is trained")
     parser.add_argument("--x2act-w1", type=float, help="w1 before training (default: the backbone's own)")
     parser.add_argument("--x2act-factor", type=float, default=0.01, help="learning rate of w1, w2 and b, relative")
     parser.add_argument("--choose", action="store_true", help="choose settings of X2act on held-out training images")
@@ -164,7 +166,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--choose-factor", type=float, nargs="+", default=[0.01, 0.03])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.choose and options.x2act != "plain":
+        parser.error("--choose has settings of the plain form alone: add --x2act plain")
+    return options
 
 
 def read(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:

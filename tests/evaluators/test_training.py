@@ -56,7 +56,7 @@ def test_few_epochs_teach_both_kinds_of_network(trained: dict[tuple[str, str], T
 
 
 @pytest.mark.slow
-def test_all_polynomial_is_within_a_point_of_all_relu_on_digits(digits: ImageDataset) -> None:
+def test_all_polynomial_is_within_0_4_points_of_all_relu_on_digits(digits: ImageDataset) -> None:
     space = SpaceOptions(image_size=16, channels=1)
     accuracies: dict[tuple[str, str], list[float]] = {RELU: [], POLYNOMIAL: []}
     for seed in range(3):
@@ -66,7 +66,7 @@ def test_all_polynomial_is_within_a_point_of_all_relu_on_digits(digits: ImageDat
             found.append(result.accuracy)
     relu, polynomial = (sum(found) / len(found) for found in accuracies.values())
     assert relu > 0.98
-    assert relu - polynomial <= 0.010 + 1e-9
+    assert relu - polynomial <= 0.004 + 1e-9
 
 
 def test_progress_is_told_after_every_epoch(digits: ImageDataset) -> None:
