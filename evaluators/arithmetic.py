@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import logging
 import platform
 import statistics
 import time
@@ -19,15 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rrnet_nni.compatibility import channels_last_is_safe
 
-from .data_cache import default_cache_dir
-
-_logger = logging.getLogger(__name__)
+from .data_cache import cached_arrays, default_cache_dir
 
 #: How many times as fast bfloat16 must be to be taken: less does not pay for its rounding.
 WORTHWHILE = 1.2
@@ -95,20 +93,11 @@ def _kept_gain(network: nn.Module, images: Tensor, plain: Arithmetic, fast: Arit
         "weights": [list(parameter.shape) for parameter in network.parameters()],
     }
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-    path = cache_dir / f"arithmetic-{digest}.json"
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["gain"])
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _logger.warning("%s is damaged (%s) and is made anew", path, type(error).__name__)
-    gain = measured_gain(network, images, plain, fast)
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"gain": round(gain, 3)}) + "\n", encoding="utf-8")
-    except OSError as error:
-        _logger.warning("%s could not be written (%s): the next run tests this machine again", path, error)
-    return gain
+
+    def measure() -> dict[str, np.ndarray]:
+        return {"gain": np.array(measured_gain(network, images, plain, fast))}
+
+    return float(cached_arrays(cache_dir, f"arithmetic-{digest}", measure)["gain"])
 
 
 def measured_gain(network: nn.Module, images: Tensor, plain: Arithmetic, fast: Arithmetic) -> float:

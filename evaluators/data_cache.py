@@ -1,4 +1,4 @@
-"""Decoded images on disk: written whole or not at all, checked when read."""
+"""What takes long to make, as arrays on disk: written whole or not at all, checked when read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def cached_arrays(
     try:
         _write(path, arrays)
     except OSError as error:
-        _logger.warning("%s could not be written (%s): the images will be decoded again next time", path, error)
+        _logger.warning("%s could not be written (%s): it will be made again next time", path, error)
     return arrays
 
 

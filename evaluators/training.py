@@ -106,9 +106,11 @@ def train_network(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
-    if module.teacher is not None:
-        module.teacher.forget()
+        try:
+            trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
+        finally:
+            if module.teacher is not None:
+                module.teacher.forget()
     network.to(device)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     test = evaluate(network, dataset)

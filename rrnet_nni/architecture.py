@@ -99,7 +99,8 @@ class Architecture:
         if unknown := sorted(set(self.options) - set(known)):
             raise Refusal(f"options: unknown key {unknown[0]!r}; known keys: {', '.join(known)}")
         try:
-            return SpaceOptions(**self.options)
+            # Files that do not name the form of X2act were written when there was the plain one alone.
+            return SpaceOptions(**{"x2act": "plain", **self.options})
         except Refusal as refusal:
             raise Refusal(f"options: {refusal}") from None
 

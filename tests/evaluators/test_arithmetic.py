@@ -1,6 +1,5 @@
 """`precision: auto` on a processor: a self-test decides once, and a resumed run keeps what was decided."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,11 +54,11 @@ def test_what_was_found_is_kept_for_networks_of_the_same_kind(
     assert choose(images, tmp_path) == choose(images, tmp_path) == BFLOAT16
     assert len(measured) == 1
     assert choose(images, tmp_path, model=network("relu")) == FLOAT32
-    for kept in tmp_path.glob("*.json"):
+    for kept in tmp_path.glob("*.npz"):
         kept.write_text("{")
     choose(images, tmp_path)
+    choose(images, tmp_path)
     assert len(measured) == 3
-    assert all(json.loads(kept.read_text()) for kept in tmp_path.glob("*.json") if kept.read_text() != "{")
 
 
 def test_a_processor_without_bfloat16_and_a_named_precision_need_no_test(

@@ -75,3 +75,9 @@ def test_the_file_is_plain_json_for_people(tmp_path: Path) -> None:
     path = tmp_path / "architecture.json"
     Architecture("resnet8", {}, {"act1": "relu"}).save(path)
     assert json.loads(path.read_text())["choices"] == {"act1": "relu"}
+
+
+def test_a_file_from_before_normalized_bases_is_of_plain_polynomials() -> None:
+    options = {"classes": 10, "coefficients": "channel"}
+    assert Architecture("resnet8", options, {}).space().x2act == "plain"
+    assert Architecture("resnet8", {"x2act": "normalized"}, {}).space().x2act == "normalized"
