@@ -100,16 +100,19 @@ class PlainX2act(X2act):
 
 
 class NormalizedX2act(X2act):
-    """δ(x) = γ · (f0 + f1 · norm(x) + f2 · norm((x² − 1)/√2)) + β per channel, f the Hermite coefficients of ReLU.
+    """δ(x) = a0 + a1 · z + a2 · norm(z²) with z = norm(x) and trained a0, a1 and a2 per channel.
 
-    norm is a batch normalization without affine part (HerPN of AESPA: Park, Kim, Chung and Kim, 2022). In training its
-    statistics are the batch's. At inference the running ones make the whole an Eq. 4 with coefficients per channel.
+    norm is a batch normalization without affine part, and norm(z²) is norm((z² − 1)/√2): a0, a1 and a2 start as the
+    Hermite coefficients of ReLU (as HerPN of AESPA: Park, Kim, Chung and Kim, 2022, which keeps their ratios and squares
+    x itself). In training the statistics are the batch's. At inference the running ones make the whole an Eq. 4 with
+    coefficients per channel.
 
     Args:
         label: the gate's label.
         channels: C.
         momentum: of the running statistics.
-        eps: added to variances.
+        eps: added to the variance of x.
+        square_eps: added to the variance of z², which is 2 for normally distributed x and near 0 for two-valued x.
     """
 
     input_mean: Tensor
@@ -117,43 +120,35 @@ class NormalizedX2act(X2act):
     square_mean: Tensor
     square_variance: Tensor
 
-    def __init__(self, label: str, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(
+        self, label: str, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, square_eps: float = 0.05
+    ) -> None:
         super().__init__(label)
-        self.momentum, self.eps = momentum, eps
-        self.gamma = nn.Parameter(torch.ones(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
+        self.momentum, self.eps, self.square_eps = momentum, eps, square_eps
+        self.a0, self.a1, self.a2 = (nn.Parameter(torch.full((channels,), value)) for value in RELU_HERMITE)
         self.register_buffer("input_mean", torch.zeros(channels))
         self.register_buffer("input_variance", torch.ones(channels))
-        self.register_buffer("square_mean", torch.ones(channels))  # of x², for x of mean 0 and variance 1
+        self.register_buffer("square_mean", torch.ones(channels))  # of z², for normally distributed x
         self.register_buffer("square_variance", torch.full((channels,), 2.0))
 
     def trained(self, x: Tensor) -> Tensor:
-        f0, f1, f2 = RELU_HERMITE
-        linear = functional.batch_norm(
-            x,
-            self.input_mean,
-            self.input_variance,
-            f1 * self.gamma,
-            f0 * self.gamma + self.beta,
-            True,
-            self.momentum,
-            self.eps,
-        )
-        # norm((x² − 1)/√2) is norm(x²): the normalization removes the shift and the factor.
+        z = functional.batch_norm(x, self.input_mean, self.input_variance, None, None, True, self.momentum, self.eps)
         square = functional.batch_norm(
-            x * x, self.square_mean, self.square_variance, f2 * self.gamma, None, True, self.momentum, self.eps
+            z * z, self.square_mean, self.square_variance, self.a2, self.a0, True, self.momentum, self.square_eps
         )
-        return linear + square
+        return torch.addcmul(square, z, self.a1[:, None, None].to(z.dtype))
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
-        f0, f1, f2 = RELU_HERMITE
-        k = f2 * self.gamma * (self.square_variance + self.eps).rsqrt()
-        w2 = f1 * self.gamma * (self.input_variance + self.eps).rsqrt()
-        b = f0 * self.gamma + self.beta - w2 * self.input_mean - k * self.square_mean
+        # (x − μ)/σ in a0 + a1 · z + a2 · (z² − m)/τ, by powers of x.
+        mean, inverse = self.input_mean, (self.input_variance + self.eps).rsqrt()
+        curvature = self.a2 * (self.square_variance + self.square_eps).rsqrt()
+        k = curvature * inverse.square()
+        w2 = self.a1 * inverse - 2 * k * mean
+        b = self.a0 - self.a1 * inverse * mean + k * mean.square() - curvature * self.square_mean
         return k[:, None, None], w2[:, None, None], b[:, None, None]
 
     def extra_repr(self) -> str:
-        return f"{self.label}, channels={len(self.gamma)}, normalized"
+        return f"{self.label}, channels={len(self.a0)}, normalized"
 
 
 def range_excess(x: Tensor, bound: float = RANGE_BOUND) -> Tensor:

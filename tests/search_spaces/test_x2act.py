@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.search_spaces import NormalizedX2act, PlainX2act
-from rrnet_nni.search_spaces.x2act import RELU_HERMITE, range_excess
+from rrnet_nni.search_spaces.x2act import range_excess
 
 
 @given(w1=st.floats(-0.1, 0.1), w2=st.floats(0.5, 1.5), b=st.floats(-1, 1), c=st.one_of(st.none(), st.floats(0.1, 30)))
@@ -63,7 +63,7 @@ def normalized(channels: int = 3) -> NormalizedX2act:
     torch.manual_seed(0)
     module = NormalizedX2act("act", channels).double()
     with torch.no_grad():
-        module.gamma.uniform_(0.5, 1.5), module.beta.uniform_(-1, 1)
+        module.a0.uniform_(-1, 1), module.a1.uniform_(0.5, 1.5), module.a2.uniform_(-1, 1)
     for _ in range(5):
         module(1.5 * torch.randn(8, channels, 4, 4, dtype=torch.float64) + 0.7)
     return module
@@ -76,8 +76,10 @@ def test_normalized_bases_are_those_of_the_batch_in_training() -> None:
         mean, variance = values.mean((0, 2, 3), keepdim=True), values.var((0, 2, 3), keepdim=True, unbiased=False)
         return (values - mean) / variance.sqrt()
 
-    bases = 1 / math.sqrt(2 * math.pi) + norm(x) / 2 + norm((x**2 - 1) / math.sqrt(2)) / math.sqrt(4 * math.pi)
-    expected = module.gamma[:, None, None] * bases + module.beta[:, None, None]
+    a0, a1, a2 = (value[:, None, None] for value in (module.a0, module.a1, module.a2))
+    # The variance of z² is floored: what is normalized by it is a little smaller.
+    floor = (1 + module.square_eps / (norm(x) ** 2).var((0, 2, 3), keepdim=True, unbiased=False)).rsqrt()
+    expected = a0 + a1 * norm(x) + a2 * floor * norm((norm(x) ** 2 - 1) / math.sqrt(2))
     torch.testing.assert_close(module(x), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -85,10 +87,10 @@ def test_normalized_bases_fold_into_equation_4_at_evaluation() -> None:
     module, x = normalized().eval(), torch.randn(2, 3, 4, 4, dtype=torch.float64)
     k, w2, b = module.coefficients()
     assert k.shape == w2.shape == b.shape == (3, 1, 1)
-    linear = (x - module.input_mean[:, None, None]) / (module.input_variance + module.eps).sqrt()[:, None, None]
-    square = (x**2 - module.square_mean[:, None, None]) / (module.square_variance + module.eps).sqrt()[:, None, None]
-    f0, f1, f2 = RELU_HERMITE
-    expected = module.gamma[:, None, None] * (f0 + f1 * linear + f2 * square) + module.beta[:, None, None]
+    z = (x - module.input_mean[:, None, None]) / (module.input_variance + module.eps).sqrt()[:, None, None]
+    spread = (module.square_variance + module.square_eps).sqrt()[:, None, None]
+    square = (z**2 - module.square_mean[:, None, None]) / spread
+    expected = module.a0[:, None, None] + module.a1[:, None, None] * z + module.a2[:, None, None] * square
     torch.testing.assert_close(module(x), expected)
     torch.testing.assert_close(module(x), k * x**2 + w2 * x + b)
 
