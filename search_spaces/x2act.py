@@ -103,8 +103,8 @@ class NormalizedX2act(X2act):
     """δ(x) = a0 + a1 · z + a2 · norm(z²) with z = norm(x) and trained a0, a1 and a2 per channel.
 
     norm is a batch normalization without affine part, and norm(z²) is norm((z² − 1)/√2): a0, a1 and a2 start as the
-    Hermite coefficients of ReLU (as HerPN of AESPA: Park, Kim, Chung and Kim, 2022, which keeps their ratios and squares
-    x itself). In training the statistics are the batch's. At inference the running ones make the whole an Eq. 4 with
+    Hermite coefficients of ReLU (as in HerPN of AESPA: Park, Kim, Chung and Kim, 2022, which keeps their ratios and
+    squares x itself). In training the statistics are the batch's. At inference the running ones make the whole an Eq. 4 with
     coefficients per channel.
 
     Args:
