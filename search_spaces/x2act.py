@@ -104,8 +104,8 @@ class NormalizedX2act(X2act):
 
     norm is a batch normalization without affine part, and norm(z²) is norm((z² − 1)/√2): a0, a1 and a2 start as the
     Hermite coefficients of ReLU (as in HerPN of AESPA: Park, Kim, Chung and Kim, 2022, which keeps their ratios and
-    squares x itself). In training the statistics are the batch's. At inference the running ones make the whole an Eq. 4 with
-    coefficients per channel.
+    squares x itself). In training the statistics are the batch's. At inference the running ones make the whole an
+    Eq. 4 with coefficients per channel.
 
     Args:
         label: the gate's label.
