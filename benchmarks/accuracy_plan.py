@@ -1,0 +1,85 @@
+"""Which networks `accuracy.py` trains, in the order of their worth, and by which recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rrnet_nni.evaluators.training import TrainingOptions
+
+KINDS = {"relu": ("relu", "maxpool"), "relu+avgpool": ("relu", "avgpool"), "x2act": ("x2act", "avgpool")}
+#: Training images that `held-out/` holds out to judge recipes by.
+HELD_OUT = 5000
+BASE = TrainingOptions(batch_size=128, learning_rate=0.1, label_smoothing=0.1, precision="bfloat16", channels_last=True)
+#: Fine-tuning asks the teacher for half of the loss. Chosen on the held-out images, as is the rate.
+TUNING: Mapping[str, Any] = {"distillation_weight": 0.5}
+#: What `held-out/` compares: name -> kind and what differs from `TUNING`.
+CANDIDATES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "control": ("relu", {}),
+    "relu+avgpool": ("relu+avgpool", {}),
+    "x2act": ("x2act", {}),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        key: its name, and its folder under the cache.
+        kind: of `KINDS`.
+        start: key of the run whose network is initial weights and teacher; None trains from scratch.
+        training: what differs from `BASE`, apart from epochs and seed.
+    """
+
+    key: str
+    backbone: str
+    width: float
+    kind: str
+    epochs: int
+    seed: int = 0
+    start: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> bool:
+        return self.key.startswith("held-out/")
+
+    def options(self) -> TrainingOptions:
+        return replace(BASE, epochs=self.epochs, seed=self.seed, **self.training)
+
+
+def choice() -> Iterator[Run]:
+    """The choice of the recipe: 8 epochs of ReLU and 5 of fine-tuning, judged on held-out training images."""
+    teacher = Run("held-out/teacher", "resnet18", 0.25, "relu", 8)
+    yield teacher
+    for name, (kind, differences) in CANDIDATES.items():
+        tuned = {**TUNING, **differences}
+        yield replace(teacher, key=f"held-out/{name}", kind=kind, epochs=5, start=teacher.key, training=tuned)
+
+
+def family(name: str, backbone: str, width: float, seed: int, epochs: int) -> Iterator[Run]:
+    """An all-ReLU network from scratch, and what is fine-tuned from it: polynomial, control, ReLU with AvgPool.
+
+    All three train for the same number of epochs in all, and learn from the same teacher.
+    """
+    teacher = Run(f"{name}/seed{seed}/teacher", backbone, width, "relu", epochs, seed)
+    tuned = replace(teacher, start=teacher.key, training=TUNING)
+    yield teacher
+    yield replace(tuned, key=f"{name}/seed{seed}/x2act", kind="x2act")
+    yield replace(tuned, key=f"{name}/seed{seed}/control")
+    yield replace(tuned, key=f"{name}/seed{seed}/relu+avgpool", kind="relu+avgpool")
+
+
+def judged() -> Iterator[Run]:
+    """The runs that are judged on the test images, once, the most important first."""
+    for seed in (0, 1, 2):
+        yield from family("resnet18-half", "resnet18", 0.5, seed, 10)
+    for backbone in ("mobilenet_v2", "vgg16", "resnet34", "resnet50"):
+        yield from family(f"{backbone}-quarter", backbone, 0.25, 0, 10)
+    yield from family("resnet18-full", "resnet18", 1.0, 0, 10)
+
+
+def plan() -> tuple[Run, ...]:
+    return (*choice(), *judged())
