@@ -17,8 +17,8 @@ from ..search_spaces import X2act, x2act_modules
 from ..search_spaces.x2act import RANGE_BOUND
 from .arithmetic import Arithmetic
 from .compilation import compiled_forward
-from .distillation import Teacher
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
+from .teaching.distillation import Teacher
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 FLOAT32 = Arithmetic("float32", channels_last=False)

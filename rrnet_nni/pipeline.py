@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from .evaluators.accuracy import Evaluation, evaluate
 from .evaluators.data import ImageDataset, Images, holdout, load_dataset
 from .evaluators.expected_latency import ExpectedLatency
 from .evaluators.fixed_point import fixed_point_accuracy
-from .evaluators.initial_weights import load_initial_weights
 from .evaluators.search_split import training_images_hash
 from .evaluators.space_operators import SpaceOperators, describe_space
+from .evaluators.teaching.initial_weights import load_initial_weights
+from .evaluators.teaching.shared_teacher import shared_teacher
 from .evaluators.training import CHECKPOINT, EpochProgress, train_network
 from .export import export_onnx
 from .fpga.compiler.build import load_build
@@ -44,6 +45,13 @@ WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
 #: Two for each half of a search: a batch of one has no statistics for BatchNorm.
 LEAST_IMAGES = 4
 CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
+
+
+class Lesson(TypedDict, total=False):
+    """What a network learns from another: see `train_architecture`."""
+
+    teacher: nn.Module | None
+    initial_weights: Mapping[str, torch.Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,17 @@ def priced_again(bench: Workbench, architecture: Architecture) -> Architecture:
         relus=here.relus,
         comparisons=here.comparisons,
     )
+
+
+def teacher_of(bench: Workbench, progress: Callable[[EpochProgress], None] | None = None) -> Lesson:
+    """What the task's networks learn from: its all-ReLU network, trained where it is not in the cache; else nothing."""
+    task = bench.task
+    if not task.teacher.epochs:
+        return {}
+    options = replace(task.teacher.training(task.training), seed=task.seed)
+    with interrupts_kept():
+        teacher = shared_teacher(task.backbone, bench.space, bench.dataset, options, progress)
+    return {"teacher": teacher, "initial_weights": teacher.state_dict() if task.teacher.initial_weights else None}
 
 
 def train_architecture(

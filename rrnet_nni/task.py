@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .evaluators.data import DataOptions
+from .evaluators.teaching.shared_teacher import TeacherOptions
 from .evaluators.training import TrainingOptions
 from .fpga.devices import load_device
 from .fpga.errors import Refusal
@@ -43,6 +44,7 @@ class Task:
     Attributes:
         backbone: registered name.
         space: options of the backbone; classes, image size and channels follow from the dataset.
+        teacher: the all-ReLU network that networks are fine-tuned from; none by default.
         calibration_images: training images that the compiler reads ranges from.
         validation_fraction: part of the training images that only decides between networks; weights never see it.
     """
@@ -52,6 +54,7 @@ class Task:
     space: SpaceOptions = field(default_factory=SpaceOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
     calibration_images: int = 256
     validation_fraction: float = 0.15

@@ -36,7 +36,7 @@ def run_trial(task: Task, directory: Path) -> Result:
         channel.report_intermediate(epoch_metrics(record))
 
     architecture = pipeline.search_architecture(bench, weight, directory, report)
-    result = pipeline.finish(bench, architecture, directory)
+    result = pipeline.finish(bench, architecture, directory, **pipeline.teacher_of(bench))
     channel.report_final(final_metrics(result))
     return result
 

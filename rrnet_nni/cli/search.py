@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
         }
         print_json(answer) if options.json else print(f"found {architecture.latency_ms:.3f} ms: {path}")
         return 0
-    result = pipeline.finish(bench, architecture, options.output, print_training)
+    lesson = pipeline.teacher_of(bench, print_training)
+    result = pipeline.finish(bench, architecture, options.output, print_training, **lesson)
     print_json(result.to_dict()) if options.json else print_result(result)
     return 0
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..architecture import Architecture
-    from ..pipeline import Workbench
+    from ..pipeline import Lesson, Workbench
     from ..search_spaces import SpaceOptions
     from ..task import Task
 
@@ -23,7 +23,7 @@ EPILOG = """examples:
   rrnet train --activation relu --pooling maxpool -o runs/relu
   rrnet train --activation x2act --pooling avgpool --teacher runs/relu -o runs/distilled
   rrnet train --activation x2act --pooling avgpool --initial-weights runs/relu/weights.pt -o runs/tuned
-  rrnet train runs/first/architecture.json --distill -o runs/third
+  rrnet train runs/first/architecture.json --teacher-epochs 10 -o runs/third
 
 A run that was killed goes on after its last whole epoch when the same command is given again.
 """
@@ -41,9 +41,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--initial-weights", type=Path, metavar="FILE", help="weights.pt to start from (any choices of the backbone)"
     )
-    teacher = parser.add_mutually_exclusive_group()
-    teacher.add_argument("--teacher", type=Path, metavar="DIR", help="distill from the trained network of this run")
-    teacher.add_argument("--distill", action="store_true", help="train the all-ReLU teacher first, then distill")
+    parser.add_argument("--teacher", type=Path, metavar="DIR", help="distill from the trained network of this run")
+    parser.add_argument(
+        "--teacher-epochs", type=int, metavar="N", help="replaces those of the task's own teacher (0: none)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
     add_common_options(parser)
     parser.set_defaults(command=run)
@@ -64,11 +65,8 @@ def run(options: argparse.Namespace) -> int:
         _check_images(architecture.space(), bench, str(options.architecture))
         architecture = pipeline.priced_again(bench, architecture)
     output_folder(options.output)
-    initial = _read_weights(options.initial_weights) if options.initial_weights else None
-    teacher = _teacher(options, bench)
-    result = pipeline.finish(
-        bench, architecture, options.output, print_training, initial_weights=initial, teacher=teacher
-    )
+    lesson = _lesson(options, bench)
+    result = pipeline.finish(bench, architecture, options.output, print_training, **lesson)
     print_json(result.to_dict()) if options.json else print_result(result)
     return 0
 
@@ -82,6 +80,8 @@ def _task_and_architecture(options: argparse.Namespace) -> tuple[Task, Architect
     task = read_task(options)
     if options.epochs is not None:
         task = replace(task, training=replace(task.training, epochs=options.epochs))
+    if options.teacher_epochs is not None:
+        task = replace(task, teacher=replace(task.teacher, epochs=options.teacher_epochs))
     if options.architecture is None:
         return task, None
     architecture, space = read_architecture(options.architecture)
@@ -116,18 +116,24 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _teacher(options: argparse.Namespace, bench: Workbench) -> nn.Module | None:
-    """The network to distill from: of a run, or newly trained all-ReLU in OUTPUT/teacher; None without distillation."""
+def _lesson(options: argparse.Namespace, bench: Workbench) -> Lesson:
+    """What to learn from: the named teacher and weights, else what the task says."""
     from .. import pipeline
-    from ..architecture import read_architecture
     from .search import print_training
 
-    if options.distill:
-        directory = options.output / "teacher"
-        directory.mkdir(parents=True, exist_ok=True)
-        return pipeline.train_architecture(bench, _fixed(bench, "relu", "maxpool"), directory, print_training)[0]
-    if options.teacher is None:
-        return None
-    architecture, space = read_architecture(options.teacher / pipeline.ARCHITECTURE)
-    _check_images(space, bench, f"the teacher in {options.teacher}")
-    return pipeline.load_trained(architecture, options.teacher / pipeline.WEIGHTS)
+    if options.teacher is None and options.initial_weights is None:
+        return pipeline.teacher_of(bench, print_training)
+    return {
+        "initial_weights": _read_weights(options.initial_weights) if options.initial_weights else None,
+        "teacher": _teacher(options.teacher, bench) if options.teacher else None,
+    }
+
+
+def _teacher(directory: Path, bench: Workbench) -> nn.Module:
+    """The trained network of another run."""
+    from .. import pipeline
+    from ..architecture import read_architecture
+
+    architecture, space = read_architecture(directory / pipeline.ARCHITECTURE)
+    _check_images(space, bench, f"the teacher in {directory}")
+    return pipeline.load_trained(architecture, directory / pipeline.WEIGHTS)

@@ -138,3 +138,17 @@ def test_an_architecture_of_other_images_is_refused(
     Architecture("resnet8", {}, {}).save(path)
     assert main(["train", str(path), "--task", task, "-o", str(tmp_path / "out")]) == 2
     assert f"{path} has image_size 32, the task's images have 16" in capsys.readouterr().err
+
+
+def test_networks_of_a_task_with_a_teacher_share_it_and_start_from_it(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RRNET_CACHE", str(tmp_path / "cache"))
+    arguments = ["train", "--activation", "x2act", "--task", task, "--teacher-epochs", "1", "--epochs", "1"]
+    errors = []
+    for pooling in ("maxpool", "avgpool"):
+        assert main([*arguments, "--pooling", pooling, "-o", str(tmp_path / pooling)]) == 0
+        errors.append(capsys.readouterr().err.count("training epoch"))
+    assert errors == [2, 1]
+    settings = [json.loads((tmp_path / name / "training_settings.json").read_text()) for name in ("maxpool", "avgpool")]
+    assert settings[0]["teacher"] == settings[1]["teacher"] == settings[0]["initial weights"] is not None
