@@ -42,9 +42,8 @@ PAUSE_S = 10
 class Bench:
     """The images and the folder of finished runs."""
 
-    def __init__(self, cache: Path, data: DataOptions, held_out: int = HELD_OUT) -> None:
-        self.cache = cache
-        self.dataset = load_dataset(data)
+    def __init__(self, cache: Path, dataset: ImageDataset, held_out: int = HELD_OUT) -> None:
+        self.cache, self.dataset = cache, dataset
         remaining, (images, labels) = holdout(self.dataset, held_out / len(self.dataset.train_labels), seed=0)
         self.choosing = replace(remaining, test_images=images, test_labels=labels)
 
@@ -57,7 +56,7 @@ class Bench:
         if run.start is not None:
             origin = torch.load(self.cache / run.start / WEIGHTS, weights_only=True)
             load_initial_weights(network, origin)
-            teacher = self.network(replace(run, kind="relu"), dataset)
+            teacher = self.network(replace(run, kind="relu", choices=None), dataset)
             teacher.load_state_dict(origin)
         result = train_network(
             network,
@@ -87,10 +86,13 @@ class Bench:
         return row
 
     def network(self, run: Run, dataset: ImageDataset) -> torch.nn.Module:
-        space = SpaceOptions(
-            classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=run.width
-        )
-        return build_network(run.backbone, space, fixed_choices(run.backbone, space, *KINDS[run.kind]))
+        space = space_of(dataset, run.width)
+        choices = run.choices or fixed_choices(run.backbone, space, *KINDS[run.kind])
+        return build_network(run.backbone, space, choices)
+
+
+def space_of(dataset: ImageDataset, width: float) -> SpaceOptions:
+    return SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=width)
 
 
 def work(bench: Bench, runs: Sequence[Run], output: Path | None) -> None:
@@ -205,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     torch.set_num_threads(1)
     data = DataOptions("folder", root=str(options.images), cache_dir=str(options.cache / "images"))
-    work(Bench(options.cache, data), runs, options.output)
+    work(Bench(options.cache, load_dataset(data)), runs, options.output)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -31,6 +31,7 @@ class Run:
         kind: of `KINDS`.
         start: key of the run whose network is initial weights and teacher; None trains from scratch.
         training: what differs from `BASE`, apart from epochs and seed.
+        choices: the candidate of every gate, in place of those of `kind`.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Run:
     seed: int = 0
     start: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] | None = None
 
     @property
     def held_out(self) -> bool:
@@ -59,13 +61,17 @@ def choice() -> Iterator[Run]:
         yield replace(teacher, key=f"held-out/{name}", kind=kind, epochs=5, start=teacher.key, training=tuned)
 
 
-def family(name: str, backbone: str, width: float, seed: int, epochs: int) -> Iterator[Run]:
+def family(
+    name: str, backbone: str, width: float, seed: int, epochs: int, training: Mapping[str, Any] | None = None
+) -> Iterator[Run]:
     """An all-ReLU network from scratch, and what is fine-tuned from it: polynomial, control, ReLU with AvgPool.
 
-    All three train for the same number of epochs in all, and learn from the same teacher.
+    All three train for the same number of epochs in all, and learn from the same teacher. `training` is what all four
+    do otherwise than `BASE`.
     """
-    teacher = Run(f"{name}/seed{seed}/teacher", backbone, width, "relu", epochs, seed)
-    tuned = replace(teacher, start=teacher.key, training=TUNING)
+    scratch = dict(training or {})
+    teacher = Run(f"{name}/seed{seed}/teacher", backbone, width, "relu", epochs, seed, training=scratch)
+    tuned = replace(teacher, start=teacher.key, training={**scratch, **TUNING})
     yield teacher
     yield replace(tuned, key=f"{name}/seed{seed}/x2act", kind="x2act")
     yield replace(tuned, key=f"{name}/seed{seed}/control")

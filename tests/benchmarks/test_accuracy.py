@@ -15,7 +15,7 @@ import accuracy
 import accuracy_plan
 from accuracy_plan import Run
 
-from rrnet_nni.evaluators.data import DataOptions
+from rrnet_nni.evaluators.data import DataOptions, load_dataset
 
 SMALL = {"precision": "float32", "channels_last": False, "batch_size": 16}
 TEACHER = Run("tiny/seed0/teacher", "resnet8", 0.125, "relu", 1, training=SMALL)
@@ -26,7 +26,7 @@ HELD_OUT = Run("held-out/teacher", "resnet8", 0.125, "relu", 1, training=SMALL)
 
 def bench(cache: Path) -> accuracy.Bench:
     data = DataOptions("synthetic", image_size=16, train_images=64, test_images=20, cache_dir=str(cache / "images"))
-    return accuracy.Bench(cache, data, held_out=12)
+    return accuracy.Bench(cache, load_dataset(data), held_out=12)
 
 
 def test_queue_trains_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
