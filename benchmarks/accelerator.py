@@ -32,17 +32,17 @@ from typing import Any
 from schedule import export
 
 from rrnet_nni.fpga.compiler.compile import compile_program
-from rrnet_nni.fpga.compiler.frontend import read_onnx
-from rrnet_nni.fpga.compiler.schedule import Schedule, schedule_program
+from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
+from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, schedule_program
 from rrnet_nni.fpga.cost.accelerator import keystream_bits
 from rrnet_nni.fpga.cost.budget import check_budget
 from rrnet_nni.fpga.cost.streaming import BUS_BITS
 from rrnet_nni.fpga.devices import Device, load_device
-from rrnet_nni.fpga.isa import Queue
 from rrnet_nni.fpga.program import Program, ReshapeOp
-from rrnet_nni.fpga.program_shapes import operation_shape
-from rrnet_nni.fpga.protocols import get_protocol
-from rrnet_nni.fpga.protocols.executed import ExecutedProtocol, Work
+from rrnet_nni.fpga.program.isa import Queue
+from rrnet_nni.fpga.program.shapes import operation_shape
+from rrnet_nni.fpga.protocols import get_costs
+from rrnet_nni.fpga.protocols.shared.executed import ExecutedProtocol, Work
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "accelerator.json"
 CASES = (("resnet18", "relu"), ("resnet18", "poly"), ("mobilenet_v2", "poly"))
@@ -76,7 +76,7 @@ def cores(device: Device) -> int:
 
 def phase_keystream(program: Program, protocol: str) -> dict[tuple[int, int], float]:
     """Bits that the AES cores make for every phase (operation, number) of one image."""
-    placed = get_protocol(protocol).in_place(program)
+    placed = get_costs(protocol).in_place(program)
     bits = {}
     for index, operation in enumerate(program.operations):
         priced = placed[operation.name]
@@ -102,7 +102,7 @@ def keystream_demands(schedule: Schedule, program: Program, protocol: str) -> li
         if job.queue in COMPUTING:
             key = (job.operation, job.phase)
             taken = bits.get(key, 0.0) * job.duration / work[key]
-        elif job.weights and get_protocol(protocol).words_stay_open:
+        elif job.weights and get_costs(protocol).words_stay_open:
             taken = 8.0 * job.amount
         if taken:
             demands.append((start, start + job.duration, taken))
@@ -124,7 +124,7 @@ def cycles_beyond(demands: list[tuple[int, int, float]], cores: int) -> float:
 
 
 def measure(program: Program, device: Device, protocol: str) -> dict[str, Any]:
-    schedule = schedule_program(program, device, get_protocol(protocol))
+    schedule = schedule_program(program, device, get_costs(protocol))
     demands = keystream_demands(schedule, program, protocol) if device.accelerator is not None else []
     ms = 1e3 / device.clock_hz
     return {

@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rrnet_nni.base.console import Parser, add_common_options, run_command
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.board.dealer import prepare_set
-from rrnet_nni.fpga.board.executions import get_execution
-from rrnet_nni.fpga.board.inputs import load_images
-from rrnet_nni.fpga.compiler.build import load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.compiler.reference import decode_tensor
-from rrnet_nni.fpga.console import Parser, add_common_options, run_command
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.host import HOSTS
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.reference import decode_tensor
+from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.session.inputs import load_images
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
 
@@ -59,7 +59,14 @@ def compare(name: str, backbone: str, options: SpaceOptions, choices: Mapping[st
         prepare_set(folder / "material", build.program, build.program_digest, get_execution(protocol), 1)
         shutil.copytree(folder / "material", folder / "copy")
         found = simulate_accelerators(build, words, folder / "material")
-        command = [sys.executable, "-m", "rrnet_nni.fpga.board.cli", build.path, "--input", folder / "image.npy"]
+        command = [
+            sys.executable,
+            "-m",
+            "rrnet_nni.fpga.runtime.commands.run",
+            build.path,
+            "--input",
+            folder / "image.npy",
+        ]
         command += ["--material", folder / "copy", "--json"]
         finished = subprocess.run([*map(str, command)], capture_output=True, check=True)
         answer = json.loads(finished.stdout)

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from accuracy_plan import HELD_OUT, KINDS, Run, plan
 
+from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import train_network
@@ -66,9 +67,8 @@ class Bench:
             checkpoint_dir=folder,
             progress=lambda step: print(run.key, step, flush=True),
         )
-        unfinished = folder / f"{WEIGHTS}.unfinished"
-        torch.save(network.state_dict(), unfinished)
-        unfinished.replace(folder / WEIGHTS)
+        with whole_file(folder / WEIGHTS) as unfinished:
+            torch.save(network.state_dict(), unfinished)
         row = {
             **asdict(run),
             "accuracy": result.accuracy,
@@ -81,7 +81,7 @@ class Bench:
             "seconds_since_resumed": round(result.seconds, 1),
             "options": asdict(run.options()),
         }
-        write_text(folder / ROW, json.dumps(row, indent=1) + "\n")
+        write_whole_json(folder / ROW, row)
         print(run.key, f"{100 * result.accuracy:.2f} %, {result.test.exploded} exploded", flush=True)
         return row
 
@@ -154,14 +154,7 @@ def finished(cache: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
 def report(cache: Path, runs: Iterable[Run], output: Path | None) -> None:
     """Write all finished rows to `output`."""
     if output is not None:
-        write_text(output, json.dumps({"runs": finished(cache, runs)}, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+        write_whole_json(output, {"runs": finished(cache, runs)})
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -22,8 +22,9 @@ PEER_REQUIREMENTS = ("spu==0.9.5", "numpy==1.26.4", "jax==0.4.34", "jaxlib==0.4.
 
 def peer_directory() -> Path:
     """Where `install` puts the environment."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rrnet-nni" / "peers" / "spu"
+    from rrnet_nni.base.caches import cache_folder  # not there where the peer itself runs this file
+
+    return cache_folder("peers") / "spu"
 
 
 def install() -> None:

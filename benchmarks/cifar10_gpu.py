@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accuracy import Bench, read_row, space_of, table, write_text
+from accuracy import Bench, read_row, space_of, table
 from accuracy_plan import KINDS, TUNING, Run, family
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
@@ -31,8 +32,8 @@ from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost import LatencyTable, build_lut
 from rrnet_nni.fpga.cost.plot import figure_canvas, save_figure
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.operators import comparison_count, relu_count
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.strategies import search
 from rrnet_nni.strategies.options import SearchOptions
@@ -78,7 +79,7 @@ class Comparison:
         self.bench = Bench(output, load_dataset(size.data).to(size.device), held_out=16)
         self.space: SpaceOptions = space_of(self.bench.dataset, size.width)
         self.operators = describe_space(BACKBONE, self.space)
-        device, protocol = load_device("zcu104"), get_protocol("beaver-ot")
+        device, protocol = load_device("zcu104"), get_costs("beaver-ot")
         self.table: LatencyTable = build_lut(self.operators.choices, self.operators.fixed, device, protocol)
         self.rows: list[dict[str, Any]] = []
         self._longest: dict[str, float] = {}
@@ -108,7 +109,7 @@ class Comparison:
             "comparisons": sum(map(comparison_count, shapes)),
         }
         self.rows.append({**row, **costs})
-        write_text(self.output / "results.json", json.dumps(self.results(), indent=1) + "\n")
+        write_whole_json(self.output / "results.json", self.results())
         return True
 
     def searched(self, latency_weight: float, teacher: Run) -> bool:
@@ -126,7 +127,7 @@ class Comparison:
             )
             if found is None:
                 return False
-            write_text(path, json.dumps(dict(found.choices)) + "\n")
+            write_whole_json(path, dict(found.choices))
         choices = json.loads(path.read_text())
         tuned = replace(teacher, start=teacher.key, training={**self.size.training, **TUNING})
         key = f"front/{latency_weight:g}/trained"

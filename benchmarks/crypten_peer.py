@@ -25,8 +25,9 @@ PORT = 17710
 
 def peer_directory() -> Path:
     """Where `install` puts the peer."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rrnet-nni" / "peers"
+    from rrnet_nni.base.caches import cache_folder  # not there where the peer itself runs this file
+
+    return cache_folder("peers")
 
 
 def install() -> None:

@@ -23,8 +23,8 @@ from torch import nn
 
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.compiler.build import Build, load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.ring import backend_name
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from exactness_networks import ACTIVATIONS, NETWORKS, RINGS, ensure_build
 
-from rrnet_nni.fpga.board.conformance import run_shared
-from rrnet_nni.fpga.board.dealer import DealerSeeds
-from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.board.store import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
-from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
-from rrnet_nni.fpga.compiler.build import Build, load_build
-from rrnet_nni.fpga.compiler.reference import decode, run_reference
+from rrnet_nni.fpga.program.build import Build, load_build
+from rrnet_nni.fpga.program.reference import decode, run_reference
+from rrnet_nni.fpga.protocols import executions
+from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
+from rrnet_nni.fpga.runtime.material.store import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
+from rrnet_nni.fpga.runtime.material.two_party_prepare import preparations
+from rrnet_nni.fpga.runtime.session.conformance import run_shared
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exactness.json"
 BATCHES = (1, 16)
@@ -43,7 +43,7 @@ KEYS = ("network", "activations", "rings", "batch", "protocol", "preprocessing")
 
 def command(module: str, *arguments: object) -> dict[str, Any]:
     """The answer of a command of the package."""
-    line = [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments), "--json"]
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.runtime.commands.{module}", *map(str, arguments), "--json"]
     completed = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if completed.returncode:
         raise SystemExit(f"{' '.join(line)} failed: {completed.stderr.strip()}")
@@ -58,9 +58,9 @@ def run_case(build: Path, rings: str, batch: int, protocol: str, preprocessing: 
         material, pictures = Path(folder) / "material", Path(folder) / "images.npy"
         np.save(pictures, images)
         common = "--protocol", protocol, "--preprocessing", preprocessing
-        prepared = command("prepare_cli", build, "--count", batch, "-o", material, *common)
+        prepared = command("prepare", build, "--count", batch, "-o", material, *common)
         roots = [(party_directory(material, party) / "seed").read_bytes() for party in (0, 1)]
-        answer = command("cli", build, "--input", pictures, "--material", material, *common)
+        answer = command("run", build, "--input", pictures, "--material", material, *common)
     if rings == "whole":
         exact = agrees(load_build(build), images, protocol, DealerSeeds((roots[0], roots[1])), answer["logits"])
     else:
@@ -81,13 +81,15 @@ def run_case(build: Path, rings: str, batch: int, protocol: str, preprocessing: 
 
 def agrees(build: Build, images: np.ndarray, protocol: str, seeds: DealerSeeds, logits: list[list[float]]) -> bool:
     """Whether the parties' logits are the reference's with the masks that their seeds fix."""
-    masks = EXECUTIONS[protocol].truncation_masks(build.program, lambda index: seeds.images(range(len(images)), index))
+    masks = executions()[protocol].truncation_masks(
+        build.program, lambda index: seeds.images(range(len(images)), index)
+    )
     return np.array_equal(np.array(logits), run_reference(build.program, build.weights, images, masks))
 
 
 def agrees_in_process(build: Build, images: np.ndarray, protocol: str, preprocessing: str) -> bool:
     """The same of parties in this process, where the low bits of a share, which narrow rings round by, can be seen."""
-    seeds, execution = DealerSeeds.fresh(), EXECUTIONS[protocol]
+    seeds, execution = DealerSeeds.fresh(), executions()[protocol]
     executed = run_shared(build.program, build.weights, images, execution, seeds, preprocessing, record=True)
     masks = execution.truncation_masks(
         build.program, lambda index: seeds.images(range(len(images)), index), executed.reduced
@@ -103,13 +105,13 @@ def cases(options: argparse.Namespace) -> list[tuple[str, str, str, int, str, st
         options.activations or ACTIVATIONS,
         options.rings or RINGS,
         options.batch or BATCHES,
-        options.protocol or EXECUTIONS,
+        options.protocol or executions(),
         options.preprocessing or PREPROCESSINGS,
     )
     return [
         case
         for case in wanted
-        if (case[5] == DEALER or case[4] in PREPARATIONS) and (case[2] == "whole" or case[4].startswith("masked"))
+        if (case[5] == DEALER or case[4] in preparations()) and (case[2] == "whole" or case[4].startswith("masked"))
     ]
 
 
@@ -137,7 +139,7 @@ def main() -> None:
     parser.add_argument("--activations", choices=ACTIVATIONS, action="append")
     parser.add_argument("--rings", choices=RINGS, action="append")
     parser.add_argument("--batch", type=int, choices=BATCHES, action="append")
-    parser.add_argument("--protocol", choices=tuple(EXECUTIONS), action="append")
+    parser.add_argument("--protocol", choices=tuple(executions()), action="append")
     parser.add_argument("--preprocessing", choices=PREPROCESSINGS, action="append")
     parser.add_argument("--builds", type=Path, help="keep the compiled networks here (default: a temporary directory)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file into which the rows go")

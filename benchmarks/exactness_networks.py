@@ -11,8 +11,8 @@ import torch
 
 from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import NARROW, WHOLE, FixedPoint, compile_program
-from rrnet_nni.fpga.compiler.emit import write_build
-from rrnet_nni.fpga.compiler.frontend import read_onnx
+from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
+from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.search_spaces import NormalizedX2act, SpaceOptions
 from rrnet_nni.search_spaces.build import build_network, candidates_of
 

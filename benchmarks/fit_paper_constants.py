@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rrnet_nni.base.tables import text_table
 from rrnet_nni.fpga.cost import operator_cost
 from rrnet_nni.fpga.cost.published import FITTED_NETWORKS, PUBLISHED_LATENCIES
-from rrnet_nni.fpga.cost.text import text_table
 from rrnet_nni.fpga.devices import Device, load_device
-from rrnet_nni.fpga.operators import NamedOperator
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.program.operators import NamedOperator
+from rrnet_nni.fpga.protocols import get_costs
 
 RATES = (
     "array_multiplications_per_cycle",
@@ -69,7 +69,7 @@ def _features(operators: Sequence[NamedOperator], device: Device) -> list[float]
 
 
 def _latency_ms(operators: Sequence[NamedOperator], device: Device) -> float:
-    protocol = get_protocol("paper")
+    protocol = get_costs("paper")
     return sum(operator_cost(operator.shape, device, protocol).latency_ms for operator in operators)
 
 

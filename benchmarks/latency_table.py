@@ -16,7 +16,7 @@ from collections.abc import Callable
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.fpga.cost import build_lut
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 from rrnet_nni.search_spaces import SpaceOptions
 
 REPEATS = 10
@@ -34,7 +34,7 @@ def median_ms(work: Callable[[], object]) -> float:
 def main() -> int:
     backbone = sys.argv[1] if len(sys.argv) > 1 else "resnet50"
     space = describe_space(backbone, SpaceOptions())
-    device, protocol = load_device("zcu104"), get_protocol(protocol_names()[0])
+    device, protocol = load_device("zcu104"), get_costs(protocol_names()[0])
     with tempfile.TemporaryDirectory() as cache_dir:
         build_ms = median_ms(lambda: build_lut(space.choices, space.fixed, device, protocol))
         table = build_lut(space.choices, space.fixed, device, protocol, cache_dir)

@@ -22,7 +22,7 @@ from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.strategies import SearchOptions, search
 
@@ -41,7 +41,7 @@ def main() -> None:
     dataset = load_dataset(DataOptions(**DATA))
     space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=0.5)
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     latency = ExpectedLatency.of_space(operators, table)
     searches: list[dict[str, Any]] = []
     falls = True

@@ -25,17 +25,17 @@ import cheetah_peer
 import numpy as np
 from two_party_network import ACTIVATIONS, ResNet18
 
-from rrnet_nni.fpga.compiler.emit import write_build
-from rrnet_nni.fpga.compiler.reference import run_reference
-from rrnet_nni.fpga.preprocessing.registry import PREPARATIONS
 from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
+from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.fpga.program.write_build import write_build
+from rrnet_nni.fpga.protocols import preparations
 
 #: Truncations round at random; as a part of the largest logit.
 LOGIT_TOLERANCE = 0.25
 
 
 def command(module: str, *arguments: object) -> dict[str, Any]:
-    line = [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments), "--json"]
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.runtime.commands.{module}", *map(str, arguments), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return json.loads(subprocess.run(line, check=True, capture_output=True, env=environment).stdout)
 
@@ -50,8 +50,8 @@ def measure_ours(directory: Path, protocol: str, activation: str, repetitions: i
     prepared, executed = [], []
     for repetition in range(repetitions):
         material = directory / f"material-{repetition}"
-        prepared.append(command("prepare_cli", build, "--count", 1, "--preprocessing", "two-party", "-o", material))
-        executed.append(command("cli", build, "--input", image, "--material", material))
+        prepared.append(command("prepare", build, "--count", 1, "--preprocessing", "two-party", "-o", material))
+        executed.append(command("run", build, "--input", image, "--material", material))
         error = np.abs(np.array(executed[-1]["logits"]) - expected).max() / np.abs(expected).max()
         if error > LOGIT_TOLERANCE:
             raise SystemExit(f"the logits are off by {error:.1%} of the largest")
@@ -126,7 +126,7 @@ def print_phases(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=1)
-    parser.add_argument("--protocol", choices=tuple(PREPARATIONS), help="one protocol alone")
+    parser.add_argument("--protocol", choices=tuple(preparations()), help="one protocol alone")
     parser.add_argument("--phases", action="store_true", help="time and bytes of every kind of operation too")
     parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="ours alone")
     parser.add_argument("--peer", action="store_true", help="measure CHEETAH too, all-ReLU")
@@ -139,7 +139,7 @@ def main() -> None:
     if options.peer and not cheetah_peer.is_installed():
         raise SystemExit("SPU is not installed: --install-peer installs it")
     rows = []
-    for protocol in (options.protocol,) if options.protocol else PREPARATIONS:
+    for protocol in (options.protocol,) if options.protocol else preparations():
         with tempfile.TemporaryDirectory() as directory:
             rows.append(measure_ours(Path(directory), protocol, options.activation, options.repetitions))
     if options.peer and options.activation == "relu":

@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rrnet_nni.fpga.console import Parser, add_common_options, run_command
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.console import Parser, add_common_options, run_command
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.hls.rtl.modules import MODULES, RtlModule
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "rtl_resources.json"

@@ -82,7 +82,7 @@ def measure(model: Path, device: str, protocol: str) -> dict[str, Any]:
 def work(model: Path, directory: Path, device: str, protocol: str) -> None:
     import time
 
-    from rrnet_nni.fpga.compiler.check import check_build
+    from rrnet_nni.fpga.compiler.check.check import check_build
     from rrnet_nni.fpga.compiler.compile import compile_model
 
     started = time.process_time()
@@ -103,15 +103,15 @@ def work(model: Path, directory: Path, device: str, protocol: str) -> None:
 def prove(model: Path, device: str, protocol: str) -> Iterator[dict[str, Any]]:
     """List schedules of a model beside what CP-SAT proves of the same jobs, in cycles."""
     from rrnet_nni.fpga.compiler.compile import compile_program
-    from rrnet_nni.fpga.compiler.frontend import read_onnx
-    from rrnet_nni.fpga.compiler.optimal import optimize
-    from rrnet_nni.fpga.compiler.schedule import schedule_program
+    from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
+    from rrnet_nni.fpga.compiler.schedule.optimal import optimize
+    from rrnet_nni.fpga.compiler.schedule.schedule import schedule_program
     from rrnet_nni.fpga.devices import load_device
-    from rrnet_nni.fpga.protocols import get_protocol
+    from rrnet_nni.fpga.protocols import get_costs
 
     program, described = compile_program(read_onnx(model)).program, load_device(device)
     for tiles in SMALL_TILES:
-        listed = schedule_program(program, described, get_protocol(protocol), (tiles,))
+        listed = schedule_program(program, described, get_costs(protocol), (tiles,))
         best = optimize(listed, PROOF_SECONDS)
         yield {
             "tiles": tiles,

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from rrnet_nni.compatibility import prepare_libraries
+from rrnet_nni.base.compatibility import prepare_libraries
 
 prepare_libraries()
 
@@ -42,7 +42,7 @@ from rrnet_nni.evaluators.space_operators import describe_space  # noqa: E402
 from rrnet_nni.evaluators.training import TrainingOptions  # noqa: E402
 from rrnet_nni.fpga.cost.lut import build_lut  # noqa: E402
 from rrnet_nni.fpga.devices.load import load_device  # noqa: E402
-from rrnet_nni.fpga.protocols import get_protocol  # noqa: E402
+from rrnet_nni.fpga.protocols import get_costs  # noqa: E402
 from rrnet_nni.search_spaces import SpaceOptions, build_space  # noqa: E402
 from rrnet_nni.strategies import RRNetDARTS, SearchOptions, SearchProblem  # noqa: E402
 from rrnet_nni.strategies.gradient_search import search_evaluator  # noqa: E402
@@ -77,7 +77,7 @@ def problem_of(options: argparse.Namespace) -> SearchProblem:
     dataset: ImageDataset = load_dataset(DataOptions(image_size=options.image_size))
     space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
     operators = describe_space(options.backbone, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     training = TrainingOptions(batch_size=options.batch_size)
     return SearchProblem(options.backbone, space, dataset, ExpectedLatency.of_space(operators, table), training)
 

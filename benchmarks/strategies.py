@@ -34,7 +34,7 @@ from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions, build_network
 from rrnet_nni.strategies import SearchOptions, search, strategy_names
 from rrnet_nni.strategies.pareto_front import Point, hypervolume, pareto_front
@@ -62,7 +62,7 @@ def main() -> None:
         classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=options.width
     )
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     latency = ExpectedLatency.of_space(operators, table)
     bench = Bench(space, dataset, latency, options.epochs, options.training_epochs)
     settings = {

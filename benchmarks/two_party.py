@@ -33,9 +33,9 @@ import numpy as np
 from shaped_link import LOOPBACK, Ends, Shape, shaped
 from two_party_network import ACTIVATIONS, ResNet18
 
-from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.compiler.emit import write_build
-from rrnet_nni.fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.fpga.program.write_build import write_build
+from rrnet_nni.fpga.protocols import executions
 
 SHAPES = {"lan": Shape("lan", 1e9, 0.0), "wan": Shape("wan", 100e6 / 8, 0.010)}
 NETWORKS = ("loopback", *SHAPES)
@@ -47,7 +47,7 @@ LOGIT_TOLERANCE = 0.25
 
 
 def command(module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"rrnet_nni.fpga.board.{module}", *map(str, arguments)]
+    return [sys.executable, "-m", f"rrnet_nni.fpga.runtime.commands.{module}", *map(str, arguments)]
 
 
 def run_ours(build: Path, protocol: str, batch: int, ends: Ends) -> dict[str, Any]:
@@ -56,20 +56,20 @@ def run_ours(build: Path, protocol: str, batch: int, ends: Ends) -> dict[str, An
     common = ["--material", material_of(build, protocol), "--protocol", protocol, "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if ends is LOOPBACK:
-        arguments = command("cli", build, "--input", image, *common)
+        arguments = command("run", build, "--input", image, *common)
         return json.loads(subprocess.run(arguments, capture_output=True, check=True, env=environment).stdout)
     address, tls = f"{ends.hosts[1]}:{PORT}", build.parent / "certificates"
     server = subprocess.Popen(
         [
             *ends.prefixes[1],
-            *command("cli", build, "--party", 1, "--listen", address, "--tls", tls / "party-1", *common),
+            *command("run", build, "--party", 1, "--listen", address, "--tls", tls / "party-1", *common),
         ],
         stdout=subprocess.DEVNULL,
         env=environment,
     )
     arguments = ["--party", 0, "--connect", address, "--tls", tls / "party-0", "--input", image, *common]
     client = subprocess.run(
-        [*ends.prefixes[0], *command("cli", build, *arguments)], capture_output=True, check=True, env=environment
+        [*ends.prefixes[0], *command("run", build, *arguments)], capture_output=True, check=True, env=environment
     )
     server.wait(timeout=60)
     return json.loads(client.stdout)
@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace, network: str, peer: bool) -> list[dict[
             program, weights = ResNet18(activation).build()
             write_build(build, program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
             expected = run_reference(program, weights, images)
-            protocols = options.protocol or tuple(EXECUTIONS)
+            protocols = options.protocol or tuple(executions())
             for protocol in protocols:
                 batches = batches_of(protocol, network)
                 images_needed = sum(batch * repetitions_of(batch, options.repetitions) for batch in batches)
@@ -123,7 +123,7 @@ def material_of(build: Path, protocol: str) -> Path:
 
 def prepare(build: Path, protocol: str, count: int) -> None:
     """Material for `count` images."""
-    arguments = command("prepare_cli", build, "--count", count, "-o", material_of(build, protocol))
+    arguments = command("prepare", build, "--count", count, "-o", material_of(build, protocol))
     subprocess.run([*arguments, "--protocol", protocol], check=True, capture_output=True)
 
 
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--peer-repetitions", type=int, default=2, help="of CrypTen, which takes far longer")
     parser.add_argument("--network", choices=NETWORKS, action="append", help="default: all that this user may shape")
-    parser.add_argument("--protocol", choices=tuple(EXECUTIONS), action="append")
+    parser.add_argument("--protocol", choices=tuple(executions()), action="append")
     parser.add_argument("--install-peer", action="store_true", help="install CrypTen into a directory of its own")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the rows to this JSON file")
     options = parser.parse_args()

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rrnet_nni.fpga.board.conformance import ProgramBuilder
-from rrnet_nni.fpga.compiler.reference import decode, walk_reference
-from rrnet_nni.fpga.compiler.rings import narrow_rings
+from rrnet_nni.fpga.compiler.fixed_point.rings import narrow_rings
 from rrnet_nni.fpga.program import (
     AffineOp,
     ConvOp,
@@ -22,6 +20,8 @@ from rrnet_nni.fpga.program import (
     SumPoolOp,
     TruncateOp,
 )
+from rrnet_nni.fpga.program.reference import decode, walk_reference
+from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 ACTIVATIONS = ("relu", "x2act")

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrnet_nni.compatibility import channels_last_is_safe
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.compatibility import channels_last_is_safe
 
-from .data_cache import cached_arrays, default_cache_dir
+from .data_cache import cached_arrays
 
 #: How many times as fast bfloat16 must be to be taken: less does not pay for its rounding.
 WORTHWHILE = 1.2
@@ -67,7 +68,7 @@ def choose_arithmetic(
         return fast if torch.cuda.is_bf16_supported() else plain
     if not safe or not processor_has_bfloat16():
         return plain
-    gain = _kept_gain(network, images, plain, fast, cache_dir or default_cache_dir())
+    gain = _kept_gain(network, images, plain, fast, cache_dir or cache_folder())
     return fast if gain >= WORTHWHILE else plain
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 
 def compiled_forward(model: nn.Module) -> Callable[[Tensor], Tensor]:

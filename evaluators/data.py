@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.errors import Refusal
+
 from .batches import Augmentation, BatchLoader
-from .data_cache import default_cache_dir
 from .data_sources import Arrays, cifar, digits, image_folder, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
@@ -140,7 +141,7 @@ def load_dataset(options: DataOptions) -> ImageDataset:
     Raises:
         Refusal: they are missing or damaged; the sentence says what to do.
     """
-    cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
+    cache_dir = Path(options.cache_dir) if options.cache_dir else cache_folder()
     size = options.image_size
     if options.name == "imagenet" or (options.name == "folder" and options.workers is not None):
         return _dataset_on_disk(options, cache_dir)

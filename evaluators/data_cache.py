@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rrnet_nni.base.files import whole_file
+
 _logger = logging.getLogger(__name__)
 
 #: The member that lists the arrays: a damaged archive may lose one of them and stay readable.
 _NAMES = "names of the arrays"
-
-
-def default_cache_dir() -> Path:
-    """`$RRNET_CACHE`, else `$XDG_CACHE_HOME/rrnet-nni`, else `~/.cache/rrnet-nni`."""
-    if own := os.environ.get("RRNET_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rrnet-nni"
 
 
 def cached_arrays(
@@ -48,15 +41,6 @@ def cached_arrays(
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            named: dict[str, Any] = {_NAMES: np.array(list(arrays)), **arrays}
-            np.savez(stream, **named)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as unfinished, unfinished.open("wb") as stream:
+        named: dict[str, Any] = {_NAMES: np.array(list(arrays)), **arrays}
+        np.savez(stream, **named)

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn import functional
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .data_cache import cached_arrays
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")

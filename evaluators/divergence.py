@@ -16,7 +16,8 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
-from ..fpga.errors import ExecutionFault
+from rrnet_nni.base.errors import ExecutionFault
+
 from .module import ClassificationModule
 
 _logger = logging.getLogger(__name__)

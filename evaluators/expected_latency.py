@@ -16,8 +16,9 @@ from nni.mutable import Categorical, MutableExpression
 from nni.nas.profiler import ExpressionProfiler
 from torch import Tensor
 
-from ..fpga.errors import Refusal
-from ..fpga.operators import relu_count
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.program.operators import relu_count
+
 from .space_operators import SpaceOperators
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .batches import Augmentation
 from .data_sources import folder_parts, open_image, stratified
 from .image_files import ImageFiles

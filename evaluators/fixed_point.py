@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..fpga.compiler.build import Build
-from ..fpga.compiler.reference import run_reference
+from rrnet_nni.fpga.program.build import Build
+from rrnet_nni.fpga.program.reference import run_reference
 
 
 def fixed_point_logits(build: Build, images: np.ndarray, batch_size: int = 128, seed: int = 0) -> np.ndarray:

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
 from .batches import BatchLoader
 from .data_sources import open_image
 

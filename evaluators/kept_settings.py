@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 
 
 def read_checkpoint(path: Path, work: str, *keys: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..fpga.errors import Refusal
-from ..search_spaces import X2act, x2act_modules
-from ..search_spaces.x2act import RANGE_BOUND
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.search_spaces import X2act, x2act_modules
+from rrnet_nni.search_spaces.x2act import RANGE_BOUND
+
 from .arithmetic import Arithmetic
 from .compilation import compiled_forward
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups

@@ -14,7 +14,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from ..search_spaces import PlainX2act, X2act, x2act_modules
+from rrnet_nni.search_spaces import PlainX2act, X2act, x2act_modules
 
 
 def parameter_groups(

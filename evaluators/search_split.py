@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
+
 from .data import ImageDataset
 from .data_sources import stratified
 from .image_files import ImageFiles
@@ -54,10 +56,8 @@ def stored_search_split(dataset: ImageDataset, seed: int, run_dir: Path | None) 
     if path.exists():
         return _read(path, made_of)
     split = search_split(dataset, seed)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({**made_of, "train_indices": split.train_indices.tolist()}) + "\n")
-    unfinished.replace(path)
+    document = json.dumps({**made_of, "train_indices": split.train_indices.tolist()})
+    write_whole(path, document.encode() + b"\n")
     return split
 
 

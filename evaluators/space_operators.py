@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..fpga import operators as fpga
-from ..fpga.errors import Refusal
-from ..fpga.operators import NamedOperator, OperatorShape
-from ..search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.program import operators as fpga
+from rrnet_nni.fpga.program.operators import NamedOperator, OperatorShape
+from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from torch import nn
+
+from rrnet_nni.base.files import whole_file
 
 from .accuracy import Evaluation, evaluate
 from .arithmetic import Arithmetic, choose_arithmetic
@@ -188,9 +189,5 @@ class _EpochCheckpoint(lightning.Callback):
         self.path = path
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
-        trainer.save_checkpoint(unfinished)
-        with unfinished.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        unfinished.replace(self.path)
+        with whole_file(self.path) as unfinished:
+            trainer.save_checkpoint(unfinished)

@@ -14,18 +14,17 @@ and, at the client, against a server on another machine:
 
 from __future__ import annotations
 
-from .board.addresses import accept_one, connect
-from .board.executions import EXECUTIONS, get_execution
-from .board.in_process import Executed, execute, share_weights, share_words
-from .board.link import Link
-from .board.session import Party, SessionResult, Terms
-from .board.store import MaterialStore
-from .board.tls import secure
-from .compiler.build import load_build
-from .compiler.reference import decode_tensor, encode_images
+from .program.build import load_build
+from .program.reference import decode_tensor, encode_images
+from .protocols import executions, get_execution
+from .runtime.link.addresses import accept_one, connect
+from .runtime.link.link import Link
+from .runtime.link.tls import secure
+from .runtime.material.store import MaterialStore
+from .runtime.session.in_process import Executed, execute, share_weights, share_words
+from .runtime.session.session import Party, SessionResult, Terms
 
 __all__ = [
-    "EXECUTIONS",
     "Executed",
     "Link",
     "MaterialStore",
@@ -37,6 +36,7 @@ __all__ = [
     "decode_tensor",
     "encode_images",
     "execute",
+    "executions",
     "get_execution",
     "load_build",
     "secure",

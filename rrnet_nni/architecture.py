@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
+
 from . import __version__
-from .files import write_atomically
-from .fpga.errors import Refusal
 
 if TYPE_CHECKING:
-    from .search_spaces import SpaceOptions
+    from rrnet_nni.search_spaces import SpaceOptions
 
 ARCHITECTURE = "architecture.json"
 SCHEMA_VERSION = 1
@@ -60,7 +61,7 @@ class Architecture:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         document = {"schema": SCHEMA_VERSION, **asdict(self)}
-        write_atomically(path, json.dumps(document, indent=2, sort_keys=False).encode() + b"\n")
+        write_whole(path, json.dumps(document, indent=2, sort_keys=False).encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Architecture:
@@ -93,7 +94,7 @@ class Architecture:
         Raises:
             Refusal: they are none.
         """
-        from .search_spaces import SpaceOptions
+        from rrnet_nni.search_spaces import SpaceOptions
 
         known = [item.name for item in fields(SpaceOptions)]
         if unknown := sorted(set(self.options) - set(known)):

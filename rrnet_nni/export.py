@@ -16,8 +16,8 @@ import torch
 from onnx import helper
 from torch import nn
 
-from .files import write_atomically
-from .search_spaces.x2act import X2act
+from rrnet_nni.base.files import write_whole
+from rrnet_nni.search_spaces.x2act import X2act
 
 OPSET = 20
 X2ACT_DOMAIN = "rrnet"
@@ -81,7 +81,7 @@ def export_onnx(
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     onnx.checker.check_model(model, full_check=True)
-    write_atomically(path, model.SerializeToString(deterministic=True))
+    write_whole(path, model.SerializeToString(deterministic=True))
     return model
 
 

@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.protocols import get_costs
+
 from .agreement import Agreement, compare_logits
-from .fpga.console import Parser, add_common_options, print_json, run_command
-from .fpga.errors import ExecutionFault, Refusal
-from .fpga.protocols import get_protocol
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
 from .report import Execution, Report, collect
@@ -154,7 +155,7 @@ def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path
 
 def executed_protocol(name: str) -> str:
     """The protocol of the build where it can be executed; a mere cost model (`paper`) is executed as `beaver-ot`."""
-    return name if get_protocol(name).executable else "beaver-ot"
+    return name if get_costs(name).executable else "beaver-ot"
 
 
 def pareto_table(report: Report) -> Table:
@@ -198,7 +199,7 @@ def experiment_directory(config: Path) -> Path:
         raise Refusal(f"{config}: not an NNI experiment file")
     tuner = document.get("tuner")
     if isinstance(tuner, dict) and tuner.get("name") == "ParetoTuner":
-        from .strategies.pareto_tuner import check_experiment
+        from rrnet_nni.strategies.pareto_tuner import check_experiment
 
         try:
             check_experiment(tuner.get("classArgs"), document.get("searchSpace"))

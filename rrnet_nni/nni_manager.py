@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 LOOPBACK = "127.0.0.1"
 #: Statuses after which a trial does not change any more.
@@ -191,7 +191,12 @@ def loopback_environment() -> dict[str, str]:
 
 
 def _nnictl(*arguments: str, check: bool = True) -> str:
-    command = [sys.executable, "-c", "from rrnet_nni.compatibility import patient_nnictl as run; run()", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        "from rrnet_nni.base.compatibility import patient_nnictl as run; run()",
+        *arguments,
+    ]
     process = subprocess.Popen(
         command,
         env=loopback_environment(),

@@ -15,29 +15,31 @@ import numpy as np
 import torch
 from torch import nn
 
+from rrnet_nni.base.compatibility import interrupts_kept
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import whole_file
+from rrnet_nni.evaluators.accuracy import Evaluation, evaluate
+from rrnet_nni.evaluators.data import ImageDataset, Images, holdout, load_dataset
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.fixed_point import fixed_point_accuracy
+from rrnet_nni.evaluators.search_split import training_images_hash
+from rrnet_nni.evaluators.space_operators import SpaceOperators, describe_space
+from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
+from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
+from rrnet_nni.evaluators.training import CHECKPOINT, EpochProgress, train_network
+from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.cost import LatencyTable, build_lut
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
+from rrnet_nni.fpga.protocols import get_costs
+from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
+from rrnet_nni.search_spaces.build import check_choices
+from rrnet_nni.strategies import EpochRecord, search
+
 from .architecture import ARCHITECTURE, Architecture, installed_versions
-from .compatibility import interrupts_kept
-from .evaluators.accuracy import Evaluation, evaluate
-from .evaluators.data import ImageDataset, Images, holdout, load_dataset
-from .evaluators.expected_latency import ExpectedLatency
-from .evaluators.fixed_point import fixed_point_accuracy
-from .evaluators.search_split import training_images_hash
-from .evaluators.space_operators import SpaceOperators, describe_space
-from .evaluators.teaching.initial_weights import load_initial_weights
-from .evaluators.teaching.shared_teacher import shared_teacher
-from .evaluators.training import CHECKPOINT, EpochProgress, train_network
 from .export import export_onnx
-from .fpga.compiler.build import load_build
-from .fpga.compiler.compile import compile_model
-from .fpga.cost import LatencyTable, build_lut
-from .fpga.devices import load_device
-from .fpga.errors import Refusal
-from .fpga.operators import comparison_count, relu_count
-from .fpga.protocols import get_protocol
 from .results import Result
-from .search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
-from .search_spaces.build import check_choices
-from .strategies import EpochRecord, search
 from .task import Task, check_latency_weight
 from .training_settings import keep_training_settings
 
@@ -95,7 +97,7 @@ def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
         )
     space = replace(task.space, classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
     operators = describe_space(task.backbone, space)
-    device, protocol = load_device(task.hardware.device), get_protocol(task.hardware.protocol)
+    device, protocol = load_device(task.hardware.device), get_costs(task.hardware.protocol)
     table = build_lut(operators.choices, operators.fixed, device, protocol, cache_dir)
     return Workbench(task, dataset, validation, space, operators, table)
 
@@ -309,9 +311,8 @@ def finish(
 
 def save_weights(network: nn.Module, path: Path) -> None:
     """The state dict, whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(network.state_dict(), unfinished)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        torch.save(network.state_dict(), unfinished)
 
 
 def load_trained(architecture: Architecture, weights: Path) -> nn.Module:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
+from rrnet_nni.strategies.record import RECORD_NAME
+
 from .agreement import Agreement
 from .architecture import ARCHITECTURE, Architecture
-from .files import write_atomically
-from .fpga.errors import Refusal
 from .report_page import render_page
 from .results import Result, pareto_front
-from .strategies.record import RECORD_NAME
 
 REPORT_JSON, REPORT_PAGE = "report.json", "report.html"
 
@@ -80,9 +81,9 @@ class Report:
             "execution": asdict(self.execution) if self.execution else None,
             "links": dict(self.links),
         }
-        write_atomically(directory / REPORT_JSON, json.dumps(document, indent=2).encode() + b"\n")
+        write_whole(directory / REPORT_JSON, json.dumps(document, indent=2).encode() + b"\n")
         page = directory / REPORT_PAGE
-        write_atomically(page, render_page(self).encode())
+        write_whole(page, render_page(self).encode())
         return page
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from .files import write_atomically
-from .fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
 
 RESULT_FILE = "result.json"
 
@@ -53,7 +53,7 @@ class Result:
 
     def save(self, directory: Path) -> Path:
         path = directory / RESULT_FILE
-        write_atomically(path, json.dumps(self.to_dict(), indent=2).encode() + b"\n")
+        write_whole(path, json.dumps(self.to_dict(), indent=2).encode() + b"\n")
         return path
 
     @classmethod

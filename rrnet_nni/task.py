@@ -9,15 +9,15 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .evaluators.data import DataOptions
-from .evaluators.teaching.shared_teacher import TeacherOptions
-from .evaluators.training import TrainingOptions
-from .fpga.devices import load_device
-from .fpga.errors import Refusal
-from .fpga.protocols import get_protocol
-from .search_spaces import SpaceOptions, backbone
-from .strategies.options import SearchOptions
-from .typed_yaml import read_yaml
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.typed_yaml import read_yaml
+from rrnet_nni.evaluators.data import DataOptions
+from rrnet_nni.evaluators.teaching.shared_teacher import TeacherOptions
+from rrnet_nni.evaluators.training import TrainingOptions
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.protocols import get_costs
+from rrnet_nni.search_spaces import SpaceOptions, backbone
+from rrnet_nni.strategies.options import SearchOptions
 
 #: Seeds of epochs are multiples of it, and torch takes 64 bits.
 LARGEST_SEED = 2**32 - 1
@@ -95,7 +95,7 @@ def _checked_hardware(hardware: HardwareOptions, path: Path) -> HardwareOptions:
     except Refusal as refusal:
         raise Refusal(f"{path}: hardware.device: {refusal}") from None
     try:
-        get_protocol(found.protocol)
+        get_costs(found.protocol)
     except Refusal as refusal:
         raise Refusal(f"{path}: hardware.protocol: {refusal}") from None
     return found

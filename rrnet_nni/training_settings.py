@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from rrnet_nni.base.files import write_whole
+from rrnet_nni.evaluators.kept_settings import read_settings, refuse_other_settings
+
 from .architecture import Architecture
-from .evaluators.kept_settings import read_settings, refuse_other_settings
-from .files import write_atomically
 
 SETTINGS_NAME = "training_settings.json"
 
@@ -46,7 +47,7 @@ def keep_training_settings(
     path = directory / SETTINGS_NAME
     if checkpoint.exists() and path.exists():
         refuse_other_settings(str(checkpoint), read_settings(path), settings)
-    write_atomically(path, json.dumps(settings, indent=1).encode() + b"\n")
+    write_whole(path, json.dumps(settings, indent=1).encode() + b"\n")
 
 
 def _weights_hash(weights: Mapping[str, torch.Tensor] | None) -> str | None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import nni
 
+from rrnet_nni.base.compatibility import ManagerChannel
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import output_folder
+from rrnet_nni.strategies import EpochRecord
+
 from . import pipeline
-from .compatibility import ManagerChannel
-from .files import output_folder
-from .fpga.errors import Refusal
 from .results import Result
-from .strategies import EpochRecord
 from .task import Task, check_latency_weight
 
 

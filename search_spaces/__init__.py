@@ -1,6 +1,6 @@
 """What may be chosen: gated activations and poolings in the backbones of the paper (Sec. III-A and III-B)."""
 
-from rrnet_nni.compatibility import prepare_libraries
+from rrnet_nni.base.compatibility import prepare_libraries
 
 prepare_libraries()
 

@@ -11,7 +11,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import model_context
 from torch import nn
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .gates import ACTIVATIONS, POOLINGS
 from .options import SpaceOptions
 from .registry import backbone

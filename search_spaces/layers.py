@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrnet_nni.compatibility import subsampled
+from rrnet_nni.base.compatibility import subsampled
 
 #: (channels, height, width) of one sample.
 Shape = tuple[int, int, int]

@@ -12,7 +12,8 @@ from importlib.metadata import entry_points
 
 from nni.nas.nn.pytorch import ModelSpace
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .backbones.mobilenet_v2 import MobileNetV2
 from .backbones.mobilenet_v3 import BLOCKS, MobileNetV3
 from .backbones.resnet import PLANS, ResNet

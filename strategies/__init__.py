@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rrnet_nni.compatibility import prepare_libraries
+from rrnet_nni.base.compatibility import prepare_libraries
 
 if TYPE_CHECKING:
     from .darts import RRNetDARTS

@@ -17,11 +17,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..evaluators.data import ImageDataset
-from ..evaluators.search_split import stored_search_split
-from ..evaluators.training import TrainingOptions, train_network
-from ..fpga.errors import Refusal
-from ..search_spaces import build_network, candidates_of
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
+from rrnet_nni.evaluators.data import ImageDataset
+from rrnet_nni.evaluators.search_split import stored_search_split
+from rrnet_nni.evaluators.training import TrainingOptions, train_network
+from rrnet_nni.search_spaces import build_network, candidates_of
+
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
 from .record import TENSORBOARD_NAME, EpochRecord, TensorBoardRecord
@@ -179,11 +181,8 @@ class CandidateTrainer:
     def _write(self) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_suffix(".unfinished")
         known = [*self.measured, *(m for m in self._known.values() if m not in self.measured)]
-        unfinished.write_text("".join(json.dumps(vars(m)) + "\n" for m in known), encoding="utf-8")
-        unfinished.replace(self._path)
+        write_whole(self._path, "".join(json.dumps(vars(m)) + "\n" for m in known).encode())
 
     def _read(self) -> None:
         if self._path is None or not self._path.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 
+from rrnet_nni.base.files import whole_file
+
 CHECKPOINT_NAME = "search.ckpt"
 #: Options that decide how long a search goes on or what it shows, and not what it finds on the way.
 HARMLESS_OPTIONS = frozenset({"tensorboard", "budget_s", "candidates"})
@@ -18,12 +19,8 @@ HARMLESS_OPTIONS = frozenset({"tensorboard", "budget_s", "candidates"})
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
     """Write α, ω, both optimizers, schedulers, random state and epoch; a kill leaves the last whole checkpoint."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    trainer.save_checkpoint(temporary)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
+    with whole_file(path) as unfinished:
+        trainer.save_checkpoint(unfinished)
 
 
 def random_states() -> dict[str, Any]:

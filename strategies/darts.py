@@ -13,8 +13,9 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import DARTS
 from pytorch_lightning import LightningModule
 
-from ..evaluators.expected_latency import ExpectedLatency
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+
 from .checkpoint import CHECKPOINT_NAME
 from .darts_module import RRNetDartsModule
 from .gates import GatedLayer, Gates, TemperedSoftmax

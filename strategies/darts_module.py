@@ -12,16 +12,12 @@ from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from ..evaluators.expected_latency import ExpectedLatency
-from ..evaluators.kept_settings import refuse_other_settings
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.kept_settings import refuse_other_settings
+
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
-from .checkpoint import (
-    HARMLESS_OPTIONS,
-    random_states,
-    restore_random_states,
-    save_checkpoint,
-)
+from .checkpoint import HARMLESS_OPTIONS, random_states, restore_random_states, save_checkpoint
 from .epoch_statistics import EpochStatistics
 from .gates import Gates
 from .latency_target import LatencyController, derive_within

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+
 from .gates import Gates
 from .record import EpochRecord, RunningMean
 

@@ -12,7 +12,8 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import RegularizedEvolution
 
-from ..search_spaces import build_space
+from rrnet_nni.search_spaces import build_space
+
 from .candidates import CandidateTrainer
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult

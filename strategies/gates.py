@@ -11,7 +11,7 @@ from nni.nas.nn.pytorch import LayerChoice
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
 
-from ..search_spaces import x2act_modules
+from rrnet_nni.search_spaces import x2act_modules
 
 
 class TemperedSoftmax(nn.Module):

@@ -11,10 +11,11 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from ..evaluators.kept_settings import read_checkpoint
-from ..evaluators.search_split import stored_search_split
-from ..evaluators.training import ClassificationModule, quiet_lightning
-from ..search_spaces import build_space
+from rrnet_nni.evaluators.kept_settings import read_checkpoint
+from rrnet_nni.evaluators.search_split import stored_search_split
+from rrnet_nni.evaluators.training import ClassificationModule, quiet_lightning
+from rrnet_nni.search_spaces import build_space
+
 from .checkpoint import CHECKPOINT_NAME
 from .darts import RRNetDARTS
 from .options import SearchOptions

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..search_spaces import build_network
+from rrnet_nni.search_spaces import build_network
+
 from .candidates import BudgetSpent, CandidateTrainer, Measured
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..evaluators.expected_latency import ExpectedLatency
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 
 #: The derived network lies within this fraction below the target, where the space has such a network.
 TOLERANCE = 0.05

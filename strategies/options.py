@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 
 HESSIAN_PRODUCTS = ("finite_difference", "exact")
 

@@ -18,7 +18,9 @@ from typing import Any
 from nni import ClassArgsValidator
 from nni.tuner import Tuner
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole_json
+
 from .front_gaps import most_promising, widest
 from .pareto_front import Point, pareto_front
 
@@ -86,10 +88,7 @@ class ParetoTuner(Tuner):
         """Keep the λ that were issued: trials under way when an experiment stops are run again by NNI on its own."""
         directory = self.get_checkpoint_path()
         if directory is not None:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            unfinished = Path(directory) / f"{CHECKPOINT_NAME}.unfinished"
-            unfinished.write_text(json.dumps({"tested": self._tested}), encoding="utf-8")
-            unfinished.replace(Path(directory) / CHECKPOINT_NAME)
+            write_whole_json(Path(directory) / CHECKPOINT_NAME, {"tested": self._tested})
 
     def load_checkpoint(self) -> None:
         """Read what `save_checkpoint` kept; NNI calls this before it resumes an experiment."""

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluators.data import ImageDataset
-from ..evaluators.expected_latency import ExpectedLatency
-from ..evaluators.training import TrainingOptions
-from ..search_spaces import SpaceOptions
+from rrnet_nni.evaluators.data import ImageDataset
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.training import TrainingOptions
+from rrnet_nni.search_spaces import SpaceOptions
+
 from .record import EpochRecord
 
 OnEpoch = Callable[[EpochRecord], None]

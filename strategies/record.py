@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.files import write_whole
+
 RECORD_NAME = "search.jsonl"
 TENSORBOARD_NAME = "tensorboard"
 
@@ -71,9 +73,7 @@ class RecordFile:
         if not self.path.exists():
             return
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _epoch_of(line) < epoch]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        temporary.replace(self.path)
+        write_whole(self.path, "".join(line + "\n" for line in kept).encode())
 
     def read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

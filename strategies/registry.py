@@ -5,11 +5,12 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from ..evaluators.data import ImageDataset
-from ..evaluators.expected_latency import ExpectedLatency
-from ..evaluators.training import TrainingOptions
-from ..fpga.errors import Refusal
-from ..search_spaces import SpaceOptions
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.evaluators.data import ImageDataset
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.training import TrainingOptions
+from rrnet_nni.search_spaces import SpaceOptions
+
 from .evolution_search import search_by_evolution
 from .gradient_search import search_by_first_order, search_by_gradient
 from .greedy_search import search_greedily

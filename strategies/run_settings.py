@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..evaluators.kept_settings import read_settings, refuse_other_settings
+from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.evaluators.kept_settings import read_settings, refuse_other_settings
+
 from .candidates import CANDIDATES_NAME
 from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS
 from .options import SearchOptions
@@ -33,10 +34,7 @@ def keep_settings(problem: SearchProblem, options: SearchOptions, run_dir: Path)
     begun = [run_dir / name for name in (CHECKPOINT_NAME, CANDIDATES_NAME) if (run_dir / name).exists()]
     if begun and path.exists():
         refuse_other_settings(str(begun[0]), read_settings(path), settings, _HARMLESS)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole_json(path, settings)
 
 
 def _settings(problem: SearchProblem, options: SearchOptions) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+
 from .darts import RRNetDARTS
 from .darts_module import RRNetDartsModule
 from .gradient_search import run_strategy

@@ -11,7 +11,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 
 Batch = tuple[Tensor, Tensor]
 Criterion = Callable[[Tensor, Tensor], Tensor]

@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from rrnet_nni.compatibility import prepare_libraries
+from rrnet_nni.base.compatibility import prepare_libraries
 
 prepare_libraries()
 

@@ -15,7 +15,7 @@ from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.cost.plot import draw_sweeps, figure_canvas, save_figure
 from rrnet_nni.fpga.cost.sweep import sweep
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols import get_costs
 
 DEVICE = load_device("zcu104")
 MAPPED = ("paper", "beaver-ot-extension", "beaver-ot", "masked")
@@ -23,7 +23,7 @@ MAPPED = ("paper", "beaver-ot-extension", "beaver-ot", "masked")
 
 def draw_paper(path: Path) -> None:
     """The ten latencies of Fig. 3(b) and the model's, logarithmic."""
-    rows = paper_rows(DEVICE, get_protocol("paper"))
+    rows = paper_rows(DEVICE, get_costs("paper"))
     figure, axes = figure_canvas(1, width=8.0)
     axis = axes[0][0]
     for offset, key, label in ((-0.2, "paper_ms", "paper"), (0.2, "model_ms", "model")):
@@ -42,7 +42,7 @@ def draw_parts(path: Path) -> None:
     figure, axes = figure_canvas(2, width=4.5, height=3.2)
     for axis, activation in zip(axes[0], ("relu", "x2act")):
         operators = paper_operators("resnet18", activation)
-        totals = [network_cost(operators, DEVICE, get_protocol(name)).total for name in MAPPED]
+        totals = [network_cost(operators, DEVICE, get_costs(name)).total for name in MAPPED]
         left = [0.0] * len(totals)
         for part in ("compute_ms", "transfer_ms", "message_ms"):
             widths = [getattr(total, part) for total in totals]
@@ -59,7 +59,7 @@ def main() -> int:
     draw_paper(directory / "paper_latencies.png")
     draw_parts(directory / "latency_parts.png")
     operators = paper_operators("resnet18", "relu")
-    maps = [sweep(operators, DEVICE, get_protocol(name)) for name in MAPPED]
+    maps = [sweep(operators, DEVICE, get_costs(name)) for name in MAPPED]
     draw_sweeps(maps, "ResNet-18 on two ZCU104", directory / "bottleneck_map.png")
     return 0
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from ...fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 
 
 class Teacher:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ...fpga.errors import Refusal
-from ...search_spaces import x2act_modules
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.search_spaces import x2act_modules
 
 
 def load_initial_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...fpga.errors import Refusal
-from ...search_spaces import SpaceOptions, build_network, fixed_choices
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+
 from ..data import ImageDataset
-from ..data_cache import cached_arrays, default_cache_dir
+from ..data_cache import cached_arrays
 from ..module import TrainingOptions
 from ..search_split import training_images_hash
 from ..training import CHECKPOINT, EpochProgress, train_network
@@ -77,9 +80,9 @@ def shared_teacher(
     Raises:
         ExecutionFault: its training diverged again and again.
     """
-    defaults = {field.name: field.default for field in fields(TrainingOptions)}
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(TrainingOptions)}
     options = replace(options, **{name: defaults[name] for name in _UNHEEDED})
-    directory = (cache_dir or default_cache_dir()) / "teachers"
+    directory = (cache_dir or cache_folder()) / "teachers"
     key = _key(backbone, space, dataset, options)
 
     def train() -> dict[str, np.ndarray]:

@@ -14,29 +14,29 @@ import numpy as np
 
 from ..cost.budget import check_budget
 from ..devices import Device, device_file, load_device
-from ..isa import Instruction, encode_instructions
 from ..program import Program, program_to_dict
-from ..protocols import Protocol, get_protocol
-from .build import DEVICE, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
-from .calibration import Calibration, calibrate, load_images
-from .certificate import certify
-from .emit import check_output, json_bytes, write_build
-from .formats import choose_formats
-from .frontend import read_onnx
-from .gains import pass_gains
+from ..program.build import DEVICE, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
+from ..program.isa import Instruction, encode_instructions
+from ..program.write_build import check_output, json_bytes, write_build
+from ..protocols import ProtocolCosts, get_costs
+from .fixed_point.calibration import Calibration, calibrate, load_images
+from .fixed_point.certificate import certify
+from .fixed_point.formats import choose_formats
+from .fixed_point.lower import lower
+from .fixed_point.rings import NARROW, WHOLE, narrow_rings
 from .graph import Graph
-from .instruction_stream import schedule_instructions
-from .lower import lower
-from .operand_table import TiledStage, has_operand_table, operand_table
-from .optimal import optimize
-from .page import report_page
+from .onnx.frontend import read_onnx
 from .passes import PassResult, run_passes
-from .report import build_report, tiles_document, trace_events
-from .rings import NARROW, WHOLE, narrow_rings
-from .schedule import Schedule, schedule_program
+from .report.gains import pass_gains
+from .report.page import report_page
+from .report.report import build_report, tiles_document, trace_events
+from .schedule.instruction_stream import schedule_instructions
+from .schedule.operand_table import TiledStage, has_operand_table, operand_table
+from .schedule.optimal import optimize
+from .schedule.schedule import Schedule, schedule_program
 
 
-def default_ring(protocol: Protocol) -> str:
+def default_ring(protocol: ProtocolCosts) -> str:
     """Rings as narrow as ranges allow, except where the accelerator executes `masked`: it opens whole words."""
     return WHOLE if protocol.words_stay_open else NARROW
 
@@ -84,7 +84,7 @@ def compile_program(
 def compile_graph(
     graph: Graph,
     device: Device,
-    protocol: Protocol,
+    protocol: ProtocolCosts,
     images: np.ndarray | None = None,
     disabled: Collection[str] = (),
     optimal: bool = False,
@@ -135,7 +135,7 @@ def compile_model(
         Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
     """
     check_output(Path(output))
-    described, priced = load_device(device), get_protocol(protocol)
+    described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
         graph = read_onnx(model)
         images = None if calibrate_with is None else load_images(calibrate_with, graph)
@@ -167,7 +167,7 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
         DEVICE: device_file(device),
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }
-    protocol = get_protocol(compilation.report["protocol"])
+    protocol = get_costs(compilation.report["protocol"])
     if has_operand_table(program, protocol):
         stages = [
             TiledStage(

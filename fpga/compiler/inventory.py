@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from .. import operators as shapes
-from ..errors import Refusal
-from ..operators import NamedOperator, OperatorShape
-from .graph import (
-    AnyNode,
-    AvgPool,
-    Combine,
-    Concat,
-    Conv,
-    Graph,
-    Linear,
-    MaxPool,
-    Pad,
-    Polynomial,
-    Relu,
-    Reshape,
-)
+from rrnet_nni.base.errors import Refusal
+
+from ..program import operators as shapes
+from ..program.operators import NamedOperator, OperatorShape
+from .graph import AnyNode, AvgPool, Combine, Concat, Conv, Graph, Linear, MaxPool, Pad, Polynomial, Relu, Reshape
 
 
 def graph_operators(graph: Graph) -> list[NamedOperator]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..devices import Accelerator
-from ..operators import Conv, Linear, OperatorShape
+from ..program.operators import Conv, Linear, OperatorShape
 from .array import product_cycles, product_keystream_bits
 from .streaming import (
     AND_STAGES,

@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import product
 
 from ..devices import Accelerator
-from ..operators import Conv, Linear
+from ..program.operators import Conv, Linear
 from .streaming import expansion_cycles
 
 SIDE = 8  # most output rows and columns of a block

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rrnet_nni.base.errors import Refusal
+
 from ..devices import Accelerator, Device
-from ..errors import Refusal
 from .resources import USABLE_DSP, USABLE_LUT, Resources, kernel_resources
 
 USABLE_MEMORY = 0.8

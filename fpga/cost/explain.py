@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..devices import Device
-from ..operators import AvgPool, MaxPool, NamedOperator, OperatorShape, Relu, Relu6, X2act
-from ..protocols.base import Protocol
+from ..program.operators import AvgPool, MaxPool, NamedOperator, OperatorShape, Relu, Relu6, X2act
 from .latency import OperatorCost, operator_cost
+from .protocol import ProtocolCosts
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def polynomial_counterpart(shape: OperatorShape) -> OperatorShape | None:
     return None
 
 
-def savings(operators: Sequence[NamedOperator], device: Device, protocol: Protocol, batch: int = 1) -> list[Saving]:
+def savings(
+    operators: Sequence[NamedOperator], device: Device, protocol: ProtocolCosts, batch: int = 1
+) -> list[Saving]:
     """What each single replacement saves, the best first; because costs add up, they are independent."""
     found = []
     for operator in operators:

@@ -9,9 +9,9 @@ devices that are known by rates alone, and for the flow of the paper.
 from __future__ import annotations
 
 from ..devices import Device
-from ..operators import Conv, Linear, OperatorShape
-from ..protocols.base import Compute
+from ..program.operators import Conv, Linear, OperatorShape
 from .accelerator import step_cycles
+from .protocol import Compute
 
 WORD_BYTES = 4
 AES_BLOCK_BITS = 128

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rrnet_nni.base.errors import Refusal
+
 from ..devices import Device
-from ..errors import Refusal
-from ..operators import OperatorShape, comparison_count
-from ..protocols.base import Compute, Phase, Protocol
+from ..program.operators import OperatorShape, comparison_count
+from .protocol import Compute, Phase, ProtocolCosts
 
 MS_PER_S = 1e3
 
@@ -75,7 +76,7 @@ def total_cost(costs: Iterable[OperatorCost]) -> OperatorCost:
     return sum(costs, OperatorCost())
 
 
-def operator_cost(shape: OperatorShape, device: Device, protocol: Protocol, batch: int = 1) -> OperatorCost:
+def operator_cost(shape: OperatorShape, device: Device, protocol: ProtocolCosts, batch: int = 1) -> OperatorCost:
     """Cost of one operator of a network (a convolution with its truncation) on a batch of images.
 
     Raises:

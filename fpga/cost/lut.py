@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rrnet_nni.base.errors import Refusal
+
 from ..devices import Device
-from ..errors import Refusal
-from ..operators import NamedOperator, OperatorShape
-from ..protocols.base import Protocol
+from ..program.operators import NamedOperator, OperatorShape
 from .latency import OperatorCost, operator_cost, total_cost
 from .lut_cache import CostGroups, content_hash, read_cached, write_cached
+from .protocol import ProtocolCosts
 
 Choices = Mapping[str, Mapping[str, OperatorShape]]
 
@@ -71,7 +72,7 @@ def build_lut(
     choices: Choices,
     fixed: Sequence[NamedOperator],
     device: Device,
-    protocol: Protocol,
+    protocol: ProtocolCosts,
     cache_dir: str | Path | None = None,
 ) -> LatencyTable:
     """Price every candidate and every fixed operator for one image.
@@ -96,7 +97,7 @@ def build_lut(
     return LatencyTable(device.name, protocol.name, entries, fixed_costs)
 
 
-def _priced(choices: Choices, fixed: Sequence[NamedOperator], device: Device, protocol: Protocol) -> CostGroups:
+def _priced(choices: Choices, fixed: Sequence[NamedOperator], device: Device, protocol: ProtocolCosts) -> CostGroups:
     entries = {
         label: {candidate: operator_cost(shape, device, protocol) for candidate, shape in candidates.items()}
         for label, candidates in choices.items()

@@ -5,31 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.files import write_whole
+
 from ..devices import Device
-from ..operators import NamedOperator, OperatorShape
 from ..program import RING_BITS
+from ..program.operators import NamedOperator, OperatorShape
 from .latency import OperatorCost
 
 SCHEMA_VERSION = 1
 _FPGA = Path(__file__).parents[1]
-_SOURCES = ("operators.py", "program.py", "cost", "protocols", "devices")
+#: Relative to the room; folders with all that lies below them.
+_SOURCES = ("ring/geometry.py", "program", "cost", "protocols", "devices")
 _COST_FIELDS = {item.name for item in fields(OperatorCost)}
 _log = logging.getLogger(__name__)
 
 CostGroups = tuple[dict[str, dict[str, OperatorCost]], dict[str, OperatorCost]]
-
-
-def default_cache_dir() -> Path:
-    """Where command lines keep their tables: $XDG_CACHE_HOME/rrnet-nni, else ~/.cache/rrnet-nni."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rrnet-nni" / "latency"
 
 
 @cache
@@ -38,8 +34,8 @@ def source_digest() -> str:
     digest = hashlib.sha256()
     for entry in _SOURCES:
         path = _FPGA / entry
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(str(file.relative_to(_FPGA)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -100,17 +96,10 @@ def write_cached(directory: Path, key: str, groups: CostGroups) -> None:
         "fixed": {name: vars(cost) for name, cost in fixed.items()},
     }
     document = {"key": key, "digest": _digest(table), "table": table}
-    temporary = ""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            json.dump(document, file, indent=1, allow_nan=False)
-        os.replace(temporary, directory / f"{key}.json")
+        write_whole(directory / f"{key}.json", json.dumps(document, indent=1, allow_nan=False).encode())
     except OSError as error:
         _log.warning("latency table not kept in %s (%s)", directory, error)
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _cost(values: Mapping[str, Any]) -> OperatorCost:

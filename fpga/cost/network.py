@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..devices import Device
-from ..operators import NamedOperator, OperatorShape, relu_count
-from ..protocols.base import Protocol
+from ..program.operators import NamedOperator, OperatorShape, relu_count
 from .energy import Energy, inference_energy
 from .latency import OperatorCost, operator_cost, total_cost
 from .pipeline import pipelined_ms
+from .protocol import ProtocolCosts
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class NetworkCost:
         return sum(row.pipelined_ms for row in self.rows)
 
 
-def network_cost(operators: Sequence[NamedOperator], device: Device, protocol: Protocol, batch: int = 1) -> NetworkCost:
+def network_cost(
+    operators: Sequence[NamedOperator], device: Device, protocol: ProtocolCosts, batch: int = 1
+) -> NetworkCost:
     """Price every operator of a network."""
     rows = tuple(
         OperatorRow(

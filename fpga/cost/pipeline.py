@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..devices import Device
-from ..operators import OperatorShape
-from ..protocols.base import Compute, Protocol
+from ..program.operators import OperatorShape
 from .latency import MS_PER_S
+from .protocol import Compute, ProtocolCosts
 
 TILES = 8
 
 
-def pipelined_ms(shape: OperatorShape, device: Device, protocol: Protocol, batch: int = 1, tiles: int = TILES) -> float:
+def pipelined_ms(
+    shape: OperatorShape, device: Device, protocol: ProtocolCosts, batch: int = 1, tiles: int = TILES
+) -> float:
     """Latency of one operator of a network in ms with `tiles` overlapping tiles; `tiles` = 1 is sequential."""
     work_s: defaultdict[str, float] = defaultdict(float)
     serial_s, messages = 0.0, 0

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .sweep import BOTTLENECK_SPEED_UP, Sweep
 
 #: Contours of the speed-up.

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..devices import Device
-from ..operators import NamedOperator, OperatorShape
-from ..protocols.base import Protocol
+from ..program.operators import NamedOperator, OperatorShape
 from .explain import polynomial_counterpart
 from .latency import MS_PER_S, operator_cost, total_cost
+from .protocol import ProtocolCosts
 
 BANDWIDTHS_BYTES_PER_S = np.logspace(6, 11, 41)
 ROUND_TRIPS_S = np.logspace(-6, 0, 37)
@@ -71,7 +71,7 @@ class Sweep:
 def sweep(
     operators: Sequence[NamedOperator],
     device: Device,
-    protocol: Protocol,
+    protocol: ProtocolCosts,
     batch: int = 1,
     bandwidths_bytes_per_s: np.ndarray = BANDWIDTHS_BYTES_PER_S,
     round_trips_s: np.ndarray = ROUND_TRIPS_S,
@@ -85,7 +85,7 @@ def sweep(
     return Sweep(protocol.name, bandwidths_bytes_per_s, round_trips_s, latency_ms, speed_up)
 
 
-def _line(shapes: Iterable[OperatorShape], device: Device, protocol: Protocol, batch: int) -> Line:
+def _line(shapes: Iterable[OperatorShape], device: Device, protocol: ProtocolCosts, batch: int) -> Line:
     unit = device.with_network(bandwidth_bytes_per_s=1.0, message_latency_s=0.0)
     total = total_cost(operator_cost(shape, unit, protocol, batch) for shape in shapes)
     return Line(total.compute_ms / MS_PER_S, total.transfer_ms / MS_PER_S, total.rounds)

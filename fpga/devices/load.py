@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from .accelerator import Accelerator
 from .device import PROVENANCES, Device, Provenance
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..isa import Instruction, Opcode
-from ..operands import Flag, Kind, OperandTable, ProtocolNumber, Record
-from ..operators import MaxPool
+from ..program.isa import Instruction, Opcode
+from ..program.operands import Flag, Kind, OperandTable, ProtocolNumber, Record
+from ..program.operators import MaxPool
 from ..protocols.party import Channel
-from ..protocols.pool_tree import PoolTree, pool_tree
+from ..protocols.shared.pool_tree import PoolTree, pool_tree
 
 SLICE_ELEMENTS = 128
 #: Planes of a comparison's exchanges, in order; 0 stands for words.

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..console import Parser, add_common_options, run_command
+from rrnet_nni.base.console import Parser, add_common_options, run_command
+
 from ..cost.array import KERNEL, SIDE, STRIDES
 from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..devices import Device, load_device
-from ..protocols.dcf import LEAF_KEY, TREE_KEY
+from ..protocols.masked.comparison_functions import LEAF_KEY, TREE_KEY
 
 #: Taps of a convolution's kernel.
 MAX_TAPS = 1 << 10

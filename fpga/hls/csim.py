@@ -18,20 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from ..board.dealer import prepare_set
-from ..board.executions import get_execution
-from ..board.inputs import load_images
-from ..board.link import Link
-from ..board.session import Party, SessionResult, Terms
-from ..board.store import MaterialStore
-from ..compiler.build import INSTRUCTIONS, OPERANDS, Build, build_device, load_build, read_build_file
-from ..compiler.operand_table import has_operand_table
-from ..compiler.reference import decode_tensor
-from ..console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.errors import Refusal
+
+from ..compiler.schedule.operand_table import has_operand_table
 from ..cost.budget import MAX_BANDS, MAX_TILES
-from ..errors import Refusal
-from ..operands import decode_operands
-from ..protocols import get_protocol
+from ..program.build import INSTRUCTIONS, OPERANDS, Build, build_device, load_build, read_build_file
+from ..program.operands import decode_operands
+from ..program.reference import decode_tensor
+from ..protocols import get_costs, get_execution
+from ..runtime.link.link import Link
+from ..runtime.material.dealer import prepare_set
+from ..runtime.material.store import MaterialStore
+from ..runtime.session.inputs import load_images
+from ..runtime.session.session import Party, SessionResult, Terms
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
 from .recording import check_recording
 from .simulator import PEER_GONE, STATUSES, build_simulator
@@ -79,7 +79,7 @@ def simulate_accelerators(
     """
     if build.protocol_name not in HOSTS:
         raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(HOSTS)}")
-    if not has_operand_table(build.program, get_protocol(build.protocol_name)):
+    if not has_operand_table(build.program, get_costs(build.protocol_name)):
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     if record is not None:
         check_recording(record, accelerated)

@@ -18,16 +18,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..isa import decode_instructions, encode_instructions
-from ..operands import BUS_BYTES, Flag, OperandTable, decode_operands
 from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
-from ..protocols.beaver_products import open_words
-from ..protocols.masked_compare import Comparison
-from ..protocols.masked_dcf import DcfComparison
-from ..protocols.masked_onehot import OneHotComparison
-from ..protocols.masked_party import MaskedParty, Prepared
+from ..program.isa import decode_instructions, encode_instructions
+from ..program.operands import BUS_BYTES, Flag, OperandTable, decode_operands
+from ..protocols.masked.comparison import Comparison
+from ..protocols.masked.dcf import DcfComparison
+from ..protocols.masked.onehot import OneHotComparison
+from ..protocols.masked.party import MaskedParty, Prepared
 from ..protocols.material import RandomSource
 from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
+from ..protocols.shared.linear_geometry import open_words
 from .bridge import Bridge
 from .recording import save_recording
 from .serial import serial_instructions

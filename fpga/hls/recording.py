@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.errors import Refusal
+
 from ..devices import load_device
-from ..errors import Refusal
 from .simulator import build_simulator, check_ended
 
 EXAMPLE = """example:

@@ -1,4 +1,5 @@
-// Instructions of the accelerator. Generated from fpga/isa.py (python -m rrnet_nni.fpga.isa); do not edit.
+// Instructions of the accelerator. Generated from fpga/program/isa.py
+// (python -m rrnet_nni.fpga.program.isa); do not edit.
 #ifndef RRNET_ISA_H
 #define RRNET_ISA_H
 #include <stdint.h>

@@ -1,5 +1,5 @@
-// Operands of the accelerator. Generated from fpga/operands.py (python -m rrnet_nni.fpga.operands);
-// do not edit.
+// Operands of the accelerator. Generated from fpga/program/operands.py
+// (python -m rrnet_nni.fpga.program.operands); do not edit.
 #ifndef RRNET_OPERANDS_H
 #define RRNET_OPERANDS_H
 #include <stdint.h>

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..errors import Refusal
-from ..isa import Instruction, Opcode
-from ..operands import NO_BAND, Flag, OperandTable, Record
+from rrnet_nni.base.errors import Refusal
+
+from ..program.isa import Instruction, Opcode
+from ..program.operands import NO_BAND, Flag, OperandTable, Record
 
 GRANULE = 64
 _MESSAGES = (Opcode.SEND, Opcode.RECEIVE)

@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
 from ..devices import Device
-from ..errors import ExecutionFault, Refusal
 from .config import config_header
 
 SOURCES = Path(__file__).parent
@@ -77,7 +79,7 @@ def build_simulator(device: Device, program: str = "csim", sanitize: bool = Fals
     parts = (compiler, *options, str(types), _version(compiler), header)
     for part in (*parts, *(path.read_text() for path in (*sources, *headers))):
         key.update(part.encode() + b"\0")
-    target = _cache_directory() / f"{program}-{key.hexdigest()[:24]}"
+    target = cache_folder("accelerator") / f"{program}-{key.hexdigest()[:24]}"
     if not target.exists():
         _compile([compiler, *options, *_include_paths(types)], sources, header, target)
     return target
@@ -118,8 +120,3 @@ def make_cache(directory: Path) -> None:
     except OSError as error:
         problem = error.strerror or error
         raise Refusal(f"{directory} cannot keep compiled programs: {problem}; set XDG_CACHE_HOME") from error
-
-
-def _cache_directory() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rrnet-nni" / "accelerator"

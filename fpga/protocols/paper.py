@@ -8,8 +8,9 @@ that every opening takes two. A 32-bit comparison is cut into 16 digits of two b
 from __future__ import annotations
 
 from ..cost.kernels import WORD_BYTES, alu_compute, array_compute, comparator_compute
+from ..cost.protocol import Exchange, Phase, ProtocolCosts
 from ..devices import Device
-from ..operators import (
+from ..program.operators import (
     Add,
     Affine,
     AvgPool,
@@ -24,7 +25,7 @@ from ..operators import (
     X2act,
     comparison_count,
 )
-from .base import Exchange, Phase, Protocol
+from .descriptor import ProtocolDescriptor
 
 RING_BITS = 32
 DIGITS = 16  # of two bits each
@@ -33,7 +34,7 @@ TABLE = 4  # entries of one (1,4)-OT
 CONV_PRODUCTS = 3
 
 
-class PaperProtocol(Protocol):
+class PaperProtocol(ProtocolCosts):
     """Beaver products as printed in Eq. 2 and Eq. 3, comparison by (1,4)-OT per two-bit digit."""
 
     name = "paper"
@@ -91,3 +92,6 @@ def _comparison(comparisons: int, device: Device) -> tuple[Phase, ...]:
         comparator_compute((RING_BITS * table_entries + 1) * comparisons, device),
         Exchange((0, -(-comparisons // 8))),
     )
+
+
+PAPER = ProtocolDescriptor(PaperProtocol())

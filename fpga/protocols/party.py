@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from ..program import AnyOperation, Program
-from .base import Exchange
+from ..cost.protocol import Exchange
+from ..program import Program
+from ..program.reference import TruncationMasks
 from .material import Corrections, CorrectionWriter, RandomSource
 
 
@@ -42,11 +43,6 @@ class Traffic:
 
 #: Called around each operation with its name: a context manager that measures it.
 Observer: TypeAlias = Callable[[str], AbstractContextManager[None]]
-
-
-#: Masks of truncations for the fixed-point reference: by operation's name, or asked for with every operation in program
-#: order and the words of its inputs (None where the operation is no truncation).
-TruncationMasks: TypeAlias = Mapping[str, np.ndarray] | Callable[[AnyOperation, list[np.ndarray]], np.ndarray | None]
 
 
 class BatchMaterial(Protocol):

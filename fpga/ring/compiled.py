@@ -1,34 +1,18 @@
-"""Ring products in C, compiled at first use for the CPU that runs them.
-
-The library lies in the user's cache under a name that holds the sources, the compiler, its options and the CPU's
-abilities, so that another machine that shares the home directory never loads it.
-"""
+"""Ring products in C, compiled at first use for the CPU that runs them."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..native.library import build_library, load_library
 from .geometry import conv_geometry
 
 _SOURCE = Path(__file__).with_name("ring_kernels.c")
-_OPTIONS = ("-O3", "-march=native", "-funroll-loops", "-fPIC", "-shared")
-_COMPILERS = ("cc", "gcc", "clang", "c++", "g++")
-
-
-class CompilationUnavailable(Exception):
-    """No compiler, or it does not make a library that loads: another backend has to do the work."""
 
 
 class _Geometry(ctypes.Structure):
@@ -137,68 +121,3 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "ring_depthwise": (_FLAG, [_POINTER, _SIZE, _POINTER, _POINTER, _POINTER, _FLAG]),
     "ring_matmul": (_FLAG, [_POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _FLAG]),
 }
-
-
-def load_library(path: Path, signatures: Mapping[str, tuple[Any, list[Any]]]) -> ctypes.CDLL:
-    """A compiled library with its functions' result and argument types; raises `CompilationUnavailable`."""
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CompilationUnavailable(f"{path} does not load: {error}") from error
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
-    """Compile `source` into the user's cache unless it is there; returns the library's path.
-
-    It may include headers that lie beside it.
-    """
-    compiler = _find_compiler()
-    key = hashlib.sha256()
-    texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
-    for part in (*texts, " ".join(options), _version(compiler), platform.machine(), _cpu_abilities()):
-        key.update(part.encode() + b"\0")
-    target = _cache_directory() / f"{source.stem}-{key.hexdigest()[:24]}.so"
-    if target.exists():
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            built = Path(scratch) / target.name
-            command = [compiler, *options, "-x", "c", str(source), "-o", str(built)]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-            built.replace(target)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CompilationUnavailable(f"{compiler} cannot compile {source.name}: {error}") from error
-    return target
-
-
-def _find_compiler() -> str:
-    for candidate in (os.environ.get("CC"), *_COMPILERS):
-        found = shutil.which(candidate) if candidate else None
-        if found:
-            return found
-    raise CompilationUnavailable("no C compiler (cc, gcc, clang) is on the path")
-
-
-def _version(compiler: str) -> str:
-    try:
-        return subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CompilationUnavailable(f"{compiler} does not run: {error}") from error
-
-
-def _cpu_abilities() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-
-
-def _cache_directory() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rrnet-nni" / "kernels"

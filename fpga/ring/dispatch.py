@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..errors import Refusal
-from .compiled import CompilationUnavailable, CompiledBackend, CompiledWeights
+from rrnet_nni.base.errors import Refusal
+
+from ..native.backend import COMPILED, LIMBS, wanted_backend
+from ..native.library import CompilationUnavailable
+from .compiled import CompiledBackend, CompiledWeights
 from .geometry import conv_geometry
 from .limbs import LimbBackend, LimbWeights
 
 PackedWeights: TypeAlias = CompiledWeights | LimbWeights
 
-BACKENDS: dict[str, Callable[[], RingBackend]] = {"compiled": CompiledBackend, "limbs": LimbBackend}
+BACKENDS: dict[str, Callable[[], RingBackend]] = {COMPILED: CompiledBackend, LIMBS: LimbBackend}
 
 
 class RingBackend(Protocol):
@@ -91,9 +93,7 @@ def _words(array: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _backend() -> RingBackend:
-    wanted = os.environ.get("RRNET_RING_BACKEND")
-    if wanted is not None and wanted not in BACKENDS:
-        raise Refusal(f"RRNET_RING_BACKEND={wanted} names no ring backend; there are {', '.join(BACKENDS)}")
+    wanted = wanted_backend()
     for name in [wanted] if wanted else BACKENDS:
         backend = load_backend(name)
         if backend is not None:

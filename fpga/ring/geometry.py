@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..operators import output_size
-
 
 @dataclass(frozen=True)
 class ConvGeometry:
@@ -50,3 +48,8 @@ def conv_geometry(
     if geometry.out_height < 1 or geometry.out_width < 1:
         raise ValueError(f"a {kernel_h}x{kernel_w} kernel does not fit an image of {height}x{width}")
     return geometry
+
+
+def output_size(size: int, kernel: int, stride: int, pad_before: int, pad_after: int) -> int:
+    """Length of a convolution's or pooling's output along one axis (floor mode)."""
+    return (size + pad_before + pad_after - kernel) // stride + 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rrnet_nni.base.console import Parser, run_command
+
 from .. import __version__
-from ..fpga.console import Parser, run_command
 from . import devices, export, latency, paper_table, report, search, show, train, trial
 
 VERBS = (show, search, train, export, latency, paper_table, devices, report, trial)

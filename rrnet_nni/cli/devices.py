@@ -6,10 +6,10 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from ..fpga.console import add_common_options, print_json
-from ..fpga.cost.budget import chip_use
-from ..fpga.cost.text import text_table
-from ..fpga.devices import Device, device_names, load_device
+from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.tables import text_table
+from rrnet_nni.fpga.cost.budget import chip_use
+from rrnet_nni.fpga.devices import Device, device_names, load_device
 
 EXAMPLE = """\
 examples:

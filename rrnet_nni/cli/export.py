@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..fpga.console import add_common_options, print_json
+from rrnet_nni.base.console import add_common_options, print_json
 
 EPILOG = """example:
   rrnet export runs/first -o model.onnx
@@ -21,9 +21,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: argparse.Namespace) -> int:
+    from rrnet_nni.base.files import output_file
+
     from ..architecture import read_architecture
     from ..export import export_onnx
-    from ..files import output_file
     from ..pipeline import ARCHITECTURE, WEIGHTS, load_trained
 
     architecture, space = read_architecture(options.run / ARCHITECTURE)

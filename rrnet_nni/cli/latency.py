@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..fpga.console import add_common_options, print_json
-from ..fpga.cost.explain import Saving, bottleneck, savings
-from ..fpga.cost.latency import OperatorCost
-from ..fpga.cost.lut import build_lut
-from ..fpga.cost.lut_cache import default_cache_dir
-from ..fpga.cost.lut_table import diff_tables, draw_table, format_table, table_to_dict
-from ..fpga.cost.network import NetworkCost, network_cost
-from ..fpga.cost.plot import draw_sweeps
-from ..fpga.cost.sweep import Sweep, sweep
-from ..fpga.cost.text import COST_HEADER, cost_columns, text_table
-from ..fpga.devices import Device, load_device
-from ..fpga.errors import Refusal
-from ..fpga.operators import NamedOperator
-from ..fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.tables import text_table
+from rrnet_nni.fpga.cost.explain import Saving, bottleneck, savings
+from rrnet_nni.fpga.cost.latency import OperatorCost
+from rrnet_nni.fpga.cost.lut import build_lut
+from rrnet_nni.fpga.cost.lut_table import diff_tables, draw_table, format_table, table_to_dict
+from rrnet_nni.fpga.cost.network import NetworkCost, network_cost
+from rrnet_nni.fpga.cost.plot import draw_sweeps
+from rrnet_nni.fpga.cost.sweep import Sweep, sweep
+from rrnet_nni.fpga.cost.text import COST_HEADER, cost_columns
+from rrnet_nni.fpga.devices import Device, load_device
+from rrnet_nni.fpga.program.operators import NamedOperator
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
+
 from .networks import add_network_options, load_operators, load_space
 
 EXAMPLE = """\
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         return _run_sweep(options, title, operators, device)
     if options.protocol and len(options.protocol) > 1:
         raise Refusal("--protocol: more than one protocol goes with --sweep or --table only")
-    protocol = get_protocol((options.protocol or protocol_names())[0])
+    protocol = get_costs((options.protocol or protocol_names())[0])
     cost = network_cost(operators, device, protocol, options.batch)
     saved = savings(operators, device, protocol, options.batch) if options.explain else []
     if options.json:
@@ -184,8 +186,8 @@ def _run_table(options: argparse.Namespace, device: Device) -> int:
     names = options.protocol or [protocol_names()[0]]
     if len(names) > 2:
         raise Refusal("--table: expected one protocol, or two to see what differs")
-    cache_dir = default_cache_dir()
-    tables = [build_lut(space.choices, space.fixed, device, get_protocol(name), cache_dir) for name in names]
+    cache_dir = cache_folder("latency")
+    tables = [build_lut(space.choices, space.fixed, device, get_costs(name), cache_dir) for name in names]
     if options.table:
         draw_table(tables[0], Path(options.table))
     if options.json:
@@ -199,7 +201,7 @@ def _run_table(options: argparse.Namespace, device: Device) -> int:
 
 
 def _run_sweep(options: argparse.Namespace, title: str, operators: list[NamedOperator], device: Device) -> int:
-    protocols = [get_protocol(name) for name in options.protocol or protocol_names()]
+    protocols = [get_costs(name) for name in options.protocol or protocol_names()]
     results = [sweep(operators, device, protocol, options.batch) for protocol in protocols]
     if options.sweep:
         draw_sweeps(results, title, Path(options.sweep))

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..fpga.errors import Refusal
-from ..fpga.operators import NamedOperator
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.program.operators import NamedOperator
 
 if TYPE_CHECKING:
-    from ..evaluators.space_operators import SpaceOperators
-    from ..search_spaces import SpaceOptions
+    from rrnet_nni.evaluators.space_operators import SpaceOperators
+    from rrnet_nni.search_spaces import SpaceOptions
 
 #: Options that go with a backbone's name; the first two are choices, the rest `SpaceOptions`.
 CHOICE_OPTIONS = ("activation", "pooling")
@@ -39,7 +39,7 @@ def load_operators(options: argparse.Namespace) -> tuple[str, list[NamedOperator
     """
     if _is_onnx(options):
         return options.network, _onnx_operators(Path(options.network))
-    from ..evaluators.space_operators import network_operators
+    from rrnet_nni.evaluators.space_operators import network_operators
 
     backbone, space_options, choices, title = _resolved(options)
     return title, network_operators(backbone, space_options, choices)
@@ -56,7 +56,7 @@ def load_space(options: argparse.Namespace) -> tuple[str, SpaceOperators]:
     for option in CHOICE_OPTIONS:
         if getattr(options, option) is not None:
             raise Refusal(f"--{option} chooses one candidate, and a search space has them all: leave it away")
-    from ..evaluators.space_operators import describe_space
+    from rrnet_nni.evaluators.space_operators import describe_space
 
     backbone, space_options, _, _ = _resolved(options)
     return backbone, describe_space(backbone, space_options)
@@ -78,7 +78,7 @@ def _refuse_options(options: argparse.Namespace) -> None:
 
 def _resolved(options: argparse.Namespace) -> tuple[str, SpaceOptions, dict[str, str], str]:
     """Backbone, its options, its choices and the title of what the command line names."""
-    from ..search_spaces import SpaceOptions, fixed_choices
+    from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 
     name = options.network
     if name.endswith(".json") or "/" in name:
@@ -101,9 +101,9 @@ def _architecture(path: Path) -> tuple[str, SpaceOptions, dict[str, str], str]:
 
 def _onnx_operators(path: Path) -> list[NamedOperator]:
     """The network as its author wrote it: MaxPool is not moved before ReLU, so that ReLUs are counted as elsewhere."""
-    from ..fpga.compiler.frontend import read_onnx
-    from ..fpga.compiler.inventory import graph_operators
-    from ..fpga.compiler.passes import run_passes
+    from rrnet_nni.fpga.compiler.inventory import graph_operators
+    from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
+    from rrnet_nni.fpga.compiler.passes import run_passes
 
     graph, _ = run_passes(read_onnx(path), disabled=("maxpool-before-relu",))
     return graph_operators(graph)

@@ -26,7 +26,8 @@ def read_task(options: argparse.Namespace) -> Task:
     """The task of `--task`, with the images of `--images` and the seed of `--seed`."""
     from dataclasses import replace
 
-    from ..fpga.errors import Refusal
+    from rrnet_nni.base.errors import Refusal
+
     from ..task import load_task
 
     task = load_task(options.task)

@@ -6,13 +6,13 @@ import argparse
 from functools import cache
 from typing import Any
 
-from ..fpga.console import add_common_options, print_json
-from ..fpga.cost.network import network_cost
-from ..fpga.cost.published import PUBLISHED_LATENCIES
-from ..fpga.cost.text import text_table
-from ..fpga.devices import Device, load_device
-from ..fpga.operators import NamedOperator
-from ..fpga.protocols import Protocol, get_protocol, protocol_names
+from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.tables import text_table
+from rrnet_nni.fpga.cost.network import network_cost
+from rrnet_nni.fpga.cost.published import PUBLISHED_LATENCIES
+from rrnet_nni.fpga.devices import Device, load_device
+from rrnet_nni.fpga.program.operators import NamedOperator
+from rrnet_nni.fpga.protocols import ProtocolCosts, get_costs, protocol_names
 
 EXAMPLE = """\
 example:
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    device, protocol = load_device(options.device), get_protocol(options.protocol)
+    device, protocol = load_device(options.device), get_costs(options.protocol)
     rows = paper_rows(device, protocol)
     if options.json:
         print_json(rows)
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def paper_rows(device: Device, protocol: Protocol) -> list[dict[str, Any]]:
+def paper_rows(device: Device, protocol: ProtocolCosts) -> list[dict[str, Any]]:
     """Ten rows: network, choice, paper_ms, model_ms, error (relative)."""
     rows = []
     for published in PUBLISHED_LATENCIES:
@@ -87,8 +87,8 @@ def paper_rows(device: Device, protocol: Protocol) -> list[dict[str, Any]]:
 @cache
 def paper_operators(network: str, activation: str) -> tuple[NamedOperator, ...]:
     """One of the paper's networks, all-ReLU with MaxPool or all-X2act with AvgPool, from the search spaces."""
-    from ..evaluators.space_operators import network_operators
-    from ..search_spaces import SpaceOptions, fixed_choices
+    from rrnet_nni.evaluators.space_operators import network_operators
+    from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 
     options, pooling = SpaceOptions(), "maxpool" if activation == "relu" else "avgpool"
     return tuple(network_operators(network, options, fixed_choices(network, options, activation, pooling)))

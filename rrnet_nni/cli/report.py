@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ..fpga.console import add_common_options, print_json
+from rrnet_nni.base.console import add_common_options, print_json
 
 EPILOG = """examples:
   rrnet report runs/latest                       the newest run of the main job
@@ -29,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..files import output_folder
+    from rrnet_nni.base.files import output_folder
+
     from ..main_job import pareto_table
     from ..report import collect
     from ..results import choose, pareto_front
@@ -50,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 def result_folders(run: Path) -> list[Path]:
     """The folder itself, or the trials of the experiment that it belongs to."""
-    from ..fpga.errors import Refusal
+    from rrnet_nni.base.errors import Refusal
+
     from ..results import RESULT_FILE
 
     if (run / RESULT_FILE).exists():

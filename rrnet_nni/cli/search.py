@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..fpga.console import add_common_options, print_json
+from rrnet_nni.base.console import add_common_options, print_json
+
 from .options import add_task_option, read_task
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    from rrnet_nni.base.compatibility import keep_nni_off_stdout
+    from rrnet_nni.base.files import output_folder
+
     from .. import pipeline
-    from ..compatibility import keep_nni_off_stdout
-    from ..files import output_folder
     from ..task import check_latency_weight
 
     keep_nni_off_stdout()
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def print_epoch(record: object) -> None:
     """One line a search epoch on standard error."""
-    from ..strategies import EpochRecord
+    from rrnet_nni.strategies import EpochRecord
 
     assert isinstance(record, EpochRecord)
     accuracy = "–" if record.validation_accuracy is None else f"{100 * record.validation_accuracy:.1f} %"
@@ -85,7 +87,7 @@ def print_epoch(record: object) -> None:
 
 def print_training(progress: object) -> None:
     """One line a training epoch on standard error."""
-    from ..evaluators.training import EpochProgress
+    from rrnet_nni.evaluators.training import EpochProgress
 
     assert isinstance(progress, EpochProgress)
     sys.stderr.write(

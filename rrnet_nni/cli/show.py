@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..fpga.console import add_common_options, print_json
-from ..fpga.cost.latency import operator_cost
-from ..fpga.cost.text import text_table
-from ..fpga.devices import load_device
-from ..fpga.operators import comparison_count, relu_count
-from ..fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.tables import text_table
+from rrnet_nni.fpga.cost.latency import operator_cost
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 EXAMPLE = """\
 examples:
@@ -45,12 +45,12 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..evaluators.space_operators import describe_space
-    from ..search_spaces import SpaceOptions
+    from rrnet_nni.evaluators.space_operators import describe_space
+    from rrnet_nni.search_spaces import SpaceOptions
 
     given = {name: getattr(options, name) for name in SPACE_OPTIONS if getattr(options, name) is not None}
     space = describe_space(options.backbone, SpaceOptions(**given))
-    device, protocol = load_device(options.device), get_protocol(options.protocol)
+    device, protocol = load_device(options.device), get_costs(options.protocol)
     first = [next(iter(candidates.values())) for candidates in space.choices.values()]
     shapes = [*first, *(operator.shape for operator in space.fixed)]
     answer = {

@@ -6,16 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..fpga.console import add_common_options, print_json
-from ..fpga.errors import Refusal
+from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.errors import Refusal
+
 from .options import add_task_option, read_task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from rrnet_nni.search_spaces import SpaceOptions
+
     from ..architecture import Architecture
     from ..pipeline import Lesson, Workbench
-    from ..search_spaces import SpaceOptions
     from ..task import Task
 
 EPILOG = """examples:
@@ -53,8 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     if (options.architecture is None) == (options.activation is None and options.pooling is None):
         raise Refusal("name either an architecture.json or --activation and --pooling")
+    from rrnet_nni.base.files import output_folder
+
     from .. import pipeline
-    from ..files import output_folder
     from .search import print_result, print_training
 
     task, architecture = _task_and_architecture(options)
@@ -89,8 +92,9 @@ def _task_and_architecture(options: argparse.Namespace) -> tuple[Task, Architect
 
 
 def _fixed(bench: Workbench, activation: str, pooling: str) -> Architecture:
+    from rrnet_nni.search_spaces import fixed_choices
+
     from ..pipeline import describe
-    from ..search_spaces import fixed_choices
 
     return describe(bench, fixed_choices(bench.task.backbone, bench.space, activation, pooling))
 

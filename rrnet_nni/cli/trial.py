@@ -6,7 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ..fpga.console import add_common_options, print_json
+from rrnet_nni.base.console import add_common_options, print_json
+
 from .options import add_task_option, read_task
 
 EPILOG = """example (as an NNI experiment file runs it):
@@ -25,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..compatibility import keep_nni_off_stdout
+    from rrnet_nni.base.compatibility import keep_nni_off_stdout
+
     from ..trial import run_trial
 
     keep_nni_off_stdout()

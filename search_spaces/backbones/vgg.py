@@ -7,7 +7,8 @@ from itertools import accumulate
 from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 
-from ...fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from ..gates import Gates, Pooling
 from ..layers import Classifier, ConvPlan, Shape
 from ..options import SpaceOptions

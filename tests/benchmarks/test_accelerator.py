@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import accelerator
-from small_onnx_models import mixed_model
+import pytest
+from helpers.small_onnx_models import mixed_model
 
 from rrnet_nni.fpga.compiler.compile import compile_program
-from rrnet_nni.fpga.compiler.frontend import import_model, read_onnx
+from rrnet_nni.fpga.compiler.onnx.frontend import import_model, read_onnx
 from rrnet_nni.fpga.cost.budget import check_budget
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program import Program

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-
-import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import accuracy
 import accuracy_plan
+import pytest
+import torch
 from accuracy_plan import Run
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
 
 SMALL = {"precision": "float32", "channels_last": False, "batch_size": 16}
@@ -53,7 +50,7 @@ def test_a_run_in_other_hands_is_left_to_them(tmp_path: Path) -> None:
 
 def test_a_row_of_other_settings_ends_the_program(tmp_path: Path) -> None:
     (tmp_path / TEACHER.key).mkdir(parents=True)
-    accuracy.write_text(tmp_path / TEACHER.key / accuracy.ROW, json.dumps({"key": TEACHER.key, "backbone": "vgg16"}))
+    write_whole_json(tmp_path / TEACHER.key / accuracy.ROW, {"key": TEACHER.key, "backbone": "vgg16"})
     with pytest.raises(SystemExit, match="backbone 'vgg16', not 'resnet8'"):
         accuracy.read_row(tmp_path, TEACHER)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import cifar10_gpu
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import cifar10_gpu
 
 
 def test_tiny_form_trains_searches_draws_and_goes_on_where_it_stopped(

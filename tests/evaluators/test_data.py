@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.batches import Augmentation, BatchLoader, augment
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.data_cache import cached_arrays
 from rrnet_nni.evaluators.data_sources import stratified
-from rrnet_nni.fpga.errors import Refusal
 
 
 @pytest.fixture

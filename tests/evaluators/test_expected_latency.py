@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty, RangeProfilerFilter
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
-from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.search_split import SPLIT_NAME, search_split, stored_search_split
-from rrnet_nni.fpga.errors import Refusal
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from rrnet_nni.evaluators.space_operators import describe_space, network_operators
-from rrnet_nni.fpga import operators as fpga
-from rrnet_nni.fpga.operators import comparison_count, relu_count
+from rrnet_nni.fpga.program import operators as fpga
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
 from rrnet_nni.search_spaces import SpaceOptions, backbone_names, fixed_choices
 from rrnet_nni.search_spaces.backbones.vgg import STAGES
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
@@ -23,7 +24,6 @@ from rrnet_nni.evaluators.training import (
     TrainingResult,
     train_network,
 )
-from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
 SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)

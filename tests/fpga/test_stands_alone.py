@@ -28,12 +28,12 @@ for module in pkgutil.walk_packages(fpga.__path__, "rrnet_nni.fpga."):
 
 from rrnet_nni.fpga.cost import build_lut
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.operators import Relu, X2act
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.fpga.program.operators import Relu, X2act
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 choices = {"act": {"relu": Relu(64), "x2act": X2act(64)}}
 for name in protocol_names():
-    table = build_lut(choices, [], load_device("zcu104"), get_protocol(name))
+    table = build_lut(choices, [], load_device("zcu104"), get_costs(name))
     assert table.latency_ms({"act": "relu"}) > table.latency_ms({"act": "x2act"}) > 0
 assert not Blocked.NAMES & {name.split(".")[0] for name in sys.modules}
 print("stands alone")

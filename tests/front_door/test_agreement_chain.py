@@ -21,19 +21,19 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import model_context
 from torch import Tensor, nn
 
-from rrnet_nni.compatibility import freeze_apart
+from rrnet_nni.base.compatibility import freeze_apart
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.board.cli import main as run_parties
-from rrnet_nni.fpga.board.conformance import first_divergence
-from rrnet_nni.fpga.board.dealer import prepare_set
-from rrnet_nni.fpga.board.executions import get_execution
-from rrnet_nni.fpga.compiler.build import Build, load_build
 from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images, run_reference
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import find_cxx
+from rrnet_nni.fpga.program.build import Build, load_build
+from rrnet_nni.fpga.program.reference import decode_tensor, encode_images, run_reference
+from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.runtime.commands.run import main as run_parties
+from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.session.conformance import first_divergence
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.search_spaces.gates import Gates, Pooling
 from rrnet_nni.search_spaces.layers import Classifier, ConvPlan

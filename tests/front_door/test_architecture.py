@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rrnet_nni.architecture import Architecture, installed_versions, read_architecture
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 
 
 def test_an_architecture_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from rrnet_nni.fpga.errors import ExecutionFault, Refusal
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.main_job import experiment_directory, finish, main
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from rrnet_nni.results import Result

@@ -13,7 +13,7 @@ import rrnet_nni.fpga.devices as devices
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli import main
 from rrnet_nni.export import export_onnx
-from rrnet_nni.fpga.compiler.cli import main as compile_main
+from rrnet_nni.fpga.compiler.compile_command import main as compile_main
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
 SMALL_OPTIONS = ("--image-size", "16", "--width", "0.125")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.example_result import RESULT
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from test_results import RESULT
 
 from rrnet_nni.agreement import compare_logits
 from rrnet_nni.architecture import Architecture
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.main_job import pareto_table
 from rrnet_nni.report import Execution, Report, collect, read_search_record
 from rrnet_nni.report_page import difference_figure, pareto_figure

@@ -7,33 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.example_result import RESULT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.results import Result, choose, pareto_front
 
-RESULT = Result(
-    backbone="resnet8",
-    accuracy=0.97,
-    validation_accuracy=0.98,
-    fixed_point_accuracy=0.97,
-    expected_latency_ms=2.0,
-    latency_ms=1.5,
-    makespan_ms=1.1,
-    relus=100,
-    comparisons=150,
-    all_relu_comparisons=1000,
-    latency_weight=0.1,
-    seed=0,
-    exploded_images=0,
-    strategy="rrnet",
-    architecture="architecture.json",
-    checkpoint="weights.pt",
-    model="model.onnx",
-    build="build",
-    duration_s=1.0,
-)
 results = st.lists(
     st.builds(
         lambda accuracy, validation, latency: replace(

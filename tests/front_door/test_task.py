@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.pipeline import prepare
 from rrnet_nni.task import LARGEST_SEED, check_latency_weight, load_task
 

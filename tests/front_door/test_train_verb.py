@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rrnet_nni.architecture import Architecture
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.cli import main
-from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.pipeline import describe, prepare, priced_again, search_architecture, train_architecture
 from rrnet_nni.search_spaces import fixed_choices
 from rrnet_nni.task import load_task

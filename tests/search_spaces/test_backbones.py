@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rrnet_nni.compatibility import freeze_apart
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.compatibility import freeze_apart
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.search_spaces import (
     Backbone,
     PlainX2act,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import tiny_evaluator, tiny_latency, tiny_search, tiny_space
+from helpers.tiny_task import tiny_evaluator, tiny_latency, tiny_search, tiny_space
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.strategies.darts import RRNetDARTS
 from rrnet_nni.strategies.options import SearchOptions
 from rrnet_nni.strategies.record import scalars_of

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.strategies import SearchOptions, SearchResult, search, strategy_names
 from rrnet_nni.strategies.record import RecordFile
@@ -38,7 +38,7 @@ def digits() -> tuple[SpaceOptions, ImageDataset, ExpectedLatency]:
     dataset = load_dataset(DataOptions(image_size=8, train_images=400))
     space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=0.5)
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     return space, dataset, ExpectedLatency.of_space(operators, table)
 
 
@@ -152,7 +152,7 @@ def test_candidates_of_other_settings_are_refused_by_name(digits: Any, tmp_path:
         run(digits, tmp_path, replace(TRAINING, learning_rate=0.05), **settings)
     space, dataset, _ = digits
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("masked"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("masked"))
     with pytest.raises(Refusal, match=r"written with milliseconds\.stem\.act\.relu"):
         run((space, dataset, ExpectedLatency(table)), tmp_path, **settings)
     more = run(digits, tmp_path, **{**settings, "candidates": 2})

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
-from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.strategies.latency_target import TOLERANCE, LatencyController, derive_within
 
 

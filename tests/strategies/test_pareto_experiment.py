@@ -12,15 +12,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from front_experiment import EXPERIMENT, finished, point_of, prepare, stopped_and_resumed, summary
 
 from rrnet_nni import pipeline
 from rrnet_nni.strategies import ParetoTuner
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import load_task
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from front_experiment import EXPERIMENT, finished, point_of, prepare, stopped_and_resumed, summary
 
 #: A folder with train/CLASS/* and test/CLASS/* of CIFAR-10.
 IMAGES = os.environ.get("RRNET_CIFAR10")

@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.strategies.front_gaps import EXHAUSTED_RATIO, widest
 from rrnet_nni.strategies.pareto_front import Point, gaps, hypervolume, pareto_front
 from rrnet_nni.strategies.pareto_tuner import ParetoClassArgsValidator, ParetoTuner

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import tiny_evaluator, tiny_latency, tiny_search
+from helpers.tiny_task import tiny_evaluator, tiny_latency, tiny_search
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.strategies import RRNetDARTS, SearchOptions, search
 from rrnet_nni.strategies.checkpoint import CHECKPOINT_NAME
@@ -53,7 +53,7 @@ def digits(run: Path) -> None:
     dataset = load_dataset(DataOptions(image_size=8, train_images=300))
     space = SpaceOptions(image_size=8, channels=1, width=0.25)
     operators = describe_space("resnet8", space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_protocol("beaver-ot"))
+    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     latency = ExpectedLatency.of_space(operators, table)
     target_ms = sum(latency.bounds_ms()) / 2
     options = SearchOptions(epochs=5, warmup_epochs=1, target_latency_ms=target_ms, seed=3)
@@ -83,7 +83,11 @@ def test_a_search_killed_in_the_middle_ends_with_the_same_bits(task: Callable[[P
 
 def _kill_after_two_epochs(task: Callable[[Path], None], run: Path) -> None:
     run.mkdir()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1]))),
+    }
     command = [sys.executable, "-c", RUN, task.__name__, str(run)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     records = RecordFile(run / RECORD_NAME)

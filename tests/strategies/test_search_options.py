@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rrnet_nni.fpga.errors import Refusal
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.strategies.options import SearchOptions
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ...errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from ..graph import Graph
 from .base import Pass
 from .fold_affine import FoldAffine

@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...errors import Refusal
+from rrnet_nni.base.errors import Refusal
+
 from ..graph import AnyNode, Combine, Graph, Polynomial, Product
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from ..formats import is_exact
+from ..fixed_point.formats import is_exact
 from ..graph import Combine, Conv, Graph, Linear
 
 

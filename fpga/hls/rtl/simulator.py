@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ExecutionFault, Refusal
+from rrnet_nni.base.caches import cache_folder
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
 from ..simulator import make_cache
 from .modules import SOURCES, RtlModule
 
@@ -84,7 +86,7 @@ class Simulator:
         if reason := missing_tool():
             raise Refusal(f"module {module.name}: {reason}")
         self.module, self.trace = module, trace
-        self.executable = self._built(cache or default_cache())
+        self.executable = self._built(cache or cache_folder("rtl"))
 
     def run(self, runs: Sequence[Run], waveform: Path | None = None) -> list[Outcome]:
         """Run after run from reset.
@@ -178,11 +180,6 @@ def _runtime(cache: Path, root: Path, trace: bool) -> Path:
             _checked(["g++", *_flags(root, trace), "-c", str(together), "-o", str(compiled)], dict(os.environ))
             os.replace(compiled, runtime)
     return runtime
-
-
-def default_cache() -> Path:
-    """Where verilated modules are kept: $XDG_CACHE_HOME/rrnet-nni, else ~/.cache/rrnet-nni."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rrnet-nni" / "rtl"
 
 
 def _checked(command: Sequence[str], environment: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...cost.array import Block, kernel_parts
-from ...operators import Conv
+from ...program.operators import Conv
 
 LANES = 8  # input channels and output channels of the tile
 

@@ -19,14 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ...compiler.build import INSTRUCTIONS, TILES, Build, load_build, read_build_file
-from ...console import Parser, add_common_options, run_command
+from rrnet_nni.base.console import Parser, add_common_options, run_command
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
 from ...cost.array import SIDE, sequence_cycles
-from ...errors import ExecutionFault, Refusal
-from ...isa import Instruction, Opcode, decode_instructions
-from ...operators import Conv, Linear
 from ...program import ConvOp, LinearOp
-from ...program_shapes import operation_shape
+from ...program.build import INSTRUCTIONS, TILES, Build, load_build, read_build_file
+from ...program.isa import Instruction, Opcode, decode_instructions
+from ...program.operators import Conv, Linear
+from ...program.shapes import operation_shape
 from ...ring import ring_conv2d
 from .modules import CONV_TILE
 from .simulator import Run, Simulator

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.teaching.shared_teacher import TeacherOptions, shared_teacher
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, train_network
-from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 
 SPACE = SpaceOptions(image_size=16, channels=1, width=0.125)

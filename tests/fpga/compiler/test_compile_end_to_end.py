@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small_onnx_models import ModelBuilder, mixed_model, run_onnx
+from helpers.small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
-from rrnet_nni.fpga.board.conformance import first_divergence
-from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.compiler import cli, simulate_cli
-from rrnet_nni.fpga.compiler.build import load_build
+from rrnet_nni.fpga.compiler import compile_command as cli
+from rrnet_nni.fpga.compiler import simulate_command
 from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph, compile_program
 from rrnet_nni.fpga.compiler.float_interpreter import run_float
-from rrnet_nni.fpga.compiler.frontend import import_model
-from rrnet_nni.fpga.compiler.reference import run_reference
-from rrnet_nni.fpga.compiler.simulate import simulate
+from rrnet_nni.fpga.compiler.onnx.frontend import import_model
+from rrnet_nni.fpga.compiler.schedule.simulate import simulate
 from rrnet_nni.fpga.devices import device_file, load_device
-from rrnet_nni.fpga.isa import decode_instructions
 from rrnet_nni.fpga.program import ReluOp, is_narrow
-from rrnet_nni.fpga.protocols import get_protocol
-from rrnet_nni.fpga.protocols.masked_plan import plan_masked
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.isa import decode_instructions
+from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.fpga.protocols import executions, get_costs
+from rrnet_nni.fpga.protocols.masked.plan import plan_masked
+from rrnet_nni.fpga.runtime.session.conformance import first_divergence
 
 
 def images(count: int, shape: tuple[int, ...] = (3, 16, 16), seed: int = 1) -> np.ndarray:
@@ -29,7 +29,7 @@ def images(count: int, shape: tuple[int, ...] = (3, 16, 16), seed: int = 1) -> n
 
 
 def compiled(model: onnx.ModelProto, calibration: np.ndarray | None) -> Compilation:
-    return compile_graph(import_model(model, "model"), load_device("zcu104"), get_protocol("beaver-ot"), calibration)
+    return compile_graph(import_model(model, "model"), load_device("zcu104"), get_costs("beaver-ot"), calibration)
 
 
 def test_the_float_interpreter_agrees_with_onnxruntime_before_and_after_passes() -> None:
@@ -175,7 +175,7 @@ def test_a_build_for_a_device_of_ones_own_needs_its_file_no_more(
     mine.unlink()
     assert cli.main(["--check", build]) == 0
     capsys.readouterr()
-    assert simulate_cli.main([build, "--json"]) == 0
+    assert simulate_command.main([build, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["makespan_ms"] == pytest.approx(load_build(build).report["makespan_ms"])
 
 
@@ -230,7 +230,7 @@ def test_both_comparisons_of_a_clip_read_one_opened_word() -> None:
     wanted = run_onnx(model, images)
     assert np.abs(run_reference(fixed.program, fixed.weights, images) - wanted).max() < 0.02 * np.abs(wanted).max()
     for name in ("masked", "masked-dcf"):
-        assert first_divergence(fixed.program, fixed.weights, images[:2], EXECUTIONS[name]) is None
+        assert first_divergence(fixed.program, fixed.weights, images[:2], executions()[name]) is None
 
 
 @pytest.mark.parametrize("groups", [1, 2])

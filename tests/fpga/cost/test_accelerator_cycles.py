@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.compiler.jobs import Rates
+from rrnet_nni.fpga.compiler.schedule.jobs import Rates
 from rrnet_nni.fpga.cost.accelerator import keystream_bits, step_cycles
 from rrnet_nni.fpga.cost.array import BUS_WORDS, conv_cycles, product_cycles, product_keystream_bits
 from rrnet_nni.fpga.cost.kernels import WORD_OPERATIONS
 from rrnet_nni.fpga.cost.latency import operator_cost
 from rrnet_nni.fpga.cost.streaming import AES_STAGES, BUS_BITS
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.operators import Conv, Linear, MaxPool, OperatorShape, Relu, Relu6, X2act
-from rrnet_nni.fpga.protocols import PROTOCOLS
-from rrnet_nni.fpga.protocols.executed import Work
+from rrnet_nni.fpga.program.operators import Conv, Linear, MaxPool, OperatorShape, Relu, Relu6, X2act
+from rrnet_nni.fpga.protocols import executions, get_costs
+from rrnet_nni.fpga.protocols.shared.executed import Work
 
 DEVICE = load_device("zcu104-rrnet")
 SHAPES: tuple[OperatorShape, ...] = (
@@ -29,7 +29,7 @@ SHAPES: tuple[OperatorShape, ...] = (
     X2act(1000),
     MaxPool(8, 9, 9, (3, 3), (2, 2), (1, 1, 1, 1)),
 )
-EXECUTED = [protocol for protocol in PROTOCOLS.values() if protocol.executable]
+EXECUTED = [get_costs(name) for name in executions()]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: type(shape).__name__)

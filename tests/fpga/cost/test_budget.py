@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost.budget import SYNTHESISED, check_budget, device_budget
 from rrnet_nni.fpga.devices import Device, device_names, load_device
-from rrnet_nni.fpga.errors import Refusal
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results" / "rtl_resources.json"
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from paper_networks import paper_network
+from helpers.paper_networks import paper_network
 
 from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.devices import device_names, load_device
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "performance-model.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def latency_rows() -> list[list[str]]:
 def test_the_latencies_of_resnet18_are_the_models(row: list[str]) -> None:
     name, relu_ms, poly_ms, speed_up, rounds, sent_mb, _ = row
     totals = [
-        network_cost(paper_network("resnet18", polynomial), load_device("zcu104"), get_protocol(name)).total
+        network_cost(paper_network("resnet18", polynomial), load_device("zcu104"), get_costs(name)).total
         for polynomial in (False, True)
     ]
     assert [f"{total.latency_ms:.1f}" for total in totals] == [relu_ms, poly_ms]

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from paper_networks import NETWORKS, paper_network
+from helpers.paper_networks import NETWORKS, paper_network
 
 from rrnet_nni.fpga.cost.published import FITTED_NETWORKS
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.operators import NamedOperator
+from rrnet_nni.fpga.program.operators import NamedOperator
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fit_paper_constants.py"
 

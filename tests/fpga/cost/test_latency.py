@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from helpers.paper_networks import plain_stem_resnet18
 from hypothesis import given
 from hypothesis import strategies as st
-from paper_networks import plain_stem_resnet18
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import OperatorCost, operator_cost, phase_cost
 from rrnet_nni.fpga.cost.kernels import WORD_OPERATIONS, array_rate
 from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.cost.pipeline import pipelined_ms
+from rrnet_nni.fpga.cost.protocol import Compute, Exchange
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.operators import (
+from rrnet_nni.fpga.program.operators import (
     Add,
     Affine,
     AvgPool,
@@ -30,14 +31,13 @@ from rrnet_nni.fpga.operators import (
     Truncate,
     X2act,
 )
-from rrnet_nni.fpga.protocols import PROTOCOLS, get_protocol, protocol_names
-from rrnet_nni.fpga.protocols.base import Compute, Exchange
-from rrnet_nni.fpga.protocols.beaver_ot import beaver_ot_steps
-from rrnet_nni.fpga.protocols.executed import Work
-from rrnet_nni.fpga.protocols.masked_variants import MaskedDcfNarrow, MaskedVariant, Wires
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
+from rrnet_nni.fpga.protocols.beaver_ot.costs import beaver_ot_steps
+from rrnet_nni.fpga.protocols.masked.variant_costs import MaskedDcfNarrow, MaskedVariant, Wires
+from rrnet_nni.fpga.protocols.shared.executed import Work
 
 DEVICE = load_device("zcu104")
-protocols = st.sampled_from(list(PROTOCOLS.values()))
+protocols = st.sampled_from([get_costs(name) for name in protocol_names()])
 small = st.integers(1, 24)
 
 
@@ -87,7 +87,7 @@ shapes = st.one_of(convolutions(), pools(), elementwise, st.builds(Linear, small
 
 
 def priced(shape: OperatorShape, protocol: str = "beaver-ot", batch: int = 1, **device: float) -> OperatorCost:
-    return operator_cost(shape, replace(DEVICE, **device), get_protocol(protocol), batch)
+    return operator_cost(shape, replace(DEVICE, **device), get_costs(protocol), batch)
 
 
 # --- units
@@ -205,7 +205,7 @@ def test_latency_never_falls_with_more_elements(shape, protocol, more) -> None:
 
 @given(st.one_of(convolutions(), elementwise))
 def test_wider_wires_never_cost_less(shape) -> None:
-    full, narrow = MaskedVariant(), get_protocol("masked-dcf-narrow")
+    full, narrow = MaskedVariant(), get_costs("masked-dcf-narrow")
     assert is_no_cheaper(operator_cost(shape, DEVICE, full), operator_cost(shape, DEVICE, narrow))
 
 
@@ -258,7 +258,7 @@ def test_depthwise_runs_at_its_own_rate_and_pointwise_at_the_dense_one() -> None
 
 @given(shapes)
 def test_every_step_of_the_executed_protocol_has_a_price(shape) -> None:
-    for primitive in get_protocol("beaver-ot").primitives(shape):
+    for primitive in get_costs("beaver-ot").primitives(shape):
         for step in beaver_ot_steps(primitive):
             assert not isinstance(step, Work) or step.kernel == "array" or (step.kernel, step.step) in WORD_OPERATIONS
 
@@ -284,7 +284,7 @@ def test_one_tile_is_sequential(shape, protocol) -> None:
 
 @given(st.floats(1e-3, 10), st.floats(1e-3, 10), st.integers(1, 50))
 def test_pipelined_time_of_two_stages_is_the_flow_shop_makespan(compute_s: float, send_s: float, tiles: int) -> None:
-    class TwoStages(type(get_protocol("paper"))):
+    class TwoStages(type(get_costs("paper"))):
         def phases(self, shape, device, batch=1):
             return (Compute("alu", compute_s * device.clock_hz), Exchange((round(send_s * 1e9), 0)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import LatencyTable, build_lut, lut, lut_cache, operator_cost
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.operators import AvgPool, Conv, Linear, MaxPool, NamedOperator, Relu, X2act
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.fpga.program.operators import AvgPool, Conv, Linear, MaxPool, NamedOperator, Relu, X2act
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 DEVICE = load_device("zcu104")
-PAPER = get_protocol("paper")
+PAPER = get_costs("paper")
 CHOICES = {
     "stem.act": {"relu": Relu(4096), "x2act": X2act(4096)},
     "stem.pool": {"maxpool": MaxPool(16, 16, 16, (2, 2), (2, 2)), "avgpool": AvgPool(16, 16, 16, (2, 2), (2, 2))},
@@ -34,7 +35,7 @@ def table(**changes: object) -> LatencyTable:
 
 @pytest.mark.parametrize("name", protocol_names())
 def test_entries_are_the_costs_of_the_operators(name: str) -> None:
-    protocol = get_protocol(name)
+    protocol = get_costs(name)
     built = table(protocol=protocol)
     for label, candidates in CHOICES.items():
         for candidate, shape in candidates.items():
@@ -96,7 +97,7 @@ def test_a_cached_table_is_read_and_equal(tmp_path: Path, monkeypatch: pytest.Mo
     [
         {"device": replace(DEVICE, clock_hz=1e8)},
         {"device": replace(DEVICE, message_latency_s=0.0)},
-        {"protocol": get_protocol("beaver-ot")},
+        {"protocol": get_costs("beaver-ot")},
         {"choices": {"stem.act": {"relu": Relu(4097), "x2act": X2act(4096)}}},
         {"fixed": FIXED[:1]},
         {"fixed": FIXED[::-1]},
@@ -113,6 +114,18 @@ def test_a_changed_formula_makes_every_older_table_stale(tmp_path: Path, monkeyp
     monkeypatch.setattr(lut_cache, "source_digest", lambda: "other formulas")
     table(cache_dir=tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("part", ["cost/array.py", "protocols/masked/costs.py", "program/operators.py"])
+def test_every_module_that_costs_come_from_is_in_the_hash_whatever_its_folder(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fpga = tmp_path / "fpga"
+    shutil.copytree(lut_cache._FPGA, fpga)
+    monkeypatch.setattr(lut_cache, "_FPGA", fpga)
+    before = lut_cache.source_digest.__wrapped__()
+    (fpga / part).write_text((fpga / part).read_text() + "\n")
+    assert lut_cache.source_digest.__wrapped__() != before
 
 
 def _flip(content: bytes, position: int) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from paper_networks import NETWORKS, paper_network, plain_stem_resnet18
+from helpers.paper_networks import NETWORKS, paper_network, plain_stem_resnet18
 
-from rrnet_nni.fpga.operators import AvgPool, OperatorShape
+from rrnet_nni.fpga.program.operators import AvgPool, OperatorShape
 
 pytest.importorskip("torch")
 pytest.importorskip("nni")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from paper_networks import NETWORKS, paper_network
+from helpers.paper_networks import NETWORKS, paper_network
 
 from rrnet_nni.fpga.cost import operator_cost
 from rrnet_nni.fpga.cost.latency import OperatorCost, total_cost
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.operators import comparison_count, relu_count
-from rrnet_nni.fpga.protocols import get_protocol
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
+from rrnet_nni.fpga.protocols import get_costs
 
 ALL_RELU_MS = {"vgg16": 382, "mobilenet_v2": 1543, "resnet18": 324, "resnet34": 435, "resnet50": 922}
 SPEED_UP = {"vgg16": 20, "mobilenet_v2": 15, "resnet18": 26, "resnet34": 19, "resnet50": 25}
@@ -20,7 +20,7 @@ POOL_COMPARISONS = {"vgg16": 93_696, "mobilenet_v2": 0, "resnet18": 131_072, "re
 def network_cost(name: str, polynomial: bool, protocol: str = "paper") -> OperatorCost:
     device = load_device("zcu104")
     operators = paper_network(name, polynomial)
-    return total_cost(operator_cost(operator.shape, device, get_protocol(protocol)) for operator in operators)
+    return total_cost(operator_cost(operator.shape, device, get_costs(protocol)) for operator in operators)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

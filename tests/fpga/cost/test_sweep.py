@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.paper_networks import paper_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paper_networks import paper_network
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import build_lut
 from rrnet_nni.fpga.cost.explain import bottleneck, polynomial_counterpart, savings
 from rrnet_nni.fpga.cost.latency import OperatorCost
@@ -19,9 +20,8 @@ from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.cost.plot import draw_sweeps
 from rrnet_nni.fpga.cost.sweep import Sweep, sweep
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.operators import AvgPool, Conv, MaxPool, NamedOperator, Relu, X2act
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
+from rrnet_nni.fpga.program.operators import AvgPool, Conv, MaxPool, NamedOperator, Relu, X2act
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 DEVICE = load_device("zcu104")
 RESNET18 = paper_network("resnet18", polynomial=False)
@@ -33,7 +33,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_the_map_agrees_with_pricing_the_network_on_each_network(
     name: str, bandwidth: float, round_trip: float
 ) -> None:
-    protocol = get_protocol(name)
+    protocol = get_costs(name)
     result = sweep(RESNET18, DEVICE, protocol, 1, np.array([bandwidth]), np.array([round_trip]))
     there = DEVICE.with_network(bandwidth, round_trip / 2)
     relu = network_cost(RESNET18, there, protocol).total.latency_ms
@@ -44,10 +44,10 @@ def test_the_map_agrees_with_pricing_the_network_on_each_network(
 
 
 def test_the_paper_is_in_the_corner_where_replacing_comparisons_pays_most() -> None:
-    paper = sweep(RESNET18, DEVICE, get_protocol("paper"))
+    paper = sweep(RESNET18, DEVICE, get_costs("paper"))
     assert paper.speed_up.max() > 30
     assert paper.speed_up[-1, -1] < 2  # a round trip of a second: only the number of messages counts
-    masked = sweep(RESNET18, DEVICE, get_protocol("masked-onehot-narrow"))
+    masked = sweep(RESNET18, DEVICE, get_costs("masked-onehot-narrow"))
     assert masked.speed_up.max() < 3
 
 
@@ -59,7 +59,7 @@ def test_bands_are_where_the_speed_up_is_two() -> None:
 
 
 def test_savings_are_what_the_replacement_saves_best_first() -> None:
-    protocol = get_protocol("paper")
+    protocol = get_costs("paper")
     found = savings(RESNET18, DEVICE, protocol)
     assert [saving.saved_ms for saving in found] == sorted((saving.saved_ms for saving in found), reverse=True)
     before = network_cost(RESNET18, DEVICE, protocol).total.latency_ms
@@ -81,7 +81,7 @@ def test_the_bottleneck_is_named() -> None:
 
 
 def test_figures_are_written_and_reproducible(tmp_path: Path) -> None:
-    maps = [sweep(RESNET18, DEVICE, get_protocol(name)) for name in ("paper",)]
+    maps = [sweep(RESNET18, DEVICE, get_costs(name)) for name in ("paper",)]
     for name in ("one.png", "two.png"):
         draw_sweeps(maps, "resnet18", tmp_path / name)
     assert (tmp_path / "one.png").read_bytes()[:8] == PNG
@@ -97,7 +97,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(Refusal, match=r"rrnet-nni\[figures\]"):
-        draw_sweeps([sweep(RESNET18, DEVICE, get_protocol("paper"))], "resnet18", tmp_path / "map.png")
+        draw_sweeps([sweep(RESNET18, DEVICE, get_costs("paper"))], "resnet18", tmp_path / "map.png")
 
 
 CHOICES = {"act": {"relu": Relu(4096), "x2act": X2act(4096)}}
@@ -105,7 +105,7 @@ FIXED = [NamedOperator("conv", Conv(3, 16, 16, (3, 3), (1, 1), (1, 1, 1, 1), out
 
 
 def test_a_table_prints_every_entry_and_draws(tmp_path: Path) -> None:
-    table = build_lut(CHOICES, FIXED, DEVICE, get_protocol("paper"))
+    table = build_lut(CHOICES, FIXED, DEVICE, get_costs("paper"))
     lines = format_table(table).splitlines()
     assert [line.split()[:2] for line in lines[3:]] == [["act", "relu"], ["act", "x2act"], ["conv", "fixed"]]
     draw_table(table, tmp_path / "table.png")
@@ -116,11 +116,11 @@ def test_a_table_prints_every_entry_and_draws(tmp_path: Path) -> None:
 
 
 def test_the_difference_of_two_tables_shows_what_changed_and_nothing_else() -> None:
-    paper = build_lut(CHOICES, FIXED, DEVICE, get_protocol("paper"))
+    paper = build_lut(CHOICES, FIXED, DEVICE, get_costs("paper"))
     assert diff_tables(paper, paper) == ""
-    longer = build_lut({"act": {"relu": Relu(8192), "x2act": X2act(4096)}}, FIXED, DEVICE, get_protocol("paper"))
+    longer = build_lut({"act": {"relu": Relu(8192), "x2act": X2act(4096)}}, FIXED, DEVICE, get_costs("paper"))
     lines = diff_tables(paper, longer).splitlines()
     assert len(lines) == 2
     assert lines[1].split()[:2] == ["act", "relu"]
-    fewer = build_lut({"act": {"relu": Relu(4096)}}, FIXED, DEVICE, get_protocol("paper"))
+    fewer = build_lut({"act": {"relu": Relu(4096)}}, FIXED, DEVICE, get_costs("paper"))
     assert diff_tables(paper, fewer).splitlines()[1].split()[-2:] == ["-", "-"]

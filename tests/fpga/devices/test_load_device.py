@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rrnet_nni.fpga.devices as devices
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.devices import PROVENANCES, Device, device_file, device_names, load_device, parse_device
-from rrnet_nni.fpga.errors import Refusal
 
 ZCU104 = Path(devices.__file__).parent / "zcu104.yaml"
 CONSTANTS = sorted(load_device("zcu104").constants())

@@ -9,23 +9,23 @@ import numpy as np
 import onnx
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from helpers.rewritten_builds import rewritten
+from helpers.simulated_builds import compiled, handing_on_model, images_for, kernels_model, prepared, software_words
+from helpers.small_onnx_models import ModelBuilder, mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_builds import compiled, handing_on_model, images_for, kernels_model, prepared, software_words
-from small_onnx_models import ModelBuilder, mixed_model
-from test_check import rewritten
 
-from rrnet_nni.fpga.board.cli import main as run_parties
-from rrnet_nni.fpga.compiler.build import Build, load_build
-from rrnet_nni.fpga.compiler.reference import decode_tensor, encode_images
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.hls import csim
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
-from rrnet_nni.fpga.isa import Queue, decode_instructions, encode_instructions
-from rrnet_nni.fpga.operands import BUS_BYTES, OperandTable, decode_operands
-from rrnet_nni.fpga.protocols.dcf import functions
+from rrnet_nni.fpga.program.build import Build, load_build
+from rrnet_nni.fpga.program.isa import Queue, decode_instructions, encode_instructions
+from rrnet_nni.fpga.program.operands import BUS_BYTES, OperandTable, decode_operands
+from rrnet_nni.fpga.program.reference import decode_tensor, encode_images
+from rrnet_nni.fpga.protocols.masked.comparison_functions import functions
+from rrnet_nni.fpga.runtime.commands.run import main as run_parties
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MUTATIONS, AT_ONCE = 10_000, 2_500

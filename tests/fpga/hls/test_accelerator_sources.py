@@ -7,16 +7,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from simulated_builds import compiled, images_for, prepared
-from small_onnx_models import mixed_model
+from helpers.simulated_builds import compiled, images_for, prepared
+from helpers.small_onnx_models import mixed_model
 
-from rrnet_nni.fpga.compiler.reference import encode_images
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import Refusal
 from rrnet_nni.fpga.hls import recording
 from rrnet_nni.fpga.hls.config import config_header
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import SOURCES, WARNINGS, build_simulator, find_cxx
+from rrnet_nni.fpga.program.reference import encode_images
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_builds import compiled, images_for, kernels_model, prepared, software_words
+from helpers.simulated_builds import compiled, images_for, kernels_model, prepared, software_words
 
-from rrnet_nni.fpga.compiler.build import Build
-from rrnet_nni.fpga.compiler.reference import encode_images
 from rrnet_nni.fpga.cost.array import array_plans, part_shape
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import find_cxx
-from rrnet_nni.fpga.operators import Conv, Linear
-from rrnet_nni.fpga.program_shapes import operation_shape
+from rrnet_nni.fpga.program.build import Build
+from rrnet_nni.fpga.program.operators import Conv, Linear
+from rrnet_nni.fpga.program.reference import encode_images
+from rrnet_nni.fpga.program.shapes import operation_shape
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 #: Whose tiles are those that a device without tiles of its own gets.

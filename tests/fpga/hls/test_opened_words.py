@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_builds import compiled, handing_on_model, images_for, prepared, software_words
+from helpers.simulated_builds import compiled, handing_on_model, images_for, prepared, software_words
 
-from rrnet_nni.fpga.compiler.reference import encode_images
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import find_cxx
-from rrnet_nni.fpga.isa import Opcode, decode_instructions
-from rrnet_nni.fpga.operands import Flag, Kind, decode_operands
+from rrnet_nni.fpga.program.isa import Opcode, decode_instructions
+from rrnet_nni.fpga.program.operands import Flag, Kind, decode_operands
+from rrnet_nni.fpga.program.reference import encode_images
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MASKED = ("masked", "masked-dcf")

@@ -4,73 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.small_programs import polynomial_network, residual_network, x2act
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.board.conformance import (
+from rrnet_nni.fpga.compiler.report.report import program_traffic
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.program import (
+    MaxPoolOp,
+    ReluOp,
+    TruncateOp,
+)
+from rrnet_nni.fpga.protocols import executions, get_costs
+from rrnet_nni.fpga.runtime.material.two_party_prepare import preparations
+from rrnet_nni.fpga.runtime.session.conformance import (
     ProgramBuilder,
     first_divergence,
     preparation_mismatch,
     run_shared,
     traffic_mismatch,
 )
-from rrnet_nni.fpga.board.executions import EXECUTIONS
-from rrnet_nni.fpga.board.two_party_prepare import PREPARATIONS
-from rrnet_nni.fpga.compiler.report import program_traffic
-from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import (
-    AffineOp,
-    ConcatOp,
-    ConvOp,
-    LinearOp,
-    MaxPoolOp,
-    PadOp,
-    ReluOp,
-    ReshapeOp,
-    SquareOp,
-    SumPoolOp,
-    TruncateOp,
-)
-from rrnet_nni.fpga.protocols import get_protocol
 
-pytestmark = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
-
-
-def residual_network():
-    """Every operator once or more: stem, MaxPool, a residual block with ReLU and X2act, pooling, classifier."""
-    b = ProgramBuilder((3, 9, 9), 8, seed=3)
-    stem = b.constant("stem.w", (6, 3, 3, 3), 8, 100)
-    bias = b.constant("stem.b", (6,), 16, 1 << 14)
-    b.add(ConvOp, "stem", ["image"], (6, 9, 9), 16, weight=stem, bias=bias, padding=(1, 1, 1, 1))
-    b.add(TruncateOp, "stem.t", ["stem"], (6, 9, 9), 8, bits=8)
-    b.add(ReluOp, "stem.relu", ["stem.t"], (6, 9, 9), 8)
-    b.add(MaxPoolOp, "pool", ["stem.relu"], (6, 5, 5), 8, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
-    depthwise = b.constant("dw.w", (6, 1, 3, 3), 8, 128)
-    b.add(ConvOp, "dw", ["pool"], (6, 5, 5), 16, weight=depthwise, bias=None, padding=(1, 1, 1, 1), groups=6)
-    b.add(TruncateOp, "dw.t", ["dw"], (6, 5, 5), 8, bits=8)
-    b.add(SquareOp, "act.square", ["dw.t"], (6, 5, 5), 16)
-    b.add(
-        AffineOp,
-        "act.affine",
-        ["act.square", "dw.t"],
-        (6, 5, 5),
-        16,
-        multipliers=((3, 1, 2, 5, 1, 0), (256,)),
-        addend=(-70,),
-    )
-    b.add(TruncateOp, "act.t", ["act.affine"], (6, 5, 5), 8, bits=8)
-    b.add(AffineOp, "add", ["act.t", "pool"], (6, 5, 5), 8, multipliers=((1,), (1,)))
-    b.add(ConcatOp, "concat", ["add", "pool"], (12, 5, 5), 8)
-    b.add(PadOp, "pad", ["concat"], (12, 6, 7), 8, padding=(1, 0, 0, 2))
-    grouped = b.constant("down.w", (8, 6, 2, 2), 8, 60)
-    b.add(ConvOp, "down", ["pad"], (8, 3, 3), 16, weight=grouped, bias=None, stride=(2, 2), groups=2)
-    b.add(TruncateOp, "down.t", ["down"], (8, 3, 3), 7, bits=9)
-    b.add(ReluOp, "down.relu", ["down.t"], (8, 3, 3), 7)
-    b.add(SumPoolOp, "gap", ["down.relu"], (8, 1, 1), 7, kernel=(3, 3), stride=(3, 3))
-    b.add(ReshapeOp, "flat", ["gap"], (8,), 7)
-    fc, fc_bias = b.constant("fc.w", (10, 8), 8, 128), b.constant("fc.b", (10,), 15, 1 << 13)
-    b.add(LinearOp, "fc", ["flat"], (10,), 15, weight=fc, bias=fc_bias)
-    return b.program(), b.weights
+pytestmark = pytest.mark.parametrize("execution", executions().values(), ids=executions())
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -87,44 +42,6 @@ def test_each_operation_sends_what_is_predicted(execution, batch):
     assert traffic_mismatch(program, weights, images, execution) is None
 
 
-def x2act(b, name, source, shape, fraction_bits, polynomial_bits, k=3):
-    """k 2^(2f − p) x² + x with the polynomial at p fraction bits, truncated to the f of the input."""
-    b.add(SquareOp, f"{name}.square", [source], shape, 2 * fraction_bits)
-    multipliers = ((k,), (1 << (polynomial_bits - fraction_bits),))
-    inputs = [f"{name}.square", source]
-    b.add(AffineOp, f"{name}.affine", inputs, shape, polynomial_bits, multipliers=multipliers, addend=(-99,))
-    return b.add(TruncateOp, name, [f"{name}.affine"], shape, fraction_bits, bits=polynomial_bits - fraction_bits)
-
-
-def polynomial_network():
-    """X2act in every place: on an image, behind a truncation, on a wire, on a sum, with its square truncated alone."""
-    b = ProgramBuilder((4, 6, 6), 6, seed=5)
-    shape = (4, 6, 6)
-    first = x2act(b, "first", "image", shape, 6, 14)
-    weight = b.constant("w", (4, 4, 3, 3), 6, 20)
-    b.add(ConvOp, "conv", [first], shape, 12, weight=weight, bias=None, padding=(1, 1, 1, 1))
-    b.add(TruncateOp, "conv.t", ["conv"], shape, 6, bits=6)
-    second = x2act(b, "second", "conv.t", shape, 6, 16)
-    b.add(AffineOp, "residual", [second, first], shape, 6, multipliers=((1,), (1,)))
-    third = x2act(b, "third", "residual", shape, 6, 16)
-    b.add(SquareOp, "short.square", [third], shape, 12)
-    b.add(TruncateOp, "short", ["short.square"], shape, 6, bits=6)
-    b.add(AffineOp, "short.sum", ["short", third], shape, 12, multipliers=((1,), (64,)))
-    b.add(TruncateOp, "fourth", ["short.sum"], shape, 6, bits=6)
-    b.add(ReluOp, "relu", ["fourth"], shape, 6)
-    b.add(SquareOp, "both.square", ["conv.t"], shape, 12)
-    b.add(ReluOp, "both.relu", ["conv.t"], shape, 6)
-    b.add(AffineOp, "both", ["both.square", "both.relu"], shape, 12, multipliers=((1,), (64,)))
-    b.add(TruncateOp, "both.t", ["both"], shape, 6, bits=6)
-    b.add(AffineOp, "sum", ["relu", "both.t"], shape, 6, multipliers=((1,), (1,)))
-    b.add(MaxPoolOp, "pool", ["sum"], (4, 3, 3), 6, kernel=(2, 2), stride=(2, 2))
-    b.add(SumPoolOp, "gap", ["pool"], (4, 1, 1), 6, kernel=(3, 3), stride=(3, 3))
-    last = x2act(b, "last", "gap", (4, 1, 1), 6, 16)
-    b.add(ReshapeOp, "flat", [last], (4,), 6)
-    b.add(SquareOp, "logits", ["flat"], (4,), 12)
-    return b.program(), b.weights
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_predicted(execution, batch):
     program, weights = polynomial_network()
@@ -135,7 +52,7 @@ def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_pr
 
 @pytest.mark.parametrize("network", [residual_network, polynomial_network])
 def test_material_that_the_parties_make_alone_gives_the_reference(execution, network):
-    if execution.name not in PREPARATIONS:
+    if execution.name not in preparations():
         pytest.skip("its material needs a dealer, as it says where it is asked for")
     program, weights = network()
     images = np.random.default_rng(2).normal(size=(2, *program.tensor(program.input).shape))
@@ -146,7 +63,7 @@ def test_material_that_the_parties_make_alone_gives_the_reference(execution, net
 @pytest.mark.parametrize("network", [residual_network, polynomial_network])
 def test_the_compiler_reports_the_traffic_that_the_parties_have(execution, network):
     program, _ = network()
-    rows = program_traffic(program, load_device("zcu104"), get_protocol(execution.name))
+    rows = program_traffic(program, load_device("zcu104"), get_costs(execution.name))
     for row, traffic in zip(rows, execution.traffic(program, 1), strict=True):
         predicted = (traffic.bytes_sent, traffic.setup_bytes, traffic.offline_bytes)
         assert (row["operation"], row["rounds"]) == (traffic.operation, len(traffic.rounds))

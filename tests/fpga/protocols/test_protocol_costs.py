@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import OperatorCost, operator_cost
+from rrnet_nni.fpga.cost.protocol import Exchange
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.errors import Refusal
-from rrnet_nni.fpga.operators import (
+from rrnet_nni.fpga.program.operators import (
     Add,
     Affine,
     AvgPool,
@@ -23,8 +24,7 @@ from rrnet_nni.fpga.operators import (
     Truncate,
     X2act,
 )
-from rrnet_nni.fpga.protocols import get_protocol, protocol_names
-from rrnet_nni.fpga.protocols.base import Exchange
+from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
 DEVICE = load_device("zcu104")
 CONV = Conv(16, 14, 14, (3, 3), (2, 2), (1, 1, 1, 1), out_channels=24)
@@ -40,7 +40,7 @@ pools = st.builds(
 
 
 def cost(name: str, shape: OperatorShape, batch: int = 1) -> OperatorCost:
-    return operator_cost(shape, DEVICE, get_protocol(name), batch)
+    return operator_cost(shape, DEVICE, get_costs(name), batch)
 
 
 def comparisons_per_output(shape: MaxPool) -> int:
@@ -75,12 +75,12 @@ def test_relu6_is_two_comparisons_side_by_side(name: str) -> None:
 @pytest.mark.parametrize("name", protocol_names())
 def test_an_unknown_shape_is_an_error_not_a_price(name: str) -> None:
     with pytest.raises((TypeError, ValueError)):
-        get_protocol(name).phases("relu", DEVICE)  # type: ignore[arg-type]
+        get_costs(name).phases("relu", DEVICE)  # type: ignore[arg-type]
 
 
 def test_unknown_protocols_are_refused_with_the_known_names() -> None:
     with pytest.raises(Refusal, match="beaver-ot"):
-        get_protocol("magic")
+        get_costs("magic")
 
 
 # --- paper: COMM1 .. COMM4, one direction at a time
@@ -266,7 +266,7 @@ SHAPES = (CONV, LINEAR, Relu(1000), Relu6(96), X2act(1000), MaxPool(8, 9, 9, (3,
 @pytest.mark.parametrize("name", protocol_names())
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: type(shape).__name__)
 def test_phases_are_whole_bytes_and_non_negative_cycles(name: str, shape: OperatorShape) -> None:
-    protocol = get_protocol(name)
+    protocol = get_costs(name)
     for primitive in protocol.primitives(shape):
         assert protocol.primitives(primitive) or primitive
         for phase in protocol.phases(primitive, DEVICE, batch=3):

@@ -1,14 +1,12 @@
 """Every ring backend is exact modulo 2^32, for every geometry."""
 
-import ctypes
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga import ring
-from rrnet_nni.fpga.ring import compiled, dispatch
+from rrnet_nni.fpga.ring import dispatch
 from rrnet_nni.fpga.ring.geometry import conv_geometry
 
 BACKENDS = [backend for name in dispatch.BACKENDS if (backend := dispatch.load_backend(name))]
@@ -89,27 +87,6 @@ def test_without_a_compiler_the_limbs_take_over(monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     assert dispatch.load_backend("compiled") is None
     assert dispatch.load_backend("limbs").name == "limbs"
-
-
-def test_a_broken_compiler_is_reported_as_unavailable(tmp_path, monkeypatch):
-    source = tmp_path / "broken.c"
-    source.write_text("this is not C")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(compiled.CompilationUnavailable):
-        compiled.build_library(source)
-    assert not list(tmp_path.rglob("*.so"))
-
-
-def test_a_kernel_is_compiled_again_when_a_header_beside_it_changes(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    source, header = tmp_path / "answer.c", tmp_path / "answer.h"
-    source.write_text('#include "answer.h"\nint answer(void) { return ANSWER; }\n')
-    answers = []
-    for number in (41, 42):
-        header.write_text(f"#define ANSWER {number}\n")
-        library = compiled.load_library(compiled.build_library(source), {"answer": (ctypes.c_int, [])})
-        answers.append(library.answer())
-    assert answers == [41, 42]
 
 
 def test_shapes_that_do_not_fit_are_refused():

@@ -1,1 +1,0 @@
-"""Two parties that execute a compiled program."""

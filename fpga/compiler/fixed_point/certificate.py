@@ -1,0 +1,95 @@
+"""Proof, tensor by tensor, that the fixed-point program stays in its ring on calibration images, and how far off it is.
+
+The program is executed with rounding noise, as the parties will, beside the graph in floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rrnet_nni.base.errors import Refusal
+
+from ...program import TRUNCATION_BOUND_BITS, Program
+from ...program.reference import decode, walk_reference
+from ..float_interpreter import walk_float
+from ..graph import Graph
+from .calibration import Calibration
+from .lower import UNTRUNCATED
+
+#: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
+LEAST_MARGIN_BITS = 0.5
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One tensor: real range seen, real range allowed in its ring, and the margin between them in bits."""
+
+    tensor: str
+    fraction_bits: int
+    seen: float
+    allowed: float
+    margin_bits: float
+    ring_bits: int
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Difference of one tensor between fixed point and floating point, over the sample."""
+
+    tensor: str
+    rms_error: float
+    largest_error: float
+    rms_value: float
+
+
+def certify(
+    graph: Graph, program: Program, weights: Mapping[str, np.ndarray], calibration: Calibration
+) -> tuple[list[Certificate], list[LayerError]]:
+    """Execute the sample in fixed point and compare.
+
+    Raises:
+        Refusal: a tensor comes too close to the end of its range; names it.
+    """
+    exact = dict(walk_float(graph, calibration.sample))
+    certificates, errors = [], []
+    for name, words in walk_reference(program, weights, calibration.sample):
+        tensor = program.tensor(name)
+        values = decode(words, tensor.fraction_bits)
+        seen = max(float(np.abs(values).max()), calibration.seen.get(name.removesuffix(UNTRUNCATED), 0.0))
+        allowed = 2.0 ** (tensor.ring_bits - 2 - tensor.fraction_bits)
+        margin = math.log2(allowed / seen) if seen else float(TRUNCATION_BOUND_BITS)
+        if margin < LEAST_MARGIN_BITS:
+            raise Refusal(
+                f"tensor {name!r} reaches {seen:.4g} of {allowed:.4g} allowed with {tensor.fraction_bits} fraction "
+                f"bits in a ring of {tensor.ring_bits}: no fixed-point format fits"
+            )
+        certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3), tensor.ring_bits))
+        if name in exact:
+            difference = values - exact[name]
+            errors.append(
+                LayerError(
+                    name,
+                    float(np.sqrt(np.mean(difference**2))),
+                    float(np.abs(difference).max()),
+                    float(np.sqrt(np.mean(np.square(exact[name], dtype=np.float64)))),
+                )
+            )
+    return certificates, errors
+
+
+def certificate_rows(certificates: list[Certificate]) -> list[dict[str, Any]]:
+    """For report.json."""
+    return [asdict(certificate) for certificate in certificates]
+
+
+def error_rows(errors: list[LayerError]) -> list[dict[str, Any]]:
+    """For report.json; six significant digits, so that the last bits of floating point do not show."""
+    return [
+        {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in asdict(error).items()}
+        for error in errors
+    ]

@@ -1,0 +1,207 @@
+"""Choice of a fixed-point format for every tensor.
+
+The rule of the ring: with headroom, every value stays inside ±2**30 words, the untruncated products included. The
+`budget` of a tensor is how many fraction bits that leaves; its `cap` is what its readers want: a product's budget is
+shared between its input and its weights, a square takes twice the bits of its input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrnet_nni.base.errors import Refusal
+
+from ...program import TRUNCATION_BOUND_BITS
+from ..graph import AnyNode, AvgPool, Combine, Concat, Conv, Graph, Linear, MaxPool, Pad, Polynomial, Relu, Reshape
+from .calibration import Calibration
+
+#: A larger range than calibration saw by this factor still fits.
+HEADROOM = 2.0
+#: More fraction bits than this gain nothing for activations, unless these are so small that they need more.
+ACTIVATION_BITS = 12
+#: Significant bits that weights (root mean square) and activations (maximum) should keep.
+WEIGHT_SIGNIFICANT_BITS = 8
+ACTIVATION_SIGNIFICANT_BITS = 11
+#: Weights get so many more where the ring has room for them.
+SPARE_WEIGHT_BITS = 4
+#: In narrow rings, words of activations stay with headroom below 2**NARROW_WORD_BITS, so that 16 bits open them; and
+#: weights get no bits to spare, because every bit that a truncation drops is a bit of the convolution's input to open.
+NARROW_WORD_BITS = 14
+LEAST_NARROW_BITS = 8
+#: Below this, a format is not an approximation any more, except of a tensor that is only a small part of sums.
+LEAST_SIGNIFICANT_BITS = 4
+#: The range of a tensor that was zero in all of calibration, and the smallest one that formats follow.
+UNSEEN_RANGE, SMALLEST_RANGE = 2.0**-2, 2.0**-24
+#: What a tensor less a constant keeps as a whole: the constant does not grow, and the certificate asks for half a bit.
+SHIFTED_HEADROOM = 1.45
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Fraction bits that tensors may have.
+
+    Attributes:
+        bounds: largest absolute value that must fit, headroom included.
+        budgets: fraction bits that keep `bounds` inside ±2**30, and that one truncation takes back to the cap.
+        product_budgets: of convolutions and linear layers; where a sum adds them untruncated, it must fit too.
+        caps: fraction bits of the stored tensor, at most the budget.
+        spare_weight_bits: how many bits more than they need weights get.
+    """
+
+    bounds: Mapping[str, float]
+    budgets: Mapping[str, int]
+    product_budgets: Mapping[str, int]
+    caps: Mapping[str, int]
+    spare_weight_bits: int = SPARE_WEIGHT_BITS
+
+
+def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False) -> Formats:
+    """Choose formats for every tensor of the graph.
+
+    Args:
+        narrow: leave out the bits that only serve to fill a word of 32 bits.
+
+    Raises:
+        Refusal: names the tensor for which no format fits, and its range.
+    """
+    bounds = {name: HEADROOM * max(seen or UNSEEN_RANGE, SMALLEST_RANGE) for name, seen in calibration.seen.items()}
+    for node in graph.nodes:
+        if isinstance(node, Polynomial):
+            bounds[node.output] = max(bounds[node.output], _polynomial_bound(node, bounds))
+    budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
+    for name, budget in budgets.items():
+        if budget < 1:
+            raise Refusal(
+                f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it"
+            )
+    products = _product_budgets(graph, budgets)
+    reach = _compared_reach(graph, bounds)
+    caps = {
+        name: min(_bits_wanted(bound), TRUNCATION_BOUND_BITS - math.ceil(math.log2(reach[name])))
+        for name, bound in bounds.items()
+    }
+    if narrow:
+        caps = {name: min(cap, _narrow_cap(bounds[name], reach[name])) for name, cap in caps.items()}
+    for node in reversed(graph.nodes):
+        wanted = _input_cap(node, bounds, products, caps)
+        for name in node.inputs:
+            caps[name] = min(caps[name], wanted)
+    for name, cap in caps.items():
+        if cap + math.log2(bounds[name]) < LEAST_SIGNIFICANT_BITS and not _only_summed(graph, name):
+            fits = "no narrow ring fits both; --ring 32 may" if narrow else "no fixed-point format of 32 bits fits both"
+            raise Refusal(
+                f"tensor {name!r} reaches {calibration.seen[name]:.4g}, and what is computed from it leaves it only "
+                f"{cap} fraction bits: {fits}"
+            )
+    budgets = {name: min(budget, caps[name] + TRUNCATION_BOUND_BITS) for name, budget in budgets.items()}
+    return Formats(bounds, budgets, _product_budgets(graph, budgets), caps, 0 if narrow else SPARE_WEIGHT_BITS)
+
+
+def _only_summed(graph: Graph, name: str) -> bool:
+    readers = [node for node in graph.nodes if name in node.inputs]
+    return bool(readers) and all(isinstance(node, Combine) and len(node.inputs) > 1 for node in readers)
+
+
+def _bits_wanted(bound: float) -> int:
+    """Fraction bits of an activation where nothing limits them."""
+    return max(ACTIVATION_BITS, ACTIVATION_SIGNIFICANT_BITS - math.floor(math.log2(bound)))
+
+
+def _narrow_cap(bound: float, reach: float) -> int:
+    """Fraction bits that keep a word narrow, unless a clip's ceiling far above the tensor would take all of them."""
+    keeps_some = LEAST_NARROW_BITS - math.ceil(math.log2(bound))
+    return max(NARROW_WORD_BITS - math.ceil(math.log2(reach)), keeps_some)
+
+
+def _compared_reach(graph: Graph, bounds: Mapping[str, float]) -> dict[str, float]:
+    """How far the words of a tensor reach: a clip compares it less the ceiling too."""
+    reach = dict(bounds)
+    for node in graph.nodes:
+        if isinstance(node, Relu) and node.ceiling is not None:
+            name = node.inputs[0]
+            reach[name] = max(reach[name], shifted_reach(bounds[name], node.ceiling))
+    return reach
+
+
+def shifted_reach(bound: float, constant: float) -> float:
+    """How far a tensor within `bound`, headroom included, reaches with a constant added."""
+    return max(bound + constant, SHIFTED_HEADROOM * (bound / HEADROOM + constant))
+
+
+def _product_budgets(graph: Graph, budgets: Mapping[str, int]) -> dict[str, int]:
+    """The budgets, less where a sum whose multipliers stay integers leaves an untruncated summand fewer bits."""
+    products = dict(budgets)
+    for node in graph.nodes:
+        if isinstance(node, Combine):
+            for name, scale in zip(node.inputs, node.scales, strict=True):
+                if name in graph.deferred:
+                    products[name] = min(products[name], budgets[node.output] + int(np.log2(np.abs(scale)).min()))
+    return products
+
+
+def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:
+    """Largest value over the input's range with headroom, but not more than twice what calibration asks for."""
+    reach = bounds[node.inputs[0]]
+    worst = np.abs(node.square) * reach**2 + np.abs(node.linear) * reach + np.abs(node.addend)
+    return min(float(worst.max()), 2 * bounds[node.output])
+
+
+def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]) -> int:
+    """Fraction bits that this node wants its inputs to have at most."""
+    budget, cap = budgets[node.output], caps[node.output]
+    match node:
+        case Conv() | Linear():
+            return _product_input_cap(node, budget, cap, bounds[node.inputs[0]])
+        case Polynomial():
+            return _square_input_cap(node, budget, bounds[node.inputs[0]])
+        case AvgPool():
+            growth = math.ceil(math.log2(node.divisor))
+            if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:
+                return cap - growth
+            return budget - growth
+        case Combine():
+            unit = all(is_exact(scale) for scale in node.scales)
+            return cap if unit else budget - 2
+        case Relu() | MaxPool() | Reshape() | Concat() | Pad():
+            return cap
+    raise ValueError(f"{type(node).__name__} cannot be lowered")
+
+
+def weight_bits_wanted(weight: np.ndarray) -> int:
+    """Fraction bits that keep the weights' significant bits."""
+    typical = float(np.sqrt(np.mean(np.square(weight)))) or 1.0
+    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(typical)))
+
+
+def _product_input_cap(node: Conv | Linear, budget: int, cap: int, bound: float) -> int:
+    """Share the product's budget between weights and input; where it is short, both give.
+
+    Weights so small that the product's own format rounds them off take no bits from the input.
+    """
+    weight_bits = min(weight_bits_wanted(node.weight), cap + math.ceil(math.log2(bound)) + SPARE_WEIGHT_BITS)
+    input_bits = math.ceil(ACTIVATION_SIGNIFICANT_BITS - math.log2(bound))
+    missing = weight_bits + input_bits - budget
+    return budget - weight_bits if missing <= 0 else input_bits - math.ceil(missing / 2)
+
+
+def _square_input_cap(node: Polynomial, budget: int, bound: float) -> int:
+    """The square itself must fit, and so must its product with a coefficient that is exact.
+
+    Other coefficients take their bits from a truncation of the square.
+    """
+    square_fits = math.floor((TRUNCATION_BOUND_BITS - 2 * math.log2(bound)) / 2)
+    smallest = float(np.abs(node.square[node.square != 0]).min())
+    exact_fits = math.floor((budget + math.log2(smallest)) / 2)
+    if smallest >= 0.25 or exact_fits + math.log2(bound) >= ACTIVATION_SIGNIFICANT_BITS:
+        return min(square_fits, exact_fits)
+    return square_fits
+
+
+def is_exact(values: np.ndarray) -> bool:
+    """Whether every number is ±2**n, so that an integer multiplier represents it exactly."""
+    mantissas, _ = np.frexp(np.abs(values))
+    return bool((mantissas == 0.5).all())

@@ -1,0 +1,168 @@
+"""The schedule of a program: which tiling, which order, and how far it is from what no schedule can undercut.
+
+Both parties run the same schedule in lock step, so one timeline describes both: `send` is what party 0 sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ...cost.protocol import ProtocolCosts
+from ...devices import Device
+from ...program import Program
+from ...program.isa import Queue
+from .bounds import lower_bounds
+from .jobs import Job, JobGraph, Stage
+from .list_scheduler import ListScheduler
+from .tiling import build_jobs
+
+#: Tiles per operation that are tried, until more make the schedule no shorter.
+TILE_CHOICES = (8, 16, 24)
+#: Backward and forward passes that each tiling gets, and the best one in addition.
+FIRST_IMPROVEMENTS, MORE_IMPROVEMENTS = 4, 24
+#: Passes without a gain after which no more are tried.
+PATIENCE = 4
+#: Orders near the best one that are tried, and how many of them in vain.
+NUDGES, NUDGES_IN_VAIN = 96, 32
+#: By how many cycles tiles move up or down in such an order, in turns.
+NUDGE_CYCLES = (1_000, 4_000, 16_000)
+SEED = 1
+#: Jobs that may be scheduled, all tries together: large programs get fewer tilings, passes and nudges.
+JOB_BUDGET = 12_000_000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Start cycle of every job, and the on-chip address of every tile's buffer.
+
+    Attributes:
+        graph: the jobs, in program order, and the stages whose tiles they work on.
+        starts, addresses: by job.
+        makespan: cycles until everything is done.
+        busy: cycles that each queue works.
+        tiles: tiles per operation that were asked for.
+        device: whose buffers and rates it was made for.
+        proven: cycles that constraint programming has proven no schedule to undercut; 0 where it was not asked.
+    """
+
+    graph: JobGraph
+    starts: Sequence[int]
+    addresses: Sequence[int]
+    makespan: int
+    busy: dict[Queue, int]
+    tiles: int
+    device: Device
+    proven: int = 0
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return self.graph.jobs
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        return self.graph.stages
+
+    @cached_property
+    def bounds(self) -> dict[str, int]:
+        """Cycles that no schedule of these jobs can undercut, by reason."""
+        proven = {"constraint programming": self.proven} if self.proven else {}
+        return lower_bounds(self.jobs, self.device) | proven
+
+    @property
+    def lower_bound(self) -> int:
+        """No schedule of these jobs is shorter."""
+        return max(self.bounds.values(), default=0)
+
+    def end(self, job: int) -> int:
+        return self.starts[job] + self.jobs[job].duration + self.jobs[job].latency
+
+
+def schedule_program(
+    program: Program, device: Device, protocol: ProtocolCosts, tile_choices: Sequence[int] = TILE_CHOICES
+) -> Schedule:
+    """Ever finer tilings as long as these shorten the schedule; the best one is improved further."""
+    best: Schedule | None = None
+    budget = JOB_BUDGET
+    for tiles in tile_choices:
+        graph = build_jobs(program, device, protocol, tiles)
+        cost = len(graph.jobs) * (1 + 2 * FIRST_IMPROVEMENTS)
+        if best is not None and cost > budget // 2:
+            break
+        budget -= cost
+        schedule = list_schedule(graph, device, tiles, FIRST_IMPROVEMENTS)
+        if best is not None and schedule.makespan >= best.makespan:
+            break
+        best = schedule
+    if best is None:
+        raise ValueError("no number of tiles to try")
+    jobs = max(1, len(best.jobs))
+    passes = min(MORE_IMPROVEMENTS, max(0, budget // (2 * jobs)))
+    nudges = min(NUDGES, max(0, budget - 2 * passes * jobs) // (3 * jobs))
+    scheduler = ListScheduler(best.graph, device)
+    return nudged(improved(best, passes, scheduler), nudges, scheduler)
+
+
+def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, improvements: int = 0) -> Schedule:
+    """Schedule all jobs greedily: operations in order, and within one a tile to its end before the next."""
+    jobs = graph.jobs
+    scheduler = ListScheduler(graph, device)
+    order = np.array([(job.operation << 32) + (job.tile << 16) + job.phase for job in jobs], np.int64)
+    starts, addresses = scheduler.forward(order)
+    busy = dict.fromkeys(Queue, 0)
+    for job in jobs:
+        busy[job.queue] += job.duration
+    first = Schedule(graph, starts.tolist(), addresses.tolist(), scheduler.makespan(starts), busy, tiles, device)
+    return improved(first, improvements, scheduler)
+
+
+def improved(schedule: Schedule, passes: int, scheduler: ListScheduler | None = None) -> Schedule:
+    """The shortest of the schedule and those of up to `passes` backward and forward passes that start from it."""
+    if not passes:
+        return schedule
+    scheduler = scheduler or ListScheduler(schedule.graph, schedule.device)
+    starts, shortest, in_vain = np.array(schedule.starts, np.int64), schedule.makespan, 0
+    best: tuple[np.ndarray, np.ndarray] | None = None
+    for _ in range(passes):
+        starts, addresses = scheduler.forward(scheduler.latest_starts(starts + scheduler.table.duration))
+        makespan = scheduler.makespan(starts)
+        in_vain = 0 if makespan < shortest else in_vain + 1
+        if not in_vain:
+            best, shortest = (starts, addresses), makespan
+        elif in_vain == PATIENCE:
+            break
+    if best is None:
+        return schedule
+    return replace(schedule, starts=best[0].tolist(), addresses=best[1].tolist(), makespan=shortest)
+
+
+def nudged(schedule: Schedule, nudges: int, scheduler: ListScheduler) -> Schedule:
+    """The shortest of the schedule and those of orders near the best one, in which tiles move up or down a little.
+
+    Forward-backward passes end in an order from which they lead nowhere else; a nudge leaves it. What is tried is
+    random, and the same in every run.
+    """
+    generator, table = np.random.default_rng(SEED), scheduler.table
+    _, tile = np.unique((table.operation << 16) + table.tile, return_inverse=True)
+    order = scheduler.latest_starts(np.array(schedule.starts, np.int64) + table.duration)
+    shortest, in_vain = schedule.makespan, 0
+    best: tuple[np.ndarray, np.ndarray] | None = None
+    for number in range(nudges):
+        cycles = NUDGE_CYCLES[number % len(NUDGE_CYCLES)]
+        starts, _ = scheduler.forward(order + generator.integers(0, cycles, tile.max(initial=0) + 1)[tile])
+        tried = scheduler.latest_starts(starts + table.duration)
+        starts, addresses = scheduler.forward(tried)
+        makespan = scheduler.makespan(starts)
+        in_vain = 0 if makespan < shortest else in_vain + 1
+        if makespan <= shortest:
+            order = tried
+        if not in_vain:
+            best, shortest = (starts, addresses), makespan
+        elif in_vain == NUDGES_IN_VAIN:
+            break
+    if best is None:
+        return schedule
+    return replace(schedule, starts=best[0].tolist(), addresses=best[1].tolist(), makespan=shortest)

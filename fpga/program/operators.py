@@ -1,0 +1,188 @@
+"""The operators of a convolutional network as shapes: what a cost model needs to know and nothing else.
+
+Every count is for one image. These shapes are the common language of the latency table, the compiler and the search:
+a search space describes its choices with them, a protocol prices them, the compiler lowers to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..ring.geometry import output_size
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over [channels, height, width]: the geometry that convolution and pooling share.
+
+    `padding` is (top, left, bottom, right) in pixels.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def out_height(self) -> int:
+        return output_size(self.height, self.kernel[0], self.stride[0], self.padding[0], self.padding[2])
+
+    @property
+    def out_width(self) -> int:
+        return output_size(self.width, self.kernel[1], self.stride[1], self.padding[1], self.padding[3])
+
+    @property
+    def input_elements(self) -> int:
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Conv(Window):
+    """A convolution; `groups` = channels is depthwise, a 1x1 kernel is pointwise."""
+
+    out_channels: int = 1
+    groups: int = 1
+
+    @property
+    def output_elements(self) -> int:
+        return self.out_channels * self.out_height * self.out_width
+
+    @property
+    def weights(self) -> int:
+        return self.out_channels * (self.channels // self.groups) * self.kernel[0] * self.kernel[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one plain ring convolution."""
+        return self.weights * self.out_height * self.out_width
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.channels
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer."""
+
+    in_features: int
+    out_features: int
+
+    @property
+    def input_elements(self) -> int:
+        return self.in_features
+
+    @property
+    def output_elements(self) -> int:
+        return self.out_features
+
+    @property
+    def weights(self) -> int:
+        return self.in_features * self.out_features
+
+    @property
+    def macs(self) -> int:
+        return self.weights
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(x, 0): one comparison per element."""
+
+    elements: int
+
+    @property
+    def comparisons(self) -> int:
+        return self.elements
+
+
+@dataclass(frozen=True)
+class Relu6:
+    """min(max(x, 0), 6): two comparisons per element, made side by side."""
+
+    elements: int
+
+    @property
+    def comparisons(self) -> int:
+        return 2 * self.elements
+
+
+@dataclass(frozen=True)
+class X2act:
+    """The square polynomial of Eq. 4: one square per element, then local scaling and a truncation."""
+
+    elements: int
+
+
+@dataclass(frozen=True)
+class Square:
+    """x² alone (Eq. 3), without the polynomial's scaling and truncation."""
+
+    elements: int
+
+
+@dataclass(frozen=True)
+class MaxPool(Window):
+    """k² - 1 comparisons per output, in ceil(log2 k²) levels."""
+
+    @property
+    def output_elements(self) -> int:
+        return self.channels * self.out_height * self.out_width
+
+    @property
+    def comparisons(self) -> int:
+        return (self.kernel[0] * self.kernel[1] - 1) * self.output_elements
+
+
+@dataclass(frozen=True)
+class AvgPool(Window):
+    """Local additions; a kernel of the whole image is global pooling."""
+
+    @property
+    def output_elements(self) -> int:
+        return self.channels * self.out_height * self.out_width
+
+
+@dataclass(frozen=True)
+class Add:
+    """Residual addition: local."""
+
+    elements: int
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Multiplication by public integers and addition of public constants: local (X2act's linear part, alignment)."""
+
+    elements: int
+
+
+@dataclass(frozen=True)
+class Truncate:
+    """Dropping fraction bits of a shared value."""
+
+    elements: int
+
+
+OperatorShape: TypeAlias = Conv | Linear | Relu | Relu6 | X2act | Square | MaxPool | AvgPool | Add | Affine | Truncate
+
+
+@dataclass(frozen=True)
+class NamedOperator:
+    """One operator of one network, under the name that reports show (`layer2.0.act1`)."""
+
+    name: str
+    shape: OperatorShape
+
+
+def comparison_count(shape: OperatorShape) -> int:
+    """Comparisons that one image needs for this operator."""
+    return shape.comparisons if isinstance(shape, Relu | Relu6 | MaxPool) else 0
+
+
+def relu_count(shape: OperatorShape) -> int:
+    """ReLU activations of this operator (poolings are counted apart)."""
+    return shape.elements if isinstance(shape, Relu | Relu6) else 0

@@ -1,0 +1,123 @@
+"""The two-party program: operators over Z_2^32 on tensors with a fixed-point format.
+
+This is the contract between the compiler that writes it and everything that executes it: the fixed-point reference
+(`reference.py`, which is its meaning), the two parties (`runtime/`) and the accelerator (`hls/`).
+
+Values are two's complement words of 32 bits; a tensor with `fraction_bits` f holds round(x * 2**f). Shapes are those of
+one image, without the batch axis: (C, H, W) or (features,). Batches are an outer axis of the execution.
+
+Secret constants (weights, biases) lie in `weights.bin` and belong to the server; what stands in the program itself
+(shapes, formats, the coefficients of the polynomials) is public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.json_fields import read_fields
+
+from .operations import OPERATION_KINDS, RING_BITS, TRUNCATION_BOUND_BITS, AnyOperation, Constant, Tensor
+
+Record = TypeVar("Record")
+
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """A straight-line two-party program: `operations` in an order that defines every input before its use."""
+
+    name: str
+    input: str
+    output: str
+    tensors: Mapping[str, Tensor]
+    constants: Mapping[str, Constant]
+    operations: tuple[AnyOperation, ...]
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+
+_POSSIBLE = {
+    **dict.fromkeys(("shape", "kernel", "stride", "groups"), (1, 2**31)),
+    **dict.fromkeys(("padding", "offset"), (0, 2**31)),
+    "ring_bits": (1, RING_BITS),
+    "fraction_bits": (-512, 512),
+    "bits": (1, TRUNCATION_BOUND_BITS),
+}
+
+
+def is_narrow(program: Program) -> bool:
+    """Whether any tensor fits a ring of fewer than 32 bits, so that protocols may send fewer."""
+    return any(tensor.ring_bits < RING_BITS for tensor in program.tensors.values())
+
+
+def program_to_dict(program: Program) -> dict[str, Any]:
+    """The program as plain JSON values; `program_from_dict` reads it back."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "ring_bits": RING_BITS,
+        "name": program.name,
+        "input": program.input,
+        "output": program.output,
+        "source": dict(program.source),
+        "tensors": [asdict(tensor) for tensor in program.tensors.values()],
+        "constants": [asdict(constant) for constant in program.constants.values()],
+        "operations": [{"kind": operation.kind, **asdict(operation)} for operation in program.operations],
+    }
+
+
+def program_from_dict(document: Mapping[str, Any], where: str = "program.json") -> Program:
+    """Read a program back; refuses an unknown schema, kind or field and a value of another type, naming `where`."""
+    if document.get("schema") != SCHEMA_VERSION:
+        raise Refusal(f"{where}: schema {document.get('schema')!r} is not {SCHEMA_VERSION}; compile the model again")
+    for key, kind in (("name", str), ("input", str), ("output", str), ("source", dict)):
+        if not isinstance(document.get(key), kind):
+            raise Refusal(f"{where}: {key!r} is {document.get(key)!r:.60}, expected {kind.__name__}")
+    return Program(
+        name=document["name"],
+        input=document["input"],
+        output=document["output"],
+        tensors={entry.name: entry for entry in _records(document, "tensors", lambda _: Tensor, where)},
+        constants={entry.name: entry for entry in _records(document, "constants", lambda _: Constant, where)},
+        operations=tuple(_records(document, "operations", _operation_type, where)),
+        source=document["source"],
+    )
+
+
+def _records(
+    document: Mapping[str, Any], section: str, type_of: Callable[[Mapping[str, Any]], type[Record]], where: str
+) -> list[Record]:
+    entries = document.get(section)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Refusal(f"{where}: {section!r} is not a list of objects")
+    found = []
+    for entry in entries:
+        try:
+            kind = type_of(entry)
+            values = read_fields(kind, {key: item for key, item in entry.items() if key != "kind"})
+            _check_numbers(values)
+            found.append(kind(**values))
+        except ValueError as error:
+            raise Refusal(f"{where}: {entry.get('name')!r:.60} in {section!r}: {error}") from error
+    return found
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    for key, (least, most) in _POSSIBLE.items():
+        value = values.get(key, ())
+        if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{key!r} is {value!r:.60}, expected {least} to {most}")
+    if values.get("inputs", True) == ():
+        raise ValueError("it has no inputs")
+
+
+def _operation_type(entry: Mapping[str, Any]) -> type[AnyOperation]:
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in OPERATION_KINDS:
+        raise ValueError(f"the kind {kind!r:.60} is unknown")
+    return OPERATION_KINDS[kind]

@@ -1,0 +1,13 @@
+"""`beaver-ot`: the paper's way, Beaver products and oblivious transfer, and its cost models with other transfers."""
+
+from ..descriptor import ProtocolDescriptor
+from .costs import BeaverOT
+from .execution import BeaverOTExecution
+from .extension_costs import OtExtension, SilentOt
+from .preparation import BeaverOTPreparation
+
+BEAVER_OT = ProtocolDescriptor(BeaverOT(), BeaverOTExecution(), BeaverOTPreparation)
+OT_EXTENSION = ProtocolDescriptor(OtExtension())
+SILENT_OT = ProtocolDescriptor(SilentOt())
+
+__all__ = ["BEAVER_OT", "OT_EXTENSION", "SILENT_OT"]

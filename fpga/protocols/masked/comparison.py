@@ -1,0 +1,119 @@
+"""max(x, 0) on an opened word: the sign of y = M − r, masked and opened, selects x.
+
+y is negative as msb(M) ⊕ msb(r) ⊕ [low(M) < low(r)] says. How the parties come by shares of that comparison is a
+`Comparison`; of its result only a masked bit is opened.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..material import Corrections, CorrectionWriter, RandomSource
+from ..party import Channel
+from ..shared.bit_planes import plane_words
+from .kernels import kernels
+from .masks import Forms, Sources
+
+
+class Comparison(ABC):
+    """Shares of [low(M) < low(r)], on the w − 1 low bits of a public M and a dealt mask r, uint32 [N, E] both.
+
+    `width` is w, the bits of the opened word: a multiple of four from 8 to 32.
+    """
+
+    name: ClassVar[str]
+    #: Working memory of a party, roughly.
+    bytes_per_element: ClassVar[int]
+
+    def load(self) -> None:  # noqa: B027 most comparisons have nothing to load
+        """Make ready what `less` needs beside its material."""
+
+    @abstractmethod
+    def draw(
+        self, number: int, elements: int, source: RandomSource, dealt: Corrections, width: int
+    ) -> tuple[Any, np.ndarray]:
+        """A party's material, and its share of the sign's mask r_d ⊕ msb(r), a plane [N, P]."""
+
+    @abstractmethod
+    def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
+        """Corrections for a mask r; returns the plane r_d ⊕ msb(r), which both expansions make."""
+
+    @abstractmethod
+    def less(self, number: int, channel: Channel, opened: np.ndarray, material: Any, width: int) -> np.ndarray:
+        """A share of the comparison of the opened words, a plane [N, P]."""
+
+
+@dataclass(frozen=True)
+class SelectMaterial:
+    """One party's material for max(x, 0) on N x E elements.
+
+    `comparison`: material of the comparison; `sign` a share of msb(r) ⊕ r_d; `masks` the forms ρ_t of x = A − ρ_t;
+    `bit` the share of r_d and `products` of r_d·ρ_t.
+    """
+
+    comparison: Any
+    sign: np.ndarray
+    masks: Forms
+    bit: np.ndarray
+    products: Forms
+
+
+def draw_select(
+    comparison: Comparison, number: int, masks: Forms, source: RandomSource, dealt: Corrections, width: int
+) -> SelectMaterial:
+    """This party's material, for mask forms uint32 [N, E]."""
+    elements = masks[0].shape[1]
+    material, sign = comparison.draw(number, elements, source, dealt, width)
+    own: RandomSource | Corrections = source if number == 0 else dealt
+    bit = own.words(elements)
+    return SelectMaterial(material, sign, masks, bit, tuple(own.words(elements) for _ in masks))
+
+
+def deal_select(
+    comparison: Comparison, mask: np.ndarray, forms: Forms, sources: Sources, writer: CorrectionWriter, width: int
+) -> None:
+    """Corrections: `mask` uint32 [N, E] is r of the opened word, `forms` the ρ_t of the value that is selected."""
+    elements = mask.shape[1]
+    sign = comparison.deal(mask, sources, writer, width)
+    bit = plane_words(sign, elements) ^ top_bit(mask, width)
+    writer.put(bit - sources[0].words(elements))
+    for form in forms:
+        writer.put(bit * form - sources[0].words(elements))
+
+
+def evaluate_select(
+    comparison: Comparison,
+    number: int,
+    channel: Channel,
+    opened: np.ndarray,
+    public: np.ndarray,
+    form: np.ndarray | None,
+    material: SelectMaterial,
+    width: int,
+) -> np.ndarray:
+    """Share of max(x, 0) for x = A − ρ_t, uint32 [N, E]; the comparison's rounds and one more.
+
+    Args:
+        comparison: how words are compared.
+        number: this party.
+        channel: to the other party.
+        opened: the public word M of which x has the sign: sign(x) = sign(M − r).
+        public: A.
+        form: t per element where there are two forms, else None.
+        material: this party's.
+        width: bits of the opened word.
+    """
+    masked = comparison.less(number, channel, opened, material.comparison, width) ^ material.sign
+    if number == 0:
+        masked ^= ~np.packbits(top_bit(opened, width).astype(np.uint8), axis=-1)
+    sign = masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape)
+    return kernels().select(number, sign, public, form, material.bit, material.products, material.masks)
+
+
+def top_bit(words: np.ndarray, width: int) -> np.ndarray:
+    """The sign of words of `width` bits, uint32."""
+    return (words >> np.uint32(width - 1)) & np.uint32(1)

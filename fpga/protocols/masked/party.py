@@ -1,0 +1,300 @@
+"""One party of `masked`: what it prepares before its input is known, and what it does online.
+
+Prepared are mask shares and one ring convolution per layer; online every wire is opened once, and each layer is one
+ring convolution. Which words are opened where is `masked_plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...program import RING_BITS, AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...ring import PackedWeights, pack_weights
+from ..material import Corrections, RandomSource
+from ..party import BatchMaterial, Channel, Observer, PartyProgram
+from ..shared.linear_geometry import LinearGeometry, linear_geometry, open_words
+from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
+from ..shared.pool_tree import first_differences, pool_levels, pool_shape, run_pool_tree
+from .comparison import Comparison, SelectMaterial, draw_select, evaluate_select
+from .kernels import kernels, reduce_share
+from .masks import Forms, MaskShares, draw_words
+from .plan import OperationPlan, opened_by, plan_masked
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a party knows of one operation before its input: which fields are set depends on the operation.
+
+    `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t.
+    `product`: share of the convolution's offline part. `squares`: shares of ρ_t². `selects`: material of comparisons,
+    `level_masks`: masks of the differences that later pooling levels open.
+    """
+
+    mask: np.ndarray | None = None
+    forms: Forms = ()
+    product: np.ndarray | None = None
+    squares: Forms = ()
+    selects: tuple[SelectMaterial, ...] = ()
+    level_masks: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A value z = A − ρ_t in public: A, the bit t, and the word M = y + r with the sign of z."""
+
+    public: np.ndarray
+    form: np.ndarray
+    opened: np.ndarray
+
+
+@dataclass
+class Values:
+    """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values."""
+
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
+    opened: dict[str, np.ndarray] = field(default_factory=dict)
+    lifted: dict[str, Lifted] = field(default_factory=dict)
+
+    def narrow(self, name: str) -> np.ndarray:
+        """The share modulo 2^32."""
+        return self.shares[name].astype(np.uint32, copy=False)
+
+
+class MaskedParty(PartyProgram):
+    def __init__(self, number: int, program: Program, channel: Channel, comparison: Comparison) -> None:
+        super().__init__(number, program, channel)
+        self._comparison = comparison
+        self._plans = plan_masked(program)
+        kernels()  # compiled code is built, loaded and checked now, not while an input waits
+        comparison.load()
+
+    def setup(
+        self,
+        weight_shares: Mapping[str, np.ndarray],
+        weight_masks: Callable[[int], RandomSource],
+        observe: Observer,
+    ) -> None:
+        self._weights = weight_shares
+        self._factors: dict[int, tuple[LinearGeometry, PackedWeights, PackedWeights]] = {}
+        for index, operation in enumerate(self.program.operations):
+            if not isinstance(operation, ConvOp | LinearOp):
+                continue
+            geometry = linear_geometry(operation, self.program)
+            with observe(operation.name):
+                mask = weight_masks(index).words(*geometry.weights)[0]
+                opened = self.open_weights(index, weight_shares[operation.weight] + mask)  # M_W = W + r_W
+                online = opened - mask if self.number == 1 else np.uint32(0) - mask  # i·M_W − r_W,i
+                negated = np.uint32(0) - opened
+                factors = pack_weights(negated, geometry.groups), pack_weights(online, geometry.groups)
+                self._factors[index] = geometry, *factors
+
+    def open_weights(self, index: int, masked: np.ndarray) -> np.ndarray:
+        """Both parties' masked weights of an operation; the host of an accelerator keeps them for it."""
+        return open_words(self.channel, masked)
+
+    def prepare(self, material: BatchMaterial, observe: Observer) -> list[Prepared]:
+        masks = MaskShares()
+        prepared = []
+        for index, operation in enumerate(self.program.operations):
+            if isinstance(operation, LOCAL_OPERATIONS):
+                masks.pass_local(operation, self._plans[index])
+                prepared.append(Prepared())
+                continue
+            with observe(operation.name):
+                source, dealt = material.source(index), material.corrections(index)
+                prepared.append(self._prepare_operation(index, operation, masks, source, dealt))
+        return prepared
+
+    def _prepare_operation(
+        self, index: int, operation: AnyOperation, masks: MaskShares, source: RandomSource, dealt: Corrections
+    ) -> Prepared:
+        plan, name = self._plans[index], operation.inputs[0]
+        shape = self.program.tensor(name).shape
+        own: RandomSource | Corrections = source if self.number == 0 else dealt
+        masks.open_input(operation, plan, lambda: source.words(*shape))
+        mask = masks.wires.get(name)
+        match operation:
+            case ConvOp() | LinearOp():
+                return Prepared(mask=mask, product=self._offline_product(index, operation, mask, own))
+            case TruncateOp() if plan.reduces and not plan.opens:
+                return Prepared()
+            case TruncateOp():
+                mask, forms = masks.wires[opened_by(operation, plan)], self._draw_forms(own, shape, plan)
+                masks.lifted[operation.output] = mask, forms
+                return Prepared(mask=mask, forms=forms)
+            case SquareOp():
+                if plan.lifts:
+                    masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
+                _, known_forms = masks.gate_input(operation, plan)
+                squares = tuple(draw_words(own, shape, plan.wide) for _ in known_forms)
+                return Prepared(mask=mask, forms=known_forms, squares=squares)
+            case ReluOp():
+                if plan.lifts:
+                    masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
+                _, known_forms = masks.gate_input(operation, plan)
+                flat = tuple(form.reshape(len(form), -1) for form in known_forms)
+                select = draw_select(self._comparison, self.number, flat, source, dealt, plan.width)
+                forms = masks.lifted[name][1] if plan.lifts else ()
+                return Prepared(mask=mask, forms=forms, selects=(select,))
+            case MaxPoolOp():
+                return self._prepare_pool(operation, plan, mask, source, dealt)
+        raise ValueError(f"{operation.kind} is not an operation of masked")
+
+    @staticmethod
+    def _draw_forms(own: RandomSource | Corrections, shape: tuple[int, ...], plan: OperationPlan) -> Forms:
+        """Shares of ρ_0 and ρ_1."""
+        return draw_words(own, shape, plan.wide_forms), draw_words(own, shape, plan.wide_forms)
+
+    def _offline_product(
+        self,
+        index: int,
+        operation: ConvOp | LinearOp,
+        mask: np.ndarray | None,
+        own: RandomSource | Corrections,
+    ) -> np.ndarray:
+        """pre_i = c_i − M_W ⊗ r_x,i and the bias, with c = r_W ⊗ r_x."""
+        geometry, negated, _ = self._factors[index]
+        result = own.words(*self.program.tensor(operation.output).shape)
+        if mask is not None:
+            geometry.product(mask, negated, result)
+        if operation.bias is not None:
+            result += self._weights[operation.bias].reshape(-1, *(1,) * (result.ndim - 2))
+        return result
+
+    def _prepare_pool(
+        self,
+        operation: MaxPoolOp,
+        plan: OperationPlan,
+        mask: np.ndarray | None,
+        source: RandomSource,
+        dealt: Corrections,
+    ) -> Prepared:
+        shape = pool_shape(operation, self.program)
+        selects, level_masks = [], []
+        for level, comparisons in enumerate(pool_levels(shape)):
+            if level == 0 and mask is not None:
+                difference_mask = first_differences(mask, shape)
+            else:
+                difference_mask = source.words(comparisons)
+            level_masks.append(difference_mask)
+            selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt, plan.width))
+        return Prepared(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
+
+    def evaluate(self, share: np.ndarray, prepared: list[Prepared], observe: Observer) -> np.ndarray:
+        values = Values(shares={self.program.input: share})
+        for index, operation in enumerate(self.program.operations):
+            with observe(operation.name):
+                self._evaluate_operation(index, operation, values, prepared[index])
+        return values.narrow(self.program.output)
+
+    def _evaluate_operation(self, index: int, operation: AnyOperation, values: Values, known: Prepared) -> None:
+        plan, name, output = self._plans[index], operation.inputs[0], operation.output
+        if isinstance(operation, LOCAL_OPERATIONS):
+            self._evaluate_local(operation, plan, values)
+            return
+        if plan.opens and known.mask is not None and not plan.reduces:
+            values.opened[name] = self._open(values.narrow(name) + known.mask, plan.width)
+        match operation:
+            case ConvOp() | LinearOp() if known.product is not None:
+                geometry, _, online = self._factors[index]
+                values.shares[output] = geometry.product(values.opened[name], online, known.product)
+            case TruncateOp() if plan.reduces:
+                self._reduce(operation, plan, values, known)
+            case TruncateOp():
+                self._lift(output, values.opened[name], operation.bits, known.forms, values)
+            case SquareOp():
+                if plan.lifts:
+                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
+                values.shares[output] = self._square(name, plan, values, known)
+            case ReluOp():
+                if plan.lifts:
+                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
+                values.shares[output] = self._relu(name, plan, values, known)
+            case MaxPoolOp():
+                values.shares[output] = self._pool(operation, plan, values, known)
+
+    def _evaluate_local(self, operation: AnyOperation, plan: OperationPlan, values: Values) -> None:
+        if plan.wire:
+            values.opened[operation.output] = evaluate_local(
+                0, operation, [values.opened[name] for name in operation.inputs]
+            )
+        inputs = [values.shares[name] if plan.wide else values.narrow(name) for name in operation.inputs]
+        values.shares[operation.output] = evaluate_local(self.number, operation, inputs)
+
+    def _open(self, share: np.ndarray, width: int) -> np.ndarray:
+        """Reveal a masked value modulo 2^width: nothing above those bits leaves the party."""
+        if width == RING_BITS:
+            return open_words(self.channel, share)
+        packed = kernels().pack(share, width)
+        received = self.channel.exchange(packed, packed.nbytes).reshape(packed.shape)
+        return kernels().add_packed(share, received, width)
+
+    def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: Prepared) -> None:
+        """Drop bits of the share; where the result is needed on more bits than are left, open and lift it."""
+        source, output = operation.inputs[0], operation.output
+        if self.reduced is not None:
+            self.reduced[operation.name] = values.shares[source]
+        share = values.shares[source]
+        if known.mask is None:
+            reduced = reduce_share(self.number, share, operation.bits)
+            values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
+            return
+        if share.dtype == np.uint64:
+            masked = reduce_share(self.number, share, operation.bits).astype(np.uint32) + known.mask
+        else:
+            masked = kernels().reduce(self.number, share, operation.bits, known.mask)
+        values.opened[output] = self._open(masked, plan.width)
+        self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
+
+    def _lift(
+        self, name: str, opened: np.ndarray, bits: int, forms: Forms, values: Values, width: int = RING_BITS
+    ) -> None:
+        """The opened word without its `bits` low bits is the value `name` in the lifted form, and a share of it."""
+        public, form, values.shares[name] = kernels().lift(self.number, opened, bits, forms, width)
+        values.lifted[name] = Lifted(public, form, opened)
+
+    def _gate_input(
+        self, name: str, plan: OperationPlan, values: Values
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The word with the input's sign, A, and t where there are two forms."""
+        if plan.lifted or plan.lifts:
+            lifted = values.lifted[name]
+            public = lifted.public if plan.wide else lifted.public.astype(np.uint32, copy=False)
+            return lifted.opened, public, lifted.form
+        return values.opened[name], values.opened[name], None
+
+    def _square(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+        """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
+        _, public, form = self._gate_input(name, plan, values)
+        return kernels().square(self.number, public, form, known.forms, known.squares)
+
+    def _relu(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+        opened, public, form = self._gate_input(name, plan, values)
+        images = len(opened)
+        flat = None if form is None else form.reshape(images, -1)
+        result = self._select(
+            opened.reshape(images, -1), public.reshape(images, -1), flat, known.selects[0], plan.width
+        )
+        return result.reshape(opened.shape)
+
+    def _select(
+        self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial, width: int
+    ) -> np.ndarray:
+        return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material, width)
+
+    def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+        """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""
+        name = operation.inputs[0]
+        shape = pool_shape(operation, self.program)
+
+        def relu(level: int, difference: np.ndarray) -> np.ndarray:
+            if level == 0:
+                opened = first_differences(values.opened[name], shape)
+            else:
+                opened = self._open(difference + known.level_masks[level], plan.width)
+            return self._select(opened, opened, None, known.selects[level], plan.width)
+
+        return run_pool_tree(values.narrow(name), shape, relu)

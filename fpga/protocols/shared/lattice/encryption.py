@@ -1,0 +1,178 @@
+"""Ring-LWE encryption of words modulo 2^32, for products with a plaintext that only the evaluating party knows.
+
+The scheme is BGV (Brakerski, Gentry, Vaikuntanathan 2012) with one product per ciphertext: a message m modulo t = 2^32
+is the low part of the phase c_0 + c_1·s = m + t·e modulo q in R = Z[X] / (X^n + 1). Ciphertexts to be multiplied are
+made with the secret key; what comes back is rerandomized with the public key and flooded.
+
+Parameters: n = 8192, q = p_0·p_1·p_2 of 144 bits, ternary secret, centered binomial errors of standard deviation 3.24.
+The Homomorphic Encryption Security Standard (2018, table 1) allows 218 bits for n = 8192 at 128-bit classical security.
+
+Flooding: every coefficient that goes back is masked by R uniform on an interval of 2^143 integers; R modulo 2^32 is the
+evaluating party's share, the rest hides the noise. With |X| <= `noise_bound` for what is hidden, the decrypting party's
+view is within |X| / 2^143 of one that depends on its own result alone, per coefficient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....native.library import address
+from ..randomness import fresh_bytes
+from .polynomials import (
+    DEGREE,
+    LANES,
+    PLAIN,
+    PRIMES,
+    RESIDUE_OCTETS,
+    drop_primes,
+    lattice_kernels,
+    multiply_add,
+    multiply_one,
+    pack_residues,
+    primes,
+    reduced,
+    unpack_residues,
+)
+from .sampling import ERROR_BITS, MASK_BITS, SEED_BYTES, Sampler
+
+
+def noise_bound(nonzeros: int) -> int:
+    """Largest |X| of what a mask hides: the product and the noise of one coefficient, over the integers.
+
+    `nonzeros` counts the plaintext coefficients (below 2^31 in magnitude) of all products that are added up.
+    """
+    product = nonzeros * 2**31 * (2**31 + PLAIN * ERROR_BITS)  # of the message and of its encryption's error
+    rerandomized = PLAIN * ERROR_BITS * 2 * DEGREE  # e·u and e_2·s with ternary u and s
+    return product + rerandomized
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """An encryption of zero, transformed: float64 [primes, DEGREE] each."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+#: A public key on the link: its first part; the second one is expanded from the seed.
+KEY_BYTES = SEED_BYTES + len(PRIMES) * DEGREE * RESIDUE_OCTETS
+#: A ciphertext under the secret key on the link: its first part.
+CIPHERTEXT_BYTES = len(PRIMES) * DEGREE * RESIDUE_OCTETS
+
+
+def answer_bytes(coefficients: int) -> int:
+    """One rerandomized ciphertext modulo p_0 of which some coefficients are wanted."""
+    return (DEGREE + coefficients) * RESIDUE_OCTETS
+
+
+class SecretKey:
+    """The decrypting party's key."""
+
+    def __init__(self) -> None:
+        self._seed = fresh_bytes(SEED_BYTES)
+        self._private, self._public = Sampler.fresh(), Sampler(self._seed)
+        ternary = np.zeros((DEGREE, LANES))
+        ternary[:, 0] = self._private.ternary(DEGREE)
+        self._secret = np.empty((len(PRIMES), DEGREE))
+        for index, prime in enumerate(primes()):
+            transformed = ternary.copy()
+            prime.forward(transformed)
+            self._secret[index] = transformed[:, 0]
+
+    def public_key(self) -> np.ndarray:
+        """The message that gives the other party its `PublicKey`: uint8 [KEY_BYTES]; call it first and once."""
+        zero = self.encrypt(np.zeros((1, DEGREE), np.uint32))
+        return np.concatenate((np.frombuffer(self._seed, np.uint8), zero.reshape(-1)))
+
+    def encrypt(self, messages: np.ndarray) -> np.ndarray:
+        """Ciphertexts of uint32 [B, DEGREE] as they are sent: uint8 [B, CIPHERTEXT_BYTES]."""
+        count = len(messages)
+        result = np.empty((count, len(PRIMES), DEGREE, RESIDUE_OCTETS), np.uint8)
+        for start in range(0, count, LANES):
+            part = messages[start : start + LANES]
+            phase = np.zeros((DEGREE, LANES))
+            phase[:, : len(part)] = part.view(np.int32).T + float(PLAIN) * self._private.errors(DEGREE, len(part))
+            for index, prime in enumerate(primes()):
+                transformed = phase.copy()
+                prime.forward(transformed)
+                for lane in range(len(part)):
+                    mask = self._public.uniform(prime.value, DEGREE)
+                    product = multiply_one(mask, self._secret[index], prime.value)
+                    first = reduced(transformed[:, lane] - product, prime.value)
+                    result[start + lane, index] = pack_residues(first, prime.value)
+        return result.reshape(count, -1)
+
+    def decrypt(self, answers: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Wanted coefficients of answers: uint8 [B, answer_bytes(n)] and their n places -> uint32 [B, n]."""
+        prime = primes()[0]
+        residues = unpack_residues(answers.reshape(len(answers), -1, RESIDUE_OCTETS), prime.value)
+        undo = np.uint32(PRIMES[1] * PRIMES[2] % PLAIN)
+        result = np.empty((len(answers), len(places)), np.uint32)
+        for start in range(0, len(answers), LANES):
+            part = residues[start : start + LANES]
+            data = np.zeros((DEGREE, LANES))
+            data[:, : len(part)] = part[:, :DEGREE].T
+            prime.forward(data)
+            product, unused = np.zeros_like(data), np.zeros_like(data)
+            multiply_add(product, unused, data, self._secret[0], self._secret[0], prime.value)
+            prime.inverse(product)
+            phase = reduced(product[places].T[: len(part)] + part[:, DEGREE:], prime.value)
+            result[start : start + LANES] = phase.astype(np.int64).astype(np.uint32) * undo
+        return result
+
+
+class Evaluator:
+    """The other party: products of received ciphertexts with its plaintexts, rerandomized and flooded."""
+
+    def __init__(self, key_message: np.ndarray) -> None:
+        self._public, self._private = Sampler(key_message[:SEED_BYTES].tobytes()), Sampler.fresh()
+        zero = self.read(key_message[SEED_BYTES:].reshape(1, -1))[0]
+        self._key = PublicKey(zero[0], zero[1])
+
+    def read(self, message: np.ndarray) -> np.ndarray:
+        """Ciphertexts as they were sent, in order: uint8 [B, CIPHERTEXT_BYTES] -> float64 [B, 2, primes, DEGREE]."""
+        octets = message.reshape(len(message), len(PRIMES), DEGREE, RESIDUE_OCTETS)
+        result = np.empty((len(message), 2, len(PRIMES), DEGREE))
+        for start in range(0, len(message), LANES):
+            for index, prime in enumerate(PRIMES):
+                for place in range(start, min(len(message), start + LANES)):
+                    result[place, 0, index] = unpack_residues(octets[place, index], prime)
+                    result[place, 1, index] = self._public.uniform(prime, DEGREE)
+        return result
+
+    def answer(self, sums: np.ndarray, count: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Finish LANES sums of products, float64 [2, primes, DEGREE, LANES], of which the first `count` are used.
+
+        Returns: what is sent, uint8 [count, answer_bytes(n)], and the masks modulo 2^32 of the wanted coefficients,
+        uint32 [count, n].
+        """
+        self._rerandomize(sums)
+        limbs = self._private.masks(count * len(places))
+        wanted = np.empty((len(PRIMES), count * len(places)))
+        for index, prime in enumerate(PRIMES):
+            wanted[index] = sums[0, index][places, :count].T.reshape(-1)
+            powers = np.array([float(pow(2, power, prime)) for power in (48, 96, MASK_BITS - 1)])
+            lattice_kernels().lattice_add_masks(
+                address(wanted[index]), address(limbs), limbs.shape[1], address(powers), prime
+            )
+        drop_primes(wanted)
+        second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(len(PRIMES), -1)
+        drop_primes(second)
+        first = pack_residues(wanted[0].reshape(count, -1), PRIMES[0])
+        message = np.concatenate((pack_residues(second[0].reshape(count, -1), PRIMES[0]), first), axis=1)
+        return message.reshape(count, -1), limbs[0].astype(np.uint32).reshape(count, -1)
+
+    def _rerandomize(self, sums: np.ndarray) -> None:
+        """Add an encryption of zero under the public key and leave the transformed domain."""
+        ternary = self._private.ternary(DEGREE, LANES)
+        for index, prime in enumerate(primes()):
+            factor = ternary.copy()
+            prime.forward(factor)
+            multiply_add(
+                sums[0, index], sums[1, index], factor, self._key.first[index], self._key.second[index], prime.value
+            )
+            prime.inverse(sums[0, index])
+            prime.inverse(sums[1, index])
+        sums[1] += float(PLAIN) * self._private.errors(DEGREE, LANES)

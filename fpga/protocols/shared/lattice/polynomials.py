@@ -1,0 +1,224 @@
+"""Polynomials modulo X^n + 1 and the primes of q, several side by side, as `lattice.c` computes with them.
+
+Residues are float64 that hold integers. In the transformed domain products are pointwise; its order of points is that
+of the kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ....native.backend import require
+from ....native.library import EXACT_OPTIONS, Signatures, address
+
+_SOURCE = Path(__file__).with_name("lattice.c")
+
+DEGREE = 8192
+PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215)
+LIMB_BITS = 48
+LANES = 4
+RESIDUE_OCTETS = 6
+
+PLAIN_BITS = 32
+PLAIN = 1 << PLAIN_BITS
+
+
+@dataclass(frozen=True)
+class Prime:
+    """A prime's tables for the kernels."""
+
+    value: int
+    roots: np.ndarray
+    ratios: np.ndarray
+    inverse_roots: np.ndarray
+    inverse_ratios: np.ndarray
+    scale: float
+
+    @staticmethod
+    def of(value: int) -> Prime:
+        root = next(
+            candidate
+            for base in range(2, 1000)
+            if pow(candidate := pow(base, (value - 1) // (2 * DEGREE), value), DEGREE, value) == value - 1
+        )
+        order = _bit_reversed(DEGREE)
+        forward, backward = (_powers(power, value)[order] for power in (root, pow(root, -1, value)))
+        scale = float(centered(pow(DEGREE, -1, value), value))
+        return Prime(value, forward, forward / value, backward, backward / value, scale)
+
+    def forward(self, data: np.ndarray) -> None:
+        """Transform float64 [DEGREE, LANES] in place."""
+        lattice_kernels().lattice_forward(address(data), DEGREE, address(self.roots), address(self.ratios), self.value)
+
+    def inverse(self, data: np.ndarray) -> None:
+        """Transform float64 [DEGREE, LANES] back, in place."""
+        tables = address(self.inverse_roots), address(self.inverse_ratios)
+        lattice_kernels().lattice_inverse(
+            address(data), DEGREE, *tables, self.scale, self.scale / self.value, self.value
+        )
+
+    def convolve(
+        self,
+        sizes: np.ndarray,
+        weights: np.ndarray,
+        taps: np.ndarray,
+        outputs: range,
+        ciphertexts: np.ndarray,
+        inputs: int,
+        held: int,
+        sums: np.ndarray,
+    ) -> None:
+        """Add the products of transformed ciphertexts with the weights of some output polynomials to `sums`.
+
+        Args:
+            sizes: how weights lie in polynomials, and `taps` (`ConvPacking.weight_layout`).
+            weights: arranged, uint32 [O, C, taps].
+            taps: distances of a kernel's taps.
+            outputs: at most LANES polynomials.
+            ciphertexts: float64 from this prime's first residue on, of [held, inputs, 2, primes, DEGREE].
+            inputs: input polynomials.
+            held: tiles of all images.
+            sums: zeros, float64 from this prime's first residue on, of [held, 2, primes, DEGREE, LANES].
+        """
+        places = address(sizes), address(weights), address(taps), outputs.start, outputs.stop
+        operands = address(ciphertexts), inputs, held, len(PRIMES) * DEGREE, address(sums), DEGREE
+        polynomial = np.empty((DEGREE, LANES))
+        tables = address(self.roots), address(self.ratios), self.value, address(polynomial)
+        lattice_kernels().lattice_convolve(*places, *operands, *tables)
+
+
+def _powers(root: int, prime: int) -> np.ndarray:
+    values, power = np.empty(DEGREE), 1
+    for index in range(DEGREE):
+        values[index] = centered(power, prime)
+        power = power * root % prime
+    return values
+
+
+def centered(value: int, prime: int) -> int:
+    return value - prime if value > prime // 2 else value
+
+
+def _bit_reversed(count: int) -> np.ndarray:
+    order = np.zeros(1, np.int64)
+    while len(order) < count:
+        order = np.concatenate((2 * order, 2 * order + 1))
+    return order
+
+
+@functools.cache
+def primes() -> tuple[Prime, ...]:
+    """The primes of q with their tables."""
+    return tuple(Prime.of(value) for value in PRIMES)
+
+
+_POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+_SIGNATURES: Signatures = {
+    "lattice_forward": (None, [_POINTER, _SIZE, _POINTER, _POINTER, _REAL]),
+    "lattice_inverse": (None, [_POINTER, _SIZE, _POINTER, _POINTER, _REAL, _REAL, _REAL]),
+    "lattice_multiply_add": (None, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _SIZE, _REAL]),
+    "lattice_convolve": (
+        None,
+        [
+            *(_POINTER, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE),
+            *(_POINTER, _POINTER, _REAL, _POINTER),
+        ],
+    ),
+    "lattice_pack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
+    "lattice_unpack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
+    "lattice_residues": (_SIZE, [_POINTER, _SIZE, _REAL, _POINTER]),
+    "lattice_add_masks": (None, [_POINTER, _POINTER, _SIZE, _POINTER, _REAL]),
+    "lattice_switch": (None, [_POINTER, _POINTER, _SIZE, _REAL, ctypes.c_uint32, _REAL, _REAL, _REAL]),
+}
+
+
+@functools.cache
+def lattice_kernels() -> ctypes.CDLL:
+    """The compiled kernels.
+
+    Raises:
+        Refusal: they cannot be compiled here, or compute wrongly.
+    """
+    return require(_SOURCE, EXACT_OPTIONS, _SIGNATURES, _multiplies_monomials, "two-party preprocessing")
+
+
+def _multiplies_monomials(library: ctypes.CDLL) -> bool:
+    """Whether (a·X^i)(b·X^j) = −ab·X^(i+j−n) modulo every prime, beyond the degree where the sign turns."""
+    for prime in primes():
+        first, second = prime.value // 2 - 12345, 98765432109
+        data = [np.zeros((DEGREE, LANES)) for _ in range(4)]
+        data[0][DEGREE - 3, :], data[1][7, :] = first, second
+        for polynomial in data[:2]:
+            tables = address(prime.roots), address(prime.ratios), prime.value
+            library.lattice_forward(address(polynomial), DEGREE, *tables)
+        factor = np.ascontiguousarray(data[1][:, 0])
+        sums = address(data[2]), address(data[3])
+        library.lattice_multiply_add(*sums, address(data[0]), address(factor), address(factor), DEGREE, prime.value)
+        inverse_tables = address(prime.inverse_roots), address(prime.inverse_ratios)
+        sizes = prime.scale, prime.scale / prime.value, prime.value
+        library.lattice_inverse(address(data[2]), DEGREE, *inverse_tables, *sizes)
+        expected = np.zeros((DEGREE, LANES))
+        expected[4, :] = centered(-first * second % prime.value, prime.value)
+        if not np.array_equal(data[2], expected):
+            return False
+    return True
+
+
+def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
+    """Residues as six octets each: float64 [...] -> uint8 [..., 6]."""
+    octets = np.empty((*values.shape, RESIDUE_OCTETS), np.uint8)
+    lattice_kernels().lattice_pack(address(np.ascontiguousarray(values)), values.size, prime, address(octets))
+    return octets
+
+
+def unpack_residues(octets: np.ndarray, prime: int) -> np.ndarray:
+    """`pack_residues` read back: uint8 [..., 6] -> float64 in (-p/2, p/2); what is not a residue is reduced."""
+    values = np.empty(octets.shape[:-1])
+    lattice_kernels().lattice_unpack(address(np.ascontiguousarray(octets)), values.size, prime, address(values))
+    return values
+
+
+def residues_of(words: np.ndarray, prime: int) -> tuple[np.ndarray, int]:
+    """The low bits of uint64 words as residues, float64, and how many of them are none."""
+    values = np.empty(words.shape)
+    rejected = lattice_kernels().lattice_residues(address(words), words.size, prime, address(values))
+    return values, int(rejected)
+
+
+def multiply_add(
+    first: np.ndarray, second: np.ndarray, factor: np.ndarray, c0: np.ndarray, c1: np.ndarray, prime: int
+) -> None:
+    """Add factor·(c_0, c_1) to two sums; factor and sums are [DEGREE, LANES], c_0 and c_1 [DEGREE]."""
+    arrays = [address(array) for array in (first, second, factor, c0, c1)]
+    lattice_kernels().lattice_multiply_add(*arrays, DEGREE, prime)
+
+
+def multiply_one(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
+    """Products of residues, float64 [DEGREE]."""
+    factor = np.zeros((DEGREE, LANES))
+    factor[:, 0] = a
+    product, unused = np.zeros_like(factor), np.zeros_like(factor)
+    multiply_add(product, unused, factor, b, b, prime)
+    return product[:, 0]
+
+
+def reduced(values: np.ndarray, prime: int) -> np.ndarray:
+    """Into (-p/2, p/2)."""
+    return values - np.rint(values / prime) * prime
+
+
+def drop_primes(residues: np.ndarray) -> None:
+    """From q to p_0: residues float64 [primes, n], of which the first row remains."""
+    for last in range(len(PRIMES) - 1, 0, -1):
+        dropped = PRIMES[last]
+        negative_inverse = -pow(dropped, -1, PLAIN) % PLAIN
+        for index in range(last):
+            prime = PRIMES[index]
+            inverse = float(centered(pow(dropped, -1, prime), prime))
+            sizes = residues.shape[1], dropped, negative_inverse, dropped - prime, inverse, prime
+            lattice_kernels().lattice_switch(address(residues[index]), address(residues[last]), *sizes)

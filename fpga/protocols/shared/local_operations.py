@@ -1,0 +1,50 @@
+"""Operations that a party does on its share alone: additions, public multiples, and moving words about.
+
+All are linear, so that the shares of the result are the results of the shares; a public addend enters once, at party 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...program import AffineOp, AnyOperation, ConcatOp, PadOp, ReshapeOp, SumPoolOp
+
+LOCAL_OPERATIONS = (AffineOp, SumPoolOp, ReshapeOp, ConcatOp, PadOp)
+
+
+def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray]) -> np.ndarray:
+    """Party `number`'s share of a local operation's result, [N, *shape] in the words of the inputs.
+
+    Inputs are all uint32, or all uint64: shares modulo 2^64 of the same integers.
+    """
+    share = inputs[0]
+    match operation:
+        case AffineOp():
+            total = _per_channel(operation.multipliers[0], share) * share
+            for multiplier, other in zip(operation.multipliers[1:], inputs[1:], strict=True):
+                total += _per_channel(multiplier, other) * other
+            return total + _per_channel(operation.addend, share) if number == 0 else total
+        case SumPoolOp():
+            return _window_sums(share, operation)
+        case ReshapeOp():
+            return share.reshape(len(share), -1)
+        case ConcatOp():
+            return np.concatenate(inputs, axis=1)
+        case PadOp():
+            top, left, bottom, right = operation.padding
+            return np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    raise ValueError(f"{operation.kind} is not a local operation")
+
+
+def _per_channel(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+    signed = [(value + 2**31) % 2**32 - 2**31 for value in values]
+    words = np.array(signed, dtype=np.int64).astype(like.dtype)
+    return words.reshape(-1, *(1,) * (like.ndim - 2))
+
+
+def _window_sums(share: np.ndarray, operation: SumPoolOp) -> np.ndarray:
+    top, left, bottom, right = operation.padding
+    padded = np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, operation.kernel, axis=(2, 3))
+    windows = windows[:, :, :: operation.stride[0], :: operation.stride[1]]
+    return windows.sum(axis=(4, 5), dtype=share.dtype)

@@ -1,0 +1,161 @@
+"""One party's walk through a program that makes the material of a protocol without a dealer.
+
+Party 0 ends with its seed alone and party 1 with corrections that are octet for octet what a dealer with the same two
+seeds would have dealt, so that the online phase, its proofs of conformance and the store know no difference. The
+parties are semi-honest; no input and no weight is needed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...cost.protocol import Exchange
+from ...program import AnyOperation, ConvOp, LinearOp, Program
+from ...ring import pack_weights
+from ..material import RandomSource
+from ..party import Channel
+from .lattice.encryption import KEY_BYTES, Evaluator, SecretKey
+from .lattice.linear_material import LinearMaterial, receive_linear, send_linear
+from .lattice.sampling import MASK_BITS
+from .linear_geometry import linear_geometry
+from .oblivious_transfer.punctured_seeds import SECURITY_BITS
+from .oblivious_transfer.transfers import SETUP_BYTES, Transfers
+
+#: Working memory that one operation's transfers for a group of images may take, and what an element takes.
+GROUP_BYTES, ELEMENT_BYTES = 192 << 20, 1200
+
+WEIGHT_KEY_BYTES = 16
+
+#: What both parties send before the first operation: base OTs, the encryption key, party 0's part of the weight masks.
+PREPARATION_SETUP_BYTES = (SETUP_BYTES[0] + KEY_BYTES + WEIGHT_KEY_BYTES, SETUP_BYTES[1])
+
+#: Called around each operation with its name: a context manager that measures it.
+Observer = Callable[[str], AbstractContextManager[None]]
+#: Indices of some images and an operation -> this party's expansion.
+Sources = Callable[[range, int], RandomSource]
+
+
+@dataclass(frozen=True)
+class PreparationTraffic:
+    """What both parties send to prepare one operation for some images."""
+
+    operation: str
+    bytes_sent: tuple[int, int]
+
+
+def statistical_bits(program: Program) -> int:
+    """How well flooding hides the weight masks from party 0: -log2 of an image's statistical distance, rounded down.
+
+    The worst case over all inputs and errors; 128 where nothing is multiplied.
+    """
+    products = [operation for operation in program.operations if isinstance(operation, ConvOp | LinearOp)]
+    hidden = sum(linear_material(operation, program).hidden_total() for operation in products)
+    return min(SECURITY_BITS, MASK_BITS - hidden.bit_length())
+
+
+def linear_material(operation: ConvOp | LinearOp, program: Program) -> LinearMaterial:
+    """How the material of a linear operation is made."""
+    source, result = program.tensor(operation.inputs[0]), program.tensor(operation.output)
+    return LinearMaterial(linear_geometry(operation, program), source.shape, result.shape)
+
+
+def image_parts(indices: range, size: int) -> Iterator[range]:
+    """Consecutive parts of at most `size` images."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def images_together(elements: int) -> int:
+    """Images whose transfers for `elements` each fit into the working memory."""
+    return max(1, GROUP_BYTES // (ELEMENT_BYTES * elements))
+
+
+class Preparation(ABC):
+    """One party's side; `start` before `prepare`.
+
+    Args:
+        number: 0, the client, or 1, the server, which owns the model.
+        program: the two-party program, the same at both.
+        channel: to the other party.
+    """
+
+    protocol: ClassVar[str]
+
+    def __init__(self, number: int, program: Program, channel: Channel) -> None:
+        self.number, self._program, self._channel = number, program, channel
+
+    @classmethod
+    @abstractmethod
+    def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
+        """What both parties send, per operation in program order."""
+
+    @classmethod
+    def traffic(cls, program: Program, images: int) -> Sequence[PreparationTraffic]:
+        """Predicted bytes of every operation, in program order; `PREPARATION_SETUP_BYTES` come once per set."""
+        result = []
+        for operation, rounds in zip(program.operations, cls.rounds(program, images), strict=True):
+            sent = sum(each.bytes_sent[0] for each in rounds), sum(each.bytes_sent[1] for each in rounds)
+            result.append(PreparationTraffic(operation.name, sent))
+        return result
+
+    def start(self, session: bytes, weight_key: bytes, weight_masks: Callable[[bytes, int], RandomSource]) -> None:
+        """Base OTs and keys.
+
+        Args:
+            session: 16 octets that both parties know and no other session has.
+            weight_key: this party's key of the weight masks. Party 0's goes to party 1, which owns the weights.
+            weight_masks: a party's key and an operation -> that party's part of the operation's weight mask.
+        """
+        self._transfers = Transfers(self.number, self._channel, session)
+        if self.number == 0:
+            self._key = SecretKey()
+            opened = np.frombuffer(weight_key, np.uint8)
+            self._channel.exchange(np.concatenate((self._key.public_key(), opened)), 0)
+            return
+        received = self._channel.exchange(None, KEY_BYTES + WEIGHT_KEY_BYTES)
+        self._evaluator = Evaluator(received[:KEY_BYTES])
+        keys = received[KEY_BYTES:].tobytes(), weight_key
+        self._weight_masks = lambda operation: [weight_masks(key, operation) for key in keys]
+
+    @abstractmethod
+    def prepare(self, sources: Sources, indices: range, observe: Observer) -> list[list[np.ndarray]]:
+        """Material of every operation for some inferences.
+
+        Args:
+            sources: this party's expansions of some of the inferences, at their start.
+            indices: numbers of the inferences in the set.
+            observe: measures each operation.
+
+        Returns: party 1's corrections, uint8 buffers [operation][inference]; empty ones at party 0.
+        """
+
+    def multiply_by_weights(
+        self, index: int, operation: AnyOperation, mask: np.ndarray, fixed: np.ndarray | None
+    ) -> np.ndarray:
+        """Shares of the product of an input's mask with the operation's weight mask, uint32 [N, *outputs].
+
+        Args:
+            index: the operation's place in the program.
+            operation: a convolution or linear operation.
+            mask: this party's share of the input's mask, [N, *inputs].
+            fixed: the share that party 0's seed fixes; None at party 1.
+        """
+        assert isinstance(operation, ConvOp | LinearOp)
+        material = linear_material(operation, self._program)
+        parts = list(image_parts(range(len(mask)), material.group(len(mask))))
+        if fixed is not None:
+            for part in parts:
+                rows = slice(part.start, part.stop)
+                send_linear(self._transfers, material, self._key, mask[rows], fixed[rows])
+            return fixed
+        first, second = (source.words(*material.geometry.weights)[0] for source in self._weight_masks(index))
+        weights = first + second
+        packed = pack_weights(weights, material.geometry.groups)
+        made = self._transfers, material, self._evaluator, weights, packed
+        return np.concatenate([receive_linear(*made, mask[part.start : part.stop]) for part in parts])

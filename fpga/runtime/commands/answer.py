@@ -1,0 +1,147 @@
+"""What a run tells its user: one dictionary for programs, a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...program import Program
+from ...program.reference import decode
+from ...protocols import preparations
+from ...protocols.party import Execution
+from ..material.store import DEALER, TWO_PARTY, SetDescription
+from ..session.accounting import Measured, Prediction, peak_memory_mb, predict
+from ..session.pacing import DEVICE_CLOCK
+from ..session.session import SessionResult, Terms
+
+#: Material and work of a batch beyond which it is cut, so that a party stays below 2 GB with its weights.
+BATCH_BYTES = 1280 << 20
+
+
+_MAKERS = {DEALER: "a dealer that both parties trust", TWO_PARTY: "the two parties alone"}
+
+
+def default_batch(execution: Execution, program: Program) -> int:
+    """Images that are evaluated at once."""
+    return max(1, BATCH_BYTES // max(1, execution.bytes_per_image(program)))
+
+
+def describe_run(
+    number: int,
+    program: Program,
+    execution: Execution,
+    terms: Terms,
+    result: SessionResult,
+    material: SetDescription,
+) -> dict[str, Any]:
+    """The answer of one party; bytes are counted at its own end of the link, both directions."""
+    predicted = predict(execution, program, list(result.batches), terms.reveal_to)
+    images = sum(result.batches)
+    kinds = {operation.name: operation.kind for operation in program.operations}
+    if material.preprocessing == TWO_PARTY:
+        offline = {each.operation: each.bytes_sent for each in preparations()[execution.name].traffic(program, images)}
+    else:
+        offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
+    operations = []
+    for row in result.rows:
+        expected = predicted.get((row.phase, row.operation), Prediction(0, (0, 0)))
+        operations.append(
+            {
+                "operation": row.operation,
+                "kind": kinds.get(row.operation, "session"),
+                "phase": row.phase,
+                "rounds": row.rounds,
+                "predicted_rounds": expected.rounds,
+                "bytes_sent": _both_ways(number, row),
+                "predicted_bytes": list(expected.bytes_sent),
+                "offline_bytes": list(offline.get(row.operation, (0, 0))) if row.phase == "online" else [0, 0],
+                "time_ms": 1e3 * row.seconds,
+                "waited_ms": 1e3 * row.waited_s,
+            }
+        )
+    counters = result.counters
+    sent = [counters.bytes_sent, counters.bytes_received]
+    return {
+        "party": number,
+        "protocol": execution.name,
+        "images": images,
+        "batches": list(result.batches),
+        "online_s": result.online_s,
+        "setup_s": result.setup_s,
+        "offline_s": material.dealt_s * images / material.count + result.prepare_s,
+        "clock": "wall",
+        "bytes_sent": sent if number == 0 else sent[::-1],
+        "predicted_bytes": [sum(entry.bytes_sent[party] for entry in predicted.values()) for party in (0, 1)],
+        "overhead_bytes": counters.overhead_bytes,
+        "rounds": sum(row.rounds for row in result.rows),
+        "messages": counters.messages,
+        "preprocessing": material.preprocessing,
+        "offline_bytes": _offline_bytes(offline, material, images),
+        "memory_mb": {str(number): peak_memory_mb()},
+        "reveal_to": terms.reveal_to,
+        "logits": None if result.logits is None else _decode(result.logits, program).tolist(),
+        "operations": operations,
+    }
+
+
+def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescription, images: int) -> list[int]:
+    """What a dealer handed to each party, or what each party sent to the other one, for these images."""
+    if material.preprocessing == TWO_PARTY:
+        return [round(sent * images / material.count) for sent in material.exchanged_bytes]
+    return [sum(pair[party] for pair in offline.values()) for party in (0, 1)]
+
+
+def _both_ways(number: int, row: Measured) -> list[int]:
+    pair = [row.bytes_sent, row.bytes_received]
+    return pair if number == 0 else pair[::-1]
+
+
+def _decode(words: np.ndarray, program: Program) -> np.ndarray:
+    return decode(np.ascontiguousarray(words), program.tensor(program.output).fraction_bits)
+
+
+def table(answer: Mapping[str, Any]) -> str:
+    """The answer for people: one line per operation, then the sums."""
+    lines = [f"{'operation':32} {'kind':9} {'rounds':>6} {'sent by 0':>12} {'sent by 1':>12} {'ms':>9}"]
+    for row in answer["operations"]:
+        if row["phase"] == "prepare":  # without messages; its time is the offline one
+            continue
+        name = row["operation"] if row["phase"] == "online" else f"{row['operation']} (setup)"
+        lines.append(
+            f"{name[:32]:32} {row['kind']:9} {row['rounds']:6d} {row['bytes_sent'][0]:12,} "
+            f"{row['bytes_sent'][1]:12,} {row['time_ms']:9.2f}"
+        )
+    sent, predicted = answer["bytes_sent"], answer["predicted_bytes"]
+    agrees = "as predicted" if sent == predicted else f"predicted {predicted[0]:,} and {predicted[1]:,}"
+    lines += [
+        "",
+        f"{answer['images']} images, {answer['protocol']}, preprocessing by {_MAKERS[answer['preprocessing']]}"
+        f" ({answer.get('preprocessing_source', 'prepared')})",
+        f"online {answer['online_s']:.3f} s, set-up {answer['setup_s']:.3f} s, offline {answer['offline_s']:.3f} s"
+        f" ({answer['clock']} clock)",
+        *_paced_lines(answer),
+        f"{answer['rounds']} rounds; bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}",
+    ]
+    if answer["logits"] is None:
+        lines.append(f"the logits were opened to party {answer['reveal_to']} alone")
+    else:
+        lines += [_logits_line(index, row) for index, row in enumerate(answer["logits"][:10])]
+        if len(answer["logits"]) > 10:
+            lines.append(f"... and {len(answer['logits']) - 10} more (--json or --output has all)")
+    return "\n".join(lines)
+
+
+def _paced_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What the model of the two boards says, where an execution was paced by it."""
+    if "modelled_s" not in answer:
+        return []
+    kept = "kept" if answer["clock"] == DEVICE_CLOCK else "missed: this machine is slower"
+    return [f"two boards would take {answer['modelled_s']:.4f} s online; {kept} ({answer['late_s']:.4f} s late)"]
+
+
+def _logits_line(index: int, logits: list[float]) -> str:
+    flat = np.asarray(logits).reshape(-1)
+    best = int(np.argmax(flat))
+    return f"image {index}: class {best} (logit {flat[best]:.4f})"

@@ -1,0 +1,112 @@
+"""Options of one party's command lines: which party it is, how it reaches the other one, where its material lies."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rrnet_nni.base.console import Parser
+from rrnet_nni.base.errors import Refusal
+
+from ...program import Program
+from ..link.addresses import accept_one, connect, is_loopback, parse_address
+from ..link.link import DEFAULT_TIMEOUT_S
+from ..link.tls import load_identity, secure
+
+
+def add_party_options(parser: Parser) -> None:
+    """Add the options that say which party runs and how it reaches the other one."""
+    parser.add_argument("--party", type=int, choices=(0, 1), help="run this party alone, against another machine")
+    address = parser.add_mutually_exclusive_group()
+    address.add_argument("--listen", metavar="ADDRESS", help="HOST:PORT on which to wait for the other party")
+    address.add_argument("--connect", metavar="ADDRESS", help="HOST:PORT of the other party")
+    address.add_argument("--link-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--tls", type=Path, metavar="DIR", help="key and certificates of this party (rrnet-2pc-certificates)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help=f"silence of the other party that ends the run, seconds (default {DEFAULT_TIMEOUT_S:g})",
+    )
+    parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def check_one_or_both(options: argparse.Namespace) -> None:
+    """Refuse an address, or keys, without a party."""
+    if options.party is None and (options.listen or options.connect or options.tls):
+        raise Refusal("--listen, --connect and --tls belong to one party: --party 0 or --party 1")
+
+
+def check_address(options: argparse.Namespace) -> None:
+    """Refuse a missing address, one on another machine without TLS, and TLS without its files."""
+    if options.link_fd is not None:
+        return
+    address = options.listen or options.connect
+    if address is None:
+        raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
+    host, _ = parse_address(address)
+    if options.tls is None and not is_loopback(host):
+        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
+    if options.tls is not None:
+        load_identity(options.tls, options.listen is not None)
+
+
+def open_socket(options: argparse.Namespace) -> socket.socket:
+    """The connected socket to the other party."""
+    if options.link_fd is not None:
+        return socket.socket(fileno=options.link_fd)
+    listens = options.listen is not None
+    connection = accept_one(options.listen, options.timeout) if listens else connect(options.connect, options.timeout)
+    if options.tls is None:
+        return connection
+    return secure(connection, options.tls, listens, options.timeout)
+
+
+def material_root(options: argparse.Namespace) -> Path:
+    """Where the prepared material lies: `--material`, else beside the build."""
+    if options.material is not None:
+        return Path(options.material)
+    build = Path(options.build)
+    if build.name in ("", ".."):  # the working directory, or one above it
+        build = build.resolve()
+    return build.with_name(f"{build.resolve().name}.material")
+
+
+def party_progress(
+    options: argparse.Namespace, program: Program, last: str, left: Callable[[str], str] | None = None
+) -> Callable[[str, str], None] | None:
+    """Where the party stands, on standard error: a line that rewrites itself, or lines for the parent process.
+
+    The line is wiped when the step called `last` starts. `left` hears of every step and adds to its line.
+    """
+    if not options.progress_lines and not sys.stderr.isatty():
+        return None
+    places = {operation.name: index + 1 for index, operation in enumerate(program.operations)}
+    total = len(places)
+
+    def report(phase: str, operation: str) -> None:
+        text = f"{phase} {places.get(operation, 0)}/{total} {operation}{left(operation) if left else ''}"
+        if options.progress_lines:
+            sys.stderr.write(f"progress {text}\n")
+        else:
+            sys.stderr.write("\r\x1b[K" if operation == last else f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    return report

@@ -1,0 +1,57 @@
+"""One party as a process of its own: what `rrnet-2pc-run --party` does, on this machine or across two."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
+from ...program.build import Build, build_device, load_build
+from ...protocols import get_execution
+from ..link.link import Link
+from ..material.store import MaterialStore
+from ..session.accounting import OPEN_LOGITS
+from ..session.inputs import load_images
+from ..session.pacing import DEVICE_CLOCK, Pace
+from ..session.session import ROLES, Party, Terms
+from .answer import default_batch, describe_run
+from .party_options import check_address, material_root, open_socket, party_progress
+
+
+def run_party(options: argparse.Namespace) -> dict[str, Any]:
+    """Run one party's side of a session and return its answer."""
+    number = options.party
+    check_address(options)
+    build = load_build(options.build, weights=number == 1)
+    if number == 0 and options.input is None:
+        raise Refusal("party 0 owns the images: --input FILE")
+    if number == 1 and options.input is not None:
+        raise Refusal("party 1 does not see the images: --input belongs to party 0")
+    execution = get_execution(options.protocol or build.protocol_name)
+    images = load_images(options.input, build.program, execution.opens_narrow) if number == 0 else None
+    batch = options.batch or default_batch(execution, build.program)
+    terms = Terms(
+        build.program_digest, execution.name, options.reveal_to, None if images is None else len(images), batch
+    )
+    with MaterialStore(material_root(options), number) as store:
+        store.check_program(terms.program_digest, terms.protocol)
+        store.check_preprocessing(options.preprocessing)
+        with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
+            pace = _pace(options, build, execution.name)
+            party = Party(
+                number, build.program, execution, link, store, party_progress(options, build.program, OPEN_LOGITS), pace
+            )
+            try:
+                result = party.run(terms, images, build.weights if number == 1 else None)
+            except (Refusal, ExecutionFault) as error:
+                link.abort(str(error))
+                raise
+        answer = describe_run(number, build.program, execution, terms, result, store.description)
+        if pace is not None:
+            answer |= {"clock": pace.clock, "modelled_s": pace.modelled_s, "late_s": pace.late_s}
+        return answer
+
+
+def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:
+    return Pace(build.program, build_device(build), protocol) if options.pace == DEVICE_CLOCK else None

@@ -1,0 +1,100 @@
+"""`rrnet-2pc-run`: two parties execute a compiled program and open the logits to one of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
+from ...protocols import executions
+from ..material.store import PREPROCESSINGS
+from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
+from .answer import table
+from .children import tidy_end
+from .local_run import run_local
+from .party_options import add_party_options, check_one_or_both
+from .party_process import run_party
+
+EXAMPLES = """\
+examples:
+  rrnet-2pc-run build/ --input images.npy             both parties and the dealer on this machine
+  rrnet-2pc-run build/ --input images.npz --json      the same, for a program
+  rrnet-2pc-prepare build/ --count 100                the material that the parties take in two terminals:
+  rrnet-2pc-run build/ --party 1 --listen 127.0.0.1:7700                             the server
+  rrnet-2pc-run build/ --party 0 --connect 127.0.0.1:7700 --input images.npy         the client
+
+Party 0 is the client and owns the images, party 1 the server and owns the model (weights.bin). The correlated
+randomness comes from a dealer that both trust not to collude with either, or, with --preprocessing two-party, from the
+two parties alone; rrnet-2pc-prepare makes it beforehand.
+"""
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(prog="rrnet-2pc-run", description=__doc__, epilog=EXAMPLES)
+    result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
+    result.add_argument("--input", type=Path, metavar="FILE", help="images NCHW: .npy, or .npz with the input's name")
+    result.add_argument("--output", type=Path, metavar="FILE", help="also write the logits to this .npy")
+    result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
+    result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
+    result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
+    result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
+    result.add_argument(
+        "--preprocessing",
+        choices=PREPROCESSINGS,
+        help="who makes the correlated randomness (default: who made what is there, else a dealer)",
+    )
+    add_party_options(result)
+    result.add_argument(
+        "--pace",
+        choices=(WALL_CLOCK, DEVICE_CLOCK),
+        default=WALL_CLOCK,
+        help="`device` takes as long online as the model of two boards says (default: as fast as it goes)",
+    )
+    add_common_options(result)
+    return result
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute and report."""
+    check_one_or_both(options)
+    if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
+        raise Refusal(f"{options.output} cannot be written: it is a directory, or there is none to hold it")
+    with tidy_end(options.ends_with_parent):
+        answer = run_local(options) if options.party is None else run_party(options)
+    if options.json:
+        print_json(answer)
+    else:
+        sys.stdout.write(table(answer) + "\n")
+    if options.output is not None and answer["logits"] is not None:
+        _save(options.output, answer["logits"])
+    return 0
+
+
+def _save(path: Path, logits: list[list[float]]) -> None:
+    try:
+        with path.open("wb") as file:
+            np.save(file, np.asarray(logits))
+    except OSError as error:
+        raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `rrnet-2pc-run`."""
+    return run_command(parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

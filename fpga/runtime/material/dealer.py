@@ -1,0 +1,140 @@
+"""The dealer: a third process that makes the parties' correlated randomness and sees no input, weight or message.
+
+Both parties trust it to follow the protocol and to talk to neither of them: together with one party's messages its
+seeds would reveal the other party's secret. It may be switched off once the material is handed over.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rrnet_nni.base.errors import Refusal
+
+from ...program import Program
+from ...protocols.party import DealerProgram, Execution
+from ...protocols.shared.randomness import ROOT_BYTES, Keystream, fresh_bytes
+from .corrections_file import corrections_path, write_corrections
+from .scratch import scratch_directory
+from .store import SetDescription, check_replaceable, image_key, party_directory, weight_source, write_party
+
+#: Working memory that a group of images may take while it is dealt.
+GROUP_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class DealerSeeds:
+    """Both parties' root seeds: what makes the dealer worth trusting or not."""
+
+    roots: tuple[bytes, bytes]
+
+    @staticmethod
+    def fresh() -> DealerSeeds:
+        return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))
+
+    def weight_masks(self, operation: int) -> tuple[Keystream, Keystream]:
+        """Both parties' parts of an operation's weight mask."""
+        return weight_source(self.roots[0], operation), weight_source(self.roots[1], operation)
+
+    def images(self, indices: range, operation: int) -> tuple[Keystream, Keystream]:
+        """Both parties' expansions of one operation for some inferences."""
+        first, second = ([image_key(root, index) for index in indices] for root in self.roots)
+        return Keystream(first, operation), Keystream(second, operation)
+
+
+def deal_images(dealer: DealerProgram, seeds: DealerSeeds, indices: range) -> list[list[np.ndarray]]:
+    """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
+    return deal_for_both(dealer, seeds, indices)[1]
+
+
+def deal_for_both(
+    dealer: DealerProgram, seeds: DealerSeeds, indices: range
+) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
+    """Both parties' corrections for some inferences: per party and inference, one uint8 buffer per operation."""
+    writers = dealer.deal(lambda operation: seeds.images(indices, operation), len(indices))
+
+    def corrections(party: int) -> list[list[np.ndarray]]:
+        per_operation = [writer.buffers(party) for writer in writers]
+        return [[buffers[image] for buffers in per_operation] for image in range(len(indices))]
+
+    return corrections(0), corrections(1)
+
+
+def prepare_set(
+    root: Path,
+    program: Program,
+    program_digest: str,
+    execution: Execution,
+    count: int,
+    replace: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Write material for `count` inferences to `root`/party-0 and `root`/party-1; returns the seconds it took.
+
+    Raises:
+        Refusal: `root` holds unused material and `replace` is not set, or is something else.
+        ExecutionFault: the disk is full or not writable; nothing is left behind.
+    """
+    check_root(root, replace)
+    started = time.perf_counter()
+    with scratch_directory(root) as scratch:
+        _write_set(scratch, program, program_digest, execution, count, started, progress)
+        put_in_place(scratch, root, replace)
+    return time.perf_counter() - started
+
+
+def _write_set(
+    scratch: Path,
+    program: Program,
+    program_digest: str,
+    execution: Execution,
+    count: int,
+    started: float,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    seeds = DealerSeeds.fresh()
+    dealer = execution.dealer(program, seeds.weight_masks)
+    for party in (0, 1):
+        party_directory(scratch, party).mkdir(mode=0o700)
+    group = max(1, min(count, GROUP_BYTES // max(1, execution.bytes_per_image(program))))
+    sizes = [0, 0]
+    for start in range(0, count, group):
+        indices = range(start, min(count, start + group))
+        for party, dealt in enumerate(deal_for_both(dealer, seeds, indices)):
+            for index, parts in zip(indices, dealt):
+                sizes[party] = sum(len(part) for part in parts)
+                if sizes[party]:
+                    write_corrections(corrections_path(party_directory(scratch, party), index), parts)
+        if progress is not None:
+            progress(indices.stop, count)
+    set_id, elapsed = secrets.token_hex(16), time.perf_counter() - started
+    for party, corrections_bytes in enumerate(sizes):
+        described = SetDescription(set_id, execution.name, program_digest, count, party, elapsed, corrections_bytes)
+        write_party(party_directory(scratch, party), described, seeds.roots[party])
+
+
+def put_in_place(made: Path, root: Path, replace: bool) -> None:
+    """Move a finished set to `root`; refuses what `check_root` does, as making it took a while."""
+    check_root(root, replace)
+    if root.exists():
+        shutil.rmtree(root)
+    made.rename(root)
+
+
+def check_root(root: Path, replace: bool) -> None:
+    """Refuse to write over material in use, over unused material unless `replace` is set, and over anything else."""
+    if root.is_symlink():
+        raise Refusal(f"{root} is a link: material lies in a directory of its own")
+    if not root.exists():
+        return
+    parts = [party_directory(root, party) for party in (0, 1)]
+    if not root.is_dir() or any(entry not in parts for entry in root.iterdir()):
+        raise Refusal(f"{root} exists and is not a directory of material")
+    for path in parts:
+        check_replaceable(path, replace)

@@ -1,0 +1,335 @@
+"""One session between two parties: agree on everything, share, evaluate, open the logits to the named party.
+
+Before any share is sent both sides compare the program, the protocol, the ring, the material and the terms of the run,
+and prove with fresh nonces that they talk to a live peer rather than to a recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from rrnet_nni.base.errors import Refusal
+
+from ...program import RING_BITS, Program
+from ...protocols.party import BatchMaterial, Execution
+from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
+from ..link.link import WIRE_VERSION, Link, LinkCounters, LinkFault, printable
+from ..material.store import ClaimedMaterial, MaterialStore
+from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, Measured, Recorder
+from .pacing import Pace
+
+ROLES = ("client", "server")
+#: What only a party that prepares material says of itself.
+PREPARATION_KEY = "preparation_version"
+
+
+def _release() -> str:
+    """Of the installed package: another one may lay material and messages out otherwise."""
+    try:
+        return version("rrnet-nni")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+RELEASE = _release()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What both parties must say alike before they start; `images` is the client's to say (None at the server)."""
+
+    program_digest: str
+    protocol: str
+    reveal_to: int
+    images: int | None
+    batch: int
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What one party knows afterwards: words of the logits (uint32 [N, *shape]) if they were opened to it."""
+
+    logits: np.ndarray | None
+    rows: tuple[Measured, ...]
+    counters: LinkCounters
+    batches: tuple[int, ...]
+    setup_s: float
+    prepare_s: float
+    online_s: float
+
+
+class Party:
+    """One party of one session.
+
+    Args:
+        number: 0, the client, or 1, the server.
+        program: the two-party program, the same at both.
+        execution: the protocol.
+        link: to the other party.
+        store: this party's preprocessed material.
+        progress: hears the phase and the name of every operation that starts.
+        pace: the clock of a device that the online phase keeps; None runs as fast as this machine can.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        program: Program,
+        execution: Execution,
+        link: Link,
+        store: MaterialStore,
+        progress: Callable[[str, str], None] | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.number = number
+        self._pace = pace
+        self._program, self._execution, self._link, self._store = program, execution, link, store
+        self._recorder = Recorder(link, progress)
+
+    def run(
+        self,
+        terms: Terms,
+        images: np.ndarray | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
+    ) -> SessionResult:
+        """Agree, set up, evaluate all batches and open the logits.
+
+        Args:
+            terms: what this party expects of the session.
+            images: uint32 words [N, *shape]; the client's, None at the server.
+            weights: int32 words by constant; the server's, None at the client.
+
+        Raises:
+            Refusal: the other party wants something else, or the material does not suffice.
+            ExecutionFault: the link or the other party failed.
+        """
+        self._store.check_program(terms.program_digest, terms.protocol)
+        self._store.check_size(
+            sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
+        )
+        count, start = agree(self._link, self.number, terms, self._store)
+        if weights is not None:
+            self._store.bind_weights(weights)
+        material = self._store.claim(start, count)
+        batches = split_batches(count, terms.batch)
+        agree_on_start(self._link, self.number)
+        evaluator = Evaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
+        started = time.perf_counter()
+        evaluator.setup(self._share_weights(weights), self._store.weight_masks)
+        setup_s = time.perf_counter() - started
+        opened, first, spent = [], 0, np.zeros(2)
+        for size in batches:
+            part = None if images is None else images[first : first + size]
+            words, *seconds = self._run_batch(evaluator, material, size, part, terms.reveal_to)
+            opened.append(words)
+            spent += seconds
+            first += size
+        logits = np.concatenate(opened) if terms.reveal_to == self.number else None
+        rows = tuple(self._recorder.rows.values())
+        return SessionResult(
+            logits,
+            rows,
+            self._link.counters,
+            tuple(batches),
+            setup_s,
+            prepare_s=float(spent[0]),
+            online_s=float(spent[1]),
+        )
+
+    def _run_batch(
+        self, evaluator: Evaluator, material: ClaimedMaterial, size: int, images: np.ndarray | None, reveal_to: int
+    ) -> tuple[np.ndarray, float, float]:
+        """The opened logits of one batch, and the seconds before and after its images were needed.
+
+        Its material is gone when this returns: large batches fill the memory only once.
+        """
+        started = time.perf_counter()
+        prepared = evaluator.prepare(material.take(size))
+        begun = time.perf_counter()
+        share = self._share_images(images, size)
+        words = self._open(evaluator.evaluate(share, prepared), reveal_to)
+        return words, begun - started, time.perf_counter() - begun
+
+    def _share_weights(self, weights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """The server's model in two shares: the client's is the expansion of a seed that the server draws."""
+        constants = list(self._program.constants.values())
+        with self._recorder.measure("setup", SHARE_WEIGHTS):
+            seed = _send_seed(self._link, sender=self.number == 1)
+            stream = Keystream([seed], 0)
+            shares = {constant.name: stream.words(*constant.shape)[0] for constant in constants}
+            if self.number == 0:
+                return shares
+            if weights is None:
+                raise Refusal("the server needs the weights of the model")
+            return {name: weights[name].view(np.uint32) - share for name, share in shares.items()}
+
+    def _share_images(self, images: np.ndarray | None, count: int) -> np.ndarray:
+        """The client's images in two shares: the server's is the expansion of a seed that the client draws."""
+        shape = self._program.tensor(self._program.input).shape
+        with self._recorder.measure("online", SHARE_INPUT):
+            seed = _send_seed(self._link, sender=self.number == 0)
+            share = Keystream([seed], 0).words(count, *shape)[0]
+            if self.number == 1:
+                return share
+            if images is None:
+                raise Refusal("the client needs images")
+            return images - share
+
+    def _open(self, share: np.ndarray, reveal_to: int) -> np.ndarray:
+        """The logits at the party that may know them; at the other one nothing."""
+        with self._recorder.measure("online", OPEN_LOGITS):
+            if self.number != reveal_to:
+                self._link.exchange(share, 0)
+                return np.zeros(0, np.uint32)
+            received = self._link.exchange(None, share.nbytes)
+            return share + received.view("<u4").astype(np.uint32, copy=False).reshape(share.shape)
+
+
+class Evaluator:
+    """A party's walk through the program on shares; what `Party` does between sharing and opening."""
+
+    def __init__(
+        self,
+        number: int,
+        program: Program,
+        execution: Execution,
+        link: Link,
+        recorder: Recorder | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._pace = pace
+        self._recorder = Recorder(link) if recorder is None else recorder
+        self._party = execution.party(number, program, link)
+
+    def record_reduced(self, shares: dict[str, np.ndarray]) -> None:
+        """Keep the shares that truncations reduce, by operation's name: for comparison with the reference."""
+        self._party.reduced = shares
+
+    def setup(self, weight_shares: Mapping[str, np.ndarray], weight_masks: Callable[[int], Keystream]) -> None:
+        """Open the masked weights, once per session."""
+        self._party.setup(weight_shares, weight_masks, lambda name: self._recorder.measure("setup", name))
+
+    def prepare(self, material: BatchMaterial) -> Any:
+        """What can be computed before the input is known; given to `evaluate`."""
+        return self._party.prepare(material, lambda name: self._recorder.measure("prepare", name))
+
+    def evaluate(self, share: np.ndarray, prepared: Any) -> np.ndarray:
+        """This party's share of the output, uint32 [N, *shape], from its share of the input."""
+        if self._pace is None:
+            return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+        pace, images = self._pace, len(share)
+
+        @contextmanager
+        def observe(name: str) -> Iterator[None]:
+            with self._recorder.measure("online", name), pace.keep(name, images):
+                yield
+
+        pace.start()
+        output = self._party.evaluate(share, prepared, observe)
+        pace.finish()
+        return output
+
+
+def split_batches(images: int, largest: int) -> list[int]:
+    """Sizes of as few and as equal batches as `largest` allows."""
+    parts = -(-images // largest)
+    return [images // parts + (index < images % parts) for index in range(parts)]
+
+
+def _send_seed(link: Link, sender: bool) -> bytes:
+    """A fresh seed that both parties know afterwards."""
+    if not sender:
+        return link.exchange(None, SEED_BYTES).tobytes()
+    seed = fresh_bytes(SEED_BYTES)
+    link.exchange(np.frombuffer(seed, np.uint8), 0)
+    return seed
+
+
+def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int]:
+    """Compare the terms; returns how many images and from which index of the material.
+
+    Raises:
+        Refusal: something differs; the sentence says what.
+    """
+    mine = {
+        "wire_version": WIRE_VERSION,
+        "release": RELEASE,
+        "party": number,
+        "program": terms.program_digest,
+        "protocol": terms.protocol,
+        "ring_bits": RING_BITS,
+        "material": store.description.set_id,
+        "material_count": store.description.count,
+        "next_index": store.next_index,
+        "images": terms.images,
+        "batch": terms.batch,
+        "reveal_to": terms.reveal_to,
+        "nonce": fresh_bytes(16).hex(),
+    }
+    sent = json.dumps(mine, sort_keys=True).encode()
+    received = link.exchange_control(sent)
+    theirs = read_hello(received)
+    problem = _difference(mine, theirs, number)
+    if problem is not None:
+        raise Refusal(problem)
+    hellos = (sent, received) if number == 0 else (received, sent)
+    transcript = hashlib.sha256(b"".join(len(hello).to_bytes(4, "big") + hello for hello in hellos))
+    proofs = [hashlib.sha256(transcript.digest() + bytes([party])).digest() for party in (0, 1)]
+    if link.exchange_control(proofs[number]) != proofs[1 - number]:
+        raise LinkFault("the other party does not answer to this session: a recorded session is being replayed")
+    count = terms.images if terms.images is not None else theirs["images"]
+    return int(count), max(mine["next_index"], theirs["next_index"])
+
+
+def agree_on_start(link: Link, number: int) -> None:
+    """Both parties have written down what they use up."""
+    if link.exchange_control(b"claimed") != b"claimed":
+        raise LinkFault(f"the {ROLES[1 - number]} did not confirm the use of its material")
+
+
+def read_hello(data: bytes) -> dict[str, Any]:
+    """What the other party says of itself; raises LinkFault for what is no JSON object."""
+    try:
+        hello = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise LinkFault("the other party sent a handshake that cannot be read") from error
+    if not isinstance(hello, dict):
+        raise LinkFault("the other party sent a handshake that cannot be read")
+    return hello
+
+
+def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int) -> str | None:
+    """The first thing in which the parties differ, as a sentence."""
+    if theirs.get("party") != 1 - number:
+        return f"both parties say that they are party {number}"
+    if PREPARATION_KEY in theirs:
+        return "the other party prepares material, this one runs the program"
+    what = {
+        "wire_version": "the version of the link",
+        "release": "the release of rrnet-nni",
+        "ring_bits": "the ring",
+        "protocol": "the protocol",
+        "program": "the program (two different builds?)",
+        "material": "the preprocessed material (two different sets?)",
+        "material_count": "the size of the preprocessed material",
+        "reveal_to": "who learns the logits",
+        "batch": "the batch size",
+    }
+    for key, meaning in what.items():
+        if mine[key] != theirs.get(key):
+            return f"the parties differ in {meaning}: {mine[key]} here, {printable(theirs.get(key))} there"
+    images = mine["images"] if number == 0 else theirs.get("images")
+    if type(images) is not int or images < 1:
+        return "the client has no images"
+    if type(theirs.get("next_index")) is not int or not isinstance(theirs.get("nonce"), str):
+        return "the other party's handshake is incomplete"
+    return None
