@@ -22,6 +22,8 @@ from .parameters import bound_square_coefficients, clip_or_drop_gradients, param
 from .teaching.distillation import Teacher
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+#: Strength of the range loss at the start of a training, and all through a search.
+RANGE_START = 0.01
 FLOAT32 = Arithmetic("float32", channels_last=False)
 
 
@@ -38,8 +40,11 @@ class TrainingOptions:
         warmup_epochs: epochs of linear warm-up.
         label_smoothing: share of the target spread over all classes.
         x2act_factor: learning rate of w1, w2 and b relative to the weights'.
-        range_weight: factor of the range loss Σ relu(|x| − range_bound)² / batch over the inputs of all X2act.
+        range_weight: factor of the range loss Σ relu(|x| − range_bound)² / batch over the inputs of all X2act, at its
+            full strength; in normalized bases x is what the first normalization leaves of the input.
         range_bound: inputs of X2act within ± this cost nothing.
+        range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
+            of it when half of the rest is done.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
@@ -62,8 +67,9 @@ class TrainingOptions:
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.0
     x2act_factor: float = 0.01
-    range_weight: float = 1e-3
+    range_weight: float = 0.1
     range_bound: float = RANGE_BOUND
+    range_onset: float = 0.4
     w1_bound: float = 0.1
     clip_norm: float = 5.0
     distillation_weight: float = 0.5
@@ -83,7 +89,7 @@ class TrainingOptions:
             _require(name, getattr(self, name), low=0.0, open_low=True)
         for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight", "feature_weight"):
             _require(name, getattr(self, name), low=0.0)
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "range_onset"):
             _require(name, getattr(self, name), low=0.0, high=1.0)
         _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
         if self.precision not in PRECISIONS:
@@ -114,6 +120,7 @@ class ClassificationModule(LightningModule):
         teacher: what there is to be learned from another network, None without one.
         skipped_steps: steps left out so far because their gradient was not finite.
         learning_rate_scale: factor of all learning rates, lowered after a divergence.
+        range_strength: of the range loss, as far as it has grown.
     """
 
     def __init__(
@@ -129,6 +136,7 @@ class ClassificationModule(LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.skipped_steps = 0
         self.learning_rate_scale = 1.0
+        self.range_strength = RANGE_START
         self.teacher: Teacher | None = None
         if teacher is not None:
             self.teacher = Teacher(
@@ -163,7 +171,9 @@ class ClassificationModule(LightningModule):
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and in training the range loss of the forward pass that made `logits`; no side effects."""
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
-        return loss + self.options.range_weight * self.range_loss() if self.model.training else loss
+        if not self.model.training:
+            return loss
+        return loss + self.range_strength * self.options.range_weight * self.range_loss()
 
     def range_loss(self) -> Tensor | float:
         """Σ over X2act of the range excess of the last forward pass in training mode."""
@@ -171,6 +181,7 @@ class ClassificationModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
+        self.range_strength = self.range_strength_at(self.global_step)
         images = self._laid_out_images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)
@@ -201,6 +212,12 @@ class ClassificationModule(LightningModule):
             return self.learning_rate_scale * (step + 1) / (warmup + 1)
         done = min(1.0, (step - warmup) / max(1, total - warmup))
         return self.learning_rate_scale * 0.5 * (1 + math.cos(math.pi * done))
+
+    def range_strength_at(self, step: int) -> float:
+        """Constant, then linear to 1, then 1, by training step."""
+        onset = self.options.range_onset
+        done = step / (self.options.epochs * self.steps_per_epoch)
+        return min(1.0, max(RANGE_START, (done - onset) / ((1 - onset) / 2)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_options"] = asdict(self.options)

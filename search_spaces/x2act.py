@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Inputs of an X2act beyond ±RANGE_BOUND are penalized: outside of it squares start to double from layer to layer.
+#: Inputs of an X2act beyond ±RANGE_BOUND (of one in normalized bases: as many deviations from their mean) are penalized:
+#: outside of it squares start to double from layer to layer.
 RANGE_BOUND = 8.0
 #: Coefficients of ReLU in the normalized Hermite polynomials 1, x and (x² − 1)/√2.
 RELU_HERMITE = (1 / math.sqrt(2 * math.pi), 1 / 2, 1 / math.sqrt(4 * math.pi))
@@ -27,8 +28,8 @@ class X2act(nn.Module):
 
     Attributes:
         range_bound: inputs beyond ± this are penalized.
-        range_excess: Σ relu(|x| − range_bound)² / batch of the last forward in training mode, a scalar that carries
-            gradient; None before the first. The range loss sums it over the layers.
+        range_excess: Σ relu(|x| − range_bound)² / batch of the last forward in training mode (in normalized bases of z
+            in place of x), a scalar that carries gradient; None before the first. The range loss sums it over layers.
     """
 
     def __init__(self, label: str) -> None:
@@ -43,13 +44,11 @@ class X2act(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: float [N, C, H, W] -> the same shape."""
-        if self.training:
-            self.range_excess = range_excess(x, self.range_bound)
-            return self.trained(x)
-        return self.polynomial(x)
+        return self.trained(x) if self.training else self.polynomial(x)
 
     def trained(self, x: Tensor) -> Tensor:
-        """What is computed in training mode."""
+        """What is computed in training mode; notes the range excess."""
+        self.range_excess = range_excess(x, self.range_bound)
         return self.polynomial(x)
 
     def polynomial(self, x: Tensor) -> Tensor:
@@ -133,6 +132,7 @@ class NormalizedX2act(X2act):
 
     def trained(self, x: Tensor) -> Tensor:
         z = functional.batch_norm(x, self.input_mean, self.input_variance, None, None, True, self.momentum, self.eps)
+        self.range_excess = range_excess(z, self.range_bound)
         square = functional.batch_norm(
             z * z, self.square_mean, self.square_variance, self.a2, self.a0, True, self.momentum, self.square_eps
         )

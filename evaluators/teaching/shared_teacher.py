@@ -33,6 +33,7 @@ _UNHEEDED = (
     "x2act_factor",
     "range_weight",
     "range_bound",
+    "range_onset",
     "w1_bound",
     "distillation_weight",
     "distillation_temperature",

@@ -175,7 +175,10 @@ def test_criterion_adds_the_range_loss_in_training_alone() -> None:
     logits = model(images)
     plain = nn.functional.cross_entropy(logits, labels)
     excess = sum(float(p.range_excess.detach()) for p in x2act_modules(model))
-    assert float(module.criterion(logits, labels).detach()) == pytest.approx(float(plain.detach()) + 0.5 * excess)
+    for strength in (module.range_strength, 1.0):
+        module.range_strength = strength
+        expected = float(plain.detach()) + strength * 0.5 * excess
+        assert float(module.criterion(logits, labels).detach()) == pytest.approx(expected)
     model.eval()
     assert torch.equal(module.criterion(logits, labels), plain)
 
@@ -185,6 +188,21 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
     factors = [module.learning_rate_factor(step) for step in range(41)]
     assert factors[0] < factors[5] < factors[10] == pytest.approx(1.0)
     assert factors[10] > factors[25] > factors[40] == pytest.approx(0.0)
+
+
+def test_range_loss_grows_to_its_strength_in_the_middle_of_what_follows_its_onset() -> None:
+    module = module_with(network(RELU), epochs=4, range_onset=0.5)
+    found = {step: module.range_strength_at(step) for step in (0, 20, 25, 30, 40)}
+    assert found == pytest.approx({0: 0.01, 20: 0.01, 25: 0.5, 30: 1.0, 40: 1.0})
+    assert module.range_strength == 0.01, "a search, which trains by its own steps, keeps to the start"
+
+
+def test_training_lets_the_range_loss_grow(few_digits: ImageDataset) -> None:
+    losses = []
+    for onset in (0.0, 0.9):
+        options = TrainingOptions(epochs=2, batch_size=32, range_bound=0.5, range_onset=onset)
+        losses.append(train_network(network(POLYNOMIAL), few_digits, options).loss)
+    assert losses[0] > 2 * losses[1]
 
 
 def test_exploded_images_are_counted(digits: ImageDataset) -> None:

@@ -42,6 +42,14 @@ def test_range_excess_is_kept_in_training_alone() -> None:
     assert float(module.range_excess) == pytest.approx((1 + 9) / 2)
 
 
+def test_range_excess_of_normalized_bases_is_of_what_is_normalized() -> None:
+    module = NormalizedX2act("act", 1)
+    x = torch.tensor([100.0, *[0.0] * 399]).reshape(4, 1, 10, 10)
+    z = (x - x.mean()) / x.std(unbiased=False)
+    module(x)
+    assert float(module.range_excess.detach()) == pytest.approx(float((z.max() - 8) ** 2 / 4), rel=1e-3)
+
+
 def test_range_excess_has_the_gradient_of_its_formula() -> None:
     x = (10 * torch.randn(4, 3, 5, 5, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(range_excess, (x,))
