@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Inputs of an X2act beyond ±RANGE_BOUND (of one in normalized bases: as many deviations from their mean) are penalized:
+#: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
 #: outside of it squares start to double from layer to layer.
 RANGE_BOUND = 8.0
 #: Coefficients of ReLU in the normalized Hermite polynomials 1, x and (x² − 1)/√2.
