@@ -168,11 +168,10 @@ def needed_region(operation: AnyOperation, program: Program, source: str, box: B
         case PadOp(padding=padding):
             return (box[0], box[1], max(0, first - padding[0]), min(rows, end - padding[0]))
         case ConcatOp():
-            start = 0
-            for name in operation.inputs:
-                if name == source:
-                    break
-                start += program.tensor(name).shape[0]
+            if operation.inputs.count(source) > 1:
+                return (0, shape[0], first, end)
+            before = operation.inputs[: operation.inputs.index(source)]
+            start = sum(program.tensor(name).shape[0] for name in before)
             return (max(0, box[0] - start), min(shape[0], box[1] - start), first, end)
         case LinearOp() | ReshapeOp():
             return (0, shape[0], 0, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple, TypeAlias
 
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, SumPoolOp
+from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, SumPoolOp
 
 
 class Region(NamedTuple):
@@ -30,8 +30,10 @@ Tiles: TypeAlias = list[tuple[Region, int]]
 
 
 def overlapping(tiles: Tiles, needed: Region) -> list[int]:
-    """The jobs that store some of the region `needed`."""
+    """The jobs that store some of the region `needed`; none of an empty one."""
     (first, end), (top, bottom) = needed
+    if first >= end or top >= bottom:
+        return []
     return [
         job
         for ((channel, last), (row, under)), job in tiles
@@ -83,7 +85,19 @@ def needed_of(program: Program, operation: AnyOperation, source: str, region: Re
         case PadOp(padding=padding):
             top = max(0, region.rows[0] - padding[0])
             return Region(region.channels, (top, max(top, min(shape[1], region.rows[1] - padding[0]))))
+        case ConcatOp():
+            return Region(_concatenated(program, operation, source, region.channels), region.rows)
     return Region((0, shape[0]), (0, row_count(program, source)))
+
+
+def _concatenated(program: Program, operation: ConcatOp, source: str, channels: tuple[int, int]) -> tuple[int, int]:
+    """The channels of `source` among `channels` of the result; an input that stands there twice is read as a whole."""
+    if operation.inputs.count(source) > 1:
+        return 0, channel_count(program, source)
+    before = operation.inputs[: operation.inputs.index(source)]
+    start, size = sum(channel_count(program, name) for name in before), channel_count(program, source)
+    first = min(max(channels[0] - start, 0), size)
+    return first, max(first, min(channels[1] - start, size))
 
 
 def _kernel_height(operation: ConvOp | MaxPoolOp | SumPoolOp, program: Program) -> int:

@@ -1,12 +1,15 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.small_onnx_models import ModelBuilder, mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.compiler.compile import compile_program
+from rrnet_nni.fpga.compiler.check.check import check_build
+from rrnet_nni.fpga.compiler.compile import compile_model, compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model
 from rrnet_nni.fpga.compiler.report.page import buffer_blocks
 from rrnet_nni.fpga.compiler.schedule import job_writer
@@ -18,7 +21,7 @@ from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, list_schedule, n
 from rrnet_nni.fpga.compiler.schedule.simulate import simulate
 from rrnet_nni.fpga.compiler.schedule.tiling import build_jobs
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import Program
+from rrnet_nni.fpga.program import ConcatOp, Program
 from rrnet_nni.fpga.program.isa import Queue
 from rrnet_nni.fpga.protocols import get_costs
 
@@ -185,3 +188,33 @@ def test_weights_in_pieces_are_the_same_weights_in_the_same_place(
 
     assert bands(in_pieces) == bands(at_once)
     assert max(job.amount for job in in_pieces.jobs if job.weights) == 256
+
+
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked"])
+@pytest.mark.parametrize("size", [6, 55])
+def test_a_concatenation_loads_its_own_rows_of_its_own_channels_once(protocol: str, size: int) -> None:
+    build = ModelBuilder((3, size, size))
+    stem = build.node("Relu", [build.conv("image", "stem", 3, 16)], "stem_relu")
+    parts = [build.node("Relu", [build.conv(stem, f"c{i}", 16, 64, kernel=1)], f"relu{i}") for i in range(2)]
+    joined = build.node("Concat", [stem, *parts], "concat", axis=1)
+    pooled = build.node("GlobalAveragePool", [joined], "pooled")
+    model = build.model(build.node("Flatten", [pooled], "flat"))
+    program = compile_program(import_model(model, "model")).program
+    operation = next(item for item in program.operations if isinstance(item, ConcatOp))
+    words = sum(program.tensor(name).elements for name in operation.inputs)
+    for tiles in (1, 4, 32):
+        schedule = scheduled(program, protocol, tiles)
+        index = program.operations.index(operation)
+        jobs = [job for job in schedule.jobs if job.operation == index and job.queue is Queue.LOAD]
+        assert sum(job.amount for job in jobs) == 4 * words
+
+
+def test_an_input_that_stands_twice_in_a_concatenation_is_waited_for_in_both_places(tmp_path: Path) -> None:
+    build = ModelBuilder((3, 6, 6))
+    relu = build.node("Relu", [build.conv("image", "stem", 3, 64)], "relu")
+    other = build.node("Relu", [build.conv("image", "other", 3, 64)], "other_relu")
+    joined = build.node("Concat", [relu, other, relu], "concat", axis=1)
+    pooled = build.node("GlobalAveragePool", [joined], "pooled")
+    onnx.save(build.model(build.node("Flatten", [pooled], "flat")), tmp_path / "model.onnx")
+    compile_model(tmp_path / "model.onnx", tmp_path / "build")
+    check_build(tmp_path / "build")
