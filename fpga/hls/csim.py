@@ -30,7 +30,7 @@ from ..protocols import get_costs, get_execution
 from ..runtime.link.link import Link
 from ..runtime.material.dealer import prepare_set
 from ..runtime.material.store import MaterialStore
-from ..runtime.session.inputs import load_images
+from ..runtime.session.inputs import load_build_images
 from ..runtime.session.session import Party, SessionResult, Terms
 from .host import HOSTS, AcceleratedExecution, Counted, Fabric
 from .recording import check_recording
@@ -165,7 +165,7 @@ def _seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     build = load_build(options.build)
-    images = load_images(Path(options.input), build.program)
+    images = load_build_images(Path(options.input), build).words
     with tempfile.TemporaryDirectory(prefix="rrnet-csim-") as scratch:
         material = Path(options.material or Path(scratch) / "material")
         if options.material is None:

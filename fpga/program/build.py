@@ -53,6 +53,24 @@ class Build:
     program_digest: str
 
 
+@dataclass(frozen=True)
+class CalibratedRange:
+    """What calibration saw of the program's input: the largest absolute value, and the largest that formats allow."""
+
+    seen: float
+    limit: float
+
+
+def calibrated_range(build: Build) -> CalibratedRange | None:
+    """The range of the build's input for which its formats were certified; None where its report certifies nothing."""
+    rows = build.report.get("certificate", ())
+    row = next((each for each in rows if each["tensor"] == build.program.input), None)
+    if row is None:
+        return None
+    seen = float(row["seen"])
+    return CalibratedRange(seen, seen * float(build.report["calibration"]["headroom"]))
+
+
 def is_build(path: Path) -> bool:
     """Whether the directory says of itself that `rrnet-2pc-compile` wrote it."""
     try:

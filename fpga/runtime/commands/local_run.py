@@ -22,7 +22,7 @@ from ...protocols.party import Execution
 from ..material.scratch import temporary_directory
 from ..material.store import TWO_PARTY, party_directory, read_description, unused_count
 from ..material.two_party_prepare import check_preparation
-from ..session.inputs import load_images
+from ..session.inputs import load_build_images
 from .children import Display, start_child, supervise
 from .local_prepare import prepare_locally
 from .party_options import material_root
@@ -34,7 +34,10 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
         raise Refusal("the client's images are missing: --input FILE")
     build = load_build(options.build)
     execution = get_execution(options.protocol or build.protocol_name)
-    images = len(load_images(options.input, build.program, execution.opens_narrow))
+    loaded = load_build_images(options.input, build, execution.opens_narrow)
+    if loaded.warning is not None:
+        sys.stderr.write(f"rrnet-2pc-run: {loaded.warning}\n")
+    images = len(loaded.words)
     root = material_root(options)
     if options.material is not None or _suffices(root, images, build.program_digest, options, execution):
         return _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}

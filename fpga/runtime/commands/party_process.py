@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
+
+import numpy as np
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
+from ...protocols.party import Execution
 from ..link.link import Link
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
-from ..session.inputs import load_images
+from ..session.inputs import load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
 from ..session.session import ROLES, Party, Terms
 from .answer import default_batch, describe_run
@@ -29,7 +33,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     if number == 1 and options.input is not None:
         raise Refusal("party 1 does not see the images: --input belongs to party 0")
     execution = get_execution(options.protocol or build.protocol_name)
-    images = load_images(options.input, build.program, execution.opens_narrow) if number == 0 else None
+    images = _client_images(options, build, execution) if number == 0 else None
     batch = options.batch or default_batch(execution, build.program)
     terms = Terms(
         build.program_digest, execution.name, options.reveal_to, None if images is None else len(images), batch
@@ -51,6 +55,14 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         if pace is not None:
             answer |= {"clock": pace.clock, "modelled_s": pace.modelled_s, "late_s": pace.late_s}
         return answer
+
+
+def _client_images(options: argparse.Namespace, build: Build, execution: Execution) -> np.ndarray:
+    """The client's words; who started both parties has warned already."""
+    loaded = load_build_images(options.input, build, execution.opens_narrow)
+    if loaded.warning is not None and not options.ends_with_parent:
+        sys.stderr.write(f"rrnet-2pc-run: {loaded.warning}\n")
+    return loaded.words
 
 
 def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,50 @@ from rrnet_nni.base.array_file import read_array
 from rrnet_nni.base.errors import Refusal
 
 from ...program import TRUNCATION_BOUND_BITS, Program
-from ...program.reference import encode_images
+from ...program.build import Build, CalibratedRange, calibrated_range
+from ...program.reference import decode_tensor, encode_images
+
+#: Rounding to words may take a value this part beyond the range that was seen.
+SAME_RANGE = 1e-3
 
 
-def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.ndarray:
+@dataclass(frozen=True)
+class ClientImages:
+    """Images as uint32 words [N, *shape], and what the client should know of them before they are used."""
+
+    words: np.ndarray
+    warning: str | None = None
+
+
+def load_build_images(path: Path, build: Build, opens_narrow: bool = False) -> ClientImages:
+    """Images for a build: as `load_images`, and none beyond the range for which the build's formats were certified.
+
+    Only inside that range no later tensor leaves its ring, whatever the protocol; what is beyond the calibration
+    images, but inside of the headroom, is taken with a warning.
+    """
+    calibrated = calibrated_range(build)
+    words = load_images(path, build.program, opens_narrow, calibrated)
+    if calibrated is None:
+        return ClientImages(words)
+    largest = np.abs(decode_tensor(build.program, build.program.input, words)).reshape(len(words), -1).max(axis=1)
+    beyond = largest > calibrated.seen * (1 + SAME_RANGE)
+    if not beyond.any():
+        return ClientImages(words)
+    return ClientImages(
+        words,
+        f"{path}: {int(beyond.sum())} of {len(words)} images reach {largest.max():.4g}, beyond the "
+        f"±{calibrated.seen:.4g} of the calibration images; up to ±{calibrated.limit:.4g} is the headroom of this build",
+    )
+
+
+def load_images(
+    path: Path, program: Program, opens_narrow: bool = False, calibrated: CalibratedRange | None = None
+) -> np.ndarray:
     """Images of a .npy, or of an array of an .npz (`read_array`), as uint32 [N, *shape].
 
     Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
-    what is too large for the fixed-point format or, with `opens_narrow`, for the bits of its ring.
+    what is too large for the fixed-point format, with `opens_narrow` for the bits of its ring, or for what was
+    `calibrated`.
     """
     images = read_array(path, program.input)
     if images.dtype.kind not in "fiub":
@@ -33,11 +70,13 @@ def load_images(path: Path, program: Program, opens_narrow: bool = False) -> np.
         raise Refusal(f"{path}: image {_first_bad(~np.isfinite(values))} has values that are not finite")
     word_bits = tensor.ring_bits - 2 if opens_narrow else TRUNCATION_BOUND_BITS
     too_large = np.rint(np.abs(values) * 2.0**tensor.fraction_bits) >= 2.0**word_bits
+    limit = 2.0 ** (word_bits - tensor.fraction_bits)
+    if calibrated is not None and calibrated.limit < limit:
+        limit, too_large = calibrated.limit, np.abs(values) > calibrated.limit
     if too_large.any():
-        limit = 2.0 ** (word_bits - tensor.fraction_bits)
         raise Refusal(
-            f"{path}: image {_first_bad(too_large)} has values beyond {limit:g}, the limit of this build and protocol; "
-            "rrnet-2pc-compile --calibrate FILE with images like these widens it"
+            f"{path}: image {_first_bad(too_large)} reaches {np.abs(values).max():.4g}, beyond ±{limit:.4g}, the limit of "
+            "this build and protocol; rrnet-2pc-compile --calibrate FILE with images like these widens it"
         )
     return encode_images(program, values)
 

@@ -200,7 +200,7 @@ def test_images_beyond_the_words_that_a_protocol_opens_are_refused_by_it_alone(b
     arguments = build.parent / "narrow", "--input", build.parent / "x.npy", "--protocol"
     refused = command("run", *arguments, "masked")
     assert refused.returncode == 2
-    assert "image 0 has values beyond 16, the limit of this build and protocol;" in refused.stderr
+    assert "image 0 reaches 16, beyond ±16, the limit of this build and protocol;" in refused.stderr
     assert command("run", *arguments, "beaver-ot").returncode == 0
 
 
