@@ -1,65 +1,27 @@
 """What crosses the link is uniform, fresh in every session, and the same for every input; nor do files say anything."""
 
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from helpers.statistics import chi_square
+from helpers.tapped_sessions import Tapped, narrowed, network
 
-from rrnet_nni.fpga.program import AffineOp, ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
+from rrnet_nni.fpga.program import ConvOp, LinearOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked.kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.masked.plan import plan_masked
 from rrnet_nni.fpga.protocols.shared.randomness import Keystream
-from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 from rrnet_nni.fpga.runtime.material.store import PartyMaterial
 from rrnet_nni.fpga.runtime.session import in_process
-from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, run_shared
+from rrnet_nni.fpga.runtime.session.conformance import run_shared
 
 #: Each protocol on whole words, and on the narrow rings that `masked` can open.
 CASES = {name: (execution, False) for name, execution in executions().items()}
 CASES |= {f"{name}-narrow": (executions()[name], True) for name in executions() if name.startswith("masked")}
 
 pytestmark = pytest.mark.parametrize(("execution", "narrow"), CASES.values(), ids=CASES)
-
-
-def network():
-    """Element counts are multiples of eight, so that planes have no bits beyond the last element."""
-    b = ProgramBuilder((2, 8, 8), 8, seed=2)
-    b.add(ConvOp, "conv", ["image"], (8, 8, 8), 16, weight=b.constant("w", (8, 2, 3, 3), 8, 90), bias=None,
-          padding=(1, 1, 1, 1))  # fmt: skip
-    b.add(TruncateOp, "conv.t", ["conv"], (8, 8, 8), 8, bits=8)
-    b.add(ReluOp, "relu", ["conv.t"], (8, 8, 8), 8)
-    b.add(MaxPoolOp, "pool", ["relu"], (8, 4, 4), 8, kernel=(2, 2), stride=(2, 2))
-    b.add(SquareOp, "square", ["pool"], (8, 4, 4), 16)
-    b.add(AffineOp, "affine", ["square", "pool"], (8, 4, 4), 16, multipliers=((2,), (256,)))
-    b.add(TruncateOp, "affine.t", ["affine"], (8, 4, 4), 8, bits=8)
-    b.add(ReshapeOp, "flat", ["affine.t"], (128,), 8)
-    b.add(LinearOp, "fc", ["flat"], (8,), 16, weight=b.constant("fc.w", (8, 128), 8, 90), bias=None)
-    return b.program(), b.weights
-
-
-def narrowed(program):
-    """The same values on narrower rings, which hold them: all are below 2^12."""
-    rings = {"image": 16, "conv.t": 16, "relu": 16, "pool": 20, "affine.t": 24, "flat": 24}
-    tensors = {name: replace(tensor, ring_bits=rings.get(name, 32)) for name, tensor in program.tensors.items()}
-    return replace(program, tensors=tensors)
-
-
-class Tapped(Link):
-    """A link that remembers what it sent, message by message, under the number of the party that holds it."""
-
-    sent = None
-
-    def __init__(self, connection, peer, *arguments):
-        super().__init__(connection, peer, *arguments)
-        self.messages = Tapped.sent[1 - int(peer.removeprefix("party "))] = []
-
-    def exchange(self, outgoing, incoming_bytes):
-        sent = np.zeros(0, np.uint8) if outgoing is None else np.ascontiguousarray(outgoing).view(np.uint8).reshape(-1)
-        self.messages.append(sent.copy())
-        return super().exchange(outgoing, incoming_bytes)
 
 
 @pytest.fixture
@@ -74,14 +36,6 @@ def transcript(monkeypatch, narrow):
         return (Tapped.sent[0], Tapped.sent[1]), output
 
     return run
-
-
-def chi_square(octets):
-    """Standard score of the chi-square statistic of 256 bins; about N(0, 1) for uniform octets."""
-    counts = np.bincount(octets.reshape(-1), minlength=256)
-    expected = octets.size / 256
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    return (statistic - 255) / np.sqrt(2 * 255)
 
 
 def extreme_inputs():

@@ -1,0 +1,312 @@
+"""Faults of security that no wrong result shows: what is edited, and the test that must fail then.
+
+Each is applied to a scratch copy of the package. Results stay right under all of them: only what the parties reveal
+changes, so that no test of correctness would notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPENED = "tests/fpga/protocols/test_opened_planes.py"
+SECURITY = "tests/fpga/protocols/test_security.py"
+KEYS = "tests/fpga/protocols/shared/test_randomness.py"
+TRANSFERS = "tests/fpga/protocols/shared/oblivious_transfer/test_transfer_coins.py"
+CIPHERTEXTS = "tests/fpga/protocols/shared/lattice/test_ciphertext_coins.py"
+SESSIONS = "tests/fpga/runtime/session/test_session_coins.py"
+PREPARATION = "tests/fpga/runtime/session/test_two_party_prepare_noise.py"
+SEEDS = "tests/fpga/runtime/material/test_dealer_seeds.py"
+TLS = "tests/fpga/runtime/link/test_tls_directions.py"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In a file of the package (`fpga/...`), the only place that reads `old` becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault, its edits, and the test (`file::name`, without parameters) that must fail."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    test: str
+
+
+def one(name: str, test: str, file: str, old: str, new: str) -> Mutation:
+    """A mutation of a single edit."""
+    return Mutation(name, (Edit(file, old, new),), test)
+
+
+AND_TREE = "fpga/protocols/shared/and_tree.py"
+RANDOMNESS = "fpga/protocols/shared/randomness.py"
+ENCRYPTION = "fpga/protocols/shared/lattice/encryption.py"
+OT = "fpga/protocols/shared/oblivious_transfer"
+BALANCED = f"{OPENED}::test_every_opened_bit_is_balanced_and_independent_of_every_other_of_its_element"
+
+MUTATIONS = (
+    Mutation(
+        "the sign's bit is opened without its mask (masked, masked-dcf)",
+        (
+            Edit("fpga/protocols/masked/comparison.py", ", width) ^ material.sign\n", ", width)\n"),
+            Edit(
+                "fpga/protocols/masked/onehot.py",
+                "        return sign\n",
+                "        return np.zeros_like(sign)\n",
+            ),
+            Edit(
+                "fpga/protocols/masked/dcf.py",
+                "return np.asarray(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])",
+                "return np.zeros_like(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])",
+            ),
+        ),
+        BALANCED,
+    ),
+    Mutation(
+        "the choice of the multiplexer is opened without its mask (beaver-ot)",
+        (
+            Edit(
+                "fpga/protocols/beaver_ot/comparison.py",
+                "        choice, received_mask = source.planes(1, octets)[:, 0], source.words(elements)\n",
+                "        choice, received_mask = 0 * source.planes(1, octets)[:, 0], source.words(elements)\n",
+            ),
+            Edit(
+                "fpga/protocols/beaver_ot/comparison.py",
+                "        choice, step = source.planes(1, octets)[:, 0], source.words(elements)\n",
+                "        choice, step = 0 * source.planes(1, octets)[:, 0], source.words(elements)\n",
+            ),
+            Edit(
+                "fpga/protocols/beaver_ot/comparison.py",
+                "    choice, received_mask = sources[0].planes(1, octets)[:, 0], sources[0].words(elements)\n",
+                "    choice, received_mask = 0 * sources[0].planes(1, octets)[:, 0], sources[0].words(elements)\n",
+            ),
+            Edit(
+                "fpga/protocols/beaver_ot/comparison.py",
+                "    other_choice, other_step = sources[1].planes(1, octets)[:, 0], sources[1].words(elements)\n",
+                "    other_choice, other_step = 0 * sources[1].planes(1, octets)[:, 0], sources[1].words(elements)\n",
+            ),
+        ),
+        BALANCED,
+    ),
+    Mutation(
+        "a word and a plane are opened under one mask: the sign's mask is a bit of the word's",
+        (
+            Edit(
+                "fpga/protocols/masked/onehot.py",
+                "        sign = source.planes(1, octets)[:, 0]\n",
+                "        sign = (source if number == 0 else dealt).planes(1, octets)[:, 0]\n",
+            ),
+            Edit(
+                "fpga/protocols/masked/onehot.py",
+                "        sign = sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0]\n",
+                "        sign = word_planes(mask ^ mask << np.uint32(2), 32)[:, 31]\n"
+                "        writer.put(sign ^ sources[0].planes(1, octets)[:, 0])\n",
+            ),
+        ),
+        BALANCED,
+    ),
+    Mutation(
+        "two levels of an AND tree are opened under one mask",
+        (
+            Edit(
+                AND_TREE,
+                "        masks = source.planes(opened_planes, octets)\n",
+                "        first = triples[0][0] if triples else source.planes(opened_planes, octets)\n"
+                "        masks = first[:, :opened_planes]\n",
+            ),
+            Edit(
+                AND_TREE,
+                "        masks = sources[0].planes(opened_planes, octets) ^ sources[1].planes(opened_planes, octets)\n",
+                "        if gates == and_tree(digits)[0][1]:\n"
+                "            kept = np.bitwise_xor(*(each.planes(opened_planes, octets) for each in sources))\n"
+                "        masks = kept[:, :opened_planes]\n",
+            ),
+        ),
+        BALANCED,
+    ),
+    Mutation(
+        "planes are expanded from the same octets as words",
+        (
+            Edit(
+                RANDOMNESS,
+                "        self.keys: Sequence[bytes] = tuple(keys)\n",
+                "        self.keys: Sequence[bytes] = tuple(keys)\n        self._operation = operation\n",
+            ),
+            Edit(
+                RANDOMNESS,
+                "        return self.octets(planes * plane_octets)",
+                "        return type(self)(self.keys, self._operation).octets(planes * plane_octets)",
+            ),
+        ),
+        f"{OPENED}::test_no_eight_octets_of_an_expansion_are_drawn_twice",
+    ),
+    one(
+        "all operations of an image have one stream",
+        f"{SECURITY}::test_no_mask_is_used_twice",
+        RANDOMNESS,
+        "nonce = operation.to_bytes(8, ",
+        "nonce = (0 * operation).to_bytes(8, ",
+    ),
+    one(
+        "flooding is left out",
+        f"{CIPHERTEXTS}::test_flooding_fills_the_whole_interval_that_is_decrypted",
+        ENCRYPTION,
+        "        limbs = self._private.masks(count * len(places))\n",
+        "        limbs = self._private.masks(count * len(places))\n"
+        "        limbs &= np.array([[2**32 - 1], [0], [0]], np.uint64)\n",
+    ),
+    one(
+        "fresh ciphertexts have no error",
+        f"{CIPHERTEXTS}::test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own",
+        ENCRYPTION,
+        "+ float(PLAIN) * self._private.errors(DEGREE, len(part))",
+        "+ 0 * self._private.errors(DEGREE, len(part))",
+    ),
+    one(
+        "fresh ciphertexts have a smaller error",
+        f"{CIPHERTEXTS}::test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own",
+        "fpga/protocols/shared/lattice/sampling.py",
+        "            (words >> np.uint64(32)) & np.uint64((1 << ERROR_BITS) - 1),\n",
+        "            (words >> np.uint64(32)) & np.uint64(0),\n",
+    ),
+    one(
+        "rerandomization has no error",
+        f"{CIPHERTEXTS}::test_rerandomization_takes_a_fresh_ternary_factor_and_a_fresh_error",
+        ENCRYPTION,
+        "        sums[1] += float(PLAIN) * self._private.errors(DEGREE, LANES)\n",
+        "        self._private.errors(DEGREE, LANES)\n",
+    ),
+    one(
+        "rerandomization multiplies by a constant",
+        f"{CIPHERTEXTS}::test_rerandomization_takes_a_fresh_ternary_factor_and_a_fresh_error",
+        ENCRYPTION,
+        "        ternary = self._private.ternary(DEGREE, LANES)\n",
+        "        ternary = np.ones_like(self._private.ternary(DEGREE, LANES))\n",
+    ),
+    one(
+        "the OT extension's Δ is constant",
+        f"{TRANSFERS}::test_the_senders_secret_is_fresh_and_uniform_in_every_run",
+        f"{OT}/punctured_seeds.py",
+        "    secret = np.frombuffer(os.urandom(BLOCKS), np.uint8) % LEAVES\n",
+        "    secret = np.arange(7, 7 + BLOCKS, dtype=np.uint8) * np.uint8(11) % LEAVES\n",
+    ),
+    one(
+        "the roots of the OT extension's trees are constant",
+        f"{TRANSFERS}::test_every_leaf_of_every_tree_of_every_run_differs",
+        f"{OT}/punctured_seeds.py",
+        "np.frombuffer(os.urandom(BLOCKS * KEY_BYTES), np.uint8)",
+        "np.arange(BLOCKS * KEY_BYTES).astype(np.uint16).astype(np.uint8)",
+    ),
+    one(
+        "the receiver's scalars of base OTs are constant",
+        f"{TRANSFERS}::test_every_point_of_two_runs_of_base_transfers_differs",
+        f"{OT}/base_ot.py",
+        "    secrets = [_scalar() for _ in choices]\n",
+        "    secrets = [bytes([7, *bytes(31)])] * len(choices)\n",
+    ),
+    one(
+        "the sender's scalar of base OTs is constant",
+        f"{PREPARATION}::test_two_preparations_with_the_same_seeds_say_nothing_twice_but_the_key_of_the_weights",
+        f"{OT}/base_ot.py",
+        "    secret = _scalar()\n",
+        "    secret = bytes([7, *bytes(31)])\n",
+    ),
+    one(
+        "two transfers are hashed under one number",
+        f"{TRANSFERS}::test_no_transfer_is_hashed_under_another_ones_number",
+        f"{OT}/extension.py",
+        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)\n"
+        "            self._numbered += len(rows)\n",
+        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)\n"
+        "            self._numbered = len(rows)\n",
+    ),
+    one(
+        "the handshake's nonce is constant",
+        f"{SESSIONS}::test_every_session_has_a_nonce_of_full_entropy",
+        "fpga/runtime/session/session.py",
+        '"nonce": fresh_bytes(16).hex()',
+        '"nonce": bytes(16).hex()',
+    ),
+    one(
+        "a preparation's nonce is constant",
+        f"{SESSIONS}::test_every_preparation_has_a_nonce_of_full_entropy",
+        "fpga/runtime/material/two_party_prepare.py",
+        '"nonce": fresh_bytes(16).hex()',
+        '"nonce": bytes(16).hex()',
+    ),
+    one(
+        "the seeds that share images and weights are constant",
+        f"{SESSIONS}::test_the_seeds_that_share_images_and_weights_have_full_entropy",
+        "fpga/runtime/session/session.py",
+        "    seed = fresh_bytes(SEED_BYTES)\n",
+        "    seed = bytes(SEED_BYTES)\n",
+    ),
+    one(
+        "a party's share of the carries is zero",
+        f"{TRANSFERS}::test_each_partys_shares_of_carries_are_balanced_fresh_and_independent_of_each_other",
+        f"{OT}/carries.py",
+        "    share = np.unpackbits(transfers.private_octets(images * octets)",
+        "    share = np.unpackbits(0 * transfers.private_octets(images * octets)",
+    ),
+    one(
+        "derived keys have half of the entropy",
+        f"{KEYS}::test_keys_of_inferences_and_of_weights_have_full_entropy_over_roots_and_over_indexes",
+        RANDOMNESS,
+        'info=b"rrnet-2pc " + label.encode()).derive(root)',
+        'info=b"rrnet-2pc " + label.encode()).derive(root)[:8] * 2',
+    ),
+    one(
+        "fresh octets have half of the entropy",
+        f"{KEYS}::test_fresh_octets_have_full_entropy",
+        RANDOMNESS,
+        "    return os.urandom(count)\n",
+        "    half = os.urandom((count + 1) // 2)\n    return (half + bytes(b ^ 0x5C for b in half))[:count]\n",
+    ),
+    one(
+        "keys come from half of a root",
+        f"{KEYS}::test_every_octet_of_a_root_decides_its_keys",
+        RANDOMNESS,
+        "label.encode()).derive(root)",
+        "label.encode()).derive(root[:16])",
+    ),
+    one(
+        "indexes repeat after 65,536 inferences",
+        f"{KEYS}::test_no_two_of_a_million_inferences_share_a_key",
+        "fpga/runtime/material/store.py",
+        'f"inference {index}"',
+        'f"inference {index % 65_536}"',
+    ),
+    one(
+        "the dealer gives both parties one seed",
+        f"{SEEDS}::test_the_two_seeds_of_a_set_are_independent_in_every_bit",
+        "fpga/runtime/material/dealer.py",
+        "return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))",
+        "return DealerSeeds((fresh_bytes(ROOT_BYTES),) * 2)",
+    ),
+    one(
+        "the dealer's seeds follow from each other by a hash",
+        f"{SEEDS}::test_two_seeds_take_two_seeds_of_the_operating_systems_octets",
+        "fpga/runtime/material/dealer.py",
+        "return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))",
+        "root = fresh_bytes(ROOT_BYTES)\n"
+        "        return DealerSeeds((root, __import__('hashlib').sha256(root).digest()))",
+    ),
+    one(
+        "the server's side of TLS verifies nobody",
+        f"{TLS}::test_a_server_refuses_a_strange_client_that_accepts_the_server",
+        "fpga/runtime/link/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.verify_mode = ssl.CERT_NONE if server_side else ssl.CERT_REQUIRED\n",
+    ),
+    one(
+        "the client's side of TLS verifies nobody",
+        f"{TLS}::test_a_client_refuses_a_strange_server_that_accepts_the_client",
+        "fpga/runtime/link/tls.py",
+        "    context.verify_mode = ssl.CERT_REQUIRED\n",
+        "    context.verify_mode = ssl.CERT_REQUIRED if server_side else ssl.CERT_NONE\n",
+    ),
+)
