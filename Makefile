@@ -27,6 +27,7 @@ lint: $(INSTALLED)
 	rm -rf build/lib build/typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
+	cd build/typecheck && PYTHONPATH=. ../../$(BIN)/lint-imports ../../pyproject.toml
 
 # Every check, the long ones in their small form.
 test: $(INSTALLED) lint

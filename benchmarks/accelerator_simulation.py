@@ -26,12 +26,11 @@ from rrnet_nni.base.console import Parser, add_common_options, run_command
 from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
-from rrnet_nni.fpga.hls.host import HOSTS
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.program.reference import decode_tensor
-from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.protocols import accelerated_names, get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.session.inputs import load_images
+from rrnet_nni.fpga.runtime.session.inputs import load_input
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
 
@@ -55,7 +54,7 @@ def compare(name: str, backbone: str, options: SpaceOptions, choices: Mapping[st
         model, calibration = folder / "model.onnx", folder / "calibration.npy"
         compile_model(model, folder / "build", protocol=protocol, calibrate_with=calibration)
         build = load_build(folder / "build")
-        words = load_images(folder / "image.npy", build.program)
+        words = load_input(folder / "image.npy", build.program)
         prepare_set(folder / "material", build.program, build.program_digest, get_execution(protocol), 1)
         shutil.copytree(folder / "material", folder / "copy")
         found = simulate_accelerators(build, words, folder / "material")
@@ -98,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = Parser(prog="accelerator_simulation.py", description=__doc__)
-    parser.add_argument("--protocols", nargs="+", default=list(HOSTS), choices=list(HOSTS))
+    parser.add_argument("--protocols", nargs="+", default=accelerated_names(), choices=accelerated_names())
     add_common_options(parser, json_output=False)
     return run_command(parser, run)
 

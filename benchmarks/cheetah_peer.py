@@ -22,7 +22,7 @@ PEER_REQUIREMENTS = ("spu==0.9.5", "numpy==1.26.4", "jax==0.4.34", "jaxlib==0.4.
 
 def peer_directory() -> Path:
     """Where `install` puts the environment."""
-    from rrnet_nni.base.caches import cache_folder  # not there where the peer itself runs this file
+    from rrnet_nni.base.caches import cache_folder
 
     return cache_folder("peers") / "spu"
 

@@ -25,7 +25,7 @@ PORT = 17710
 
 def peer_directory() -> Path:
     """Where `install` puts the peer."""
-    from rrnet_nni.base.caches import cache_folder  # not there where the peer itself runs this file
+    from rrnet_nni.base.caches import cache_folder
 
     return cache_folder("peers")
 

@@ -32,9 +32,9 @@ from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.program.reference import decode, run_reference
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
-from rrnet_nni.fpga.runtime.material.store import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
-from rrnet_nni.fpga.runtime.material.two_party_prepare import preparations
+from rrnet_nni.fpga.runtime.material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
 from rrnet_nni.fpga.runtime.session.conformance import run_shared
+from rrnet_nni.fpga.runtime.session.two_party_prepare import preparations
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exactness.json"
 BATCHES = (1, 16)

@@ -28,9 +28,10 @@ from rrnet_nni.architecture import Architecture
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.data import load_dataset
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
-from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS, load_trained
+from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import Task, load_task
+from rrnet_nni.trained import load_trained
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "examples" / "cifar10_front_experiment.yml"

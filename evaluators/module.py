@@ -18,8 +18,8 @@ from rrnet_nni.search_spaces.x2act import RANGE_BOUND
 
 from .arithmetic import Arithmetic
 from .compilation import compiled_forward
+from .distillation import Teacher
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
-from .teaching.distillation import Teacher
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 #: Strength of the range loss at the start of a training, and all through a search.

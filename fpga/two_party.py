@@ -21,8 +21,9 @@ from .runtime.link.addresses import accept_one, connect
 from .runtime.link.link import Link
 from .runtime.link.tls import secure
 from .runtime.material.store import MaterialStore
+from .runtime.session.agreement import Terms
 from .runtime.session.in_process import Executed, execute, share_weights, share_words
-from .runtime.session.session import Party, SessionResult, Terms
+from .runtime.session.session import Party, SessionResult
 
 __all__ = [
     "Executed",

@@ -27,9 +27,9 @@ from rrnet_nni.fpga.protocols import get_costs
 from .agreement import Agreement, compare_logits
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
-from .report import Execution, Report, collect
-from .report_page import format_weight
-from .results import RESULT_FILE, Result, choose, pareto_front
+from .report import ExecutedBatch, Report, collect
+from .report_page import format_weight, save_report
+from .results import RESULT_FILE, Result, choose, results_on_front
 
 EXECUTED_IMAGES = 200
 #: What `make run` takes without EXPERIMENT.
@@ -118,7 +118,7 @@ def finish(
     execution = execute(model, build, inputs, images, directory, console)
     links = {"report": str(directory / "report.html"), "model": str(model), "build": str(build)}
     report = replace(report, execution=execution, links=links)
-    report.save(directory)
+    save_report(report, directory)
     for name, path in links.items():
         console.print(f"{name + ':':8} {os.path.relpath(path)}")
     return {
@@ -131,7 +131,7 @@ def finish(
     }
 
 
-def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> Execution:
+def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> ExecutedBatch:
     """Run test images through two parties and compare with onnxruntime on the exported model."""
     from .export import onnx_logits
 
@@ -143,7 +143,7 @@ def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path
     logits = np.asarray(answer["logits"], dtype=np.float64).reshape(len(batch), -1)
     np.save(directory / "logits.npy", logits)
     agreement: Agreement = compare_logits(onnx_logits(model, batch), logits)
-    execution = Execution.of(agreement, answer, protocol)
+    execution = ExecutedBatch.of(agreement, answer, protocol)
     sent = sum(execution.bytes_sent)
     console.print(
         f"two parties classified {len(batch)} test images: {execution.same_class:.1%} like onnxruntime, largest "
@@ -160,7 +160,7 @@ def executed_protocol(name: str) -> str:
 
 def pareto_table(report: Report) -> Table:
     """The table of all trials by latency; the front and the chosen trial are marked."""
-    front = pareto_front(report.results)
+    front = results_on_front(report.results)
     table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
     for head in ("", "λ [1/ms]", "accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"):
         table.add_column(escape(head), justify="right")

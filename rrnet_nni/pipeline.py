@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import nn
 
 from rrnet_nni.base.compatibility import interrupts_kept
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.files import whole_file
 from rrnet_nni.evaluators.accuracy import Evaluation, evaluate
 from rrnet_nni.evaluators.data import ImageDataset, Images, holdout, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
@@ -41,6 +40,7 @@ from .architecture import ARCHITECTURE, Architecture, installed_versions
 from .export import export_onnx
 from .results import Result
 from .task import Task, check_latency_weight
+from .trained import save_weights
 from .training_settings import keep_training_settings
 
 WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
@@ -307,26 +307,3 @@ def finish(
     )
     result.save(directory)
     return result
-
-
-def save_weights(network: nn.Module, path: Path) -> None:
-    """The state dict, whole or not at all."""
-    with whole_file(path) as unfinished:
-        torch.save(network.state_dict(), unfinished)
-
-
-def load_trained(architecture: Architecture, weights: Path) -> nn.Module:
-    """The frozen network with its trained weights, in eval mode.
-
-    Raises:
-        Refusal: the file is missing or belongs to another network.
-    """
-    network = build_network(architecture.backbone, architecture.space(), architecture.choices)
-    try:
-        state: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except FileNotFoundError:
-        raise Refusal(f"{weights}: there is no such file; rrnet train writes it") from None
-    except Exception as error:
-        raise Refusal(f"{weights}: not the weights of this architecture ({type(error).__name__})") from error
-    return network.eval()

@@ -14,19 +14,15 @@ from typing import Any
 import numpy as np
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.files import write_whole
 from rrnet_nni.strategies.record import RECORD_NAME
 
 from .agreement import Agreement
 from .architecture import ARCHITECTURE, Architecture
-from .report_page import render_page
-from .results import Result, pareto_front
-
-REPORT_JSON, REPORT_PAGE = "report.json", "report.html"
+from .results import Result, results_on_front
 
 
 @dataclass(frozen=True)
-class Execution:
+class ExecutedBatch:
     """One batch of test images through two real parties, against onnxruntime on the exported model."""
 
     images: int
@@ -42,7 +38,7 @@ class Execution:
     protocol: str
 
     @classmethod
-    def of(cls, agreement: Agreement, answer: Mapping[str, Any], protocol: str) -> Execution:
+    def of(cls, agreement: Agreement, answer: Mapping[str, Any], protocol: str) -> ExecutedBatch:
         """Combine the comparison of logits with the answer of `rrnet-2pc-run --json`."""
         return cls(
             images=agreement.images,
@@ -68,23 +64,19 @@ class Report:
     searches: tuple[tuple[Mapping[str, Any], ...], ...]
     architectures: tuple[Architecture, ...]
     chosen: int | None = None
-    execution: Execution | None = None
+    execution: ExecutedBatch | None = None
     links: Mapping[str, str] = field(default_factory=dict)
 
-    def save(self, directory: Path) -> Path:
-        """Write report.json and report.html; returns the page."""
-        document = {
+    def to_dict(self) -> dict[str, Any]:
+        """report.json as plain values."""
+        return {
             "title": self.title,
             "results": [result.to_dict() for result in self.results],
-            "front": [self.results.index(result) for result in pareto_front(self.results)],
+            "front": [self.results.index(result) for result in results_on_front(self.results)],
             "chosen": self.chosen,
             "execution": asdict(self.execution) if self.execution else None,
             "links": dict(self.links),
         }
-        write_whole(directory / REPORT_JSON, json.dumps(document, indent=2).encode() + b"\n")
-        page = directory / REPORT_PAGE
-        write_whole(page, render_page(self).encode())
-        return page
 
 
 def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | None = None) -> Report:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .results import Result, pareto_front
+from rrnet_nni.base.files import write_whole
 
-if TYPE_CHECKING:
-    from .report import Execution, Report
+from .report import ExecutedBatch, Report
+from .results import Result, results_on_front
+
+REPORT_JSON, REPORT_PAGE = "report.json", "report.html"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c2430; }
@@ -23,6 +27,14 @@ svg { max-width: 100%; height: auto; } .note { color: #5a6675; } code { backgrou
 .relu { color: #b4472e; } .x2act { color: #256d85; } .maxpool { color: #b4472e; } .avgpool { color: #256d85; }
 """
 RED, BLUE, GREY, GREEN = "#b4472e", "#256d85", "#8a94a0", "#2e7d4f"
+
+
+def save_report(report: Report, directory: Path) -> Path:
+    """Write report.json and report.html; returns the page."""
+    write_whole(directory / REPORT_JSON, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
+    page = directory / REPORT_PAGE
+    write_whole(page, render_page(report).encode())
+    return page
 
 
 def render_page(report: Report) -> str:
@@ -56,7 +68,7 @@ def pareto_figure(results: Sequence[Result], chosen: int | None = None) -> str:
     x = _Axis([result.latency_ms for result in results], left, width - 20)
     y = _Axis([100 * result.accuracy for result in results], height - bottom, 20)
     drawn = [_axes(x, y, width, height, "modelled 2PC latency of one image [ms]", "test accuracy [%]")]
-    front = pareto_front(results)
+    front = results_on_front(results)
     corners = []
     for i, result in enumerate(front):
         if i:
@@ -153,7 +165,7 @@ def theta_figure(search: Sequence[Mapping[str, Any]]) -> str:
     return _svg(width, height, drawn)
 
 
-def _execution(execution: Execution) -> str:
+def _execution(execution: ExecutedBatch) -> str:
     sent, predicted = execution.bytes_sent, execution.predicted_bytes
     return (
         f"<p>{execution.images} test images ran in two processes under <code>{escape(execution.protocol)}</code> with "

@@ -81,7 +81,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-def pareto_front(results: Sequence[Result]) -> list[Result]:
+def results_on_front(results: Sequence[Result]) -> list[Result]:
     """The results that no other one beats in both test accuracy and latency, by rising latency."""
     front: list[Result] = []
     for result in sorted(results, key=lambda one: (one.latency_ms, -one.accuracy)):

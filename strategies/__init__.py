@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rrnet_nni.base.compatibility import prepare_libraries
 
 if TYPE_CHECKING:
-    from .darts import RRNetDARTS
+    from .darts.strategy import RRNetDARTS
     from .options import SearchOptions
     from .pareto_tuner import ParetoTuner
     from .problem import SearchProblem, SearchResult

@@ -38,7 +38,7 @@ class BudgetSpent(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCandidate:
     """One trained candidate, judged on the validation half."""
 
     choices: Mapping[str, str]
@@ -64,8 +64,8 @@ class CandidateTrainer:
     ) -> None:
         self.problem, self.options = problem, options
         self.candidates = candidates_of(problem.backbone, problem.space)
-        self.measured: list[Measured] = []
-        self._known: dict[str, Measured] = {}
+        self.measured: list[MeasuredCandidate] = []
+        self._known: dict[str, MeasuredCandidate] = {}
         self._path = run_dir / CANDIDATES_NAME if run_dir is not None else None
         self._curves = TensorBoardRecord(run_dir / TENSORBOARD_NAME) if run_dir and options.tensorboard else None
         self._on_epoch = on_epoch
@@ -87,7 +87,7 @@ class CandidateTrainer:
         if not self.budget_left:
             raise BudgetSpent
 
-    def measure(self, choices: Mapping[str, str]) -> Measured:
+    def measure(self, choices: Mapping[str, str]) -> MeasuredCandidate:
         """Train the network of `choices` from the start for `candidate_epochs`, and judge it."""
         self.check_budget()
         candidate = self.known(choices)
@@ -98,13 +98,13 @@ class CandidateTrainer:
         self.keep(candidate)
         return candidate
 
-    def known(self, choices: Mapping[str, str]) -> Measured | None:
+    def known(self, choices: Mapping[str, str]) -> MeasuredCandidate | None:
         """What this search or the one that it goes on from measured of `choices`."""
         return self._known.get(_key(choices))
 
     def train_and_judge(
         self, network: nn.Module, choices: Mapping[str, str], epochs: int, fine_tuning: bool = False
-    ) -> Measured:
+    ) -> MeasuredCandidate:
         """Train `network` in place and judge it; counts towards no budget until it is kept."""
         device = self.problem.dataset.train_images.device
         started = computation_seconds(device)
@@ -115,9 +115,9 @@ class CandidateTrainer:
             train_network(network, self._halves, training)
         loss, accuracy = judge(network, self._halves)
         spent_s = computation_seconds(device) - started
-        return Measured(dict(choices), loss, accuracy, self.problem.latency.profile(choices), spent_s)
+        return MeasuredCandidate(dict(choices), loss, accuracy, self.problem.latency.profile(choices), spent_s)
 
-    def result(self, best: Measured, started: float) -> SearchResult:
+    def result(self, best: MeasuredCandidate, started: float) -> SearchResult:
         """The answer of a search that chose `best`."""
         latency = self.problem.latency
         return SearchResult(
@@ -135,11 +135,11 @@ class CandidateTrainer:
             candidates=tuple((m.choices, m.accuracy, m.latency_ms) for m in self.measured),
         )
 
-    def best(self) -> Measured:
+    def best(self) -> MeasuredCandidate:
         """The kept candidate with the smallest objective."""
         return min(self.measured, key=lambda m: m.objective(self.options.latency_weight))
 
-    def keep(self, candidate: Measured) -> None:
+    def keep(self, candidate: MeasuredCandidate) -> None:
         """Count a candidate towards the budget and write it down, once."""
         self._known[_key(candidate.choices)] = candidate
         if candidate in self.measured:
@@ -152,7 +152,7 @@ class CandidateTrainer:
         if self._on_epoch is not None:
             self._on_epoch(record)
 
-    def _record(self, candidate: Measured) -> EpochRecord:
+    def _record(self, candidate: MeasuredCandidate) -> EpochRecord:
         latency = self.problem.latency
         return EpochRecord(
             epoch=len(self.measured) - 1,
@@ -197,10 +197,11 @@ class CandidateTrainer:
             ) from None
 
 
-def _measured(fields: Any) -> Measured:
+def _measured(fields: Any) -> MeasuredCandidate:
     """One line of the file that candidates are kept in."""
     choices = {str(label): str(chosen) for label, chosen in fields["choices"].items()}
-    return Measured(choices, **{name: float(fields[name]) for name in ("loss", "accuracy", "latency_ms", "seconds")})
+    figures = {name: float(fields[name]) for name in ("loss", "accuracy", "latency_ms", "seconds")}
+    return MeasuredCandidate(choices, **figures)
 
 
 def _key(choices: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from rrnet_nni.evaluators.training import ClassificationModule, quiet_lightning
 from rrnet_nni.search_spaces import build_space
 
 from .checkpoint import CHECKPOINT_NAME
-from .darts import RRNetDARTS
+from .darts.strategy import RRNetDARTS
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
 from .record import EpochRecord

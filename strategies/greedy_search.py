@@ -17,7 +17,7 @@ from torch import nn
 
 from rrnet_nni.search_spaces import build_network
 
-from .candidates import BudgetSpent, CandidateTrainer, Measured
+from .candidates import BudgetSpent, CandidateTrainer, MeasuredCandidate
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
 
@@ -50,11 +50,11 @@ def search_greedily(
 
 
 def _best_replacement(
-    trainer: CandidateTrainer, network: nn.Module, current: Measured
-) -> tuple[Measured, nn.Module] | None:
+    trainer: CandidateTrainer, network: nn.Module, current: MeasuredCandidate
+) -> tuple[MeasuredCandidate, nn.Module] | None:
     """The replacement with the smallest loss per saved ms, trained; None where none lowers the objective."""
     weight = trainer.options.latency_weight
-    best: tuple[float, Measured, nn.Module | None] | None = None
+    best: tuple[float, MeasuredCandidate, nn.Module | None] | None = None
     for label, names in trainer.candidates.items():
         for name in names:
             choices = {**current.choices, label: name}
@@ -78,7 +78,7 @@ def _best_replacement(
 
 def _fine_tuned(
     trainer: CandidateTrainer, network: nn.Module, choices: Mapping[str, str]
-) -> tuple[nn.Module, Measured]:
+) -> tuple[nn.Module, MeasuredCandidate]:
     """The network of `choices`, trained on from the weights of `network`."""
     successor = _successor(trainer, network, choices)
     measured = trainer.train_and_judge(successor, choices, _FINE_TUNING_EPOCHS, fine_tuning=True)

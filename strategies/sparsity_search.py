@@ -14,12 +14,12 @@ from torch import Tensor
 
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 
-from .darts import RRNetDARTS
-from .darts_module import RRNetDartsModule
+from .darts.module import RRNetDartsModule
+from .darts.strategy import RRNetDARTS
+from .darts.supernet_loss import Batch
 from .gradient_search import run_strategy
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
-from .supernet_loss import Batch
 
 
 def search_by_sparsity(

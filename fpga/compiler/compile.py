@@ -19,7 +19,7 @@ from ..program.build import DEVICE, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
 from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
-from .fixed_point.calibration import Calibration, calibrate, load_images
+from .fixed_point.calibration import Calibration, calibrate, load_calibration
 from .fixed_point.certificate import certify
 from .fixed_point.formats import choose_formats
 from .fixed_point.lower import lower
@@ -138,7 +138,7 @@ def compile_model(
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
         graph = read_onnx(model)
-        images = None if calibrate_with is None else load_images(calibrate_with, graph)
+        images = None if calibrate_with is None else load_calibration(calibrate_with, graph)
         compilation = compile_graph(graph, described, priced, images, disabled, optimal, ring)
         write_compilation(compilation, output, described)
     return compilation

@@ -152,23 +152,6 @@ def rename_inputs(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
     return replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
 
 
-def print_graph(graph: Graph) -> str:
-    """The graph for people: one line per node."""
-    lines = [f"{graph.name}: {graph.input} {list(graph.shapes[graph.input])} -> {graph.output}"]
-    for node in graph.nodes:
-        shown = []
-        for key, value in vars(node).items():
-            if key in ("name", "inputs", "output"):
-                continue
-            shown.append(f"{key}={_short(value)}")
-        kind = type(node).__name__
-        lines.append(
-            f"  {node.output} {list(graph.shapes[node.output])} = {kind}({', '.join(node.inputs)}) "
-            f"[{node.name}] {' '.join(shown)}".rstrip()
-        )
-    return "\n".join(lines) + "\n"
-
-
 def _short(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.flat[0]:.6g}" if value.size == 1 else f"array{list(value.shape)}"

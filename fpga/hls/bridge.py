@@ -14,16 +14,11 @@ import numpy as np
 from ..program.isa import Instruction, Opcode
 from ..program.operands import Flag, Kind, OperandTable, ProtocolNumber, Record
 from ..program.operators import MaxPool
+from ..protocols import PROTOCOLS
 from ..protocols.party import Channel
 from ..protocols.shared.pool_tree import PoolTree, pool_tree
 
 SLICE_ELEMENTS = 128
-#: Planes of a comparison's exchanges, in order; 0 stands for words.
-COMPARISON_PLANES = {
-    ProtocolNumber.BEAVER_OT: (31, 217, 11, 5, 2, 1, 0),
-    ProtocolNumber.MASKED: (11, 5, 2, 1),
-    ProtocolNumber.MASKED_DCF: (1,),
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,8 @@ def _rounds(table: OperandTable, exchanges: Sequence[tuple[int, int]]) -> Iterat
 
 def _payloads(record: Record, protocol: int) -> Iterator[tuple[int, int | None]]:
     """(planes, pooling level) of an operation's exchanges, in order."""
-    comparison = COMPARISON_PLANES[ProtocolNumber(protocol)]
+    layouts = (known.accelerator for known in PROTOCOLS.values() if known.accelerator is not None)
+    comparison = next(layout.comparison_planes for layout in layouts if layout.number == protocol)
     opens = bool(record["flags"] & Flag.OPENS)
     if record["kind"] == Kind.RELU:
         yield from ([(0, None)] if opens else [])

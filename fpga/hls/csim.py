@@ -26,13 +26,14 @@ from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..program.build import INSTRUCTIONS, OPERANDS, Build, build_device, load_build, read_build_file
 from ..program.operands import decode_operands
 from ..program.reference import decode_tensor
-from ..protocols import get_costs, get_execution
+from ..protocols import accelerated_names, get_costs, get_execution
 from ..runtime.link.link import Link
 from ..runtime.material.dealer import prepare_set
 from ..runtime.material.store import MaterialStore
+from ..runtime.session.agreement import Terms
 from ..runtime.session.inputs import load_build_images
-from ..runtime.session.session import Party, SessionResult, Terms
-from .host import HOSTS, AcceleratedExecution, Counted, Fabric
+from ..runtime.session.session import Party, SessionResult
+from .host import AcceleratedExecution, Counted, Fabric
 from .recording import check_recording
 from .simulator import PEER_GONE, STATUSES, build_simulator
 
@@ -77,8 +78,8 @@ def simulate_accelerators(
         Refusal: no compiler, no place for the recording, or a build or material that does not fit.
         ExecutionFault: an accelerator stopped; the sentence says why.
     """
-    if build.protocol_name not in HOSTS:
-        raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(HOSTS)}")
+    if build.protocol_name not in (known := accelerated_names()):
+        raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(known)}")
     if not has_operand_table(build.program, get_costs(build.protocol_name)):
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
     if record is not None:
@@ -108,7 +109,7 @@ def simulate_accelerators(
     logits = futures[0].result().logits
     if logits is None:
         raise Refusal("the logits were opened to nobody")
-    counted = [execution.parties[n].board.counted if n in execution.parties else [] for n in (0, 1)]
+    counted = [execution.boards[n].counted if n in execution.boards else [] for n in (0, 1)]
     return Simulated(logits, (counted[0], counted[1]), time.perf_counter() - started)
 
 

@@ -14,20 +14,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ..program import ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp
+from ..program import ConvOp, LinearOp, Program
 from ..program.isa import decode_instructions, encode_instructions
-from ..program.operands import BUS_BYTES, Flag, OperandTable, decode_operands
-from ..protocols.masked.comparison import Comparison
-from ..protocols.masked.dcf import DcfComparison
-from ..protocols.masked.onehot import OneHotComparison
-from ..protocols.masked.party import MaskedParty, Prepared
+from ..program.operands import BUS_BYTES, OperandTable, decode_operands
+from ..protocols import get_protocol
 from ..protocols.material import RandomSource
-from ..protocols.party import BatchMaterial, Channel, DealerProgram, Execution, Observer, PartyProgram, Traffic
-from ..protocols.shared.linear_geometry import open_words
+from ..protocols.party import Channel, DealerProgram, Execution, PartyProgram, Traffic
 from .bridge import Bridge
 from .recording import save_recording
 from .serial import serial_instructions
@@ -143,111 +139,6 @@ class Board:
         return data.tobytes()
 
 
-class BeaverOTHost(PartyProgram):
-    """One party of `beaver-ot` whose online phase runs on an accelerator."""
-
-    def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
-        super().__init__(number, program, channel)
-        self.board = Board(number, fabric, channel)
-
-    def setup(
-        self,
-        weight_shares: Mapping[str, np.ndarray],
-        weight_masks: Callable[[int], RandomSource],
-        observe: Observer,
-    ) -> None:
-        """Open F = W − B, and put it and the biases' shares into the memory."""
-        self.board.put_biases(self.program, weight_shares)
-        for index, operation in enumerate(self.program.operations):
-            if not isinstance(operation, ConvOp | LinearOp):
-                continue
-            weight, masks = weight_shares[operation.weight], weight_masks(index)
-            self.board.weight_key = masks.keys[0]
-            with observe(operation.name):
-                opened = open_words(self.channel, weight - masks.words(*weight.shape)[0])
-            self.board.put(self.board.table.sections["operations"][index]["weights"], opened)
-
-    def prepare(self, material: BatchMaterial, observe: Observer) -> BatchMaterial:
-        """Nothing: masks are expanded on the chip."""
-        return material
-
-    def evaluate(self, share: np.ndarray, prepared: BatchMaterial, observe: Observer) -> np.ndarray:
-        """One image after the other."""
-        shape = self.program.tensor(self.program.output).shape
-        outputs = [
-            self.board.run(words, key, corrections).reshape(shape)
-            for words, (key, corrections) in zip(share, image_material(self.program, prepared))
-        ]
-        return np.stack(outputs)
-
-
-class MaskedHost(MaskedParty):
-    """One party of `masked` whose online phase runs on an accelerator; the host prepares what the software prepares."""
-
-    comparison: ClassVar[Comparison] = OneHotComparison()
-
-    def __init__(self, number: int, program: Program, channel: Channel, fabric: Fabric) -> None:
-        super().__init__(number, program, channel, self.comparison)
-        self.board = Board(number, fabric, channel)
-
-    def setup(
-        self,
-        weight_shares: Mapping[str, np.ndarray],
-        weight_masks: Callable[[int], RandomSource],
-        observe: Observer,
-    ) -> None:
-        self.board.weight_key = weight_masks(0).keys[0]
-        super().setup(weight_shares, weight_masks, observe)
-
-    def open_weights(self, index: int, masked: np.ndarray) -> np.ndarray:
-        opened = super().open_weights(index, masked)
-        self.board.put(self.board.table.sections["operations"][index]["weights"], opened)
-        return opened
-
-    def prepare(  # type: ignore[override]
-        self, material: BatchMaterial, observe: Observer
-    ) -> tuple[BatchMaterial, list[Prepared]]:
-        return material, super().prepare(material, observe)
-
-    def evaluate(  # type: ignore[override]
-        self, share: np.ndarray, prepared: tuple[BatchMaterial, list[Prepared]], observe: Observer
-    ) -> np.ndarray:
-        """One image after the other, each with its offline parts of products and the masks' shares of open inputs."""
-        material, known = prepared
-        shape = self.program.tensor(self.program.output).shape
-        outputs = []
-        for image, (key, corrections) in enumerate(image_material(self.program, material)):
-            for record, operation, part in zip(self.board.table.sections["operations"], self.program.operations, known):
-                if isinstance(operation, ConvOp | LinearOp) and part.product is not None:
-                    self.board.put(record["prepared"], part.product[image])
-                reads_open = not record["flags"] & (Flag.OPENS | Flag.LIFTED | Flag.LIFTS)
-                if isinstance(operation, ReluOp | MaxPoolOp | SquareOp) and reads_open and part.mask is not None:
-                    self.board.put(record["prepared"], part.mask[image])
-            outputs.append(self.board.run(share[image], key, corrections).reshape(shape))
-        return np.stack(outputs)
-
-
-class MaskedDcfHost(MaskedHost):
-    """The same of `masked-dcf`: the accelerator evaluates the comparison keys."""
-
-    comparison: ClassVar[Comparison] = DcfComparison()
-
-
-def image_material(program: Program, material: BatchMaterial) -> list[tuple[bytes, list[np.ndarray]]]:
-    """Per image its key and the dealer's corrections of every operation."""
-    keys = material.source(0).keys
-    dealt = [material.corrections(index).buffers for index in range(len(program.operations))]
-    return [(key, [buffers[image] for buffers in dealt]) for image, key in enumerate(keys)]
-
-
-#: The host's program of each protocol that the accelerator has.
-HOSTS: dict[str, type[BeaverOTHost] | type[MaskedHost]] = {
-    "beaver-ot": BeaverOTHost,
-    "masked": MaskedHost,
-    "masked-dcf": MaskedDcfHost,
-}
-
-
 class AcceleratedExecution(Execution):
     """An executable protocol whose parties drive accelerators; its dealer and its traffic are the protocol's own.
 
@@ -259,7 +150,7 @@ class AcceleratedExecution(Execution):
     def __init__(self, execution: Execution, fabrics: tuple[Fabric | None, Fabric | None]) -> None:
         self.name = execution.name  # type: ignore[misc]
         self._execution, self._fabrics = execution, fabrics
-        self.parties: dict[int, BeaverOTHost | MaskedHost] = {}
+        self.boards: dict[int, Board] = {}
 
     @property
     def accelerators(self) -> int:
@@ -273,8 +164,10 @@ class AcceleratedExecution(Execution):
         fabric = self._fabrics[number]
         if fabric is None:
             return self._execution.party(number, program, channel)
-        party = self.parties[number] = HOSTS[self.name](number, program, channel, fabric)
-        return party
+        layout = get_protocol(self.name).accelerator
+        assert layout is not None
+        self.boards[number] = Board(number, fabric, channel)
+        return layout.host(number, program, channel, self.boards[number])
 
     def dealer(
         self, program: Program, weight_masks: Callable[[int], tuple[RandomSource, RandomSource]]

@@ -72,6 +72,11 @@ def preparations() -> dict[str, type[Preparation]]:
     return {name: protocol.preparation for name, protocol in PROTOCOLS.items() if protocol.preparation is not None}
 
 
+def accelerated_names() -> tuple[str, ...]:
+    """Names of the protocols that the accelerator can follow."""
+    return tuple(name for name, protocol in PROTOCOLS.items() if protocol.accelerator is not None)
+
+
 __all__ = [
     "PROTOCOLS",
     "Compute",
@@ -79,6 +84,7 @@ __all__ = [
     "Phase",
     "ProtocolCosts",
     "ProtocolDescriptor",
+    "accelerated_names",
     "executions",
     "get_costs",
     "get_execution",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..cost.protocol import ProtocolCosts
+from ..program import Program
+from .accelerator import AcceleratorLayout
 from .party import Execution
+from .shared.opened_words import OperationPlan
 from .shared.preparation import Preparation
 
 
@@ -14,12 +18,15 @@ class ProtocolDescriptor:
     """A protocol's parts.
 
     `costs` prices it; with an `execution` two parties can run it; with a `preparation` they can make its material
-    without a dealer.
+    without a dealer; with an `accelerator` layout boards
+    can run it. Where opened words serve several readers, `plan` says per operation of a program which words those are.
     """
 
     costs: ProtocolCosts
     execution: Execution | None = None
     preparation: type[Preparation] | None = None
+    accelerator: AcceleratorLayout | None = None
+    plan: Callable[[Program], Sequence[OperationPlan]] | None = None
 
     @property
     def name(self) -> str:

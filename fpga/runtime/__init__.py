@@ -1,1 +1,1 @@
-"""TODO."""
+"""Two parties that execute a compiled program: link, material, session, commands."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables as plain text."""
 
 from __future__ import annotations
 

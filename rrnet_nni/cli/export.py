@@ -25,7 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
     from ..architecture import read_architecture
     from ..export import export_onnx
-    from ..pipeline import ARCHITECTURE, WEIGHTS, load_trained
+    from ..pipeline import ARCHITECTURE, WEIGHTS
+    from ..trained import load_trained
 
     architecture, space = read_architecture(options.run / ARCHITECTURE)
     network = load_trained(architecture, options.run / WEIGHTS)

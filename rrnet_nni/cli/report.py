@@ -33,13 +33,14 @@ def run(options: argparse.Namespace) -> int:
 
     from ..main_job import pareto_table
     from ..report import collect
-    from ..results import choose, pareto_front
+    from ..report_page import save_report
+    from ..results import choose, results_on_front
 
     report = collect("RRNet", [folder for run in options.runs for folder in result_folders(run)])
     report = replace(report, chosen=report.results.index(choose(report.results)))
-    page = report.save(output_folder(options.output)) if options.output else None
+    page = save_report(report, output_folder(options.output)) if options.output else None
     if options.json:
-        front = [report.results.index(result) for result in pareto_front(report.results)]
+        front = [report.results.index(result) for result in results_on_front(report.results)]
         results = [result.to_dict() for result in report.results]
         print_json({"results": results, "front": front, "chosen": report.chosen, "page": page and str(page)})
         return 0

@@ -137,7 +137,8 @@ def _teacher(directory: Path, bench: Workbench) -> nn.Module:
     """The trained network of another run."""
     from .. import pipeline
     from ..architecture import read_architecture
+    from ..trained import load_trained
 
     architecture, space = read_architecture(directory / pipeline.ARCHITECTURE)
     _check_images(space, bench, f"the teacher in {directory}")
-    return pipeline.load_trained(architecture, directory / pipeline.WEIGHTS)
+    return load_trained(architecture, directory / pipeline.WEIGHTS)

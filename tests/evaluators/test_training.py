@@ -14,8 +14,8 @@ from torch import nn
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.distillation import distillation
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
-from rrnet_nni.evaluators.teaching.distillation import distillation
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import (
     ClassificationModule,

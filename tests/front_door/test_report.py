@@ -19,8 +19,8 @@ from rrnet_nni.agreement import compare_logits
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.main_job import pareto_table
-from rrnet_nni.report import Execution, Report, collect, read_search_record
-from rrnet_nni.report_page import difference_figure, pareto_figure
+from rrnet_nni.report import ExecutedBatch, Report, collect, read_search_record
+from rrnet_nni.report_page import difference_figure, pareto_figure, save_report
 
 ANSWER = {
     "online_s": 1.5,
@@ -65,13 +65,13 @@ def report(tmp_path: Path) -> Report:
         (searched, ()),
         (architecture, architecture),
         chosen=0,
-        execution=Execution.of(agreement, ANSWER, "beaver-ot"),
+        execution=ExecutedBatch.of(agreement, ANSWER, "beaver-ot"),
         links={"model": "model.onnx"},
     )
 
 
 def test_the_page_is_well_formed_self_contained_and_shows_the_differences(tmp_path: Path) -> None:
-    page = report(tmp_path).save(tmp_path).read_text()
+    page = save_report(report(tmp_path), tmp_path).read_text()
     parser = WellFormed()
     parser.feed(page)
     assert parser.open == []
@@ -83,7 +83,7 @@ def test_the_page_is_well_formed_self_contained_and_shows_the_differences(tmp_pa
 
 
 def test_the_data_behind_the_page_keep_every_image(tmp_path: Path) -> None:
-    report(tmp_path).save(tmp_path)
+    save_report(report(tmp_path), tmp_path)
     document = json.loads((tmp_path / "report.json").read_text())
     assert np.allclose(document["execution"]["difference_per_image"], [0.1, 0.3, 0.2])
     assert document["chosen"] == 0

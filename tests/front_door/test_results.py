@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.results import Result, choose, pareto_front
+from rrnet_nni.results import Result, choose, results_on_front
 
 results = st.lists(
     st.builds(
@@ -49,7 +49,7 @@ def test_a_value_of_another_kind_is_refused_by_its_key(tmp_path: Path, key: str,
 
 @given(results)
 def test_the_front_holds_exactly_what_nothing_else_dominates(found: list[Result]) -> None:
-    front = pareto_front(found)
+    front = results_on_front(found)
     for result in found:
         beaten = any(
             other.accuracy >= result.accuracy

@@ -5,8 +5,8 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import AffineOp, ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.link.link import Link
-from rrnet_nni.fpga.runtime.material.two_party_prepare import Preparer
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
+from rrnet_nni.fpga.runtime.session.two_party_prepare import Preparer
 
 DIGEST = "b" * 64
 

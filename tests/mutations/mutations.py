@@ -227,14 +227,14 @@ MUTATIONS = (
     one(
         "the handshake's nonce is constant",
         f"{SESSIONS}::test_every_session_has_a_nonce_of_full_entropy",
-        "fpga/runtime/session/session.py",
+        "fpga/runtime/session/agreement.py",
         '"nonce": fresh_bytes(16).hex()',
         '"nonce": bytes(16).hex()',
     ),
     one(
         "a preparation's nonce is constant",
         f"{SESSIONS}::test_every_preparation_has_a_nonce_of_full_entropy",
-        "fpga/runtime/material/two_party_prepare.py",
+        "fpga/runtime/session/two_party_prepare.py",
         '"nonce": fresh_bytes(16).hex()',
         '"nonce": bytes(16).hex()',
     ),

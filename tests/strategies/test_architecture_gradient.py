@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.profiler import ProfilerActivity, profile
 
-from rrnet_nni.strategies.architecture_gradient import first_order, second_order
-from rrnet_nni.strategies.gates import Gate, Gates, TemperedSoftmax
-from rrnet_nni.strategies.look_ahead import LookAhead
+from rrnet_nni.strategies.darts.architecture_gradient import first_order, second_order
+from rrnet_nni.strategies.darts.gates import Gate, SupernetGates, TemperedSoftmax
+from rrnet_nni.strategies.darts.look_ahead import LookAhead
 
 LATENCY_WEIGHT = 0.07
 STEPS = {
@@ -120,7 +120,7 @@ def test_the_penaltys_gradient_is_lambda_theta_times_the_distance_from_the_mean(
     }
     latency = tiny.latency()
     candidates = {label: tuple(prices) for label, prices in latency.milliseconds.items()}
-    gates = Gates(candidates, alphas, nn.Module(), TemperedSoftmax())
+    gates = SupernetGates(candidates, alphas, nn.Module(), TemperedSoftmax())
     (LATENCY_WEIGHT * latency(gates.theta(), gates.candidates)).backward()
     for label, alpha in alphas.items():
         theta = torch.softmax(alpha.detach(), 0)
@@ -217,7 +217,7 @@ def test_a_decided_gate_is_one_hot_and_out_of_the_search() -> None:
     gate = Gate("act", ("relu", "x2act"), alpha, ())
     gate.decide(1)
     assert not alpha.requires_grad
-    gates = Gates({"act": ("relu", "x2act")}, {"act": alpha}, nn.Module(), TemperedSoftmax())
+    gates = SupernetGates({"act": ("relu", "x2act")}, {"act": alpha}, nn.Module(), TemperedSoftmax())
     gates.load_state_dict({"temperature": 0.5, "decided": {"act": 1}})
     assert gates.probabilities() == {"act": {"relu": 0.0, "x2act": 1.0}}
     assert gates.open_alphas() == []

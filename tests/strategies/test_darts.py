@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.strategies.darts import RRNetDARTS
+from rrnet_nni.strategies.darts.strategy import RRNetDARTS
 from rrnet_nni.strategies.options import SearchOptions
 from rrnet_nni.strategies.record import scalars_of
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
-from rrnet_nni.strategies.latency_target import TOLERANCE, LatencyController, derive_within
+from rrnet_nni.strategies.darts.latency_target import TOLERANCE, LatencyController, derive_within
 
 
 def space(costs: list[float], fixed_ms: float = 1.0) -> ExpectedLatency:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from rrnet_nni.strategies.darts import RRNetDARTS
-from rrnet_nni.strategies.darts_module import RRNetDartsModule
+from rrnet_nni.strategies.darts.module import RRNetDartsModule
+from rrnet_nni.strategies.darts.strategy import RRNetDARTS
 from rrnet_nni.strategies.options import SearchOptions
 
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Whether a build's instructions compute its program, found from its files alone."""

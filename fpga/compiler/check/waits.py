@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ...program import AnyOperation, ReshapeOp, TruncateOp
 from ...program.check import needed_region
 from ...program.isa import Opcode
-from ...protocols.masked.plan import OperationPlan, opened_by, plan_masked
+from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
+from ...protocols.shared.opened_words import OperationPlan, opened_by
 from ..schedule.operand_table import TiledStage
 from .scheduled_build import ScheduledBuild, boxes_overlap, image_shape, makers
 
@@ -95,12 +96,13 @@ def check_opened_words(scheduled: ScheduledBuild) -> None:
     Raises:
         Refusal: a load that may come too early.
     """
-    if not scheduled.protocol.words_stay_open:
+    plan_words = get_protocol(scheduled.protocol.name).plan
+    if plan_words is None:
         return
     openers: dict[str, TiledStage] = {}
     words_of: dict[str, str] = {}  # a lifted value: the tensor whose opened words its readers load
     for index, (operation, plan) in enumerate(
-        zip(scheduled.program.operations, plan_masked(scheduled.program), strict=True)
+        zip(scheduled.program.operations, plan_words(scheduled.program), strict=True)
     ):
         source = operation.inputs[0]
         if isinstance(operation, ReshapeOp):

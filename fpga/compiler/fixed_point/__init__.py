@@ -1,1 +1,1 @@
-"""TODO."""
+"""From real numbers to words: calibration, formats, rings, lowering, certificate."""

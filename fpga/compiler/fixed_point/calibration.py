@@ -45,7 +45,7 @@ class Calibration:
     sample: np.ndarray
 
 
-def load_images(path: Path | str, graph: Graph) -> np.ndarray:
+def load_calibration(path: Path | str, graph: Graph) -> np.ndarray:
     """Images of a `.npy`, or of the array of an `.npz` that is named like the graph's input (or is its only one).
 
     Returns float32 [N, *input shape]. Raises Refusal for a file, shape or value that does not fit.

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From an ONNX file to the compiler's graph."""

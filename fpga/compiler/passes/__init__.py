@@ -29,7 +29,8 @@ PASSES: tuple[Pass, ...] = (
     ScaleTensors(),
     AddBeforeTruncation(),
 )
-ROUNDS_LIMIT = 16
+#: A pass that still changes something after so many rounds goes round in a circle.
+ROUNDS_LIMIT = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run_passes(graph: Graph, disabled: Collection[str] = ()) -> tuple[Graph, lis
     """Run every pass that is not disabled, each to its fixed point.
 
     Raises:
-        Refusal: an unknown or required pass is disabled, or a pass refuses the graph.
+        Refusal: an unknown or required pass is disabled, or a pass refuses the graph or does not settle.
     """
     if unknown := sorted(set(disabled) - set(optional_passes())):
         raise Refusal(f"pass {unknown[0]!r} cannot be disabled: expected one of {', '.join(optional_passes())}")
@@ -61,11 +62,16 @@ def run_passes(graph: Graph, disabled: Collection[str] = ()) -> tuple[Graph, lis
         if item.name in disabled:
             continue
         before, any_change = len(graph.nodes), False
-        for _ in range(ROUNDS_LIMIT):
+        changed, rounds = True, 0
+        while changed:
+            if rounds == ROUNDS_LIMIT:
+                raise Refusal(
+                    f"the pass {item.name!r} does not settle on this graph in {ROUNDS_LIMIT} rounds: "
+                    f"leave it out with --disable {item.name} and report the model"
+                )
             graph, changed = item.apply(graph)
             any_change |= changed
-            if not changed:
-                break
+            rounds += 1
         results.append(PassResult(item.name, any_change, before, len(graph.nodes), graph))
     return graph, results
 

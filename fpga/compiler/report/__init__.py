@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a build says of itself, as data and as a page."""

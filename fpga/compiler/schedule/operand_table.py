@@ -30,18 +30,14 @@ from ...program import (
     TruncateOp,
     is_narrow,
 )
-from ...program.operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, ProtocolNumber, Record
+from ...program.operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, Record
 from ...program.shapes import operation_shape
-from ...protocols.masked.plan import OperationPlan, plan_masked
+from ...protocols import get_protocol
+from ...protocols.shared.opened_words import OperationPlan
 
 WORD_BYTES = 4
 #: First channel, end channel, first row, end row.
 Box = tuple[int, int, int, int]
-PROTOCOL_NUMBERS = {
-    "beaver-ot": ProtocolNumber.BEAVER_OT,
-    "masked": ProtocolNumber.MASKED,
-    "masked-dcf": ProtocolNumber.MASKED_DCF,
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,8 @@ class TiledStage:
 
 def has_operand_table(program: Program, protocol: ProtocolCosts) -> bool:
     """Whether the accelerator can execute a program: it has the protocol, and it opens whole words."""
-    return protocol.name in PROTOCOL_NUMBERS and not (protocol.words_stay_open and is_narrow(program))
+    known = get_protocol(protocol.name).accelerator is not None
+    return known and not (protocol.words_stay_open and is_narrow(program))
 
 
 def operand_table(
@@ -69,7 +66,8 @@ def operand_table(
         Refusal: a protocol that the accelerator does not have, a program with narrow rings, or a number that does not
             fit its field, naming the operation.
     """
-    if protocol.name not in PROTOCOL_NUMBERS:
+    accelerator = get_protocol(protocol.name).accelerator
+    if accelerator is None:
         raise Refusal(f"the accelerator has no protocol {protocol.name!r}")
     if not has_operand_table(program, protocol):
         raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
@@ -91,7 +89,7 @@ def operand_table(
             _add_stage(sections, stage, operation)
         sections["operations"].append(record | {"stages": len(own)})
     header = {
-        "protocol": PROTOCOL_NUMBERS[protocol.name],
+        "protocol": accelerator.number,
         "buffer_bytes": buffer_bytes,
         "memory_words": layout.memory_words,
         "material_words": layout.material_words,
@@ -110,9 +108,10 @@ class _Layout:
     def __init__(self, program: Program, protocol: ProtocolCosts) -> None:
         self.program, self.placed = program, protocol.in_place(program)
         self.plans: dict[str, OperationPlan] | None = None
-        if protocol.words_stay_open:
+        plan_words = get_protocol(protocol.name).plan
+        if plan_words is not None:
             names = [operation.name for operation in program.operations]
-            self.plans = dict(zip(names, plan_masked(program), strict=True))
+            self.plans = dict(zip(names, plan_words(program), strict=True))
         self.open: dict[str, int] = {}
         self.producers: dict[str, int] = {}
         self.memory_words = self.material_words = 0

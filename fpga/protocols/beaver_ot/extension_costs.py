@@ -18,7 +18,7 @@ from ...cost.protocol import Exchange, Phase
 from ...devices import Device
 from ...program.operators import MaxPool, OperatorShape, Relu
 from ..shared.and_tree import AND_OPENED_PLANES
-from ..shared.pool_tree import pool_levels
+from ..shared.pool_tree import comparison_counts
 from .costs import BeaverOT
 
 SECURITY_BITS = 128  # λ
@@ -39,18 +39,6 @@ HASHES = (2 * DIGITS - 1) * (TABLE + 1) + 2
 RANDOM_OTS = (RING_BITS - 1) + 2 * (2 * (DIGITS - 1) - LEVELS) + 2
 #: Traffic of a silent extension; 0.75 bit brings the ReLU of 32 bits to the 49 B that is measured for Cheetah.
 SILENT_BITS_PER_OT = 0.75
-
-
-def comparison_bits() -> int:
-    """MILL(l - 1) + multiplexer, bits of both parties per comparison."""
-    return RECEIVER_BITS + SENDER_BITS + 2 * sum(AND_OPENED_PLANES) + 2 * (SECURITY_BITS + RING_BITS)
-
-
-def comparison_counts(shape: Relu | MaxPool, batch: int) -> tuple[int, ...]:
-    """Comparisons that are made side by side, level after level."""
-    if isinstance(shape, Relu):
-        return (batch * shape.elements,)
-    return tuple(batch * count for count in pool_levels(shape))
 
 
 class OtExtension(BeaverOT):

@@ -19,8 +19,9 @@ from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import DIGIT_BITS
 from ..shared.executed import ExecutedProtocol, Step, Work
 from ..shared.linear_geometry import weight_setup_bytes
+from ..shared.opened_words import OperationPlan
 from ..shared.pool_tree import pool_levels
-from .plan import OperationPlan, plan_masked
+from .plan import plan_masked
 
 #: The two comparisons of an opened word.
 ONEHOT, DCF = "onehot", "dcf"

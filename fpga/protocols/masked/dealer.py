@@ -12,10 +12,11 @@ from ..material import CorrectionWriter
 from ..party import DealerProgram
 from ..shared.linear_geometry import LinearGeometry, linear_geometry
 from ..shared.local_operations import LOCAL_OPERATIONS
+from ..shared.opened_words import OperationPlan, opened_by
 from ..shared.pool_tree import first_differences, pool_levels, pool_shape
 from .comparison import Comparison, deal_select
 from .masks import Forms, MaskShares, Sources, draw_words, lifted_forms
-from .plan import OperationPlan, opened_by, plan_masked
+from .plan import plan_masked
 
 
 class MaskedDealer(DealerProgram):

@@ -10,7 +10,7 @@ import numpy as np
 from ...program import RING_BITS, AnyOperation
 from ..material import Corrections, RandomSource
 from ..shared.local_operations import evaluate_local
-from .plan import OperationPlan, opened_by
+from ..shared.opened_words import OperationPlan, opened_by
 
 Sources = tuple[RandomSource, RandomSource]
 #: ρ_t for t = 0 and 1, or the one mask of a wire.

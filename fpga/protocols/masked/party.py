@@ -17,15 +17,16 @@ from ..material import Corrections, RandomSource
 from ..party import BatchMaterial, Channel, Observer, PartyProgram
 from ..shared.linear_geometry import LinearGeometry, linear_geometry, open_words
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
+from ..shared.opened_words import OperationPlan, opened_by
 from ..shared.pool_tree import first_differences, pool_levels, pool_shape, run_pool_tree
 from .comparison import Comparison, SelectMaterial, draw_select, evaluate_select
 from .kernels import kernels, reduce_share
 from .masks import Forms, MaskShares, draw_words
-from .plan import OperationPlan, opened_by, plan_masked
+from .plan import plan_masked
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedOperation:
     """What a party knows of one operation before its input: which fields are set depends on the operation.
 
     `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t.
@@ -95,13 +96,13 @@ class MaskedParty(PartyProgram):
         """Both parties' masked weights of an operation; the host of an accelerator keeps them for it."""
         return open_words(self.channel, masked)
 
-    def prepare(self, material: BatchMaterial, observe: Observer) -> list[Prepared]:
+    def prepare(self, material: BatchMaterial, observe: Observer) -> list[PreparedOperation]:
         masks = MaskShares()
         prepared = []
         for index, operation in enumerate(self.program.operations):
             if isinstance(operation, LOCAL_OPERATIONS):
                 masks.pass_local(operation, self._plans[index])
-                prepared.append(Prepared())
+                prepared.append(PreparedOperation())
                 continue
             with observe(operation.name):
                 source, dealt = material.source(index), material.corrections(index)
@@ -110,7 +111,7 @@ class MaskedParty(PartyProgram):
 
     def _prepare_operation(
         self, index: int, operation: AnyOperation, masks: MaskShares, source: RandomSource, dealt: Corrections
-    ) -> Prepared:
+    ) -> PreparedOperation:
         plan, name = self._plans[index], operation.inputs[0]
         shape = self.program.tensor(name).shape
         own: RandomSource | Corrections = source if self.number == 0 else dealt
@@ -118,19 +119,19 @@ class MaskedParty(PartyProgram):
         mask = masks.wires.get(name)
         match operation:
             case ConvOp() | LinearOp():
-                return Prepared(mask=mask, product=self._offline_product(index, operation, mask, own))
+                return PreparedOperation(mask=mask, product=self._offline_product(index, operation, mask, own))
             case TruncateOp() if plan.reduces and not plan.opens:
-                return Prepared()
+                return PreparedOperation()
             case TruncateOp():
                 mask, forms = masks.wires[opened_by(operation, plan)], self._draw_forms(own, shape, plan)
                 masks.lifted[operation.output] = mask, forms
-                return Prepared(mask=mask, forms=forms)
+                return PreparedOperation(mask=mask, forms=forms)
             case SquareOp():
                 if plan.lifts:
                     masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
                 _, known_forms = masks.gate_input(operation, plan)
                 squares = tuple(draw_words(own, shape, plan.wide) for _ in known_forms)
-                return Prepared(mask=mask, forms=known_forms, squares=squares)
+                return PreparedOperation(mask=mask, forms=known_forms, squares=squares)
             case ReluOp():
                 if plan.lifts:
                     masks.lifted[name] = masks.wires[name], self._draw_forms(own, shape, plan)
@@ -138,7 +139,7 @@ class MaskedParty(PartyProgram):
                 flat = tuple(form.reshape(len(form), -1) for form in known_forms)
                 select = draw_select(self._comparison, self.number, flat, source, dealt, plan.width)
                 forms = masks.lifted[name][1] if plan.lifts else ()
-                return Prepared(mask=mask, forms=forms, selects=(select,))
+                return PreparedOperation(mask=mask, forms=forms, selects=(select,))
             case MaxPoolOp():
                 return self._prepare_pool(operation, plan, mask, source, dealt)
         raise ValueError(f"{operation.kind} is not an operation of masked")
@@ -171,7 +172,7 @@ class MaskedParty(PartyProgram):
         mask: np.ndarray | None,
         source: RandomSource,
         dealt: Corrections,
-    ) -> Prepared:
+    ) -> PreparedOperation:
         shape = pool_shape(operation, self.program)
         selects, level_masks = [], []
         for level, comparisons in enumerate(pool_levels(shape)):
@@ -181,16 +182,18 @@ class MaskedParty(PartyProgram):
                 difference_mask = source.words(comparisons)
             level_masks.append(difference_mask)
             selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt, plan.width))
-        return Prepared(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
+        return PreparedOperation(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
 
-    def evaluate(self, share: np.ndarray, prepared: list[Prepared], observe: Observer) -> np.ndarray:
+    def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:
         values = Values(shares={self.program.input: share})
         for index, operation in enumerate(self.program.operations):
             with observe(operation.name):
                 self._evaluate_operation(index, operation, values, prepared[index])
         return values.narrow(self.program.output)
 
-    def _evaluate_operation(self, index: int, operation: AnyOperation, values: Values, known: Prepared) -> None:
+    def _evaluate_operation(
+        self, index: int, operation: AnyOperation, values: Values, known: PreparedOperation
+    ) -> None:
         plan, name, output = self._plans[index], operation.inputs[0], operation.output
         if isinstance(operation, LOCAL_OPERATIONS):
             self._evaluate_local(operation, plan, values)
@@ -232,7 +235,7 @@ class MaskedParty(PartyProgram):
         received = self.channel.exchange(packed, packed.nbytes).reshape(packed.shape)
         return kernels().add_packed(share, received, width)
 
-    def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: Prepared) -> None:
+    def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> None:
         """Drop bits of the share; where the result is needed on more bits than are left, open and lift it."""
         source, output = operation.inputs[0], operation.output
         if self.reduced is not None:
@@ -266,12 +269,12 @@ class MaskedParty(PartyProgram):
             return lifted.opened, public, lifted.form
         return values.opened[name], values.opened[name], None
 
-    def _square(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+    def _square(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
         _, public, form = self._gate_input(name, plan, values)
         return kernels().square(self.number, public, form, known.forms, known.squares)
 
-    def _relu(self, name: str, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+    def _relu(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         opened, public, form = self._gate_input(name, plan, values)
         images = len(opened)
         flat = None if form is None else form.reshape(images, -1)
@@ -285,7 +288,7 @@ class MaskedParty(PartyProgram):
     ) -> np.ndarray:
         return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material, width)
 
-    def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: Prepared) -> np.ndarray:
+    def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""
         name = operation.inputs[0]
         shape = pool_shape(operation, self.program)

@@ -22,7 +22,7 @@ bits of its input, however large that is. Which form every value has follows fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...program import (
     RING_BITS,
@@ -38,49 +38,12 @@ from ...program import (
     is_narrow,
 )
 from ..shared.local_operations import LOCAL_OPERATIONS
+from ..shared.opened_words import OperationPlan, opened_by
 
 #: Bits of a wide share.
 WIDE_BITS = 64
 #: Comparisons take a digit of 3 bits and further ones of 4 beside the sign.
 LEAST_GATE_BITS, GATE_STEP = 8, 4
-
-
-@dataclass(frozen=True)
-class OperationPlan:
-    """What one operation does with its input and in which form its output is.
-
-    Attributes:
-        opens: it opens its input's words under a fresh mask first; otherwise they are open, or it needs none. A
-            truncation that also reduces opens its result instead.
-        lifted: its input is read in the lifted form, of which there are two.
-        lifts: it brings a wire into the lifted form itself: its input, or a truncation that reduces its result.
-        wire: its output is a wire.
-        wide: its output is a wide share; its material is dealt in words of 64 bits.
-        reduces: a truncation that drops bits of its shares, without opening them.
-        keeps: an elementwise gate that opens its input, of whose words another operation reads as well.
-        lifts_wide: what it lifts is squared elsewhere, so that its forms are dealt in words of 64 bits.
-        width: bits of the word that it opens or reads.
-    """
-
-    opens: bool = False
-    lifted: bool = False
-    lifts: bool = False
-    wire: bool = False
-    wide: bool = False
-    reduces: bool = False
-    keeps: bool = False
-    lifts_wide: bool = False
-    width: int = RING_BITS
-
-    @property
-    def forms(self) -> int:
-        """How many forms of the input's mask there are; a public bit selects."""
-        return 2 if self.lifted or self.lifts else 1
-
-    @property
-    def wide_forms(self) -> bool:
-        """Whether the forms that it deals are words of 64 bits."""
-        return self.wide or self.lifts_wide
 
 
 def gate_bits(ring_bits: int) -> int:
@@ -287,8 +250,3 @@ def _with_kept_words(program: Program, plans: Sequence[OperationPlan]) -> tuple[
         replace(plan, keeps=plan.opens and isinstance(operation, gates) and opened_by(operation, plan) in read)
         for operation, plan in zip(program.operations, plans)
     )
-
-
-def opened_by(operation: AnyOperation, plan: OperationPlan) -> str:
-    """The tensor whose words an operation opens."""
-    return operation.output if plan.reduces else operation.inputs[0]

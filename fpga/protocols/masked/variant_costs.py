@@ -30,7 +30,7 @@ from ...program.operators import (
     Truncate,
     X2act,
 )
-from ..beaver_ot.extension_costs import comparison_counts
+from ..shared.pool_tree import comparison_counts
 
 #: One-hot words of three 5-bit digits and five dealt products: 12.6 B.
 ONEHOT_BITS = 3 * 32 + 5

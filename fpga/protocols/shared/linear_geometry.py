@@ -6,17 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...program import (
-    WORD_BYTES,
-    ConvOp,
-    LinearOp,
-    Program,
-)
-from ...program.operators import (
-    Conv,
-    Linear,
-    OperatorShape,
-)
+from ...program import WORD_BYTES, ConvOp, LinearOp, Program
+from ...program.operators import Conv, Linear, OperatorShape
 from ...ring import PackedWeights, ring_conv2d, ring_matmul
 from ..party import Channel
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...program import MaxPoolOp, Program
-from ...program.operators import (
-    MaxPool,
-)
+from ...program.operators import MaxPool, Relu
 
 
 @dataclass(frozen=True)
@@ -122,3 +120,10 @@ def pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
     """A pooling's geometry."""
     channels, height, width = program.tensor(operation.inputs[0]).shape
     return MaxPool(channels, height, width, operation.kernel, operation.stride, operation.padding)
+
+
+def comparison_counts(shape: Relu | MaxPool, batch: int) -> tuple[int, ...]:
+    """Comparisons that are made side by side, level after level."""
+    if isinstance(shape, Relu):
+        return (batch * shape.elements,)
+    return tuple(batch * count for count in pool_levels(shape))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from ...cost.protocol import Exchange
 from ...program import AnyOperation, ConvOp, LinearOp, Program
 from ...ring import pack_weights
 from ..material import RandomSource
-from ..party import Channel
+from ..party import Channel, Observer
 from .lattice.encryption import KEY_BYTES, Evaluator, SecretKey
 from .lattice.linear_material import LinearMaterial, receive_linear, send_linear
 from .lattice.sampling import MASK_BITS
@@ -35,8 +34,6 @@ WEIGHT_KEY_BYTES = 16
 #: What both parties send before the first operation: base OTs, the encryption key, party 0's part of the weight masks.
 PREPARATION_SETUP_BYTES = (SETUP_BYTES[0] + KEY_BYTES + WEIGHT_KEY_BYTES, SETUP_BYTES[1])
 
-#: Called around each operation with its name: a context manager that measures it.
-Observer = Callable[[str], AbstractContextManager[None]]
 #: Indices of some images and an operation -> this party's expansion.
 Sources = Callable[[range, int], RandomSource]
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command lines of the two-party execution."""

@@ -11,10 +11,11 @@ from ...program import Program
 from ...program.reference import decode
 from ...protocols import preparations
 from ...protocols.party import Execution
-from ..material.store import DEALER, TWO_PARTY, SetDescription
-from ..session.accounting import Measured, Prediction, peak_memory_mb, predict
+from ..material.party_set import DEALER, TWO_PARTY, SetDescription
+from ..session.accounting import MeasuredOperation, Prediction, peak_memory_mb, predict
+from ..session.agreement import Terms
 from ..session.pacing import DEVICE_CLOCK
-from ..session.session import SessionResult, Terms
+from ..session.session import SessionResult
 
 #: Material and work of a batch beyond which it is cut, so that a party stays below 2 GB with its weights.
 BATCH_BYTES = 1280 << 20
@@ -93,7 +94,7 @@ def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescript
     return [sum(pair[party] for pair in offline.values()) for party in (0, 1)]
 
 
-def _both_ways(number: int, row: Measured) -> list[int]:
+def _both_ways(number: int, row: MeasuredOperation) -> list[int]:
     pair = [row.bytes_sent, row.bytes_received]
     return pair if number == 0 else pair[::-1]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..material.dealer import check_root, put_in_place
+from ..material.party_set import TWO_PARTY, party_directory
 from ..material.scratch import scratch_directory
-from ..material.store import TWO_PARTY, party_directory
 from .children import Display, start_child, supervise
 
 

@@ -19,10 +19,10 @@ from ...program import Program
 from ...program.build import load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
+from ..material.party_set import TWO_PARTY, party_directory, read_description, unused_count
 from ..material.scratch import temporary_directory
-from ..material.store import TWO_PARTY, party_directory, read_description, unused_count
-from ..material.two_party_prepare import check_preparation
 from ..session.inputs import load_build_images
+from ..session.two_party_prepare import check_preparation
 from .children import Display, start_child, supervise
 from .local_prepare import prepare_locally
 from .party_options import material_root

@@ -16,9 +16,10 @@ from ...protocols.party import Execution
 from ..link.link import Link
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
+from ..session.agreement import ROLES, Terms
 from ..session.inputs import load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
-from ..session.session import ROLES, Party, Terms
+from ..session.session import Party
 from .answer import default_batch, describe_run
 from .party_options import check_address, material_root, open_socket, party_progress
 

@@ -18,10 +18,10 @@ from ...protocols.shared.preparation import statistical_bits
 from ..link.link import Link
 from ..material.dealer import prepare_set
 from ..material.effort import expected_effort
-from ..material.store import DEALER, PREPROCESSINGS, TWO_PARTY
-from ..material.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
+from ..material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY
 from ..session.accounting import peak_memory_mb
-from ..session.session import ROLES
+from ..session.agreement import ROLES
+from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
 from .children import tidy_end
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (

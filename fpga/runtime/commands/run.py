@@ -13,7 +13,7 @@ from rrnet_nni.base.console import Parser, add_common_options, print_json, run_c
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...protocols import executions
-from ..material.store import PREPROCESSINGS
+from ..material.party_set import PREPROCESSINGS
 from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
 from .answer import table
 from .children import tidy_end

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The link between two parties: addresses, TLS, framed messages."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Correlated randomness on disk: made, kept, and used once."""

@@ -21,8 +21,9 @@ from ...program import Program
 from ...protocols.party import DealerProgram, Execution
 from ...protocols.shared.randomness import ROOT_BYTES, Keystream, fresh_bytes
 from .corrections_file import corrections_path, write_corrections
+from .party_set import SetDescription, check_replaceable, party_directory, write_party
 from .scratch import scratch_directory
-from .store import SetDescription, check_replaceable, image_key, party_directory, weight_source, write_party
+from .store import image_key, weight_source
 
 #: Working memory that a group of images may take while it is dealt.
 GROUP_BYTES = 128 << 20
@@ -46,11 +47,6 @@ class DealerSeeds:
         """Both parties' expansions of one operation for some inferences."""
         first, second = ([image_key(root, index) for index in indices] for root in self.roots)
         return Keystream(first, operation), Keystream(second, operation)
-
-
-def deal_images(dealer: DealerProgram, seeds: DealerSeeds, indices: range) -> list[list[np.ndarray]]:
-    """Party 1's corrections for some inferences: per inference, one uint8 buffer per operation."""
-    return deal_for_both(dealer, seeds, indices)[1]
 
 
 def deal_for_both(

@@ -8,53 +8,33 @@ lost, never repeated. A lock keeps a second process away.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.base.files import write_whole
 
 from ...protocols.material import Corrections
-from ...protocols.shared.randomness import ROOT_BYTES, Keystream, derive_key
+from ...protocols.shared.randomness import Keystream, derive_key
 from .corrections_file import corrections_path, unpack_corrections
-
-SET_SCHEMA = 1
-#: Who makes material: a third party that both trust, or the two parties themselves.
-DEALER, TWO_PARTY = "dealer", "two-party"
-PREPROCESSINGS = (DEALER, TWO_PARTY)
-_SET, _SEED, _USED, _LOCK, _WEIGHTS = "set.json", "seed", "used.json", "lock", "weights.sha256"
-
-
-@dataclass(frozen=True)
-class SetDescription:
-    """What a set of material is for and who made it.
-
-    `set_id` is random and the same at both parties, `dealt_s` the time it took to make the set. `exchanged_bytes` are
-    what party 0 and party 1 sent each other for it: nothing where a dealer made it.
-    """
-
-    set_id: str
-    protocol: str
-    program_digest: str
-    count: int
-    party: int
-    dealt_s: float
-    corrections_bytes: int
-    preprocessing: str = DEALER
-    exchanged_bytes: tuple[int, int] = (0, 0)
-
-
-def party_directory(root: Path, party: int) -> Path:
-    """Where a set's part for one party lies."""
-    return root / f"party-{party}"
+from .party_set import (
+    LOCK,
+    SEED,
+    USED,
+    WEIGHTS,
+    lock_set,
+    party_directory,
+    read_description,
+    read_next,
+    read_seed,
+    write_durably,
+)
 
 
 class PartyMaterial:
@@ -103,9 +83,9 @@ class MaterialStore:
         self.description = read_description(self.path)
         if self.description.party != party:
             raise Refusal(f"{self.path} holds the material of party {self.description.party}, not of party {party}")
-        self._lock = _lock(self.path / _LOCK)
+        self._lock = lock_set(self.path / LOCK)
         try:
-            self._root = _read_seed(self.path / _SEED)
+            self._root = read_seed(self.path / SEED)
         except Refusal:
             os.close(self._lock)
             raise
@@ -121,7 +101,7 @@ class MaterialStore:
     @property
     def next_index(self) -> int:
         """The first inference whose material has not been used."""
-        return _read_next(self.path)
+        return read_next(self.path)
 
     def check_program(self, program_digest: str, protocol: str) -> None:
         """Refuse material that was made for something else."""
@@ -149,7 +129,7 @@ class MaterialStore:
         digest = hashlib.sha256()
         for name in sorted(weights):
             digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
-        path = self.path / _WEIGHTS
+        path = self.path / WEIGHTS
         if not path.exists():
             write_durably(path, digest.hexdigest().encode())
         elif path.read_text() != digest.hexdigest():
@@ -168,7 +148,7 @@ class MaterialStore:
         if start + count > self.description.count:
             left = max(0, self.description.count - start)
             raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
-        write_durably(self.path / _USED, json.dumps({"next": start + count}).encode())
+        write_durably(self.path / USED, json.dumps({"next": start + count}).encode())
         self._discard_before(start)
         return ClaimedMaterial(self, range(start, start + count))
 
@@ -213,91 +193,3 @@ class ClaimedMaterial:
             raise ValueError(f"material for {len(self._indices)} images is claimed, not for {count}")
         taken, self._indices = self._indices[:count], self._indices[count:]
         return self._store.read(taken)
-
-
-def read_description(path: Path) -> SetDescription:
-    """What the set in a party's directory is for."""
-    try:
-        document = json.loads((path / _SET).read_text())
-    except OSError as error:
-        raise Refusal(f"there is no prepared material in {path}; rrnet-2pc-prepare makes it") from error
-    except ValueError as error:
-        raise Refusal(f"{path / _SET} is damaged") from error
-    if not isinstance(document, dict) or document.pop("schema", None) != SET_SCHEMA:
-        raise Refusal(f"{path / _SET} has another schema; run rrnet-2pc-prepare again")
-    try:
-        document["exchanged_bytes"] = tuple(document.get("exchanged_bytes", (0, 0)))
-        described = SetDescription(**document)
-    except TypeError as error:
-        raise Refusal(f"{path / _SET} is damaged") from error
-    if any(type(getattr(described, name)) is not int for name in ("count", "party", "corrections_bytes")):
-        raise Refusal(f"{path / _SET} is damaged")
-    return described
-
-
-def unused_count(path: Path) -> int:
-    """How many inferences a party's directory still holds material for; 0 where there is none."""
-    if not (path / _SET).exists():
-        return 0
-    return read_description(path).count - _read_next(path)
-
-
-def check_replaceable(path: Path, replace: bool) -> None:
-    """Refuse to put another set where a process is using one, or where one is unused unless `replace` is set."""
-    if not path.exists():
-        return
-    os.close(_lock(path / _LOCK))
-    left = 0 if replace else unused_count(path)
-    if left:
-        raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
-
-
-def write_party(path: Path, description: SetDescription, seed: bytes) -> None:
-    """Start a party's directory: description, seed and nothing used."""
-    write_durably(path / _SEED, seed)
-    write_durably(path / _USED, json.dumps({"next": 0}).encode())
-    write_durably(path / _SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a small file of secrets, whole or not at all; refuses by `ExecutionFault` where it cannot."""
-    try:
-        write_whole(path, data, mode=0o600)
-    except OSError as error:
-        raise ExecutionFault(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _read_next(path: Path) -> int:
-    try:
-        used = json.loads((path / _USED).read_text())["next"]
-    except (OSError, ValueError, KeyError, TypeError):
-        used = None
-    if type(used) is not int or used < 0:
-        raise Refusal(
-            f"{path / _USED} is missing or damaged: what was used is unknown; "
-            "rrnet-2pc-prepare --replace makes new material"
-        )
-    return used
-
-
-def _read_seed(path: Path) -> bytes:
-    try:
-        seed = path.read_bytes()
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}; run rrnet-2pc-prepare again") from error
-    if len(seed) != ROOT_BYTES:
-        raise Refusal(f"{path} is damaged; run rrnet-2pc-prepare again")
-    return seed
-
-
-def _lock(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise Refusal(f"{path} cannot be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Refusal(f"another process is using the material in {path.parent}") from error
-    return descriptor

@@ -15,7 +15,7 @@ from ..link.link import Link
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredOperation:
     """One operation (or the sharing of inputs, or the opening of the logits) at one party; batches are added up."""
 
     operation: str
@@ -27,8 +27,8 @@ class Measured:
     bytes_sent: int
     bytes_received: int
 
-    def __add__(self, other: Measured) -> Measured:
-        return Measured(
+    def __add__(self, other: MeasuredOperation) -> MeasuredOperation:
+        return MeasuredOperation(
             self.operation,
             self.phase,
             self.seconds + other.seconds,
@@ -46,7 +46,7 @@ class Recorder:
     def __init__(self, link: Link, progress: Callable[[str, str], None] | None = None) -> None:
         self._link = link
         self._progress = progress
-        self.rows: dict[tuple[str, str], Measured] = {}
+        self.rows: dict[tuple[str, str], MeasuredOperation] = {}
 
     @contextmanager
     def measure(self, phase: str, operation: str) -> Iterator[None]:
@@ -56,7 +56,7 @@ class Recorder:
         before, started = self._link.counters, time.perf_counter()
         yield
         used = self._link.counters - before
-        row = Measured(
+        row = MeasuredOperation(
             operation,
             phase,
             time.perf_counter() - started,

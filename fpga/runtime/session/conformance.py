@@ -17,9 +17,9 @@ from ...program import AnyOperation, Constant, Program, Tensor, is_narrow
 from ...program.reference import encode_images, walk_reference
 from ...protocols.party import Execution
 from ..material.dealer import DealerSeeds, deal_for_both
-from ..material.store import DEALER
-from ..material.two_party_prepare import predicted_preparation, prepare_in_process
+from ..material.party_set import DEALER
 from .in_process import Executed, execute, share_weights, share_words
+from .two_party_prepare import predicted_preparation, prepare_in_process
 
 
 def run_shared(

@@ -18,10 +18,11 @@ from ...protocols.party import Execution
 from ...protocols.shared.randomness import Keystream, fresh_bytes
 from ..link.link import Link
 from ..material.dealer import DealerSeeds, deal_for_both
-from ..material.store import DEALER, TWO_PARTY, PartyMaterial, image_key, weight_source
-from ..material.two_party_prepare import prepare_in_process
-from .accounting import Measured, Recorder
-from .session import Evaluator
+from ..material.party_set import DEALER, TWO_PARTY
+from ..material.store import PartyMaterial, image_key, weight_source
+from .accounting import MeasuredOperation, Recorder
+from .session import PartyEvaluator
+from .two_party_prepare import prepare_in_process
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Executed:
     """
 
     shares: tuple[np.ndarray, np.ndarray]
-    rows: tuple[tuple[Measured, ...], tuple[Measured, ...]]
+    rows: tuple[tuple[MeasuredOperation, ...], tuple[MeasuredOperation, ...]]
     reduced: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -84,13 +85,13 @@ def execute(
     ends = socket.socketpair()
     reduced: dict[str, np.ndarray] = {}
 
-    def run_party(number: int) -> tuple[np.ndarray, tuple[Measured, ...]]:
+    def run_party(number: int) -> tuple[np.ndarray, tuple[MeasuredOperation, ...]]:
         root = seeds.roots[number]
         keys = [image_key(root, index) for index in range(count)]
         material = PartyMaterial(keys, corrections[number])
         with Link(ends[number], f"party {1 - number}", timeout_s) as link:
             recorder = Recorder(link)
-            evaluator = Evaluator(number, program, execution, link, recorder)
+            evaluator = PartyEvaluator(number, program, execution, link, recorder)
             if record and number == 1:
                 evaluator.record_reduced(reduced)
             evaluator.setup(weight_shares[number], lambda operation: weight_source(root, operation))

@@ -27,13 +27,13 @@ class ClientImages:
 
 
 def load_build_images(path: Path, build: Build, opens_narrow: bool = False) -> ClientImages:
-    """Images for a build: as `load_images`, and none beyond the range for which the build's formats were certified.
+    """Images for a build: as `load_input`, and none beyond the range for which the build's formats were certified.
 
     Only inside that range no later tensor leaves its ring, whatever the protocol; what is beyond the calibration
     images, but inside of the headroom, is taken with a warning.
     """
     calibrated = calibrated_range(build)
-    words = load_images(path, build.program, opens_narrow, calibrated)
+    words = load_input(path, build.program, opens_narrow, calibrated)
     if calibrated is None:
         return ClientImages(words)
     largest = np.abs(decode_tensor(build.program, build.program.input, words)).reshape(len(words), -1).max(axis=1)
@@ -43,11 +43,11 @@ def load_build_images(path: Path, build: Build, opens_narrow: bool = False) -> C
     return ClientImages(
         words,
         f"{path}: {int(beyond.sum())} of {len(words)} images reach {largest.max():.4g}, beyond the "
-        f"±{calibrated.seen:.4g} of the calibration images; up to ±{calibrated.limit:.4g} is the headroom of this build",
+        f"±{calibrated.seen:.4g} of the calibration images; this build's headroom ends at ±{calibrated.limit:.4g}",
     )
 
 
-def load_images(
+def load_input(
     path: Path, program: Program, opens_narrow: bool = False, calibrated: CalibratedRange | None = None
 ) -> np.ndarray:
     """Images of a .npy, or of an array of an .npz (`read_array`), as uint32 [N, *shape].
@@ -75,8 +75,8 @@ def load_images(
         limit, too_large = calibrated.limit, np.abs(values) > calibrated.limit
     if too_large.any():
         raise Refusal(
-            f"{path}: image {_first_bad(too_large)} reaches {np.abs(values).max():.4g}, beyond ±{limit:.4g}, the limit of "
-            "this build and protocol; rrnet-2pc-compile --calibrate FILE with images like these widens it"
+            f"{path}: image {_first_bad(too_large)} reaches {np.abs(values).max():.4g}, beyond ±{limit:.4g}, the limit "
+            "of this build and protocol; rrnet-2pc-compile --calibrate FILE with images like these widens it"
         )
     return encode_images(program, values)
 

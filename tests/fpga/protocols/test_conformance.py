@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from rrnet_nni.fpga.compiler.report.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import (
-    MaxPoolOp,
-    ReluOp,
-    TruncateOp,
-)
+from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions, get_costs
-from rrnet_nni.fpga.runtime.material.two_party_prepare import preparations
 from rrnet_nni.fpga.runtime.session.conformance import (
     ProgramBuilder,
     first_divergence,
@@ -24,6 +19,7 @@ from rrnet_nni.fpga.runtime.session.conformance import (
     run_shared,
     traffic_mismatch,
 )
+from rrnet_nni.fpga.runtime.session.two_party_prepare import preparations
 
 pytestmark = pytest.mark.parametrize("execution", executions().values(), ids=executions())
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Lattice encryption, and products of masks and weights under it."""

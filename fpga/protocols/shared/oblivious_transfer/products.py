@@ -14,11 +14,6 @@ from ..bit_planes import word_planes
 Pads = tuple[np.ndarray, np.ndarray]
 
 
-def octets_as_words(octets: np.ndarray, *shape: int) -> np.ndarray:
-    """Little-endian octets of a message as uint32 of this shape."""
-    return octets.view("<u4").astype(np.uint32, copy=False).reshape(shape)
-
-
 def _field_masks(bits: int, width: int) -> list[tuple[np.uint32, np.uint32]]:
     """Per choice bit i: the places in a word of the entries v with bit i clear, and with it set."""
     masks = []

@@ -6,9 +6,10 @@ import pytest
 from helpers.small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.compiler import passes
 from rrnet_nni.fpga.compiler.compile import Compilation, compile_graph, compile_program
 from rrnet_nni.fpga.compiler.float_interpreter import run_float
-from rrnet_nni.fpga.compiler.graph import AvgPool, Combine, Conv, Graph, MaxPool, Polynomial, Relu, print_graph
+from rrnet_nni.fpga.compiler.graph import AvgPool, Conv, Graph, MaxPool, Polynomial, Relu
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model
 from rrnet_nni.fpga.compiler.passes import PASSES, optional_passes, run_passes
 from rrnet_nni.fpga.compiler.report.report import program_traffic
@@ -195,10 +196,16 @@ def test_only_optional_passes_can_be_disabled() -> None:
         run_passes(import_model(mixed_model(), "model"), ["recognize-polynomials"])
 
 
-def test_the_graph_prints_one_line_per_node() -> None:
-    graph = import_model(mixed_model(), "model")
-    assert len(print_graph(graph).splitlines()) == len(graph.nodes) + 1
-    assert any(isinstance(node, Combine) for node in graph.nodes)
+def test_a_pass_that_never_settles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Restless:
+        name, gain, required = "restless", "nothing", False
+
+        def apply(self, graph: Graph) -> tuple[Graph, bool]:
+            return graph, True
+
+    monkeypatch.setattr(passes, "PASSES", (Restless(),))
+    with pytest.raises(Refusal, match="the pass 'restless' does not settle on this graph in 1000 rounds"):
+        run_passes(import_model(mixed_model(), "model"))
 
 
 def test_the_report_says_what_each_pass_saves() -> None:

@@ -21,7 +21,7 @@ from rrnet_nni.fpga.protocols import preparations
 from rrnet_nni.fpga.runtime.commands import prepare
 from rrnet_nni.fpga.runtime.commands import run as cli
 from rrnet_nni.fpga.runtime.link.tls import make_pair
-from rrnet_nni.fpga.runtime.material.store import party_directory, read_description, unused_count
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_description, unused_count
 
 SECRET_PIXEL = 1.2345678
 each_protocol = pytest.mark.parametrize("protocol", preparations())

@@ -18,7 +18,7 @@ from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.commands import prepare
 from rrnet_nni.fpga.runtime.commands import run as cli
 from rrnet_nni.fpga.runtime.link.tls import make_pair
-from rrnet_nni.fpga.runtime.material.store import party_directory, unused_count
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_count
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 SECRET_PIXEL = 1.2345678
@@ -229,7 +229,7 @@ def test_debug_shows_where_a_process_failed(build):
     refused = run(build, "--debug")
     assert refused.returncode == 2
     assert "party 1 said:" in refused.stderr
-    assert "in _read_seed" in refused.stderr
+    assert "in read_seed" in refused.stderr
     assert refused.stderr.splitlines()[-1].startswith("rrnet-2pc-run: ")
 
 

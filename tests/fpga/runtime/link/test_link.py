@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.fpga.runtime.link.link import FRAME_BYTES, Link, LinkFault
+from rrnet_nni.fpga.runtime.link.frames import FRAME_BYTES, LinkFault
+from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.link.tls import load_identity, make_pair, secure
 
 

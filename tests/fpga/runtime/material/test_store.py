@@ -18,8 +18,9 @@ from rrnet_nni.fpga.runtime.material import dealer
 from rrnet_nni.fpga.runtime.material import store as store_module
 from rrnet_nni.fpga.runtime.material.corrections_file import corrections_path
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_count
 from rrnet_nni.fpga.runtime.material.scratch import temporary_directory
-from rrnet_nni.fpga.runtime.material.store import MaterialStore, party_directory, unused_count
+from rrnet_nni.fpga.runtime.material.store import MaterialStore
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 DIGEST = "d" * 64

@@ -21,12 +21,15 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, TruncateOp
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
-from rrnet_nni.fpga.runtime.link.link import WIRE_VERSION, Link
+from rrnet_nni.fpga.runtime.link.frames import WIRE_VERSION
+from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.material.store import MaterialStore, party_directory, unused_count
-from rrnet_nni.fpga.runtime.session import session
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_count
+from rrnet_nni.fpga.runtime.material.store import MaterialStore
+from rrnet_nni.fpga.runtime.session import agreement
+from rrnet_nni.fpga.runtime.session.agreement import Terms
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
-from rrnet_nni.fpga.runtime.session.session import Party, Terms
+from rrnet_nni.fpga.runtime.session.session import Party
 
 DIGEST = "a" * 64
 SECRET = 1.2345678
@@ -364,7 +367,7 @@ def test_a_client_of_more_images_than_there_is_material_for_is_refused_at_once(m
     ends = socket.socketpair()
     with MaterialStore(root, 1) as store, Link(ends[0], "the client", 5) as link, Link(ends[1], "me", 5) as client:
         hello = {"party": 0, "nonce": "", "next_index": 0, "images": 10**15, "protocol": "masked", "batch": 1}
-        hello |= {"wire_version": WIRE_VERSION, "release": session.RELEASE, "program": DIGEST, "ring_bits": 32}
+        hello |= {"wire_version": WIRE_VERSION, "release": agreement.RELEASE, "program": DIGEST, "ring_bits": 32}
         hello |= {"material": store.description.set_id, "material_count": IMAGES, "reveal_to": 0}
 
         def talk():

@@ -8,8 +8,8 @@ from exactness_networks import NETWORKS, compiled
 
 from rrnet_nni.fpga.compiler.fixed_point.rings import RINGS, WHOLE
 from rrnet_nni.fpga.protocols import executions
-from rrnet_nni.fpga.runtime.material.two_party_prepare import preparations
 from rrnet_nni.fpga.runtime.session.conformance import disagreement, preparation_mismatch, traffic_mismatch
+from rrnet_nni.fpga.runtime.session.two_party_prepare import preparations
 
 SMALL = ("resnet18-small",)
 

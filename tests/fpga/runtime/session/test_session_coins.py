@@ -11,9 +11,10 @@ from rrnet_nni.fpga.protocols import executions, get_execution
 from rrnet_nni.fpga.protocols.shared.randomness import SEED_BYTES
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.material.store import MaterialStore
-from rrnet_nni.fpga.runtime.material.two_party_prepare import Preparer
 from rrnet_nni.fpga.runtime.session import in_process
-from rrnet_nni.fpga.runtime.session.session import Terms, _send_seed, agree
+from rrnet_nni.fpga.runtime.session.agreement import Terms, agree
+from rrnet_nni.fpga.runtime.session.session import _send_seed
+from rrnet_nni.fpga.runtime.session.two_party_prepare import Preparer
 
 DIGEST = "c" * 64
 SESSIONS = 8 * SEED_BYTES + 80

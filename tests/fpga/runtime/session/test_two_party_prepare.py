@@ -9,9 +9,9 @@ from helpers.prepared_by_parties import network
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import ConvOp
 from rrnet_nni.fpga.protocols import executions, preparations
-from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_images
-from rrnet_nni.fpga.runtime.material.two_party_prepare import check_preparation, prepare_in_process
+from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence, preparation_mismatch
+from rrnet_nni.fpga.runtime.session.two_party_prepare import check_preparation, prepare_in_process
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
 
@@ -21,7 +21,7 @@ def test_two_parties_make_what_a_dealer_with_their_seeds_would_deal(protocol):
     program, _ = network()
     seeds, execution = DealerSeeds.fresh(), executions()[protocol]
     made = prepare_in_process(program, execution, seeds.roots, 3).corrections
-    dealt = deal_images(execution.dealer(program, seeds.weight_masks), seeds, range(3))
+    dealt = deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(3))[1]
     for ours, theirs in zip(made, dealt, strict=True):
         for operation, own, other in zip(program.operations, ours, theirs, strict=True):
             assert np.array_equal(own, other), operation.name
@@ -37,7 +37,7 @@ def test_masks_of_narrow_words_are_prepared_as_a_dealer_would(seed):
     }
     narrow, seeds, execution = replace(program, tensors=tensors), DealerSeeds.fresh(), executions()["masked"]
     made = prepare_in_process(narrow, execution, seeds.roots, 2).corrections
-    dealt = deal_images(execution.dealer(narrow, seeds.weight_masks), seeds, range(2))
+    dealt = deal_for_both(execution.dealer(narrow, seeds.weight_masks), seeds, range(2))[1]
     for ours, theirs in zip(made, dealt, strict=True):
         for operation, own, other in zip(program.operations, ours, theirs, strict=True):
             assert np.array_equal(own, other), operation.name

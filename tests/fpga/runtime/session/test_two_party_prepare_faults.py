@@ -12,8 +12,9 @@ from helpers.prepared_by_parties import DIGEST, Preparation
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import preparations
-from rrnet_nni.fpga.runtime.material import two_party_prepare
-from rrnet_nni.fpga.runtime.material.store import MaterialStore, party_directory, read_description
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_description
+from rrnet_nni.fpga.runtime.material.store import MaterialStore
+from rrnet_nni.fpga.runtime.session import two_party_prepare
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
 

@@ -12,7 +12,7 @@ from rrnet_nni.fpga.protocols import PROTOCOLS, executions, preparations
 from rrnet_nni.fpga.protocols.shared.preparation import PREPARATION_SETUP_BYTES, WEIGHT_KEY_BYTES
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
 from rrnet_nni.fpga.runtime.material.store import MaterialStore, weight_key
-from rrnet_nni.fpga.runtime.material.two_party_prepare import SETUP_STEP, prepare_in_process
+from rrnet_nni.fpga.runtime.session.two_party_prepare import SETUP_STEP, prepare_in_process
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.teaching.distillation import Teacher
+from rrnet_nni.evaluators.distillation import Teacher
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.search_spaces import SpaceOptions, backbone_names, build_network, fixed_choices
 

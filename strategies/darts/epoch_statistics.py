@@ -9,8 +9,8 @@ from torch import Tensor
 
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 
-from .gates import Gates
-from .record import EpochRecord, RunningMean
+from ..record import EpochRecord, RunningMean
+from .gates import SupernetGates
 
 
 class EpochStatistics:
@@ -40,7 +40,7 @@ class EpochStatistics:
         epoch: int,
         phase: str,
         latency_weight: float,
-        gates: Gates,
+        gates: SupernetGates,
         latency: ExpectedLatency | None,
         choices: Mapping[str, str],
     ) -> EpochRecord:

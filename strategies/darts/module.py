@@ -16,14 +16,14 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.kept_settings import refuse_other_settings
 
+from ..checkpoint import HARMLESS_OPTIONS, random_states, restore_random_states, save_checkpoint
+from ..options import SearchOptions
+from ..record import TENSORBOARD_NAME, EpochRecord, RecordFile, TensorBoardRecord
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
-from .checkpoint import HARMLESS_OPTIONS, random_states, restore_random_states, save_checkpoint
 from .epoch_statistics import EpochStatistics
-from .gates import Gates
+from .gates import SupernetGates
 from .latency_target import LatencyController, derive_within
 from .look_ahead import LookAhead
-from .options import SearchOptions
-from .record import TENSORBOARD_NAME, EpochRecord, RecordFile, TensorBoardRecord
 from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept
 
 
@@ -44,7 +44,7 @@ class RRNetDartsModule(DartsLightningModule):
         self,
         training_module: LightningModule,
         *,
-        gates: Gates,
+        gates: SupernetGates,
         latency: ExpectedLatency | None,
         options: SearchOptions,
         record_path: Path | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -16,13 +15,12 @@ from pytorch_lightning import LightningModule
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 
-from .checkpoint import CHECKPOINT_NAME
-from .darts_module import RRNetDartsModule
-from .gates import GatedLayer, Gates, TemperedSoftmax
-from .options import SearchOptions
-from .record import RECORD_NAME, EpochRecord
-
-OnEpoch = Callable[[EpochRecord], None]
+from ..checkpoint import CHECKPOINT_NAME
+from ..options import SearchOptions
+from ..problem import OnEpoch
+from ..record import RECORD_NAME
+from .gates import GatedLayer, SupernetGates, TemperedSoftmax
+from .module import RRNetDartsModule
 
 
 class RRNetDARTS(DARTS):
@@ -92,7 +90,7 @@ class RRNetDARTS(DARTS):
         self._supernet: ModelSpace | None = None
 
     @property
-    def gates(self) -> Gates:
+    def gates(self) -> SupernetGates:
         """The gates of the supernet, once the strategy has been initialized."""
         module = self.oneshot_module
         assert isinstance(module, RRNetDartsModule)
@@ -117,7 +115,7 @@ class RRNetDARTS(DARTS):
 
     def configure_oneshot_module(self, training_module: LightningModule) -> RRNetDartsModule:
         assert self._supernet is not None
-        gates = Gates(self._candidates, self._arch_parameters, self._supernet, self._softmax)
+        gates = SupernetGates(self._candidates, self._arch_parameters, self._supernet, self._softmax)
         return self.module_class(
             training_module,
             gates=gates,

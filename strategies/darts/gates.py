@@ -68,7 +68,7 @@ class Gate:
                 square.range_excess = None
 
 
-class Gates:
+class SupernetGates:
     """All gates of a supernet, ordered by label so that α keeps its order from one process to the next.
 
     Args:

@@ -28,21 +28,21 @@ from ...protocols.material import RandomSource
 from ...protocols.party import Execution
 from ...protocols.shared.preparation import PREPARATION_SETUP_BYTES, statistical_bits
 from ...protocols.shared.randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
-from ..link.link import WIRE_VERSION, Link, LinkFault, printable
-from ..session.accounting import Measured, Recorder
-from ..session.session import PREPARATION_KEY, RELEASE, ROLES, read_hello
-from .corrections_file import corrections_path, write_corrections
-from .scratch import scratch_directory
-from .store import (
+from ..link.frames import WIRE_VERSION, LinkFault, printable
+from ..link.link import Link
+from ..material.corrections_file import corrections_path, write_corrections
+from ..material.party_set import (
     TWO_PARTY,
     SetDescription,
     check_replaceable,
-    image_key,
     party_directory,
     read_description,
-    weight_key,
     write_party,
 )
+from ..material.scratch import scratch_directory
+from ..material.store import image_key, weight_key
+from .accounting import MeasuredOperation, Recorder
+from .agreement import PREPARATION_KEY, RELEASE, ROLES, read_hello
 
 PREPARATION_VERSION = 2
 #: Least -log2 of what one image's encrypted products may tell beyond the shares.
@@ -54,11 +54,11 @@ GROUP_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSet:
     """A set that was made by the two parties, seen by one of them; bytes are party 0's and party 1's."""
 
     description: SetDescription
-    rows: tuple[Measured, ...]
+    rows: tuple[MeasuredOperation, ...]
     predictions: Mapping[str, tuple[int, int]]
 
     @property
@@ -154,7 +154,7 @@ class Preparer:
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
 
-    def run(self, root: Path, count: int) -> Prepared:
+    def run(self, root: Path, count: int) -> PreparedSet:
         """Prepare `count` inferences and put this party's part into `root`.
 
         Raises:
@@ -189,7 +189,7 @@ class Preparer:
             root.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
-        return Prepared(described, tuple(self._recorder.rows.values()), self._predicted(count))
+        return PreparedSet(described, tuple(self._recorder.rows.values()), self._predicted(count))
 
     def _agree(self, count: int) -> bytes:
         """Compare what is wanted; 32 octets that no other session has and both parties know."""
@@ -250,7 +250,7 @@ class PreparedInProcess:
     """Party 1's corrections, per inference one uint8 buffer per operation, and what both parties measured."""
 
     corrections: list[list[np.ndarray]]
-    rows: tuple[tuple[Measured, ...], tuple[Measured, ...]]
+    rows: tuple[tuple[MeasuredOperation, ...], tuple[MeasuredOperation, ...]]
 
 
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
@@ -259,7 +259,7 @@ def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, cou
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 
-    def run(number: int) -> tuple[list[list[np.ndarray]], tuple[Measured, ...]]:
+    def run(number: int) -> tuple[list[list[np.ndarray]], tuple[MeasuredOperation, ...]]:
         root = seeds[number]
         with Link(ends[number], f"party {1 - number}") as link:
             recorder = Recorder(link)

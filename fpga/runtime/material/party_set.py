@@ -1,0 +1,135 @@
+"""The files of one party's part of a set of material: what it is for, its seed, what of it has been used."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.files import write_whole
+
+from ...protocols.shared.randomness import ROOT_BYTES
+
+SET_SCHEMA = 1
+
+#: Who makes material: a third party that both trust, or the two parties themselves.
+DEALER, TWO_PARTY = "dealer", "two-party"
+
+PREPROCESSINGS = (DEALER, TWO_PARTY)
+
+SET, SEED, USED, LOCK, WEIGHTS = "set.json", "seed", "used.json", "lock", "weights.sha256"
+
+
+@dataclass(frozen=True)
+class SetDescription:
+    """What a set of material is for and who made it.
+
+    `set_id` is random and the same at both parties, `dealt_s` the time it took to make the set. `exchanged_bytes` are
+    what party 0 and party 1 sent each other for it: nothing where a dealer made it.
+    """
+
+    set_id: str
+    protocol: str
+    program_digest: str
+    count: int
+    party: int
+    dealt_s: float
+    corrections_bytes: int
+    preprocessing: str = DEALER
+    exchanged_bytes: tuple[int, int] = (0, 0)
+
+
+def party_directory(root: Path, party: int) -> Path:
+    """Where a set's part for one party lies."""
+    return root / f"party-{party}"
+
+
+def read_description(path: Path) -> SetDescription:
+    """What the set in a party's directory is for."""
+    try:
+        document = json.loads((path / SET).read_text())
+    except OSError as error:
+        raise Refusal(f"there is no prepared material in {path}; rrnet-2pc-prepare makes it") from error
+    except ValueError as error:
+        raise Refusal(f"{path / SET} is damaged") from error
+    if not isinstance(document, dict) or document.pop("schema", None) != SET_SCHEMA:
+        raise Refusal(f"{path / SET} has another schema; run rrnet-2pc-prepare again")
+    try:
+        document["exchanged_bytes"] = tuple(document.get("exchanged_bytes", (0, 0)))
+        described = SetDescription(**document)
+    except TypeError as error:
+        raise Refusal(f"{path / SET} is damaged") from error
+    if any(type(getattr(described, name)) is not int for name in ("count", "party", "corrections_bytes")):
+        raise Refusal(f"{path / SET} is damaged")
+    return described
+
+
+def unused_count(path: Path) -> int:
+    """How many inferences a party's directory still holds material for; 0 where there is none."""
+    if not (path / SET).exists():
+        return 0
+    return read_description(path).count - read_next(path)
+
+
+def check_replaceable(path: Path, replace: bool) -> None:
+    """Refuse to put another set where a process is using one, or where one is unused unless `replace` is set."""
+    if not path.exists():
+        return
+    os.close(lock_set(path / LOCK))
+    left = 0 if replace else unused_count(path)
+    if left:
+        raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
+
+
+def write_party(path: Path, description: SetDescription, seed: bytes) -> None:
+    """Start a party's directory: description, seed and nothing used."""
+    write_durably(path / SEED, seed)
+    write_durably(path / USED, json.dumps({"next": 0}).encode())
+    write_durably(path / SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a small file of secrets, whole or not at all; refuses by `ExecutionFault` where it cannot."""
+    try:
+        write_whole(path, data, mode=0o600)
+    except OSError as error:
+        raise ExecutionFault(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read_next(path: Path) -> int:
+    try:
+        used = json.loads((path / USED).read_text())["next"]
+    except (OSError, ValueError, KeyError, TypeError):
+        used = None
+    if type(used) is not int or used < 0:
+        raise Refusal(
+            f"{path / USED} is missing or damaged: what was used is unknown; "
+            "rrnet-2pc-prepare --replace makes new material"
+        )
+    return used
+
+
+def read_seed(path: Path) -> bytes:
+    try:
+        seed = path.read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}; run rrnet-2pc-prepare again") from error
+    if len(seed) != ROOT_BYTES:
+        raise Refusal(f"{path} is damaged; run rrnet-2pc-prepare again")
+    return seed
+
+
+def lock_set(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Refusal(f"another process is using the material in {path.parent}") from error
+    return descriptor
