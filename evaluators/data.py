@@ -11,11 +11,14 @@ from torch import Tensor
 
 from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.image_format import ImageFormat
+from rrnet_nni.base.pictures import Resize
 
 from .batches import Augmentation, BatchLoader
-from .data_sources import Arrays, cifar, digits, image_folder, stratified, synthetic
+from .data_sources import Arrays, cifar, digits, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
+from .image_folder import Folder, image_folder, read_folder
 
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
 #: Images that the channel statistics of a folder on disk are estimated from.
@@ -33,7 +36,11 @@ class DataOptions:
         name: `digits`, `cifar10`, `cifar100`, `imagenet`, `folder` or `synthetic`.
         root: the image folder, or where torchvision keeps its files (None: in the cache).
         image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, 224 for ImageNet,
-            and for a folder the size of its first image. CIFAR images are 32 pixels.
+            and for a folder the median of its pictures' shorter sides, 224 at most. CIFAR images are 32 pixels.
+        resize: how a folder's picture that is not square becomes one: `squeeze` scales both sides for themselves,
+            `crop` takes the middle, `pad` adds black bars.
+        test_fraction: of a folder without `train/` and `test/`, the part that is for the test.
+        leave_out: files of a folder that are not taken, relative to `root`.
         train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
         test_images: likewise of the test images.
         seed: draws those parts.
@@ -52,6 +59,9 @@ class DataOptions:
     workers: int | None = None
     download: bool = False
     cache_dir: str | None = None
+    resize: Resize = "squeeze"
+    test_fraction: float = 0.2
+    leave_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
@@ -63,12 +73,20 @@ class DataOptions:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
         if self.name == "folder" and self.root is None:
-            raise Refusal("the dataset folder needs root: the folder that has train/CLASS/*.jpg and test/CLASS/*.jpg")
+            raise Refusal(
+                "the dataset folder needs root: the folder that has CLASS/*.jpg, or train/CLASS/*.jpg "
+                "and test/CLASS/*.jpg"
+            )
         if self.workers is not None:
             if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
                 raise Refusal(f"workers must be a whole number of at least 0, not {self.workers!r}")
             if self.name not in ("folder", "imagenet"):
                 raise Refusal(f"workers decode a folder or imagenet; {self.name} is held in memory")
+        if not 0 < self.test_fraction < 1:
+            raise Refusal(f"test_fraction must lie between 0 and 1, not {self.test_fraction}")
+        for field in ("resize", "test_fraction", "leave_out"):
+            if self.name != "folder" and getattr(self, field) != getattr(DataOptions, field):
+                raise Refusal(f"{field} belongs to an image folder, and {self.name} is none")
         if self.name.startswith("cifar") and self.image_size not in (None, 32):
             raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
 
@@ -77,7 +95,8 @@ class DataOptions:
 class ImageDataset:
     """Images uint8 [N, C, H, W] (or as many files), labels int64 [N], and what training needs to know of them.
 
-    `mean` and `std` are per channel, of the training images' values in 0..1.
+    `mean` and `std` are per channel, of the training images' values in 0..1; `resize` and `central_share` say how a
+    picture of another shape is brought to the size.
     """
 
     name: str
@@ -89,6 +108,8 @@ class ImageDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentation: Augmentation
+    resize: Resize = "squeeze"
+    central_share: float = 1.0
 
     @property
     def classes(self) -> int:
@@ -101,6 +122,20 @@ class ImageDataset:
     @property
     def image_size(self) -> int:
         return self.train_images.shape[2]
+
+    def image_format(self, task: str) -> ImageFormat:
+        """What a network that learns from these images knows of them."""
+        return ImageFormat(
+            height=self.image_size,
+            width=self.image_size,
+            color="gray" if self.channels == 1 else "rgb",
+            mean=self.mean,
+            std=self.std,
+            classes=self.class_names,
+            resize=self.resize,
+            central_share=self.central_share,
+            task=task,
+        )
 
     def loader(
         self, images: Images, labels: Tensor, batch_size: int, *, training: bool = False, seed: int = 0
@@ -150,13 +185,24 @@ def load_dataset(options: DataOptions) -> ImageDataset:
     elif options.name == "synthetic":
         arrays, augmentation = synthetic(size or 32), Augmentation()
     elif options.name == "folder":
-        root = Path(str(options.root)).expanduser()
-        arrays = image_folder(root, size, options.train_images, options.test_images, options.seed, cache_dir)
+        found = folder_of(options)
+        arrays = image_folder(found, size or found.side(), options.resize, cache_dir)
         augmentation = Augmentation(crop_padding=max(1, arrays.train_images.shape[-1] // 8), flip=True)
     else:
         root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
         arrays, augmentation = cifar(options.name, root, options.download), Augmentation(crop_padding=4, flip=True)
     return _dataset(options, arrays, augmentation)
+
+
+def folder_of(options: DataOptions) -> Folder:
+    """The pictures of an image folder that a task takes, not read yet.
+
+    Raises:
+        Refusal: as `read_folder`.
+    """
+    root = Path(str(options.root)).expanduser()
+    found = read_folder(root, options.test_fraction, options.seed, options.leave_out)
+    return found.limited(options.train_images, options.test_images, options.seed)
 
 
 def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Images, Tensor]]:
@@ -182,7 +228,7 @@ def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -
     train = train[0][order], train[1][order]
     test = _limited(arrays.test_images, arrays.test_labels, options.test_images, options.seed)
     mean, std = _statistics(train[0])
-    return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation)
+    return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation, options.resize)
 
 
 def _dataset_on_disk(options: DataOptions, cache_dir: Path) -> ImageDataset:
@@ -192,14 +238,15 @@ def _dataset_on_disk(options: DataOptions, cache_dir: Path) -> ImageDataset:
     parts: FileParts = (
         imagenet(root, options.image_size or 224, *limits, workers)
         if options.name == "imagenet"
-        else folder_on_disk(root, options.image_size, *limits, workers)
+        else folder_on_disk(found := folder_of(options), options.image_size or found.side(), options.resize, workers)
     )
     order = torch.from_numpy(np.random.default_rng(options.seed).permutation(len(parts.train_labels)))
     train_images, train_labels = parts.train_images[order], torch.from_numpy(parts.train_labels)[order]
     mean, std = parts.statistics or _statistics(train_images[:STATISTICS_IMAGES].decoded())
     test = parts.test_images, torch.from_numpy(parts.test_labels)
     return ImageDataset(
-        options.name, train_images, train_labels, *test, parts.class_names, mean, std, parts.augmentation
+        *(options.name, train_images, train_labels, *test, parts.class_names, mean, std),
+        *(parts.augmentation, parts.resize, parts.central_share),
     )
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch.nn import functional
 
 from rrnet_nni.base.errors import Refusal
-
-from .data_cache import cached_arrays
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -82,66 +75,6 @@ def cifar(name: str, root: Path, download: bool) -> Arrays:
     return Arrays(*parts[0], *parts[1], tuple(train.classes))
 
 
-def image_folder(
-    root: Path, image_size: int | None, train_limit: int | None, test_limit: int | None, seed: int, cache_dir: Path
-) -> Arrays:
-    """Images under `root/train/CLASS/` and `root/test/CLASS/`, decoded once to RGB and cached by their content.
-
-    Images of another size are resized to `image_size` (None: the size of the first). Limits take a seeded, stratified
-    part, and only those files are read.
-
-    Raises:
-        Refusal: a folder is missing or empty, the two parts have other classes, or a file is not an image.
-    """
-    classes, (train_files, train_labels), (test_files, test_labels) = folder_parts(root, train_limit, test_limit, seed)
-    size = image_size or open_image(train_files[0]).size[0]
-    key = f"folder-{size}-{_content_hash(root, [*train_files, *test_files])}"
-    arrays = cached_arrays(
-        cache_dir, key, lambda: {"train": _decode(train_files, size), "test": _decode(test_files, size)}
-    )
-    return Arrays(arrays["train"], train_labels, arrays["test"], test_labels, classes)
-
-
-def folder_parts(
-    root: Path, train_limit: int | None, test_limit: int | None, seed: int
-) -> tuple[tuple[str, ...], tuple[list[Path], np.ndarray], tuple[list[Path], np.ndarray]]:
-    """The classes of an image folder, and files and labels of its training and its test part.
-
-    Raises:
-        Refusal: a part is missing or empty, or the test part has a class that the training part has not.
-    """
-    classes, train_files, train_labels = _files(root, "train", train_limit, seed)
-    test_classes, test_files, test_labels = _files(root, "test", test_limit, seed)
-    if unknown := sorted(set(test_classes) - set(classes)):
-        raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} has not")
-    test_labels = np.array([classes.index(test_classes[label]) for label in test_labels], dtype=np.int64)
-    return classes, (train_files, train_labels), (test_files, test_labels)
-
-
-def _files(root: Path, part: str, limit: int | None, seed: int) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
-    """Class names, files and labels under `root/part/CLASS/`, or a seeded, stratified part of them.
-
-    Raises:
-        Refusal: the folder is missing or has no images.
-    """
-    folder = root / part
-    if not folder.is_dir():
-        raise Refusal(
-            f"{folder} is not a folder: an image folder has {root}/train/CLASS/*.jpg and {root}/test/CLASS/*.jpg"
-        )
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        members = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        files += members
-        labels += [label] * len(members)
-    if not files:
-        raise Refusal(f"{folder} has no images in class folders ({', '.join(IMAGE_SUFFIXES)})")
-    chosen = np.arange(len(files)) if limit is None else stratified(np.array(labels), limit, seed)
-    return classes, [files[index] for index in chosen], np.array(labels, dtype=np.int64)[chosen]
-
-
 def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """`count` indices in which every class has its share (to within one image), seeded and sorted."""
     generator = np.random.default_rng(seed)
@@ -152,36 +85,3 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         members = shuffled[labels[shuffled] == label]
         position[members] = (np.arange(len(members)) + generator.uniform()) / len(members)
     return np.sort(np.argsort(position, kind="stable")[:count])
-
-
-def _content_hash(root: Path, files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()[:32]
-
-
-def _decode(files: Sequence[Path], size: int) -> np.ndarray:
-    """uint8 [N, 3, size, size]."""
-    images = np.empty((len(files), 3, size, size), dtype=np.uint8)
-    for index, path in enumerate(files):
-        image = open_image(path)
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        images[index] = np.asarray(image).transpose(2, 0, 1)
-    return images
-
-
-def open_image(path: Path) -> Image.Image:
-    """An image file in RGB, decoded.
-
-    Raises:
-        Refusal: it is not a whole image; the sentence names it.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise Refusal(f"{path} cannot be decoded as an image ({error})") from None

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.pictures import Resize
 
 from .batches import Augmentation
-from .data_sources import folder_parts, open_image, stratified
-from .image_files import ImageFiles
+from .data_sources import stratified
+from .image_files import CENTRAL_SHARE, ImageFiles
+from .image_folder import Folder
 
 #: Mean and standard deviation per channel of ImageNet's training images.
 IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,6 +30,8 @@ class FileParts:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     augmentation: Augmentation
+    resize: Resize
+    central_share: float = 1.0
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
@@ -36,22 +40,16 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)))
 
 
-def folder_on_disk(
-    root: Path, image_size: int | None, train_limit: int | None, test_limit: int | None, seed: int, workers: int
-) -> FileParts:
-    """An image folder that is read anew in every epoch; its batches are those of the folder in memory.
-
-    Raises:
-        Refusal: a folder is missing or empty, or the two parts have other classes.
-    """
-    classes, (train_files, train_labels), (test_files, test_labels) = folder_parts(root, train_limit, test_limit, seed)
-    size = image_size or open_image(train_files[0]).size[0]
+def folder_on_disk(folder: Folder, size: int, resize: Resize, workers: int) -> FileParts:
+    """An image folder that is read anew in every epoch; its batches are those of the folder in memory."""
     train, test = (
-        ImageFiles(root, [str(path.relative_to(root)) for path in files], size, workers)
-        for files in (train_files, test_files)
+        ImageFiles(
+            folder.root, [str(path.relative_to(folder.root)) for path in part.files], size, workers, resize=resize
+        )
+        for part in (folder.train, folder.test)
     )
     augmentation = Augmentation(crop_padding=max(1, size // 8), flip=True)
-    return FileParts(train, train_labels, test, test_labels, classes, augmentation)
+    return FileParts(train, folder.train.labels, test, folder.test.labels, folder.classes, augmentation, resize)
 
 
 def imagenet(
@@ -77,4 +75,4 @@ def imagenet(
     except (RuntimeError, OSError) as error:
         raise Refusal(f"ImageNet is not under {root}: {' '.join(str(error).split())}") from None
     augmentation = Augmentation(flip=True)
-    return FileParts(*parts[0], *parts[1], tuple(found.wnids), augmentation, IMAGENET_STATISTICS)
+    return FileParts(*parts[0], *parts[1], tuple(found.wnids), augmentation, "crop", CENTRAL_SHARE, IMAGENET_STATISTICS)

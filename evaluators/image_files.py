@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.pictures import central_box, fitted, open_picture, pixels_of
 
 from .batches import BatchLoader
-from .data_sources import open_image
 
 #: ImageNet's usual views: for training a random part of this share of the area, otherwise a central square of this
 #: share of the short side.
@@ -31,6 +31,7 @@ class ImageFiles:
         root: folder that the names are relative to.
         names: the files.
         size: S; images of other sizes are resized.
+        resize: how (`pictures.RESIZES`).
         workers: processes that decode; 0 decodes in this one.
         crops: take ImageNet's views of an image instead of the whole of it.
         device: where batches go.
@@ -44,9 +45,10 @@ class ImageFiles:
         workers: int,
         *,
         crops: bool = False,
+        resize: str = "squeeze",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.root, self.size, self.workers, self.crops = root, size, workers, crops
+        self.root, self.size, self.workers, self.crops, self.resize = root, size, workers, crops, resize
         self.device = torch.device(device)
         # One array of bytes: a million str objects would be copied into every worker by their reference counts.
         self.names = names if isinstance(names, np.ndarray) else np.array([os.fsencode(name) for name in names])
@@ -57,7 +59,7 @@ class ImageFiles:
     def __getitem__(self, chosen: Tensor | slice) -> ImageFiles:
         """A part of the images, still on disk."""
         names = self.names[chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen]
-        return ImageFiles(self.root, names, self.size, self.workers, crops=self.crops, device=self.device)
+        return self._with(names, self.device)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -65,7 +67,12 @@ class ImageFiles:
 
     def to(self, device: torch.device | str) -> ImageFiles:
         """The same images with batches on another device."""
-        return ImageFiles(self.root, self.names, self.size, self.workers, crops=self.crops, device=device)
+        return self._with(self.names, device)
+
+    def _with(self, names: np.ndarray, device: torch.device | str) -> ImageFiles:
+        return ImageFiles(
+            self.root, names, self.size, self.workers, crops=self.crops, resize=self.resize, device=device
+        )
 
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(self.names[index])
@@ -76,14 +83,13 @@ class ImageFiles:
         Raises:
             Refusal: the file is not a whole image; the sentence names it.
         """
-        image = open_image(self.path(index))
-        box = None
-        if self.crops:
-            box = _central_box(*image.size) if generator is None else _random_box(*image.size, generator)
-        if box is not None or image.size != (self.size, self.size):
-            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        # Contiguous, or the batch would be channels_last, which is not safe on every device (see `compatibility`).
-        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        picture = open_picture(self.path(index))
+        if not self.crops:
+            return pixels_of(fitted(picture, self.size, self.size, self.resize))
+        if generator is None:
+            return pixels_of(fitted(picture, self.size, self.size, "crop", CENTRAL_SHARE))
+        box = _random_box(*picture.size, generator)
+        return pixels_of(picture.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
 
     def decoded(self) -> Tensor:
         """All of them in memory: uint8 [N, 3, S, S]."""
@@ -151,12 +157,6 @@ def _stacked(images: list[np.ndarray | str]) -> Tensor | str:
     return damaged or torch.from_numpy(np.stack(images))  # type: ignore[arg-type]
 
 
-def _central_box(width: int, height: int) -> tuple[float, float, float, float]:
-    side = CENTRAL_SHARE * min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
-
-
 def _random_box(width: int, height: int, generator: np.random.Generator) -> tuple[float, float, float, float]:
     """A random part of a random shape from 3:4 to 4:3 (Szegedy et al., 2015); the centre where ten draws do not fit."""
     for _ in range(10):
@@ -166,4 +166,4 @@ def _random_box(width: int, height: int, generator: np.random.Generator) -> tupl
         if wide <= width and high <= height:
             left, top = generator.uniform(0, width - wide), generator.uniform(0, height - high)
             return left, top, left + wide, top + high
-    return _central_box(width, height)
+    return central_box(width, height, 1, 1, CENTRAL_SHARE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.image_format import format_of
 
 from . import __version__
 
@@ -23,6 +24,7 @@ SCHEMA_VERSION = 1
 _KINDS: tuple[tuple[str, tuple[type, ...], tuple[str, ...]], ...] = (
     ("text", (str,), ("backbone",)),
     ("a mapping", (dict,), ("options", "choices", "theta", "versions")),
+    ("a mapping or null", (dict, type(None)), ("images",)),
     ("text or null", (str, type(None)), ("strategy", "device", "protocol")),
     ("a number or null", (int, float, type(None)), ("latency_weight", "expected_latency_ms", "latency_ms")),
     ("a whole number or null", (int, type(None)), ("seed", "relus", "comparisons")),
@@ -41,6 +43,7 @@ class Architecture:
         latency_weight: λ in 1/ms, None where no search was made.
         expected_latency_ms: Lat(α) at the end of the search (Sec. III-C).
         latency_ms: the same sum for the chosen candidates alone.
+        images: the `ImageFormat` of what it learns from, as plain values.
     """
 
     backbone: str
@@ -57,6 +60,7 @@ class Architecture:
     relus: int | None = None
     comparisons: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -127,6 +131,11 @@ def _wrong_kind(values: Mapping[str, Any]) -> str | None:
                 return f"{key!r} must be {words}, not {values[key]!r}"
     if not all(isinstance(chosen, str) for chosen in values["choices"].values()):
         return "'choices' must map labels to the names of candidates"
+    try:
+        if values.get("images") is not None:
+            format_of(values["images"])
+    except ValueError as error:
+        return f"'images': {error}"
     if not all(isinstance(probabilities, dict) for probabilities in values.get("theta", {}).values()):
         return "'theta' must map labels to the probabilities of candidates"
     return None

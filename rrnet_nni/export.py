@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +15,7 @@ from onnx import helper
 from torch import nn
 
 from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.image_format import METADATA_KEY, ImageFormat
 from rrnet_nni.search_spaces.x2act import X2act
 
 OPSET = 20
@@ -44,14 +43,14 @@ class _ExportedX2act(nn.Module):
 
 
 def export_onnx(
-    network: nn.Module, image_shape: Sequence[int], path: Path, metadata: Mapping[str, Any] | None = None
+    network: nn.Module, image_shape: Sequence[int], path: Path, images: ImageFormat | None = None
 ) -> onnx.ModelProto:
     """Write `network` to `path`, BatchNorm folded, with a dynamic batch axis.
 
     Args:
         network: a frozen network; left as it is.
         image_shape: (C, H, W) of one normalized image.
-        metadata: plain values that go into the file's `metadata_props` as JSON (mean, std, classes, …).
+        images: what the network knows of its images, which goes into the file's metadata.
     """
     exportable = copy.deepcopy(network).cpu().float().eval()
     # The graph follows the layout: of weights that lie as N, H, W, C it flattens in many operators.
@@ -78,8 +77,8 @@ def export_onnx(
     leaves = {name for name, module in exportable.named_modules() if not any(module.children())}
     _name_nodes_by_module(model, leaves)
     model.producer_name = "rrnet-nni"
-    for key, value in (metadata or {}).items():
-        model.metadata_props.add(key=key, value=json.dumps(value))
+    if images is not None:
+        model.metadata_props.add(key=METADATA_KEY, value=images.to_json())
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
     return model

@@ -5,6 +5,7 @@ architecture.json -> weights.pt -> model.onnx (+ calibration.npz, test_images.np
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -73,6 +74,12 @@ class Workbench:
     @property
     def latency(self) -> ExpectedLatency:
         return ExpectedLatency.of_space(self.operators, self.table)
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """What a network that learns here knows of its images, as plain values."""
+        images: dict[str, Any] = json.loads(self.dataset.image_format(self.task.name).to_json())
+        return images
 
     def counts(self, choices: Mapping[str, str]) -> tuple[int, int]:
         """(ReLUs, comparisons) of one architecture and one image."""
@@ -158,6 +165,7 @@ def describe(bench: Workbench, choices: Mapping[str, str]) -> Architecture:
         relus=relus,
         comparisons=comparisons,
         versions=installed_versions(),
+        images=bench.images,
     )
 
 
@@ -177,6 +185,7 @@ def priced_again(bench: Workbench, architecture: Architecture) -> Architecture:
         latency_ms=here.latency_ms,
         relus=here.relus,
         comparisons=here.comparisons,
+        images=here.images,
     )
 
 
@@ -238,9 +247,8 @@ def export_trained(bench: Workbench, network: nn.Module, directory: Path) -> Pat
     """Write model.onnx, the calibration images and the test images, all as the model takes them (normalized)."""
     dataset = bench.dataset
     shape = (dataset.channels, dataset.image_size, dataset.image_size)
-    metadata = {"mean": dataset.mean, "std": dataset.std, "classes": dataset.class_names, "dataset": dataset.name}
     path = directory / MODEL
-    export_onnx(network, shape, path, metadata)
+    export_onnx(network, shape, path, dataset.image_format(bench.task.name))
     calibration = dataset.train_images[: bench.task.calibration_images]
     np.savez(directory / CALIBRATION, image=dataset.normalized(calibration).cpu().numpy())
     np.savez(
@@ -304,6 +312,7 @@ def finish(
         model=str(model),
         build=str(directory / BUILD),
         duration_s=time.monotonic() - started,
+        images=bench.images,
     )
     result.save(directory)
     return result

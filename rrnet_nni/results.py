@@ -25,6 +25,7 @@ class Result:
         expected_latency_ms: Lat(α) at the end of the search; None where no search was made.
         latency_ms: modelled latency of one image, operator after operator (the table's sum).
         makespan_ms: latency of the compiled schedule, in which operators overlap.
+        images: the `ImageFormat` of what the network takes, as plain values.
         exploded_images: test images whose logits are not finite or beyond 1e3.
     """
 
@@ -47,6 +48,7 @@ class Result:
     model: str
     build: str
     duration_s: float
+    images: dict | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,6 +68,8 @@ class Result:
         path = path / RESULT_FILE if path.is_dir() else path
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
+            # Results without images were written when networks did not know theirs.
+            document = {"images": None, **document}
             return cls(**{name: _checked(name, document[name], kind) for name, kind in get_type_hints(cls).items()})
         except FileNotFoundError:
             raise Refusal(f"{path}: there is no such file") from None

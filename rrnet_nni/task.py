@@ -43,6 +43,7 @@ class Task:
 
     Attributes:
         backbone: registered name.
+        name: what the task is called; the file's own name where it says none.
         space: options of the backbone; classes, image size and channels follow from the dataset.
         teacher: the all-ReLU network that networks are fine-tuned from; none by default.
         calibration_images: training images that the compiler reads ranges from.
@@ -59,6 +60,7 @@ class Task:
     calibration_images: int = 256
     validation_fraction: float = 0.15
     seed: int = 0
+    name: str = ""
 
     def __post_init__(self) -> None:
         try:
@@ -83,7 +85,7 @@ def load_task(path: Path) -> Task:
     root = task.data.root
     if root is not None and not Path(root).expanduser().is_absolute():
         task = replace(task, data=replace(task.data, root=str(path.resolve().parent / root)))
-    return replace(task, hardware=_checked_hardware(task.hardware, path))
+    return replace(task, name=task.name or path.stem, hardware=_checked_hardware(task.hardware, path))
 
 
 def _checked_hardware(hardware: HardwareOptions, path: Path) -> HardwareOptions:

@@ -6,16 +6,19 @@ import gc
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.image_format import load_format
+
 from ..cost.budget import check_budget
 from ..devices import Device, device_file, load_device
 from ..program import Program, program_to_dict
-from ..program.build import DEVICE, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
+from ..program.build import DEVICE, IMAGES, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
 from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
@@ -128,8 +131,11 @@ def compile_model(
     disabled: Collection[str] = (),
     optimal: bool = False,
     ring: str | None = None,
+    images_file: Path | str | None = None,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
+
+    `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says.
 
     Raises:
         Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
@@ -138,10 +144,19 @@ def compile_model(
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
         graph = read_onnx(model)
+        if images_file is not None:
+            graph = replace(graph, images=load_format(Path(images_file)))
+        _check_format(graph, images_file or model)
         images = None if calibrate_with is None else load_calibration(calibrate_with, graph)
         compilation = compile_graph(graph, described, priced, images, disabled, optimal, ring)
         write_compilation(compilation, output, described)
     return compilation
+
+
+def _check_format(graph: Graph, where: Path | str) -> None:
+    shape = graph.shapes[graph.input]
+    if graph.images is not None and graph.images.shape != shape:
+        raise Refusal(f"{where}: describes images {list(graph.images.shape)}, and the model takes {list(shape)}")
 
 
 @contextmanager
@@ -167,6 +182,8 @@ def write_compilation(compilation: Compilation, output: Path | str, device: Devi
         DEVICE: device_file(device),
         PAGE: report_page(compilation.report, compilation.schedule, program, device),
     }
+    if compilation.graph.images is not None:
+        files[IMAGES] = compilation.graph.images.to_json().encode() + b"\n"
     protocol = get_costs(compilation.report["protocol"])
     if has_operand_table(program, protocol):
         stages = [

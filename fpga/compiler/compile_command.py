@@ -57,6 +57,12 @@ def make_parser() -> Parser:
         f"them, normalized images in ±{DEFAULT_RANGE:g} are assumed",
     )
     parser.add_argument(
+        "--preprocess",
+        metavar="FILE",
+        help="what the model knows of its images, in YAML or JSON (height, width, color, mean, std, classes, ...; see "
+        "docs/compiler.md), where the model was not exported by rrnet, which writes it into the file",
+    )
+    parser.add_argument(
         "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"
     )
     parser.add_argument(
@@ -92,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         options.disable,
         options.optimal,
         options.ring,
+        options.preprocess,
     )
     seconds = time.perf_counter() - started
     if options.json:

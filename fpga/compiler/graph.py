@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from rrnet_nni.base.image_format import ImageFormat
+
 Shape: TypeAlias = tuple[int, ...]
 
 
@@ -117,7 +119,7 @@ class Graph:
     """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included.
 
     `scales` are the factors by which passes made tensors larger than those of the model, where not 1. `deferred` are
-    products that the sum which reads them adds up untruncated.
+    products that the sum which reads them adds up untruncated. `images` is what the model says of its images.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Graph:
     shapes: Mapping[str, Shape]
     nodes: tuple[AnyNode, ...]
     source: Mapping[str, str] = field(default_factory=dict)
+    images: ImageFormat | None = None
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
     deferred: frozenset[str] = frozenset()
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.image_format import ImageFormat, read_format
 
 from ..devices import Device, load_device, parse_device
 from . import Program, program_from_dict
@@ -28,6 +29,7 @@ TILES = "tiles.json"
 TRACE = "trace.json"
 PAGE = "report.html"
 DEVICE = "device.yaml"
+IMAGES = "images.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Build:
         device_name: the device that the schedule was made for; `build_device` reads it.
         protocol_name: the protocol that the schedule was made for.
         path: the directory.
+        images: what the network knows of its images (public); None where the model said nothing.
         program_digest: SHA-256 of program.json, for two parties to compare.
     """
 
@@ -51,6 +54,7 @@ class Build:
     protocol_name: str
     path: Path
     program_digest: str
+    images: ImageFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def load_build(path: Path | str, weights: bool = True) -> Build:
         protocol_name=str(report.get("protocol", "")),
         path=path,
         program_digest=files[PROGRAM]["sha256"],
+        images=read_format(_read_verified(path, IMAGES, files), str(path / IMAGES)) if IMAGES in files else None,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def read_fields(kind: type, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,8 @@ def _fits(value: Any, hint: Any) -> bool:
         if kinds[1:] == (...,):
             return all(_fits(item, kinds[0]) for item in value)
         return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return value is None if hint is NoneType else type(value) is hint

@@ -22,6 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     from rrnet_nni.base.files import output_file
+    from rrnet_nni.base.image_format import format_of
 
     from ..architecture import read_architecture
     from ..export import export_onnx
@@ -31,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     architecture, space = read_architecture(options.run / ARCHITECTURE)
     network = load_trained(architecture, options.run / WEIGHTS)
     shape = (space.channels, space.image_size, space.image_size)
-    model = export_onnx(network, shape, output_file(options.output))
+    images = None if architecture.images is None else format_of(architecture.images)
+    model = export_onnx(network, shape, output_file(options.output), images)
     answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
     print_json(answer) if options.json else print(f"wrote {options.output}")
     return 0

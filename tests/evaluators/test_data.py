@@ -57,7 +57,7 @@ def test_folder_is_read_by_class(folder: Path) -> None:
 
 def test_folder_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_dataset(folder_options(folder))
-    monkeypatch.setattr("rrnet_nni.evaluators.data_sources._decode", None)
+    monkeypatch.setattr("rrnet_nni.evaluators.image_folder.decode_pictures", None)
     again = load_dataset(folder_options(folder))
     assert torch.equal(first.train_images, again.train_images)
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.image_format import METADATA_KEY, read_format
 
 from ..graph import Graph
 from .importer import Importer, Unsupported
@@ -56,13 +57,16 @@ def import_model(model: onnx.ModelProto, where: str, source: Mapping[str, str] |
     if output is None:
         raise Refusal(f"{where}: the output {graph.output[0].name!r} does not depend on the input")
     used = source or {}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    described = metadata.pop(METADATA_KEY, None)
     return Graph(
         name=graph.name or "model",
         input=name,
         output=output,
         shapes=importer.shapes,
         nodes=tuple(importer.nodes),
-        source={**used, **{entry.key: entry.value for entry in model.metadata_props}},
+        source={**used, **metadata},
+        images=None if described is None else read_format(described, where),
     )
 
 
