@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -155,7 +156,12 @@ def compile_model(
 
 def _check_format(graph: Graph, where: Path | str) -> None:
     shape = graph.shapes[graph.input]
-    if graph.images is not None and graph.images.shape != shape:
+    if graph.images is None:
+        return
+    logits = math.prod(graph.shapes[graph.output])
+    if graph.images.classes and len(graph.images.classes) != logits:
+        raise Refusal(f"{where}: names {len(graph.images.classes)} classes, and the model has {logits} logits")
+    if graph.images.shape != shape:
         raise Refusal(f"{where}: describes images {list(graph.images.shape)}, and the model takes {list(shape)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def read_array(path: Path, name: str) -> np.ndarray:
     if not isinstance(loaded, np.ndarray):
         raise Refusal(f"{path} is not a .npy or .npz file of numbers")
     return loaded
+
+
+def named_array(path: Path, names: Sequence[str]) -> np.ndarray | None:
+    """The first array of an `.npz` that is called by one of `names`; None where there is none, or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            return next((np.asarray(loaded[name]) for name in names if name in loaded.files), None)
+    except Exception:  # as above; whoever needs the file reads it by `read_array`
+        return None
 
 
 def _named(path: Path, name: str, found: list[str]) -> str:

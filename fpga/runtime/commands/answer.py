@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rrnet_nni.base.image_format import ImageFormat
+
 from ...program import Program
 from ...program.reference import decode
 from ...protocols import preparations
@@ -14,11 +16,14 @@ from ...protocols.party import Execution
 from ..material.party_set import DEALER, TWO_PARTY, SetDescription
 from ..session.accounting import MeasuredOperation, Prediction, peak_memory_mb, predict
 from ..session.agreement import Terms
+from ..session.inputs import ClientImages
 from ..session.pacing import DEVICE_CLOCK
 from ..session.session import SessionResult
 
 #: Material and work of a batch beyond which it is cut, so that a party stays below 2 GB with its weights.
 BATCH_BYTES = 1280 << 20
+#: Images whose class is printed.
+SHOWN = 10
 
 
 _MAKERS = {DEALER: "a dealer that both parties trust", TWO_PARTY: "the two parties alone"}
@@ -103,6 +108,30 @@ def _decode(words: np.ndarray, program: Program) -> np.ndarray:
     return decode(np.ascontiguousarray(words), program.tensor(program.output).fraction_bits)
 
 
+def recognized(logits: list[list[float]] | None, known: ImageFormat | None, images: ClientImages) -> dict[str, Any]:
+    """Class names and probabilities of opened logits, and the accuracy where the right classes are known."""
+    if logits is None:
+        return {}
+    flat = np.asarray(logits, dtype=np.float64).reshape(len(images.words), -1)
+    best = flat.argmax(axis=1)
+    scaled = np.exp(flat - flat.max(axis=1, keepdims=True))
+    probabilities = (scaled / scaled.sum(axis=1, keepdims=True)).max(axis=1)
+    classes = known.classes if known is not None and len(known.classes) == flat.shape[1] else ()
+    predictions = [
+        {
+            "image": images.names[index] if images.names else str(index),
+            "class": classes[label] if classes else str(label),
+            "probability": float(probabilities[index]),
+        }
+        for index, label in enumerate(best)
+    ]
+    found: dict[str, Any] = {"classes": list(classes), "predictions": predictions}
+    if images.labels is not None:
+        labelled = images.labels >= 0
+        found["accuracy"] = float((best == images.labels)[labelled].mean())
+    return found
+
+
 def table(answer: Mapping[str, Any]) -> str:
     """The answer for people: one line per operation, then the sums."""
     lines = [f"{'operation':32} {'kind':9} {'rounds':>6} {'sent by 0':>12} {'sent by 1':>12} {'ms':>9}"]
@@ -128,9 +157,11 @@ def table(answer: Mapping[str, Any]) -> str:
     if answer["logits"] is None:
         lines.append(f"the logits were opened to party {answer['reveal_to']} alone")
     else:
-        lines += [_logits_line(index, row) for index, row in enumerate(answer["logits"][:10])]
-        if len(answer["logits"]) > 10:
-            lines.append(f"... and {len(answer['logits']) - 10} more (--json or --output has all)")
+        lines += _class_lines(answer) if answer.get("classes") else _logits_lines(answer)
+        if len(answer["logits"]) > SHOWN:
+            lines.append(f"... and {len(answer['logits']) - SHOWN} more (--json or --output has all)")
+        if "accuracy" in answer:
+            lines.append(f"accuracy {answer['accuracy']:.1%}")
     return "\n".join(lines)
 
 
@@ -142,7 +173,16 @@ def _paced_lines(answer: Mapping[str, Any]) -> list[str]:
     return [f"two boards would take {answer['modelled_s']:.4f} s online; {kept} ({answer['late_s']:.4f} s late)"]
 
 
-def _logits_line(index: int, logits: list[float]) -> str:
-    flat = np.asarray(logits).reshape(-1)
-    best = int(np.argmax(flat))
-    return f"image {index}: class {best} (logit {flat[best]:.4f})"
+def _logits_lines(answer: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for index, logits in enumerate(answer["logits"][:SHOWN]):
+        flat = np.asarray(logits).reshape(-1)
+        best = int(np.argmax(flat))
+        lines.append(f"image {index}: class {best} (logit {flat[best]:.4f})")
+    return lines
+
+
+def _class_lines(answer: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{shown['image']}: {shown['class']} ({shown['probability']:.1%})" for shown in answer["predictions"][:SHOWN]
+    ]

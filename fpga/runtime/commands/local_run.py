@@ -23,6 +23,7 @@ from ..material.party_set import TWO_PARTY, party_directory, read_description, u
 from ..material.scratch import temporary_directory
 from ..session.inputs import load_build_images
 from ..session.two_party_prepare import check_preparation
+from .answer import recognized
 from .children import Display, start_child, supervise
 from .local_prepare import prepare_locally
 from .party_options import material_root
@@ -34,17 +35,19 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
         raise Refusal("the client's images are missing: --input FILE")
     build = load_build(options.build)
     execution = get_execution(options.protocol or build.protocol_name)
-    loaded = load_build_images(options.input, build, execution.opens_narrow)
+    loaded = load_build_images(options.input, build, execution.opens_narrow, options.units)
     if loaded.warning is not None:
         sys.stderr.write(f"rrnet-2pc-run: {loaded.warning}\n")
     images = len(loaded.words)
     root = material_root(options)
     if options.material is not None or _suffices(root, images, build.program_digest, options, execution):
-        return _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}
+        answer = _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}
+        return answer | recognized(answer["logits"], build.images, loaded)
     with temporary_directory() as scratch:
         material = scratch / "material"
         _prepare(options, material, images, execution, build.program)
-        return _run_parties(options, material, execution.name) | {"preprocessing_source": "made for this run"}
+        answer = _run_parties(options, material, execution.name) | {"preprocessing_source": "made for this run"}
+        return answer | recognized(answer["logits"], build.images, loaded)
 
 
 def _suffices(root: Path, images: int, program_digest: str, options: argparse.Namespace, execution: Execution) -> bool:
@@ -90,6 +93,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
             *("--timeout", str(options.timeout), "--pace", options.pace, "--json"),
         ]
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
+        arguments += ["--units", options.units] if number == 0 and options.units else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []
         children.append(start_child(f"party {number}", "run", arguments, display, (end.fileno(),)))

@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-import numpy as np
-
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...program.build import Build, build_device, load_build
@@ -17,10 +15,10 @@ from ..link.link import Link
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
 from ..session.agreement import ROLES, Terms
-from ..session.inputs import load_build_images
+from ..session.inputs import ClientImages, load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
 from ..session.session import Party
-from .answer import default_batch, describe_run
+from .answer import default_batch, describe_run, recognized
 from .party_options import check_address, material_root, open_socket, party_progress
 
 
@@ -34,7 +32,8 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     if number == 1 and options.input is not None:
         raise Refusal("party 1 does not see the images: --input belongs to party 0")
     execution = get_execution(options.protocol or build.protocol_name)
-    images = _client_images(options, build, execution) if number == 0 else None
+    loaded = _client_images(options, build, execution) if number == 0 else None
+    images = None if loaded is None else loaded.words
     batch = options.batch or default_batch(execution, build.program)
     terms = Terms(
         build.program_digest, execution.name, options.reveal_to, None if images is None else len(images), batch
@@ -55,15 +54,17 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         answer = describe_run(number, build.program, execution, terms, result, store.description)
         if pace is not None:
             answer |= {"clock": pace.clock, "modelled_s": pace.modelled_s, "late_s": pace.late_s}
+        if loaded is not None and not options.ends_with_parent:
+            answer |= recognized(answer["logits"], build.images, loaded)
         return answer
 
 
-def _client_images(options: argparse.Namespace, build: Build, execution: Execution) -> np.ndarray:
-    """The client's words; who started both parties has warned already."""
-    loaded = load_build_images(options.input, build, execution.opens_narrow)
+def _client_images(options: argparse.Namespace, build: Build, execution: Execution) -> ClientImages:
+    """The client's images; who started both parties has warned already."""
+    loaded = load_build_images(options.input, build, execution.opens_narrow, options.units)
     if loaded.warning is not None and not options.ends_with_parent:
         sys.stderr.write(f"rrnet-2pc-run: {loaded.warning}\n")
-    return loaded.words
+    return loaded
 
 
 def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:

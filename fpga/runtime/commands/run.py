@@ -14,6 +14,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...protocols import executions
 from ..material.party_set import PREPROCESSINGS
+from ..session.client_values import UNITS
 from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
 from .answer import table
 from .children import tidy_end
@@ -23,7 +24,8 @@ from .party_process import run_party
 
 EXAMPLES = """\
 examples:
-  rrnet-2pc-run build/ --input images.npy             both parties and the dealer on this machine
+  rrnet-2pc-run build/ --input photo.jpg              both parties and the dealer on this machine
+  rrnet-2pc-run build/ --input images.npy             the same for an array of images
   rrnet-2pc-run build/ --input images.npz --json      the same, for a program
   rrnet-2pc-prepare build/ --count 100                the material that the parties take in two terminals:
   rrnet-2pc-run build/ --party 1 --listen 127.0.0.1:7700                             the server
@@ -39,7 +41,15 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-run", description=__doc__, epilog=EXAMPLES)
     result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
-    result.add_argument("--input", type=Path, metavar="FILE", help="images NCHW: .npy, or .npz with the input's name")
+    result.add_argument(
+        "--input", type=Path, metavar="PATH", help="a picture, a folder of pictures, or images as .npy or .npz"
+    )
+    result.add_argument(
+        "--units",
+        choices=UNITS,
+        help="what the numbers of an array mean: 0..255, 0..1, or what the network takes (default: integers are "
+        "pixels, others the network's, where they can be nothing else)",
+    )
     result.add_argument("--output", type=Path, metavar="FILE", help="also write the logits to this .npy")
     result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rrnet_nni.base.array_file import read_array
 from rrnet_nni.base.errors import Refusal
 
 from ...program import TRUNCATION_BOUND_BITS, Program
 from ...program.build import Build, CalibratedRange, calibrated_range
 from ...program.reference import decode_tensor, encode_images
+from .client_values import ClientValues, read_values
 
 #: Rounding to words may take a value this part beyond the range that was seen.
 SAME_RANGE = 1e-3
@@ -20,47 +20,60 @@ SAME_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class ClientImages:
-    """Images as uint32 words [N, *shape], and what the client should know of them before they are used."""
+    """Images as uint32 words [N, *shape], and what the client should know of them before they are used.
+
+    `names` and `labels` are those of `ClientValues`.
+    """
 
     words: np.ndarray
     warning: str | None = None
+    names: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
 
 
-def load_build_images(path: Path, build: Build, opens_narrow: bool = False) -> ClientImages:
-    """Images for a build: as `load_input`, and none beyond the range for which the build's formats were certified.
+def load_build_images(path: Path, build: Build, opens_narrow: bool = False, units: str | None = None) -> ClientImages:
+    """Images for a build: pictures or arrays, none beyond the range for which the build's formats were certified.
 
     Only inside that range no later tensor leaves its ring, whatever the protocol; what is beyond the calibration
     images, but inside of the headroom, is taken with a warning.
     """
     calibrated = calibrated_range(build)
-    words = load_input(path, build.program, opens_narrow, calibrated)
+    read = read_values(path, build.program.input, build.images, units)
+    words = image_words(read, str(path), build.program, opens_narrow, calibrated)
     if calibrated is None:
-        return ClientImages(words)
+        return ClientImages(words, None, read.names, read.labels)
     largest = np.abs(decode_tensor(build.program, build.program.input, words)).reshape(len(words), -1).max(axis=1)
     beyond = largest > calibrated.seen * (1 + SAME_RANGE)
     if not beyond.any():
-        return ClientImages(words)
+        return ClientImages(words, None, read.names, read.labels)
     return ClientImages(
         words,
         f"{path}: {int(beyond.sum())} of {len(words)} images reach {largest.max():.4g}, beyond the "
         f"±{calibrated.seen:.4g} of the calibration images; this build's headroom ends at ±{calibrated.limit:.4g}",
+        read.names,
+        read.labels,
     )
 
 
-def load_input(
-    path: Path, program: Program, opens_narrow: bool = False, calibrated: CalibratedRange | None = None
-) -> np.ndarray:
-    """Images of a .npy, or of an array of an .npz (`read_array`), as uint32 [N, *shape].
+def load_input(path: Path, program: Program) -> np.ndarray:
+    """Images of a .npy, or of an array of an .npz (`read_array`), in the units of the model, as uint32 [N, *shape]."""
+    return image_words(read_values(path, program.input, None), str(path), program)
 
-    Numbers are in the units of the model (integers too). Refuses another shape, no images, what is not a number and
-    what is too large for the fixed-point format, with `opens_narrow` for the bits of its ring, or for what was
-    `calibrated`.
+
+def image_words(
+    read: ClientValues,
+    path: str,
+    program: Program,
+    opens_narrow: bool = False,
+    calibrated: CalibratedRange | None = None,
+) -> np.ndarray:
+    """Values in the units of the model as uint32 [N, *shape].
+
+    Refuses another shape, no images, what is not finite and what is too large for the fixed-point format, with
+    `opens_narrow` for the bits of its ring, or for what was `calibrated`.
     """
-    images = read_array(path, program.input)
-    if images.dtype.kind not in "fiub":
-        raise Refusal(f"{path}: images are {images.dtype}, not numbers")
+    images = values = read.values
     tensor = program.tensor(program.input)
-    values = images.astype(np.float64)
     if len(images.shape) == 0 or len(images) == 0:
         raise Refusal(f"{path} holds no images")
     if images.shape[1:] != tensor.shape:
