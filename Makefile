@@ -24,10 +24,10 @@ run: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/lib build/typecheck
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
-	cd build/typecheck && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml
-	cd build/typecheck && PYTHONPATH=. ../../$(BIN)/lint-imports ../../pyproject.toml
+	rm -rf .lint .setuptools
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target .lint .
+	cd .lint && ../$(BIN)/python -m mypy --config-file ../pyproject.toml
+	cd .lint && PYTHONPATH=. ../$(BIN)/lint-imports ../pyproject.toml
 
 # Every check, the long ones in their small form.
 test: $(INSTALLED) lint
@@ -44,4 +44,4 @@ csim: $(INSTALLED)
 		INPUT=$(abspath $(INPUT)),$(BIN)/python benchmarks/accelerator_simulation.py)
 
 clean:
-	rm -rf $(VENV) build runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .lint .setuptools build runs .pytest_cache .mypy_cache .ruff_cache
