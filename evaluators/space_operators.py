@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, singledispatch
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import operators as fpga
 from rrnet_nni.fpga.program.operators import NamedOperator, OperatorShape
 from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
+from rrnet_nni.search_spaces.gates import ACTIVATIONS, POOLINGS
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class SpaceOperators:
 def describe_space(backbone: str, options: SpaceOptions) -> SpaceOperators:
     """All gates and all fixed operators of a space.
 
-    Two networks contain every candidate: all-ReLU with MaxPool, and all-polynomial with AvgPool.
+    As many networks contain every candidate as a gate has candidates; the last is all-ReLU with MaxPool.
     """
     candidates = candidates_of(backbone, options)
     choices: dict[str, dict[str, OperatorShape]] = {label: {} for label in candidates}
     fixed: tuple[NamedOperator, ...] = ()
     shapes: dict[str, tuple[int, ...]] = {}
-    for activation, pooling in (("x2act", "avgpool"), ("relu", "maxpool")):
+    candidates_in_turn = zip_longest(reversed(ACTIVATIONS), reversed(POOLINGS), fillvalue=POOLINGS[0])
+    for activation, pooling in candidates_in_turn:
         chosen = fixed_choices(backbone, options, activation, pooling)
         traced = _trace(_meta_network(backbone, options, chosen), _image_shape(options))
         for operator, shape in traced:
@@ -84,7 +87,7 @@ def _trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[tuple[
 
     def record(module: nn.Module, path: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            operator = NamedOperator(getattr(module, "label", path), _shape(module, inputs[0], output))
+            operator = NamedOperator(getattr(module, "label", path), operator_shape(module, inputs[0], output))
             operators.append((operator, tuple(inputs[0].shape[1:])))
 
         return module.register_forward_hook(hook)
@@ -104,16 +107,16 @@ def _trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[tuple[
 
 
 def _is_operator(module: nn.Module) -> bool:
-    return _shape.dispatch(type(module)) is not _shape.dispatch(nn.Module)
+    return operator_shape.dispatch(type(module)) is not operator_shape.dispatch(nn.Module)
 
 
 @singledispatch
-def _shape(module: nn.Module, x: Tensor, output: Tensor) -> OperatorShape:
-    """Shape of one module as it was called: x and output are [1, ...]."""
+def operator_shape(module: nn.Module, x: Tensor, output: Tensor) -> OperatorShape:
+    """Shape of one module as it was called: x and output are [1, ...]. Further kinds of modules are registered here."""
     raise TypeError(f"no operator shape for {type(module).__name__}")
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.Conv2d, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Conv(
         **_window(module, x),
@@ -122,38 +125,38 @@ def _(module: nn.Conv2d, x: Tensor, output: Tensor) -> OperatorShape:
     )
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.MaxPool2d, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.MaxPool(**_window(module, x))
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.AvgPool2d, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.AvgPool(**_window(module, x))
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.AdaptiveAvgPool2d, x: Tensor, output: Tensor) -> OperatorShape:
     _, channels, height, width = x.shape
     return fpga.AvgPool(channels, height, width, kernel=(height, width), stride=(height, width))
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.Linear, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Linear(module.in_features, module.out_features)
 
 
-@_shape.register
+@operator_shape.register
 def _(module: nn.ReLU, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Relu(output.numel())
 
 
-@_shape.register
+@operator_shape.register
 def _(module: X2act, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.X2act(output.numel())
 
 
-@_shape.register
+@operator_shape.register
 def _(module: ResidualAdd, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Add(output.numel())
 

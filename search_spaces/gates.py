@@ -16,7 +16,20 @@ from .layers import AvgPool, ConvNorm, ConvPlan, MaxPool, Relu, ResidualUnit, Sh
 from .options import SpaceOptions
 from .x2act import NormalizedX2act, PlainX2act
 
-ACTIVATIONS = ("relu", "x2act")
+
+def _x2act(options: SpaceOptions, label: str, shape: Shape) -> nn.Module:
+    if options.x2act == "normalized":
+        return NormalizedX2act(label, shape[0])
+    per_channel = options.coefficients == "channel"
+    assert options.x2act_w1 is not None, "the registry fills in the backbone's own"
+    return PlainX2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
+
+
+#: Candidates of every activation gate: name -> makes it for a space's options, a label and the shape (C, H, W).
+ACTIVATIONS: dict[str, Callable[[SpaceOptions, str, Shape], nn.Module]] = {
+    "relu": lambda options, label, shape: Relu(label),
+    "x2act": _x2act,
+}
 POOLINGS = ("maxpool", "avgpool")
 
 
@@ -69,7 +82,7 @@ class Gates:
         """A gate of activations alone."""
         if not self._activation_gated:
             return Relu(label)
-        return LayerChoice({name: self._act(name, label, shape) for name in ACTIVATIONS}, label=label)
+        return LayerChoice({name: make(self.options, label, shape) for name, make in ACTIVATIONS.items()}, label=label)
 
     def pooling(self, pooling: Pooling) -> nn.Module:
         """A gate of poolings alone."""
@@ -79,18 +92,10 @@ class Gates:
 
     def _activation_unit(self, label: str, shape: Shape, unit: Callable[[nn.Module], nn.Module]) -> nn.Module:
         if self._separate and self._activation_gated:
-            return LayerChoice({name: unit(self._act(name, label, shape)) for name in ACTIVATIONS}, label=label)
+            return LayerChoice(
+                {name: unit(ACTIVATIONS[name](self.options, label, shape)) for name in ACTIVATIONS}, label=label
+            )
         return unit(self.activation(label, shape))
-
-    def _act(self, name: str, label: str, shape: Shape) -> nn.Module:
-        if name == "relu":
-            return Relu(label)
-        options = self.options
-        if options.x2act == "normalized":
-            return NormalizedX2act(label, shape[0])
-        per_channel = options.coefficients == "channel"
-        assert options.x2act_w1 is not None, "the registry fills in the backbone's own"
-        return PlainX2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
 
     @property
     def _separate(self) -> bool:
