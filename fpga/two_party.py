@@ -17,8 +17,9 @@ from __future__ import annotations
 from .program.build import load_build
 from .program.reference import decode_tensor, encode_images
 from .protocols import executions, get_execution
-from .runtime.link.addresses import accept_one, connect
+from .runtime.link.addresses import connect
 from .runtime.link.link import Link
+from .runtime.link.listener import accept_one
 from .runtime.link.tls import secure
 from .runtime.material.store import MaterialStore
 from .runtime.session.agreement import Terms

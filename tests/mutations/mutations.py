@@ -295,18 +295,32 @@ MUTATIONS = (
         "root = fresh_bytes(ROOT_BYTES)\n"
         "        return DealerSeeds((root, __import__('hashlib').sha256(root).digest()))",
     ),
-    one(
-        "the server's side of TLS verifies nobody",
-        f"{TLS}::test_a_server_refuses_a_strange_client_that_accepts_the_server",
-        "fpga/runtime/link/tls.py",
-        "    context.verify_mode = ssl.CERT_REQUIRED\n",
-        "    context.verify_mode = ssl.CERT_NONE if server_side else ssl.CERT_REQUIRED\n",
+    *(
+        Mutation(
+            f"the {side}'s side of TLS verifies nobody",
+            (
+                Edit("fpga/runtime/link/tls.py", "    context.verify_mode = ssl.CERT_REQUIRED\n", verify),
+                Edit("fpga/runtime/link/tls.py", "        if shown == self.peer:\n", "        if True:\n"),
+            ),
+            f"{TLS}::test_a_{side}_refuses_a_strange_{other}_that_accepts_the_{side}",
+        )
+        for side, other, verify in (
+            ("server", "client", "    context.verify_mode = ssl.CERT_NONE if server_side else ssl.CERT_REQUIRED\n"),
+            ("client", "server", "    context.verify_mode = ssl.CERT_REQUIRED if server_side else ssl.CERT_NONE\n"),
+        )
     ),
     one(
-        "the client's side of TLS verifies nobody",
-        f"{TLS}::test_a_client_refuses_a_strange_server_that_accepts_the_client",
+        "a certificate that the pinned one signed is accepted in its place",
+        f"{TLS}::test_a_certificate_that_the_expected_one_signed_is_not_the_expected_one",
         "fpga/runtime/link/tls.py",
-        "    context.verify_mode = ssl.CERT_REQUIRED\n",
-        "    context.verify_mode = ssl.CERT_REQUIRED if server_side else ssl.CERT_NONE\n",
+        "        if shown == self.peer:\n",
+        "        if shown is not None:\n",
+    ),
+    one(
+        "the listener takes whoever shakes hands first",
+        "tests/fpga/runtime/link/test_listener.py::test_nobody_but_strangers_is_said_with_the_reason_of_the_last",
+        "fpga/runtime/link/listener.py",
+        "        except (OSError, ValueError) as error:\n            raise Stranger(tls_problem(error)) from error\n",
+        "        except (OSError, ValueError):\n            return 0\n",
     ),
 )

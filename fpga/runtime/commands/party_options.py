@@ -12,9 +12,11 @@ from rrnet_nni.base.console import Parser
 from rrnet_nni.base.errors import Refusal
 
 from ...program import Program
-from ..link.addresses import accept_one, connect, is_loopback, parse_address
+from ..link.addresses import connect, is_loopback, parse_address
 from ..link.link import DEFAULT_TIMEOUT_S
+from ..link.listener import accept_one
 from ..link.tls import load_identity, secure
+from ..material.store import MaterialStore
 
 
 def add_party_options(parser: Parser) -> None:
@@ -72,11 +74,16 @@ def open_socket(options: argparse.Namespace) -> socket.socket:
     """The connected socket to the other party."""
     if options.link_fd is not None:
         return socket.socket(fileno=options.link_fd)
-    listens = options.listen is not None
-    connection = accept_one(options.listen, options.timeout) if listens else connect(options.connect, options.timeout)
-    if options.tls is None:
-        return connection
-    return secure(connection, options.tls, listens, options.timeout)
+    if options.listen is not None:
+        return accept_one(options.listen, options.timeout, options.tls)
+    connection = connect(options.connect, options.timeout)
+    return connection if options.tls is None else secure(connection, options.tls, False, options.timeout)
+
+
+def bind_certificates(options: argparse.Namespace, store: MaterialStore) -> None:
+    """Tie material to the two parties of an encrypted link; another pair of certificates is refused."""
+    if options.tls is not None:
+        store.bind_certificates(load_identity(options.tls, options.listen is not None).pair)
 
 
 def material_root(options: argparse.Namespace) -> Path:

@@ -19,7 +19,7 @@ from ..session.inputs import ClientImages, load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
 from ..session.session import Party
 from .answer import default_batch, describe_run, recognized
-from .party_options import check_address, material_root, open_socket, party_progress
+from .party_options import bind_certificates, check_address, material_root, open_socket, party_progress
 
 
 def run_party(options: argparse.Namespace) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)
         store.check_preprocessing(options.preprocessing)
+        bind_certificates(options, store)
         with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
             pace = _pace(options, build, execution.name)
             party = Party(

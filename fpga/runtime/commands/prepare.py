@@ -19,6 +19,7 @@ from ..link.link import Link
 from ..material.dealer import prepare_set
 from ..material.effort import expected_effort
 from ..material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY
+from ..material.store import MaterialStore
 from ..session.accounting import peak_memory_mb
 from ..session.agreement import ROLES
 from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
@@ -26,6 +27,7 @@ from .children import tidy_end
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (
     add_party_options,
+    bind_certificates,
     check_address,
     check_one_or_both,
     material_root,
@@ -130,6 +132,8 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
         except (Refusal, ExecutionFault) as error:
             link.abort(str(error))
             raise
+    with MaterialStore(root, number) as store:
+        bind_certificates(options, store)
     return {
         "material": str(root),
         "party": number,

@@ -27,21 +27,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def accept_one(address: str, timeout_s: float) -> socket.socket:
-    """Wait for the other party."""
-    host, port = parse_address(address)
-    try:
-        with socket.create_server((host, port), family=_family(host)) as server:
-            server.settimeout(timeout_s)
-            connection, _ = server.accept()
-            return connection
-    except TimeoutError as error:
-        raise ExecutionFault(f"nobody connected to {address} within {timeout_s:g} s") from error
-    except OSError as error:
-        reason, _, _ = str(error.strerror or error).partition(" (while attempting")  # and the address once more
-        raise ExecutionFault(f"cannot listen on {address}: {reason}") from error
-
-
 def connect(address: str, timeout_s: float) -> socket.socket:
     """Connect to the other party, which may start a little later."""
     host, port = parse_address(address)
@@ -54,7 +39,3 @@ def connect(address: str, timeout_s: float) -> socket.socket:
             if unknown or time.monotonic() + 0.2 > deadline:
                 raise ExecutionFault(f"cannot connect to {address}: {error.strerror or error}") from error
             time.sleep(0.2)
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

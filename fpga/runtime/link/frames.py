@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import struct
@@ -22,7 +23,7 @@ ABORT_LIMIT = 1000
 
 HEADER = struct.Struct("!2sBBIII")
 
-_MAGIC = b"R2"
+FRAME_MAGIC = b"R2"
 
 
 class LinkFault(ExecutionFault):
@@ -32,6 +33,11 @@ class LinkFault(ExecutionFault):
 def printable(said: object) -> str:
     """What the peer said, without what would steer the terminal that shows it."""
     return "".join(character if character.isprintable() else "?" for character in str(said)[:ABORT_LIMIT])
+
+
+def without_paths(sentence: str) -> str:
+    """A sentence for the peer: from the first path to the end of the last one nothing is left, blanks among it."""
+    return re.sub(r"\S*/(?:.*/)?[^\s:;,]*", "(a local file)", sentence, flags=re.DOTALL)
 
 
 class Sender:
@@ -126,7 +132,7 @@ class Receiver:
     def _open_frame(self) -> None:
         magic, version, kind, sequence, length, self._checksum = HEADER.unpack(self._header)
         self._kind = kind
-        if magic != _MAGIC:
+        if magic != FRAME_MAGIC:
             raise LinkFault(f"{self._peer} does not speak the protocol of this link")
         if version != WIRE_VERSION:
             raise LinkFault(f"{self._peer} speaks wire version {version}, this is version {WIRE_VERSION}")
@@ -189,4 +195,4 @@ class ControlReceiver(Receiver):
 
 
 def frame_header(kind: int, sequence: int, length: int, checksum: int) -> bytes:
-    return HEADER.pack(_MAGIC, WIRE_VERSION, kind, sequence & 0xFFFFFFFF, length, checksum)
+    return HEADER.pack(FRAME_MAGIC, WIRE_VERSION, kind, sequence & 0xFFFFFFFF, length, checksum)

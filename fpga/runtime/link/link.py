@@ -27,7 +27,9 @@ from .frames import (
     LinkFault,
     Receiver,
     Sender,
+    without_paths,
 )
+from .tls_problems import tls_problem
 
 SOCKET_BUFFER_BYTES = 1 << 22
 DEFAULT_TIMEOUT_S = 60.0
@@ -116,8 +118,8 @@ class Link:
         return bytes(receiver.payload)
 
     def abort(self, reason: str) -> None:
-        """Tell the peer why this party stops, as far as the socket still takes it."""
-        sender = Sender(ABORT, memoryview(reason.encode()[:ABORT_LIMIT]), self._sequence_out)
+        """Tell the peer why this party stops, without paths of this machine, as far as the socket still takes it."""
+        sender = Sender(ABORT, memoryview(without_paths(reason).encode()[:ABORT_LIMIT]), self._sequence_out)
         try:
             while not sender.done:
                 if not sender.advance(self._socket):
@@ -137,10 +139,11 @@ class Link:
         deadline = time.monotonic() + self._timeout_s
         while not (sender.done and receiver.done):
             try:
-                progress = not sender.done and sender.advance(self._socket)
-                progress |= not receiver.done and receiver.advance(self._socket)
+                # reads first: a peer that hangs up has said why, and a failed write would hide it
+                progress = not receiver.done and receiver.advance(self._socket)
+                progress |= not sender.done and sender.advance(self._socket)
             except ssl.SSLError as error:
-                raise LinkFault(f"the encrypted link to {self._peer} failed ({error.reason or error})") from error
+                raise LinkFault(f"the encrypted link to {self._peer} failed: {tls_problem(error)}") from error
             except OSError as error:
                 receiver.drain(self._socket)
                 raise LinkFault(f"the link to {self._peer} broke ({error.strerror or error})") from error

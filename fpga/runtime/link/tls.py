@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import os
 import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -22,15 +24,44 @@ from cryptography.x509.oid import NameOID
 
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.files import write_whole
+
+from .tls_problems import tls_problem
 
 KEY, CERTIFICATE, PEER = "key.pem", "certificate.pem", "peer.pem"
 VALID_DAYS = 365
 
 EXAMPLE = """\
-example:
-  rrnet-2pc-certificates certificates/      then move certificates/party-0 to the client, party-1 to the server
-  rrnet-2pc-run build/ --party 1 --listen 0.0.0.0:7700 --tls certificates/party-1
+example, each line on the machine of the party that it names:
+  rrnet-2pc-certificates keys/ --party 0                                     the client; prints a fingerprint
+  rrnet-2pc-certificates keys/ --party 1                                     the server; prints a fingerprint
+  rrnet-2pc-certificates keys/ --peer server.pem --fingerprint 3f0a...       the client, the server's certificate.pem
+  rrnet-2pc-certificates keys/ --peer client.pem --fingerprint 91bc...       the server, the client's certificate.pem
+  rrnet-2pc-run build/ --party 1 --listen 0.0.0.0:7700 --tls keys/           the server waits for this client alone
+
+  rrnet-2pc-certificates certificates/      both parties' on one machine, for tests
 """
+
+
+@dataclass(frozen=True)
+class TlsIdentity:
+    """A party's own side of TLS, and the one certificate (DER) that it accepts at the other end."""
+
+    context: ssl.SSLContext
+    own: bytes
+    peer: bytes
+
+    @property
+    def pair(self) -> str:
+        """A fingerprint of both certificates, the same at both parties."""
+        return hashlib.sha256(b"".join(sorted((self.own, self.peer)))).hexdigest()
+
+    def problem_with(self, connection: ssl.SSLSocket) -> str | None:
+        """Why the other end of a finished handshake is not the expected party: any certificate but the one pinned."""
+        shown = connection.getpeercert(binary_form=True)
+        if shown == self.peer:
+            return None
+        return "it showed no certificate" if shown is None else "its certificate is not the one in peer.pem"
 
 
 def secure(connection: socket.socket, directory: Path, server_side: bool, timeout_s: float) -> ssl.SSLSocket:
@@ -40,20 +71,24 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
         Refusal: the directory's files are missing or not a key and certificates.
         ExecutionFault: the other end is not the expected party.
     """
-    context = load_identity(directory, server_side)
+    identity = load_identity(directory, server_side)
     connection.settimeout(timeout_s)
     try:
-        return context.wrap_socket(connection, server_side=server_side)
+        secured = identity.context.wrap_socket(connection, server_side=server_side)
     except TimeoutError as error:
         connection.close()
         raise ExecutionFault(f"the other end of the link said nothing of TLS within {timeout_s:g} s") from error
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:
         connection.close()
-        reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error
-        raise ExecutionFault(f"the other end of the link is not the expected party ({reason})") from error
+        raise ExecutionFault(f"the other end of the link is not the expected party: {tls_problem(error)}") from error
+    problem = identity.problem_with(secured)
+    if problem is not None:
+        secured.close()
+        raise ExecutionFault(f"the other end of the link is not the expected party: {problem}")
+    return secured
 
 
-def load_identity(directory: Path, server_side: bool) -> ssl.SSLContext:
+def load_identity(directory: Path, server_side: bool) -> TlsIdentity:
     """A party's key and certificate, and the one certificate that it accepts.
 
     Raises:
@@ -73,11 +108,28 @@ def load_identity(directory: Path, server_side: bool) -> ssl.SSLContext:
         raise Refusal(
             f"{directory / KEY} and {directory / CERTIFICATE} are not a key without a password and its certificate"
         ) from error
+    own, peer = (read_certificate(directory / name) for name in (CERTIFICATE, PEER))
     try:
-        context.load_verify_locations(directory / PEER)
-    except OSError as error:
+        context.load_verify_locations(cadata=peer)
+    except (OSError, ValueError) as error:
         raise Refusal(f"{directory / PEER} is not a certificate") from error
-    return context
+    return TlsIdentity(context, own, peer)
+
+
+def read_certificate(path: Path) -> bytes:
+    """The one certificate of a PEM file, as DER; refuses none and several, of which any one would be accepted."""
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not a certificate") from error
+    if len(found) != 1:
+        raise Refusal(f"{path} holds {len(found)} certificates; it must hold the other party's alone")
+    return found[0].public_bytes(serialization.Encoding.DER)
+
+
+def fingerprint(certificate: bytes) -> str:
+    """SHA-256 of a certificate (DER), for two people to compare."""
+    return hashlib.sha256(certificate).hexdigest()
 
 
 def make_pair(root: Path) -> None:
@@ -95,6 +147,34 @@ def make_pair(root: Path) -> None:
             _write(directory / PEER, pairs[1 - party][1])
     except OSError as error:
         raise ExecutionFault(f"the certificates cannot be written to {root}: {error.strerror}") from error
+
+
+def make_own(directory: Path, party: int) -> str:
+    """Write one party's key and certificate, on the machine where they stay; returns the certificate's fingerprint."""
+    if directory.exists() and any(directory.iterdir()):
+        raise Refusal(f"{directory} already holds something; name a new directory")
+    key, certificate = _make_certificate(f"rrnet-2pc party {party}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
+        _write(directory / KEY, key)
+        _write(directory / CERTIFICATE, certificate)
+    except OSError as error:
+        raise ExecutionFault(f"the certificate cannot be written to {directory}: {error.strerror}") from error
+    return fingerprint(read_certificate(directory / CERTIFICATE))
+
+
+def accept_peer(directory: Path, certificate: Path, expected: str) -> None:
+    """Pin the other party's certificate, after its fingerprint came by another way than the certificate did."""
+    if not (directory / KEY).is_file():
+        raise Refusal(f"{directory} has no key of this party; rrnet-2pc-certificates {directory} --party N makes one")
+    found = fingerprint(read_certificate(certificate))
+    if found != expected.replace(":", "").lower():
+        raise Refusal(f"{certificate} has the fingerprint {found}, not the one that was named: do not trust it")
+    try:
+        write_whole(directory / PEER, certificate.read_bytes(), mode=0o600)
+    except OSError as error:
+        raise ExecutionFault(f"{directory / PEER} cannot be written: {error.strerror}") from error
 
 
 def _make_certificate(name: str) -> tuple[bytes, bytes]:
@@ -124,12 +204,31 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a pair and say where it lies."""
-    make_pair(options.directory)
-    if options.json:
-        print_json({"directories": [str(options.directory / f"party-{party}") for party in (0, 1)]})
+    """Make a pair, or one party's own key, or pin the other party's certificate; say where it lies."""
+    directory: Path = options.directory
+    answer: dict[str, object]
+    if (options.peer is None) != (options.fingerprint is None):
+        raise Refusal("--peer FILE and --fingerprint SHA256 belong together: the certificate and what it must hash to")
+    if options.peer is not None and options.party is not None:
+        raise Refusal("--party makes a key, --peer pins the other party's certificate: one after the other")
+    if options.peer is not None:
+        accept_peer(directory, options.peer, options.fingerprint)
+        answer, text = {"peer": str(directory / PEER)}, f"the other party's certificate is pinned in {directory}\n"
+    elif options.party is not None:
+        made = make_own(directory, options.party)
+        answer = {"directory": str(directory), "fingerprint": made}
+        text = (
+            f"key and certificate in {directory}; the key stays on this machine\n"
+            f"give the other party {directory / CERTIFICATE} and, by another way, its fingerprint\n{made}\n"
+        )
     else:
-        sys.stdout.write(f"keys and certificates in {options.directory}/party-0 and {options.directory}/party-1\n")
+        make_pair(directory)
+        answer = {"directories": [str(directory / f"party-{party}") for party in (0, 1)]}
+        text = f"keys and certificates in {directory}/party-0 and {directory}/party-1: for tests on one machine\n"
+    if options.json:
+        print_json(answer)
+    else:
+        sys.stdout.write(text)
     return 0
 
 
@@ -137,7 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet-2pc-certificates`."""
     description = "Make the keys and certificates of two parties that authenticate each other."
     parser = Parser(prog="rrnet-2pc-certificates", description=description, epilog=EXAMPLE)
-    parser.add_argument("directory", type=Path, help="where to write party-0 and party-1")
+    parser.add_argument("directory", type=Path, help="this party's directory; without options, of both for tests")
+    parser.add_argument("--party", type=int, choices=(0, 1), help="make this party's key and certificate alone")
+    parser.add_argument("--peer", type=Path, metavar="FILE", help="pin the other party's certificate.pem")
+    parser.add_argument("--fingerprint", metavar="SHA256", help="what --peer must hash to, as its party told")
     add_common_options(parser)
     return run_command(parser, run, arguments)
 

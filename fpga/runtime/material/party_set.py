@@ -20,7 +20,8 @@ DEALER, TWO_PARTY = "dealer", "two-party"
 
 PREPROCESSINGS = (DEALER, TWO_PARTY)
 
-SET, SEED, USED, LOCK, WEIGHTS = "set.json", "seed", "used.json", "lock", "weights.sha256"
+SET, SEED, USED, LOCK = "set.json", "seed", "used.json", "lock"
+WEIGHTS, CERTIFICATES = "weights.sha256", "certificates.sha256"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ...protocols.material import Corrections
 from ...protocols.shared.randomness import Keystream, derive_key
 from .corrections_file import corrections_path, unpack_corrections
 from .party_set import (
+    CERTIFICATES,
     LOCK,
     SEED,
     USED,
@@ -129,11 +130,18 @@ class MaterialStore:
         digest = hashlib.sha256()
         for name in sorted(weights):
             digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
-        path = self.path / WEIGHTS
+        self._bind(WEIGHTS, digest.hexdigest(), "other weights")
+
+    def bind_certificates(self, pair: str) -> None:
+        """Tie the set to the two parties that made it or used it first over an encrypted link, by their fingerprint."""
+        self._bind(CERTIFICATES, pair, "another pair of certificates")
+
+    def _bind(self, name: str, digest: str, other: str) -> None:
+        path = self.path / name
         if not path.exists():
-            write_durably(path, digest.hexdigest().encode())
-        elif path.read_text() != digest.hexdigest():
-            raise Refusal(f"the material in {self.path} was used with other weights; run rrnet-2pc-prepare again")
+            write_durably(path, digest.encode())
+        elif path.read_text() != digest:
+            raise Refusal(f"the material in {self.path} was used with {other}; run rrnet-2pc-prepare again")
 
     def claim(self, start: int, count: int) -> ClaimedMaterial:
         """Use up the inferences [start, start + count): durable when this returns.

@@ -19,6 +19,9 @@ from ..material.store import MaterialStore
 
 ROLES = ("client", "server")
 
+#: By how many inferences the parties' indexes may differ, or by twice a session's: a peer cannot use up a set at once.
+MOST_SKIPPED = 256
+
 #: What only a party that prepares material says of itself.
 PREPARATION_KEY = "preparation_version"
 
@@ -77,8 +80,14 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
     proofs = [hashlib.sha256(transcript.digest() + bytes([party])).digest() for party in (0, 1)]
     if link.exchange_control(proofs[number]) != proofs[1 - number]:
         raise LinkFault("the other party does not answer to this session: a recorded session is being replayed")
-    count = terms.images if terms.images is not None else theirs["images"]
-    return int(count), max(mine["next_index"], theirs["next_index"])
+    count = int(terms.images if terms.images is not None else theirs["images"])
+    apart = abs(mine["next_index"] - theirs["next_index"])
+    if apart > max(MOST_SKIPPED, 2 * count):
+        raise Refusal(
+            f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: so far "
+            "apart no crash brings two parties; run rrnet-2pc-prepare again"
+        )
+    return count, max(mine["next_index"], theirs["next_index"])
 
 
 def agree_on_start(link: Link, number: int) -> None:
@@ -121,6 +130,7 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     images = mine["images"] if number == 0 else theirs.get("images")
     if type(images) is not int or images < 1:
         return "the client has no images"
-    if type(theirs.get("next_index")) is not int or not isinstance(theirs.get("nonce"), str):
+    index = theirs.get("next_index")
+    if type(index) is not int or index < 0 or not isinstance(theirs.get("nonce"), str):
         return "the other party's handshake is incomplete"
     return None

@@ -1,13 +1,24 @@
 """Each side of the encrypted link verifies the other one by itself: one stranger at a time."""
 
+import contextlib
+import datetime
+import io
+import json
 import shutil
 import socket
+import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from rrnet_nni.base.errors import ExecutionFault
-from rrnet_nni.fpga.runtime.link.tls import make_pair, secure
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.runtime.link.frames import LinkFault
+from rrnet_nni.fpga.runtime.link.link import Link
+from rrnet_nni.fpga.runtime.link.tls import load_identity, main, make_pair, secure
 
 
 def handshakes(client, server):
@@ -58,3 +69,88 @@ def test_a_server_refuses_a_strange_client_that_accepts_the_server(ours, strange
 def test_a_client_refuses_a_strange_server_that_accepts_the_client(ours, strangers, tmp_path):
     client, _ = handshakes(ours / "party-0", trusting(strangers, ours, 1, tmp_path))
     assert isinstance(client, ExecutionFault)
+
+
+def signed_by(directory, target):
+    """A new key in `target` with a certificate that the key in `directory` signed, its own one being fit to sign."""
+    key = serialization.load_pem_private_key((directory / "key.pem").read_bytes(), None)
+    now = datetime.datetime.now(datetime.UTC)
+
+    def certificate(public_key, name, is_authority):
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the client")]))
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(days=2))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+
+    other = ec.generate_private_key(ec.SECP256R1())
+    plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    shutil.copytree(directory, target)
+    (target / "key.pem").write_bytes(other.private_bytes(*plain))
+    (target / "certificate.pem").write_bytes(certificate(other.public_key(), "somebody", False))
+    return certificate(key.public_key(), "the client", True)
+
+
+def test_a_certificate_that_the_expected_one_signed_is_not_the_expected_one(ours, tmp_path):
+    """Not a chain that ends in the pinned certificate counts, but that certificate."""
+    authority = signed_by(ours / "party-0", tmp_path / "signed")
+    (ours / "party-1" / "peer.pem").write_bytes(authority)
+    _, server = handshakes(tmp_path / "signed", ours / "party-1")
+    assert isinstance(server, ExecutionFault)
+    (ours / "party-0" / "certificate.pem").write_bytes(authority)
+    assert [end.version() for end in handshakes(ours / "party-0", ours / "party-1")] == ["TLSv1.3"] * 2
+
+
+def test_several_pinned_certificates_are_refused(ours):
+    peer = ours / "party-1" / "peer.pem"
+    peer.write_bytes(peer.read_bytes() * 2)
+    with pytest.raises(Refusal, match="holds 2 certificates"):
+        load_identity(ours / "party-1", True)
+
+
+def test_each_side_says_whose_certificate_was_not_accepted(ours, strangers, tmp_path):
+    stranger, server = handshakes(trusting(strangers, ours, 0, tmp_path), ours / "party-1")
+    assert "not the expected party: its certificate is not the one in peer.pem" in str(server)
+    with Link(stranger, "the server", 10) as link, pytest.raises(LinkFault, match="does not accept this party's cert"):
+        link.exchange_control(b"hello")
+    client, _ = handshakes(ours / "party-0", strangers / "party-1")
+    assert "not the expected party: its certificate is not the one in peer.pem" in str(client)
+
+
+def command(*arguments):
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        status = main([str(argument) for argument in arguments])
+    return status, said.getvalue()
+
+
+def test_each_party_makes_its_key_on_its_own_machine_and_pins_the_other_ones_certificate(tmp_path):
+    made = [json.loads(command(tmp_path / name, "--party", party, "--json")[1]) for party, name in enumerate("cs")]
+    for directory in (tmp_path / "c", tmp_path / "s"):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert sorted(file.name for file in directory.iterdir()) == ["certificate.pem", "key.pem"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
+    for own, other, peer in (("c", "s", made[1]), ("s", "c", made[0])):
+        colons = ":".join(peer["fingerprint"][place : place + 2] for place in range(0, 64, 2)).upper()
+        certificate = tmp_path / other / "certificate.pem"
+        assert command(tmp_path / own, "--peer", certificate, "--fingerprint", colons)[0] == 0
+    assert [end.version() for end in handshakes(tmp_path / "c", tmp_path / "s")] == ["TLSv1.3"] * 2
+    identities = [load_identity(tmp_path / name, name == "s") for name in "cs"]
+    assert identities[0].pair == identities[1].pair
+
+
+def test_a_certificate_with_another_fingerprint_is_not_pinned(tmp_path):
+    for party, name in enumerate("cs"):
+        assert command(tmp_path / name, "--party", party)[0] == 0
+    certificate = tmp_path / "s" / "certificate.pem"
+    status, said = command(tmp_path / "c", "--peer", certificate, "--fingerprint", "0" * 64)
+    assert (status, "do not trust it" in said) == (2, True)
+    assert not (tmp_path / "c" / "peer.pem").exists()
+    assert command(tmp_path / "c", "--peer", certificate)[0] == 2
+    assert command(tmp_path / "c", "--party", 0)[0] == 2
