@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from rrnet_nni.base.caches import cache_folder
-from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import ImageFormat
 from rrnet_nni.base.pictures import Resize
 
@@ -19,76 +18,13 @@ from .data_sources import Arrays, cifar, digits, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
 from .image_folder import Folder, image_folder, read_folder
+from .options import DataOptions
 
-DATASETS = ("digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
 #: Images that the channel statistics of a folder on disk are estimated from.
 STATISTICS_IMAGES = 2048
 
 #: What batches are made of: uint8 [N, C, H, W] in memory, or as many files.
 Images = Tensor | ImageFiles
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which images.
-
-    Attributes:
-        name: `digits`, `cifar10`, `cifar100`, `imagenet`, `folder` or `synthetic`.
-        root: the image folder, or where torchvision keeps its files (None: in the cache).
-        image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, 224 for ImageNet,
-            and for a folder the median of its pictures' shorter sides, 224 at most. CIFAR images are 32 pixels.
-        resize: how a folder's picture that is not square becomes one: `squeeze` scales both sides for themselves,
-            `crop` takes the middle, `pad` adds black bars.
-        test_fraction: of a folder without `train/` and `test/`, the part that is for the test.
-        leave_out: files of a folder that are not taken, relative to `root`.
-        train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
-        test_images: likewise of the test images.
-        seed: draws those parts.
-        workers: processes that decode the files of a folder or of ImageNet anew in every epoch, for what does not fit
-            into memory; None decodes a folder once into memory, and takes one process per core for ImageNet.
-        download: let torchvision fetch missing files.
-        cache_dir: where decoded images are kept (None: `~/.cache/rrnet-nni`, or `$RRNET_CACHE`).
-    """
-
-    name: str = "digits"
-    root: str | None = None
-    image_size: int | None = None
-    train_images: int | None = None
-    test_images: int | None = None
-    seed: int = 0
-    workers: int | None = None
-    download: bool = False
-    cache_dir: str | None = None
-    resize: Resize = "squeeze"
-    test_fraction: float = 0.2
-    leave_out: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.name not in DATASETS:
-            raise Refusal(f"unknown dataset {self.name!r}; there are {', '.join(DATASETS)}")
-        for field in ("image_size", "train_images", "test_images"):
-            value = getattr(self, field)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise Refusal(f"{field} must be a positive whole number, not {value!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
-        if self.name == "folder" and self.root is None:
-            raise Refusal(
-                "the dataset folder needs root: the folder that has CLASS/*.jpg, or train/CLASS/*.jpg "
-                "and test/CLASS/*.jpg"
-            )
-        if self.workers is not None:
-            if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
-                raise Refusal(f"workers must be a whole number of at least 0, not {self.workers!r}")
-            if self.name not in ("folder", "imagenet"):
-                raise Refusal(f"workers decode a folder or imagenet; {self.name} is held in memory")
-        if not 0 < self.test_fraction < 1:
-            raise Refusal(f"test_fraction must lie between 0 and 1, not {self.test_fraction}")
-        for field in ("resize", "test_fraction", "leave_out"):
-            if self.name != "folder" and getattr(self, field) != getattr(DataOptions, field):
-                raise Refusal(f"{field} belongs to an image folder, and {self.name} is none")
-        if self.name.startswith("cifar") and self.image_size not in (None, 32):
-            raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,96 +12,17 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrnet_nni.base.errors import Refusal
 from rrnet_nni.search_spaces import X2act, x2act_modules
-from rrnet_nni.search_spaces.x2act import RANGE_BOUND
 
 from .arithmetic import Arithmetic
 from .compilation import compiled_forward
 from .distillation import Teacher
+from .options import TrainingOptions
 from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 #: Strength of the range loss at the start of a training, and all through a search.
 RANGE_START = 0.01
 FLOAT32 = Arithmetic("float32", channels_last=False)
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How weights are trained. The defaults train all-ReLU and all-polynomial networks alike.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images per step.
-        learning_rate: of the weights, at its peak; SGD, linear warm-up, then cosine to zero.
-        momentum: of SGD (Nesterov).
-        weight_decay: on kernels and matrices only.
-        warmup_epochs: epochs of linear warm-up.
-        label_smoothing: share of the target spread over all classes.
-        x2act_factor: learning rate of w1, w2 and b relative to the weights'.
-        range_weight: factor of the range loss Σ relu(|x| − range_bound)² / batch over the inputs of all X2act, at its
-            full strength; in normalized bases x is what the first normalization leaves of the input.
-        range_bound: inputs of X2act within ± this cost nothing.
-        range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
-            of it when half of the rest is done.
-        w1_bound: w1 is clamped to ± this after every step.
-        clip_norm: largest norm of a step's gradient.
-        distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
-        distillation_temperature: softens the probabilities of both.
-        feature_weight: factor of the distance between the features of both at the end of every stage, relative to the
-            teacher's; 0 leaves features alone.
-        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it, and on a processor
-            that has it where a self-test finds this network faster in it.
-        channels_last: lay tensors out as N, H, W, C, which convolutions of GPUs prefer; bfloat16 on a processor always
-            does.
-        compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
-        seed: of order and augmentation.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    x2act_factor: float = 0.01
-    range_weight: float = 0.1
-    range_bound: float = RANGE_BOUND
-    range_onset: float = 0.4
-    w1_bound: float = 0.1
-    clip_norm: float = 5.0
-    distillation_weight: float = 0.5
-    distillation_temperature: float = 4.0
-    feature_weight: float = 0.0
-    precision: str = "auto"
-    channels_last: bool = False
-    compile: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise Refusal(f"{name} must be a positive whole number, not {value!r}")
-        for name in ("learning_rate", "w1_bound", "range_bound", "clip_norm", "distillation_temperature"):
-            _require(name, getattr(self, name), low=0.0, open_low=True)
-        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight", "feature_weight"):
-            _require(name, getattr(self, name), low=0.0)
-        for name in ("momentum", "label_smoothing", "range_onset"):
-            _require(name, getattr(self, name), low=0.0, high=1.0)
-        _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
-        if self.precision not in PRECISIONS:
-            raise Refusal(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
-
-
-def _require(name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < low or value >= high or (open_low and value == low):
-        raise Refusal(f"{name} must be a number {'above' if open_low else 'from'} {low:g}, not {value!r}")
 
 
 class ClassificationModule(LightningModule):

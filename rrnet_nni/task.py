@@ -11,13 +11,12 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.typed_yaml import read_yaml
-from rrnet_nni.evaluators.data import DataOptions
-from rrnet_nni.evaluators.teaching.shared_teacher import TeacherOptions
-from rrnet_nni.evaluators.training import TrainingOptions
+from rrnet_nni.evaluators.options import DataOptions, TeacherOptions, TrainingOptions
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.protocols import get_costs
-from rrnet_nni.search_spaces import SpaceOptions, backbone
-from rrnet_nni.strategies.options import SearchOptions
+from rrnet_nni.search_spaces.names import check_backbone
+from rrnet_nni.search_spaces.options import SpaceOptions
+from rrnet_nni.strategies.options import STRATEGY_NAMES, SearchOptions
 
 #: Seeds of epochs are multiples of it, and torch takes 64 bits.
 LARGEST_SEED = 2**32 - 1
@@ -64,9 +63,13 @@ class Task:
 
     def __post_init__(self) -> None:
         try:
-            backbone(self.backbone)
+            check_backbone(self.backbone)
         except Refusal as refusal:
             raise Refusal(f"backbone {refusal}") from None
+        if self.search.strategy not in STRATEGY_NAMES:
+            raise ValueError(
+                f"search: there is no strategy {self.search.strategy!r}; there are {', '.join(STRATEGY_NAMES)}"
+            )
         if self.calibration_images < 1:
             raise ValueError(f"calibration_images must be positive, not {self.calibration_images}")
         if not 0 < self.validation_fraction < 1:

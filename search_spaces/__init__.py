@@ -1,19 +1,23 @@
-"""What may be chosen: gated activations and poolings in the backbones of the paper (Sec. III-A and III-B)."""
+"""What may be chosen: gated activations and poolings in the backbones of the paper (Sec. III-A and III-B).
+
+Names are imported when they are first used: a task file is read and refused before torch and NNI are.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from rrnet_nni.base.compatibility import prepare_libraries
 
-prepare_libraries()
+if TYPE_CHECKING:
+    from .build import build_network, build_space, candidates_of, fixed_choices
+    from .layers import ResidualAdd
+    from .options import SpaceOptions
+    from .registry import Backbone, backbone, backbone_names
+    from .x2act import NormalizedX2act, PlainX2act, X2act, x2act_modules
 
-from .build import (  # noqa: E402 (the libraries are prepared before anything imports them)
-    build_network,
-    build_space,
-    candidates_of,
-    fixed_choices,
-)
-from .layers import ResidualAdd  # noqa: E402
-from .options import SpaceOptions  # noqa: E402
-from .registry import Backbone, backbone, backbone_names  # noqa: E402
-from .x2act import NormalizedX2act, PlainX2act, X2act, x2act_modules  # noqa: E402
+prepare_libraries()
 
 __all__ = [
     "Backbone",
@@ -30,3 +34,25 @@ __all__ = [
     "fixed_choices",
     "x2act_modules",
 ]
+
+_HOMES = {
+    "Backbone": "registry",
+    "NormalizedX2act": "x2act",
+    "PlainX2act": "x2act",
+    "ResidualAdd": "layers",
+    "SpaceOptions": "options",
+    "X2act": "x2act",
+    "backbone": "registry",
+    "backbone_names": "registry",
+    "build_network": "build",
+    "build_space": "build",
+    "candidates_of": "build",
+    "fixed_choices": "build",
+    "x2act_modules": "x2act",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

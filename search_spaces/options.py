@@ -13,6 +13,9 @@ CONV_WEIGHTS = ("shared", "separate")
 GATES = ("both", "activation", "pooling")
 X2ACT_FORMS = ("normalized", "plain")
 COEFFICIENTS = ("layer", "channel")
+#: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
+#: outside of it squares start to double from layer to layer.
+RANGE_BOUND = 8.0
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
-#: outside of it squares start to double from layer to layer.
-RANGE_BOUND = 8.0
+from .options import RANGE_BOUND
+
 #: Coefficients of ReLU in the normalized Hermite polynomials 1, x and (x² − 1)/√2.
 RELU_HERMITE = (1 / math.sqrt(2 * math.pi), 1 / 2, 1 / math.sqrt(4 * math.pi))
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from rrnet_nni.base.errors import Refusal
 
+#: `registry.STRATEGIES` has their functions.
+STRATEGY_NAMES = ("rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution")
 HESSIAN_PRODUCTS = ("finite_difference", "exact")
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ import torch
 from torch import nn
 
 from rrnet_nni.base.caches import cache_folder
-from rrnet_nni.base.errors import Refusal
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 
 from ..data import ImageDataset
 from ..data_cache import cached_arrays
-from ..module import TrainingOptions
+from ..options import TrainingOptions
 from ..search_split import training_images_hash
 from ..training import CHECKPOINT, EpochProgress, train_network
 
@@ -39,29 +38,6 @@ _UNHEEDED = (
     "distillation_temperature",
     "feature_weight",
 )
-
-
-@dataclass(frozen=True)
-class TeacherOptions:
-    """The all-ReLU network that the networks of a task are fine-tuned from and with.
-
-    Attributes:
-        epochs: of its training; 0 for no teacher: every network then trains from scratch.
-        learning_rate: of its training; the rest is as the task's `training` says.
-        initial_weights: networks start from its weights; without, they only learn its probabilities and features.
-    """
-
-    epochs: int = 0
-    learning_rate: float = 0.1
-    initial_weights: bool = True
-
-    def __post_init__(self) -> None:
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 0:
-            raise Refusal(f"epochs must be a whole number of at least 0, not {self.epochs!r}")
-
-    def training(self, task: TrainingOptions) -> TrainingOptions:
-        """How the teacher of a task with this `training` is trained."""
-        return replace(task, epochs=self.epochs, learning_rate=self.learning_rate)
 
 
 def shared_teacher(

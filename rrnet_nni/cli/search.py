@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rrnet_nni.base.console import add_common_options, print_json
+from rrnet_nni.base.errors import Refusal
 
 from .options import add_task_option, read_task
 
@@ -41,17 +42,23 @@ def run(options: argparse.Namespace) -> int:
     from rrnet_nni.base.compatibility import keep_nni_off_stdout
     from rrnet_nni.base.files import output_folder
 
-    from .. import pipeline
     from ..task import check_latency_weight
 
-    keep_nni_off_stdout()
     task = read_task(options)
     weight = task.search.latency_weight if options.latency_weight is None else options.latency_weight
     weight = check_latency_weight(weight, "--latency-weight")
     if options.strategy:
-        task = replace(task, search=replace(task.search, strategy=options.strategy))
+        try:
+            task = replace(task, search=replace(task.search, strategy=options.strategy))
+        except ValueError as error:
+            raise Refusal(f"--strategy: {error}") from None
+    output_folder(options.output)
+    # Everything that can be refused for its words alone is refused before torch and NNI take seconds to import.
+    from .. import pipeline
+
+    keep_nni_off_stdout()
     bench = pipeline.prepare(task)
-    architecture = pipeline.search_architecture(bench, weight, output_folder(options.output), print_epoch)
+    architecture = pipeline.search_architecture(bench, weight, options.output, print_epoch)
     if options.search_only:
         path = str(options.output / pipeline.ARCHITECTURE)
         answer = {

@@ -57,10 +57,11 @@ def run(options: argparse.Namespace) -> int:
         raise Refusal("name either an architecture.json or --activation and --pooling")
     from rrnet_nni.base.files import output_folder
 
-    from .. import pipeline
     from .search import print_result, print_training
 
     task, architecture = _task_and_architecture(options)
+    from .. import pipeline
+
     bench = pipeline.prepare(task)
     if architecture is None:
         architecture = _fixed(bench, options.activation or "relu", options.pooling or "maxpool")

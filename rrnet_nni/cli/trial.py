@@ -28,10 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     from rrnet_nni.base.compatibility import keep_nni_off_stdout
 
+    task = read_task(options)
     from ..trial import run_trial
 
     keep_nni_off_stdout()
-    task = read_task(options)
     directory = options.output or Path(os.environ.get("NNI_OUTPUT_DIR", "runs/standalone-trial"))
     result = run_trial(task, directory)
     if options.json:

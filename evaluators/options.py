@@ -1,0 +1,177 @@
+"""The settings of images, training and teacher: plain values, read from a task file before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.pictures import Resize
+from rrnet_nni.search_spaces.options import RANGE_BOUND
+
+DATASETS = ("digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images.
+
+    Attributes:
+        name: `digits`, `cifar10`, `cifar100`, `imagenet`, `folder` or `synthetic`.
+        root: the image folder, or where torchvision keeps its files (None: in the cache).
+        image_size: height and width in pixels; None takes 16 for digits, 32 for synthetic images, 224 for ImageNet,
+            and for a folder the median of its pictures' shorter sides, 224 at most. CIFAR images are 32 pixels.
+        resize: how a folder's picture that is not square becomes one: `squeeze` scales both sides for themselves,
+            `crop` takes the middle, `pad` adds black bars.
+        test_fraction: of a folder without `train/` and `test/`, the part that is for the test.
+        leave_out: files of a folder that are not taken, relative to `root`.
+        train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
+        test_images: likewise of the test images.
+        seed: draws those parts.
+        workers: processes that decode the files of a folder or of ImageNet anew in every epoch, for what does not fit
+            into memory; None decodes a folder once into memory, and takes one process per core for ImageNet.
+        download: let torchvision fetch missing files.
+        cache_dir: where decoded images are kept (None: `~/.cache/rrnet-nni`, or `$RRNET_CACHE`).
+    """
+
+    name: str = "digits"
+    root: str | None = None
+    image_size: int | None = None
+    train_images: int | None = None
+    test_images: int | None = None
+    seed: int = 0
+    workers: int | None = None
+    download: bool = False
+    cache_dir: str | None = None
+    resize: Resize = "squeeze"
+    test_fraction: float = 0.2
+    leave_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise Refusal(f"unknown dataset {self.name!r}; there are {', '.join(DATASETS)}")
+        for field in ("image_size", "train_images", "test_images"):
+            value = getattr(self, field)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise Refusal(f"{field} must be a positive whole number, not {value!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        if self.name == "folder" and self.root is None:
+            raise Refusal(
+                "the dataset folder needs root: the folder that has CLASS/*.jpg, or train/CLASS/*.jpg "
+                "and test/CLASS/*.jpg"
+            )
+        if self.workers is not None:
+            if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
+                raise Refusal(f"workers must be a whole number of at least 0, not {self.workers!r}")
+            if self.name not in ("folder", "imagenet"):
+                raise Refusal(f"workers decode a folder or imagenet; {self.name} is held in memory")
+        if not 0 < self.test_fraction < 1:
+            raise Refusal(f"test_fraction must lie between 0 and 1, not {self.test_fraction}")
+        for field in ("resize", "test_fraction", "leave_out"):
+            if self.name != "folder" and getattr(self, field) != getattr(DataOptions, field):
+                raise Refusal(f"{field} belongs to an image folder, and {self.name} is none")
+        if self.name.startswith("cifar") and self.image_size not in (None, 32):
+            raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How weights are trained. The defaults train all-ReLU and all-polynomial networks alike.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: of the weights, at its peak; SGD, linear warm-up, then cosine to zero.
+        momentum: of SGD (Nesterov).
+        weight_decay: on kernels and matrices only.
+        warmup_epochs: epochs of linear warm-up.
+        label_smoothing: share of the target spread over all classes.
+        x2act_factor: learning rate of w1, w2 and b relative to the weights'.
+        range_weight: factor of the range loss Σ relu(|x| − range_bound)² / batch over the inputs of all X2act, at its
+            full strength; in normalized bases x is what the first normalization leaves of the input.
+        range_bound: inputs of X2act within ± this cost nothing.
+        range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
+            of it when half of the rest is done.
+        w1_bound: w1 is clamped to ± this after every step.
+        clip_norm: largest norm of a step's gradient.
+        distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
+        distillation_temperature: softens the probabilities of both.
+        feature_weight: factor of the distance between the features of both at the end of every stage, relative to the
+            teacher's; 0 leaves features alone.
+        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it, and on a processor
+            that has it where a self-test finds this network faster in it.
+        channels_last: lay tensors out as N, H, W, C, which convolutions of GPUs prefer; bfloat16 on a processor always
+            does.
+        compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
+        seed: of order and augmentation.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.0
+    x2act_factor: float = 0.01
+    range_weight: float = 0.1
+    range_bound: float = RANGE_BOUND
+    range_onset: float = 0.4
+    w1_bound: float = 0.1
+    clip_norm: float = 5.0
+    distillation_weight: float = 0.5
+    distillation_temperature: float = 4.0
+    feature_weight: float = 0.0
+    precision: str = "auto"
+    channels_last: bool = False
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise Refusal(f"{name} must be a positive whole number, not {value!r}")
+        for name in ("learning_rate", "w1_bound", "range_bound", "clip_norm", "distillation_temperature"):
+            _require(name, getattr(self, name), low=0.0, open_low=True)
+        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight", "feature_weight"):
+            _require(name, getattr(self, name), low=0.0)
+        for name in ("momentum", "label_smoothing", "range_onset"):
+            _require(name, getattr(self, name), low=0.0, high=1.0)
+        _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
+        if self.precision not in PRECISIONS:
+            raise Refusal(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """The all-ReLU network that the networks of a task are fine-tuned from and with.
+
+    Attributes:
+        epochs: of its training; 0 for no teacher: every network then trains from scratch.
+        learning_rate: of its training; the rest is as the task's `training` says.
+        initial_weights: networks start from its weights; without, they only learn its probabilities and features.
+    """
+
+    epochs: int = 0
+    learning_rate: float = 0.1
+    initial_weights: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 0:
+            raise Refusal(f"epochs must be a whole number of at least 0, not {self.epochs!r}")
+
+    def training(self, task: TrainingOptions) -> TrainingOptions:
+        """How the teacher of a task with this `training` is trained."""
+        return replace(task, epochs=self.epochs, learning_rate=self.learning_rate)
+
+
+def _require(name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < low or value >= high or (open_low and value == low):
+        raise Refusal(f"{name} must be a number {'above' if open_low else 'from'} {low:g}, not {value!r}")

@@ -1,0 +1,26 @@
+"""Names of the backbones, known without the libraries that build them."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from rrnet_nni.base.errors import Refusal
+
+ENTRY_POINT_GROUP = "rrnet_nni.backbones"
+#: The project's own; `registry.BACKBONES` builds them.
+OWN_BACKBONES = (
+    *("resnet8", "resnet20", "resnet18", "resnet34", "resnet50"),
+    *("vgg16", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
+)
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that neither the project nor an installed package has."""
+    if name in OWN_BACKBONES:
+        return
+    if entry_points(group=ENTRY_POINT_GROUP):
+        from .registry import backbone
+
+        backbone(name)
+        return
+    raise Refusal(f"unknown backbone {name!r}; there are {', '.join(OWN_BACKBONES)}")

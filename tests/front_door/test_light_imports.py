@@ -1,0 +1,47 @@
+"""Help and refusals come before the libraries that take seconds to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rrnet_nni.search_spaces.names import OWN_BACKBONES
+from rrnet_nni.search_spaces.registry import BACKBONES
+from rrnet_nni.strategies.options import STRATEGY_NAMES
+from rrnet_nni.strategies.registry import STRATEGIES
+
+HEAVY = ("torch", "torchvision", "nni", "pytorch_lightning", "onnx", "onnxruntime", "sklearn")
+
+
+def test_the_names_that_are_known_without_libraries_are_those_that_exist() -> None:
+    assert tuple(entry.name for entry in BACKBONES) == OWN_BACKBONES
+    assert tuple(STRATEGIES) == STRATEGY_NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["search", "--task", "wrong.yml", "-o", "out"], 2),
+        (["search", "--task", "task.yml", "--strategy", "luck", "-o", "out"], 2),
+        (["search", "--task", "task.yml", "--latency-weight", "-1", "-o", "out"], 2),
+        (["train", "missing.json", "--task", "task.yml", "-o", "out"], 2),
+        (["trial", "--task", "wrong.yml"], 2),
+    ],
+)
+def test_words_are_refused_before_anything_heavy_is_imported(tmp_path: Path, arguments: list[str], status: int) -> None:
+    (tmp_path / "task.yml").write_text("backbone: resnet8\ndata: {name: digits}\n")
+    (tmp_path / "wrong.yml").write_text("backbone: resnet9\ndata: {name: digits}\n")
+    script = (
+        "import sys; from rrnet_nni.cli import main\n"
+        "try: status = main(sys.argv[1:])\n"
+        "except SystemExit as ended: status = ended.code or 0\n"
+        f"print(status, sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.splitlines()[-1] == f"{status} []", ran.stderr
