@@ -16,7 +16,8 @@ from ..shared.and_tree import AND_OPENED_PLANES
 from .comparison import Comparison
 from .dcf import DcfComparison
 from .onehot import OneHotComparison
-from .party import MaskedParty, PreparedOperation
+from .party import MaskedParty
+from .values import PreparedOperation
 
 
 class MaskedHost(MaskedParty):

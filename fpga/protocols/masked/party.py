@@ -7,7 +7,6 @@ ring convolution. Which words are opened where is `masked_plan`'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,45 +22,7 @@ from .comparison import Comparison, SelectMaterial, draw_select, evaluate_select
 from .kernels import kernels, reduce_share
 from .masks import Forms, MaskShares, draw_words
 from .plan import plan_masked
-
-
-@dataclass(frozen=True)
-class PreparedOperation:
-    """What a party knows of one operation before its input: which fields are set depends on the operation.
-
-    `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t.
-    `product`: share of the convolution's offline part. `squares`: shares of ρ_t². `selects`: material of comparisons,
-    `level_masks`: masks of the differences that later pooling levels open.
-    """
-
-    mask: np.ndarray | None = None
-    forms: Forms = ()
-    product: np.ndarray | None = None
-    squares: Forms = ()
-    selects: tuple[SelectMaterial, ...] = ()
-    level_masks: tuple[np.ndarray, ...] = ()
-
-
-@dataclass(frozen=True)
-class Lifted:
-    """A value z = A − ρ_t in public: A, the bit t, and the word M = y + r with the sign of z."""
-
-    public: np.ndarray
-    form: np.ndarray
-    opened: np.ndarray
-
-
-@dataclass
-class Values:
-    """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values."""
-
-    shares: dict[str, np.ndarray] = field(default_factory=dict)
-    opened: dict[str, np.ndarray] = field(default_factory=dict)
-    lifted: dict[str, Lifted] = field(default_factory=dict)
-
-    def narrow(self, name: str) -> np.ndarray:
-        """The share modulo 2^32."""
-        return self.shares[name].astype(np.uint32, copy=False)
+from .values import Lifted, PreparedOperation, Values
 
 
 class MaskedParty(PartyProgram):

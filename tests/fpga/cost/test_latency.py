@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from helpers.paper_networks import plain_stem_resnet18
+from helpers.operator_shapes import convolutions, elementwise, pools, protocols, shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,16 +13,13 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import OperatorCost, operator_cost, phase_cost
 from rrnet_nni.fpga.cost.kernels import WORD_OPERATIONS, array_rate
 from rrnet_nni.fpga.cost.network import network_cost
-from rrnet_nni.fpga.cost.pipeline import pipelined_ms
 from rrnet_nni.fpga.cost.protocol import Compute, Exchange
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.operators import (
     Add,
     Affine,
-    AvgPool,
     Conv,
     Linear,
-    MaxPool,
     NamedOperator,
     OperatorShape,
     Relu,
@@ -33,57 +30,10 @@ from rrnet_nni.fpga.program.operators import (
 )
 from rrnet_nni.fpga.protocols import get_costs, protocol_names
 from rrnet_nni.fpga.protocols.beaver_ot.costs import beaver_ot_steps
-from rrnet_nni.fpga.protocols.masked.variant_costs import MaskedDcfNarrow, MaskedVariant, Wires
+from rrnet_nni.fpga.protocols.masked.variant_costs import MaskedVariant, Wires
 from rrnet_nni.fpga.protocols.shared.executed import Work
 
 DEVICE = load_device("zcu104")
-protocols = st.sampled_from([get_costs(name) for name in protocol_names()])
-small = st.integers(1, 24)
-
-
-@st.composite
-def windows(draw: st.DrawFn, pooling: bool = False) -> dict:
-    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    limit = [(size - 1) if pooling else size for size in kernel]
-    padding = (
-        draw(st.integers(0, limit[0] // 2)),
-        draw(st.integers(0, limit[1] // 2)),
-        draw(st.integers(0, limit[0] // 2)),
-        draw(st.integers(0, limit[1] // 2)),
-    )
-    return {
-        "height": draw(st.integers(kernel[0], 20)),
-        "width": draw(st.integers(kernel[1], 20)),
-        "kernel": kernel,
-        "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
-        "padding": padding,
-    }
-
-
-@st.composite
-def convolutions(draw: st.DrawFn) -> Conv:
-    """Dense, grouped, depthwise and pointwise."""
-    groups = draw(st.integers(1, 8))
-    return Conv(
-        channels=groups * draw(st.integers(1, 8)),
-        out_channels=groups * draw(st.integers(1, 8)),
-        groups=groups,
-        **draw(windows()),
-    )
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> MaxPool | AvgPool:
-    kind = draw(st.sampled_from([MaxPool, AvgPool]))
-    return kind(channels=draw(small), **draw(windows(pooling=True)))
-
-
-elementwise = st.builds(
-    lambda kind, elements: kind(elements),
-    st.sampled_from([Relu, Relu6, X2act, Square, Add, Affine, Truncate]),
-    st.integers(1, 100_000),
-)
-shapes = st.one_of(convolutions(), pools(), elementwise, st.builds(Linear, small, small))
 
 
 def priced(shape: OperatorShape, protocol: str = "beaver-ot", batch: int = 1, **device: float) -> OperatorCost:
@@ -263,62 +213,8 @@ def test_every_step_of_the_executed_protocol_has_a_price(shape) -> None:
             assert not isinstance(step, Work) or step.kernel == "array" or (step.kernel, step.step) in WORD_OPERATIONS
 
 
-# --- pipelining
-
-
-@given(shapes, protocols, st.integers(1, 64))
-def test_pipelined_time_lies_between_the_busiest_resource_and_sequential_time(shape, protocol, tiles) -> None:
-    cost = operator_cost(shape, DEVICE, protocol)
-    pipelined = pipelined_ms(shape, DEVICE, protocol, tiles=tiles)
-    assert pipelined <= cost.latency_ms * (1 + 1e-12)
-    assert pipelined >= cost.message_ms
-    assert pipelined >= 1e3 * max(cost.bytes_sent) / DEVICE.bandwidth_bytes_per_s * (1 - 1e-12)
-
-
-@given(shapes, protocols)
-def test_one_tile_is_sequential(shape, protocol) -> None:
-    assert pipelined_ms(shape, DEVICE, protocol, tiles=1) == pytest.approx(
-        operator_cost(shape, DEVICE, protocol).latency_ms
-    )
-
-
-@given(st.floats(1e-3, 10), st.floats(1e-3, 10), st.integers(1, 50))
-def test_pipelined_time_of_two_stages_is_the_flow_shop_makespan(compute_s: float, send_s: float, tiles: int) -> None:
-    class TwoStages(type(get_costs("paper"))):
-        def phases(self, shape, device, batch=1):
-            return (Compute("alu", compute_s * device.clock_hz), Exchange((round(send_s * 1e9), 0)))
-
-    sent = round(send_s * 1e9) / 1e9
-    done = start = 0.0
-    for _ in range(tiles):  # tile by tile: computed, then sent as soon as the link is free
-        start += compute_s / tiles
-        done = max(done, start) + sent / tiles
-    device = DEVICE.with_network(1e9, 0.0)
-    assert pipelined_ms(Relu(1), device, TwoStages(), tiles=tiles) == pytest.approx(1e3 * done)
-
-
-# --- against a prototype's measurement: plain-stem ResNet-18, one 32x32 image, bytes per party
-
-
-def test_masked_resnet18_sends_what_was_measured_with_a_prototype() -> None:
-    """4.44 MB in 36 rounds, 11.4 MB offline; here shortcuts are openings of their own (the prototype fused them)."""
-    shortcuts = 4 * (32_768 + 16_384 + 8_192)
-    cost = network_cost(plain_stem_resnet18(polynomial=True), DEVICE, MaskedVariant()).total
-    assert (cost.bytes_sent[0] - shortcuts) / 1e6 == pytest.approx(4.44, rel=0.01)
-    assert cost.rounds - 3 == pytest.approx(36, abs=1)
-    assert cost.offline_bytes == (0, pytest.approx(11.4e6, rel=0.02))
-
-
-@pytest.mark.parametrize(
-    ("protocol", "sent_mb", "offline_mb"), [(MaskedVariant(), 4.51, (223, 236)), (MaskedDcfNarrow(), 2.84, (80, 94))]
-)
-def test_masked_all_relu_resnet18_sends_what_was_measured(protocol, sent_mb: float, offline_mb) -> None:
-    cost = network_cost(plain_stem_resnet18(polynomial=False), DEVICE, protocol).total
-    assert cost.bytes_sent[0] / 1e6 == pytest.approx(sent_mb, rel=0.06)
-    assert [size / 1e6 for size in cost.offline_bytes] == pytest.approx(offline_mb, rel=0.01)
-
-
 def test_every_protocol_prices_every_shape() -> None:
     for name in protocol_names():
         for shape in (Relu(1), Relu6(1), X2act(1), Square(1), Truncate(1), Add(1), Affine(1), Linear(1, 1)):
-            assert priced(shape, name).latency_ms >= 0
+            free = name == "paper" and isinstance(shape, Truncate)  # Fig. 3 counts it with the product
+            assert (priced(shape, name).latency_ms > 0) is not free, (name, shape)

@@ -265,14 +265,17 @@ SHAPES = (CONV, LINEAR, Relu(1000), Relu6(96), X2act(1000), MaxPool(8, 9, 9, (3,
 
 @pytest.mark.parametrize("name", protocol_names())
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: type(shape).__name__)
-def test_phases_are_whole_bytes_and_non_negative_cycles(name: str, shape: OperatorShape) -> None:
+def test_an_operators_cost_is_that_of_its_primitives_phases(name: str, shape: OperatorShape) -> None:
     protocol = get_costs(name)
-    for primitive in protocol.primitives(shape):
-        assert protocol.primitives(primitive) or primitive
-        for phase in protocol.phases(primitive, DEVICE, batch=3):
-            if isinstance(phase, Exchange):
-                assert all(isinstance(size, int) and size >= 0 for size in phase.bytes_sent)
-                assert max(phase.bytes_sent) > 0
-            else:
-                assert phase.kernel in ("array", "comparator", "alu")
-                assert phase.cycles >= 0
+    phases = [phase for each in protocol.primitives(shape) for phase in protocol.phases(each, DEVICE, batch=3)]
+    rounds = [phase for phase in phases if isinstance(phase, Exchange)]
+    cycles = [phase.cycles for phase in phases if not isinstance(phase, Exchange)]
+    assert {phase.kernel for phase in phases if not isinstance(phase, Exchange)} <= {"array", "comparator", "alu"}
+    assert all(isinstance(size, int) and size >= 0 for step in rounds for size in step.bytes_sent)
+    assert all(max(step.bytes_sent) > 0 for step in rounds)
+    assert cycles
+    assert min(cycles) > 0
+    priced = cost(name, shape, batch=3)
+    assert priced.bytes_sent == tuple(sum(step.bytes_sent[party] for step in rounds) for party in (0, 1))
+    assert priced.rounds == len(rounds)
+    assert priced.compute_ms == pytest.approx(1e3 * sum(cycles) / DEVICE.clock_hz)

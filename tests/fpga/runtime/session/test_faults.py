@@ -1,6 +1,5 @@
-"""Whoever dies and whatever breaks: the others stop soon, say why, output no logits and never reuse material."""
+"""What a killed party, dealer or command leaves behind: a fault in one sentence, and nothing to use twice."""
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -15,10 +14,10 @@ import time
 
 import numpy as np
 import pytest
-from helpers.forked_parties import SURVIVAL_S, ForkedParties, relay_with, wait_for_child
+from helpers.executing_parties import DEALT, DIGEST, IMAGES, SECRET, Run, network, used_counts
+from helpers.forked_parties import SURVIVAL_S, wait_for_child
 
-from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, TruncateOp
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.link.frames import WIRE_VERSION
@@ -28,46 +27,7 @@ from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_co
 from rrnet_nni.fpga.runtime.material.store import MaterialStore
 from rrnet_nni.fpga.runtime.session import agreement
 from rrnet_nni.fpga.runtime.session.agreement import Terms
-from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 from rrnet_nni.fpga.runtime.session.session import Party
-
-DIGEST = "a" * 64
-SECRET = 1.2345678
-#: Inferences in a set: for many sessions of six images, and for a dealer that is killed.
-IMAGES, DEALT = 6 * 110, 120
-
-
-def network():
-    b = ProgramBuilder((2, 16, 16), 8, seed=1)
-    b.add(ReluOp, "relu", ["image"], (2, 16, 16), 8)
-    b.add(MaxPoolOp, "pool", ["relu"], (2, 8, 8), 8, kernel=(2, 2), stride=(2, 2))
-    b.add(ReshapeOp, "flat", ["pool"], (128,), 8)
-    b.add(LinearOp, "fc", ["flat"], (64,), 16, weight=b.constant("w", (64, 128), 8, 50), bias=None)
-    b.add(TruncateOp, "t", ["fc"], (64,), 8, bits=8)
-    b.add(ReluOp, "relu2", ["t"], (64,), 8)
-    return b.program(), b.weights
-
-
-def party_process(number, end, other_end, root, protocol, timeout_s, images, pipe):
-    """One party in a process of its own; reports ("logits", sum) or ("fault", sentence)."""
-    other_end.close()
-    program, weights = network()
-    try:
-        with MaterialStore(root, number) as store, Link(end, f"party {1 - number}", timeout_s) as link:
-            party = Party(number, program, executions()[protocol], link, store)
-            terms = Terms(DIGEST, protocol, 0, len(images) if number == 0 else None, 2)
-            words = np.full((len(images), 2, 16, 16), 77, np.uint32) if number == 0 else None
-            result = party.run(terms, words, weights if number == 1 else None)
-        pipe.send(("logits", None if result.logits is None else result.logits.shape))
-    except (ExecutionFault, Refusal) as error:
-        pipe.send(("fault", str(error)))
-
-
-class Run(ForkedParties):
-    """An execution by both parties."""
-
-    def __init__(self, root, protocol="beaver-ot", timeout_s=20.0, images=6, relay=None):
-        super().__init__(party_process, lambda number: (root, protocol, timeout_s, range(images)), relay)
 
 
 def kill_at(root, victim, delay_s, protocol):
@@ -75,10 +35,6 @@ def kill_at(root, victim, delay_s, protocol):
     time.sleep(delay_s)
     os.kill(run.processes[victim].pid, signal.SIGKILL)
     return run.outcome(victim), run.outcome(1 - victim)
-
-
-def used_counts(root):
-    return [IMAGES - unused_count(party_directory(root, party)) for party in (0, 1)]
 
 
 def check_kills(root, protocol, moments, generator):
@@ -102,15 +58,6 @@ def check_kills(root, protocol, moments, generator):
     run = Run(root, protocol)
     assert [run.outcome(number)[0] for number in (0, 1)] == ["logits", "logits"]
     assert used_counts(root)[0] == max(before) + 6 == used_counts(root)[1]
-
-
-@pytest.fixture
-def material(tmp_path):
-    def prepare(protocol):
-        prepare_set(tmp_path / "material", network()[0], DIGEST, executions()[protocol], IMAGES)
-        return tmp_path / "material"
-
-    return prepare
 
 
 @pytest.mark.parametrize("protocol", executions())
@@ -157,153 +104,6 @@ def test_a_killed_dealer_leaves_a_whole_set_or_none(tmp_path, protocol):
 @pytest.mark.parametrize("protocol", executions())
 def test_a_dealer_killed_at_fifty_moments(tmp_path, protocol):
     check_dealer_kills(tmp_path / "material", protocol, 50, np.random.default_rng(1))
-
-
-def test_bytes_pass_through_an_honest_relay(material):
-    run = Run(material("beaver-ot"), relay=relay_with(lambda position, octets: octets))
-    assert run.outcome(0)[0] == run.outcome(1)[0] == "logits"
-
-
-@pytest.mark.parametrize("protocol", executions())
-@pytest.mark.parametrize("place", [5, 600, 5_000, 20_000])
-def test_a_flipped_byte_is_noticed_and_no_logits_come_out(material, place, protocol):
-    def flip(position, octets):
-        if position <= place < position + len(octets):
-            octets[place - position] ^= 0x10
-        return octets
-
-    run = Run(material(protocol), protocol, relay=relay_with(flip))
-    outcomes = run.outcome(0), run.outcome(1)
-    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
-
-
-@pytest.mark.parametrize("protocol", executions())
-@pytest.mark.parametrize("place", [0, 700, 20_000])
-def test_a_cut_link_is_noticed_and_no_logits_come_out(material, place, protocol):
-    def cut(position, octets):
-        return None if position + len(octets) > place else octets
-
-    run = Run(material(protocol), protocol, relay=relay_with(cut))
-    outcomes = run.outcome(0), run.outcome(1)
-    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
-
-
-@pytest.mark.parametrize("protocol", executions())
-def test_a_stall_longer_than_the_timeout_ends_both(material, protocol):
-    def stall(position, octets):
-        if position > 2_000:
-            time.sleep(4)
-        return octets
-
-    run = Run(material(protocol), protocol, timeout_s=1.0, relay=relay_with(stall))
-    outcomes = run.outcome(0), run.outcome(1)
-    assert [kind for kind, _ in outcomes] == ["fault", "fault"], outcomes
-    assert any("stalled" in sentence for _, sentence in outcomes)
-
-
-def test_a_recorded_session_is_refused_before_any_share_is_sent(material):
-    """A replayed client: everything that a client once said, said again to a server."""
-    root = material("beaver-ot")
-    recorded = bytearray()
-
-    def record(position, octets):
-        recorded.extend(octets)
-        return octets
-
-    run = Run(root, relay=relay_with(record))
-    assert run.outcome(0)[0] == run.outcome(1)[0] == "logits"
-    ours, theirs = socket.socketpair()
-    program, weights = network()
-
-    def replay():
-        with contextlib.suppress(OSError):
-            theirs.sendall(recorded)
-
-    sender = threading.Thread(target=replay, daemon=True)
-    sender.start()
-    with MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
-        used = store.next_index
-        with pytest.raises(ExecutionFault, match="replayed"):
-            Party(1, program, executions()["beaver-ot"], link, store).run(
-                Terms(DIGEST, "beaver-ot", 0, None, 2), None, weights
-            )
-        assert store.next_index == used
-        assert link.counters.bytes_sent == 0
-    theirs.close()
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"program_digest": "b" * 64}, "another program"),
-        ({"reveal_to": 1}, "who learns the logits"),
-        ({"batch": 1}, "batch"),
-    ],
-)
-def test_parties_that_want_different_things_refuse_each_other(material, change, sentence):
-    root = material("beaver-ot")
-    program, weights = network()
-    ends = socket.socketpair()
-    said = {}
-
-    def run(number):
-        fields = {"program_digest": DIGEST, "protocol": "beaver-ot", "reveal_to": 0, "images": None, "batch": 2}
-        fields |= {"images": 1} if number == 0 else change
-        with MaterialStore(root, number) as store, Link(ends[number], f"party {1 - number}", 5) as link:
-            try:
-                words = np.zeros((1, 2, 16, 16), np.uint32) if number == 0 else None
-                party = Party(number, program, executions()["beaver-ot"], link, store)
-                party.run(Terms(**fields), words, weights if number == 1 else None)
-            except (Refusal, ExecutionFault) as error:
-                said[number] = str(error)
-                link.abort(str(error))
-            assert store.next_index == 0
-            assert link.counters.bytes_sent == 0
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert sentence in said[1]
-    assert 0 in said
-
-
-@pytest.mark.parametrize(
-    ("hello", "sentence"),
-    [
-        ({"wire_version": WIRE_VERSION, "party": 0, "release": "0.0.1"}, "the release of rrnet-nni: .* 0.0.1 there"),
-        ({"wire_version": 7, "party": 0}, "the version of the link: 1 here, 7 there"),
-        ({"party": 1}, "both parties say that they are party 1"),
-        ({"party": 0, "preparation_version": 2}, "prepares material, this one runs"),
-    ],
-)
-def test_a_peer_of_another_version_is_refused_before_anything_is_used(material, hello, sentence):
-    root = material("masked")
-    program, weights = network()
-    ours, theirs = socket.socketpair()
-    with Link(theirs, "the server", 5) as client, MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
-        talk = threading.Thread(target=client.exchange_control, args=(json.dumps(hello).encode(),), daemon=True)
-        talk.start()
-        party = Party(1, program, executions()["masked"], link, store)
-        with pytest.raises(Refusal, match=sentence):
-            party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
-        talk.join(5)
-        assert (store.next_index, link.counters.bytes_sent) == (0, 0)
-
-
-@pytest.mark.parametrize("hello", [b"{", b"[]", b"\xff", b"[" * 60_000], ids=["open", "list", "octets", "nested"])
-def test_a_handshake_that_cannot_be_read_is_a_fault_of_the_link(material, hello):
-    root = material("masked")
-    program, weights = network()
-    ours, theirs = socket.socketpair()
-    with Link(theirs, "the server", 5) as client, MaterialStore(root, 1) as store, Link(ours, "the client", 5) as link:
-        talk = threading.Thread(target=client.exchange_control, args=(hello,), daemon=True)
-        talk.start()
-        party = Party(1, program, executions()["masked"], link, store)
-        with pytest.raises(ExecutionFault, match="handshake that cannot be read"):
-            party.run(Terms(DIGEST, "masked", 0, None, 2), None, weights)
-        talk.join(5)
 
 
 @pytest.mark.parametrize("victim", ["dealer", "party 0", "party 1"])

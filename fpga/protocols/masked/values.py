@@ -1,0 +1,49 @@
+"""What a party of `masked` knows: of an operation before its input, and of the program's values while it evaluates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .comparison import SelectMaterial
+from .masks import Forms
+
+
+@dataclass(frozen=True)
+class PreparedOperation:
+    """What a party knows of one operation before its input: which fields are set depends on the operation.
+
+    `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t.
+    `product`: share of the convolution's offline part. `squares`: shares of ρ_t². `selects`: material of comparisons,
+    `level_masks`: masks of the differences that later pooling levels open.
+    """
+
+    mask: np.ndarray | None = None
+    forms: Forms = ()
+    product: np.ndarray | None = None
+    squares: Forms = ()
+    selects: tuple[SelectMaterial, ...] = ()
+    level_masks: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A value z = A − ρ_t in public: A, the bit t, and the word M = y + r with the sign of z."""
+
+    public: np.ndarray
+    form: np.ndarray
+    opened: np.ndarray
+
+
+@dataclass
+class Values:
+    """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values."""
+
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
+    opened: dict[str, np.ndarray] = field(default_factory=dict)
+    lifted: dict[str, Lifted] = field(default_factory=dict)
+
+    def narrow(self, name: str) -> np.ndarray:
+        """The share modulo 2^32."""
+        return self.shares[name].astype(np.uint32, copy=False)
