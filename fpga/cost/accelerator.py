@@ -55,6 +55,7 @@ WORD_STEPS: dict[str, WordStep] = {
     "subtract": WordStep(32, AND_STAGES),
     "square": WordStep(32, SQUARE_STAGES, expanded_bits=128),  # of masked ρ_0, ρ_1 and their squares
     "wide square": WordStep(64, WIDE_SQUARE_STAGES, expanded_bits=256),
+    "multiply": WordStep(32, SQUARE_STAGES, expanded_bits=96),  # priced as if the alu had it: A, B and Z
     "truncate": WordStep(32, TRUNCATE_STAGES, expanded_bits=64),  # ρ_0 and ρ_1, or r >> s and the top bit of r
     "wide truncate": WordStep(64, TRUNCATE_STAGES, expanded_bits=128),
     "reduce": WordStep(64, TRUNCATE_STAGES),

@@ -58,6 +58,7 @@ WORD_OPERATIONS: dict[tuple[str, str], float] = {
     ("alu", "subtract"): 1,
     ("alu", "square"): 4,  # Eq. 3: two products and two additions
     ("alu", "wide square"): 4,
+    ("alu", "multiply"): 6,  # three products and three additions
     ("alu", "truncate"): 6,  # add E, shift, subtract, top bits, wrap correction, add
     ("alu", "wide truncate"): 6,
     ("alu", "reduce"): 1,  # shift of a share

@@ -16,6 +16,7 @@ from . import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     PadOp,
     Program,
     ReluOp,
@@ -93,6 +94,8 @@ def _expected(program: Program, operation: AnyOperation) -> tuple[tuple[int, ...
             return (shape[0], *size), bits if isinstance(operation, MaxPoolOp) else max(bits, declared)
         case SquareOp():
             return shape, 2 * bits
+        case MulOp():
+            return shape, bits + _factor_bits(program, operation)
         case ReluOp():
             return shape, bits
         case TruncateOp():
@@ -113,6 +116,19 @@ def _expected(program: Program, operation: AnyOperation) -> tuple[tuple[int, ...
                 raise Refusal(f"operation {operation.name!r} adds tensors of different shapes")
             return shape, program.tensor(operation.output).fraction_bits
     raise Refusal(f"operation {operation.name!r} is of an unknown kind")
+
+
+def _factor_bits(program: Program, operation: MulOp) -> int:
+    """Fraction bits of the second factor, whose shape must fit the first one's."""
+    if len(operation.inputs) != 2:
+        raise Refusal(f"operation {operation.name!r} multiplies {len(operation.inputs)} tensors, expected 2")
+    first, second = (program.tensor(name) for name in operation.inputs)
+    fits = len(first.shape) == len(second.shape) and all(
+        size in (1, whole) for size, whole in zip(second.shape, first.shape)
+    )
+    if not fits:
+        raise Refusal(f"operation {operation.name!r}: its second factor does not fit its first")
+    return second.fraction_bits
 
 
 def _expected_product(program: Program, operation: ConvOp | LinearOp) -> tuple[tuple[int, ...], int]:
@@ -175,6 +191,10 @@ def needed_region(operation: AnyOperation, program: Program, source: str, box: B
             return (max(0, box[0] - start), min(shape[0], box[1] - start), first, end)
         case LinearOp() | ReshapeOp():
             return (0, shape[0], 0, rows)
+        case MulOp():
+            whole = program.tensor(operation.output).shape
+            channels = (box[0], box[1]) if shape[0] == whole[0] else (0, shape[0])
+            return (*channels, first, end) if len(shape) == 1 or shape[1] == whole[1] else (*channels, 0, rows)
     return box
 
 

@@ -88,6 +88,16 @@ class SquareOp(Operation):
 
 
 @dataclass(frozen=True)
+class MulOp(Operation):
+    """Product of two secrets: y = inputs[0] * inputs[1], f_y = f_0 + f_1, untruncated.
+
+    The second input has the first one's shape, or 1 along some axes: [C, 1, 1] is one factor per channel.
+    """
+
+    kind: ClassVar[str] = "mul"
+
+
+@dataclass(frozen=True)
 class AffineOp(Operation):
     """Local: y = Σ_t multipliers[t] * inputs[t] + addend, all integers of the ring.
 
@@ -161,7 +171,18 @@ class PadOp(Operation):
 
 
 AnyOperation: TypeAlias = (
-    ConvOp | LinearOp | SquareOp | AffineOp | ReluOp | MaxPoolOp | SumPoolOp | TruncateOp | ReshapeOp | ConcatOp | PadOp
+    ConvOp
+    | LinearOp
+    | SquareOp
+    | MulOp
+    | AffineOp
+    | ReluOp
+    | MaxPoolOp
+    | SumPoolOp
+    | TruncateOp
+    | ReshapeOp
+    | ConcatOp
+    | PadOp
 )
 
 OPERATION_KINDS: dict[str, type[AnyOperation]] = {
@@ -170,6 +191,7 @@ OPERATION_KINDS: dict[str, type[AnyOperation]] = {
         ConvOp,
         LinearOp,
         SquareOp,
+        MulOp,
         AffineOp,
         ReluOp,
         MaxPoolOp,

@@ -125,6 +125,14 @@ class Square:
 
 
 @dataclass(frozen=True)
+class Mul:
+    """x * y of two secret tensors, one product per element; `factors` elements of y, each of which may meet several."""
+
+    elements: int
+    factors: int
+
+
+@dataclass(frozen=True)
 class MaxPool(Window):
     """k² - 1 comparisons per output, in ceil(log2 k²) levels."""
 
@@ -167,7 +175,9 @@ class Truncate:
     elements: int
 
 
-OperatorShape: TypeAlias = Conv | Linear | Relu | Relu6 | X2act | Square | MaxPool | AvgPool | Add | Affine | Truncate
+OperatorShape: TypeAlias = (
+    Conv | Linear | Relu | Relu6 | X2act | Square | Mul | MaxPool | AvgPool | Add | Affine | Truncate
+)
 
 
 @dataclass(frozen=True)

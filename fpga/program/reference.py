@@ -22,6 +22,7 @@ from . import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     PadOp,
     Program,
     ReluOp,
@@ -250,6 +251,10 @@ def _square(operation: SquareOp, inputs: list[Words], weights: Mapping[str, np.n
     return inputs[0] * inputs[0]
 
 
+def _mul(operation: MulOp, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:
+    return inputs[0] * inputs[1]
+
+
 def _reshape(operation: ReshapeOp, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:
     return inputs[0].reshape(inputs[0].shape[0], -1)
 
@@ -267,6 +272,7 @@ _EVALUATE: dict[type, Callable[..., Words]] = {
     ConvOp: _conv,
     LinearOp: _linear,
     SquareOp: _square,
+    MulOp: _mul,
     AffineOp: _affine,
     ReluOp: _relu,
     MaxPoolOp: _maxpool,

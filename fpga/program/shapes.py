@@ -9,6 +9,7 @@ from . import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     PadOp,
     Program,
     ReluOp,
@@ -17,7 +18,7 @@ from . import (
     SumPoolOp,
     TruncateOp,
 )
-from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, OperatorShape, Relu, Square, Truncate
+from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
 
 
 def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
@@ -44,6 +45,8 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
             return Linear(in_features=source.elements, out_features=result.elements)
         case SquareOp():
             return Square(elements=result.elements)
+        case MulOp():
+            return Mul(elements=result.elements, factors=program.tensor(operation.inputs[1]).elements)
         case ReluOp():
             return Relu(elements=result.elements)
         case MaxPoolOp() | SumPoolOp():

@@ -17,6 +17,7 @@ from ..program.operators import (
     Conv,
     Linear,
     MaxPool,
+    Mul,
     OperatorShape,
     Relu,
     Relu6,
@@ -53,6 +54,9 @@ class PaperProtocol(ProtocolCosts):
             case X2act() | Square():
                 elements = batch * shape.elements
                 return (*_opening(elements), alu_compute(2 * elements, device))
+            case Mul():
+                opened = batch * (shape.elements + shape.factors)
+                return (*_opening(opened), alu_compute(3 * batch * shape.elements, device))
             case Relu() | Relu6() | MaxPool():
                 return _comparison(batch * comparison_count(shape), device)
             case AvgPool():

@@ -8,6 +8,7 @@ from rrnet_nni.fpga.program import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     PadOp,
     ReluOp,
     ReshapeOp,
@@ -90,4 +91,35 @@ def polynomial_network():
     last = x2act(b, "last", "gap", (4, 1, 1), 6, 16)
     b.add(ReshapeOp, "flat", [last], (4,), 6)
     b.add(SquareOp, "logits", ["flat"], (4,), 12)
+    return b.program(), b.weights
+
+
+def gated_network():
+    """Products of two secrets in every place: a gate per channel, h-swish, factors that are open, lifted or wide."""
+    b = ProgramBuilder((3, 5, 5), 6, seed=7)
+    shape = (4, 5, 5)
+    weight = b.constant("w", (4, 3, 3, 3), 6, 20)
+    b.add(ConvOp, "conv", ["image"], shape, 12, weight=weight, bias=None, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "x", ["conv"], shape, 6, bits=6)
+    b.add(AffineOp, "shifted", ["x"], shape, 6, multipliers=((1,),), addend=(192,))
+    b.add(ReluOp, "gate", ["shifted"], shape, 6)
+    b.add(MulOp, "swish", ["x", "gate"], shape, 12)
+    b.add(TruncateOp, "swish.t", ["swish"], shape, 6, bits=6)
+    b.add(SumPoolOp, "pool", ["swish.t"], (4, 1, 1), 6, kernel=(5, 5), stride=(5, 5))
+    squeeze = b.constant("squeeze", (4, 4, 1, 1), 6, 3)
+    b.add(ConvOp, "excite", ["pool"], (4, 1, 1), 12, weight=squeeze, bias=None)
+    b.add(TruncateOp, "excite.t", ["excite"], (4, 1, 1), 6, bits=6)
+    b.add(ReluOp, "excite.relu", ["excite.t"], (4, 1, 1), 6)
+    b.add(MulOp, "scaled", ["swish.t", "excite.relu"], shape, 12)
+    b.add(TruncateOp, "scaled.t", ["scaled"], shape, 4, bits=8)
+    b.add(ReluOp, "scaled.relu", ["scaled.t"], shape, 4)
+    b.add(MulOp, "per_channel_again", ["scaled.t", "excite.relu"], shape, 10)
+    b.add(TruncateOp, "again.t", ["per_channel_again"], shape, 4, bits=6)
+    b.add(AffineOp, "sum", ["again.t", "scaled.relu"], shape, 4, multipliers=((1,), (1,)))
+    b.add(ReshapeOp, "flat", ["sum"], (100,), 4)
+    fc = b.constant("fc", (5, 100), 6, 30)
+    b.add(LinearOp, "features", ["flat"], (5,), 10, weight=fc, bias=None)
+    b.add(TruncateOp, "features.t", ["features"], (5,), 5, bits=5)
+    act = x2act(b, "act", "features.t", (5,), 5, 16)
+    b.add(MulOp, "logits", [act, "features.t"], (5,), 10)
     return b.program(), b.weights

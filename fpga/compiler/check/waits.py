@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ...program import AnyOperation, ReshapeOp, TruncateOp
+from ...program import AnyOperation, MulOp, ReshapeOp, TruncateOp
 from ...program.check import needed_region
 from ...program.isa import Opcode
 from ...protocols import get_protocol
@@ -115,6 +115,8 @@ def check_opened_words(scheduled: ScheduledBuild) -> None:
                 _check_read(scheduled, stages[-1], tile, name, openers[words])
         if plan.opens:
             openers[opened_by(operation, plan)] = stages[0]
+        if plan.opens_second:
+            openers[operation.inputs[1]] = stages[0]
         if plan.wire:
             openers[operation.output] = stages[-1]
         if isinstance(operation, TruncateOp):
@@ -126,6 +128,9 @@ def check_opened_words(scheduled: ScheduledBuild) -> None:
 def _words_read(operation: AnyOperation, plan: OperationPlan, words_of: dict[str, str]) -> list[tuple[str, str]]:
     """Inputs of an operation that it reads as words which another one opened, with the tensor of these words."""
     source = operation.inputs[0]
+    if isinstance(operation, MulOp):
+        opens = (plan.opens, plan.opens_second)
+        return [(name, name) for name, opened_here in zip(operation.inputs, opens, strict=True) if not opened_here]
     if plan.lifted:
         return [(source, words_of[source])]
     if plan.wire:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple, TypeAlias
 
-from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, PadOp, Program, SumPoolOp
+from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, MulOp, PadOp, Program, SumPoolOp
 
 
 class Region(NamedTuple):
@@ -85,6 +85,10 @@ def needed_of(program: Program, operation: AnyOperation, source: str, region: Re
         case PadOp(padding=padding):
             top = max(0, region.rows[0] - padding[0])
             return Region(region.channels, (top, max(top, min(shape[1], region.rows[1] - padding[0]))))
+        case MulOp():
+            whole = program.tensor(operation.output).shape
+            band = region.channels if shape[0] == whole[0] else (0, shape[0])
+            return Region(band, region.rows if shape[1:2] == whole[1:2] else (0, row_count(program, source)))
         case ConcatOp():
             return Region(_concatenated(program, operation, source, region.channels), region.rows)
     return Region((0, shape[0]), (0, row_count(program, source)))

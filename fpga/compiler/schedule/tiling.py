@@ -23,6 +23,7 @@ from ...program import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     Program,
     ReluOp,
     ReshapeOp,
@@ -32,10 +33,11 @@ from ...program import (
 )
 from ...program.operators import Conv, Linear
 from ...program.shapes import operation_shape
+from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
 from .job_writer import WORD_BYTES, JobWriter, TileWork, granules
 from .jobs import BUFFER_GRANULE, JobGraph, Stage
-from .regions import Region, Tiles, channel_count, needed_of, overlapping
+from .regions import Region, Tiles, channel_count, needed_of, overlapping, row_count
 from .tile_phases import TilePhases
 from .tile_shapes import TileShapes
 
@@ -79,6 +81,9 @@ class _Builder:
         self.placed = protocol.in_place(program)
         self.shapes = TileShapes(program, device, self.placed, tiles, reserve)
         self.parts = TilePhases(program, device, self.placed)
+        plan_words = get_protocol(protocol.name).plan
+        plans = () if plan_words is None else zip(program.operations, plan_words(program), strict=True)
+        self.plans = {operation.name: plan for operation, plan in plans}
         self.writer = JobWriter(device, reserve)
         self.made: dict[str, Tiles] = {program.input: []}
         #: Tensors whose words are open, with the tiles that opened them.
@@ -128,6 +133,11 @@ class _Builder:
             ready = {name: [self.opened[name]] for name in operation.inputs}
         elif pools_open or hands_on:
             ready = {name: [self.made[name], self.opened[name]] for name in operation.inputs}
+        elif isinstance(operation, MulOp):
+            ready = {
+                name: [self.made[name]] if opens else [self.made[name], self.opened.get(name, self.made[name])]
+                for name, opens in self._opened_factors(operation)
+            }
         elif isinstance(operation, ReluOp | SquareOp | TruncateOp) and not exchanges:
             # it reads the words that another operation opens
             ready = {name: [self.opened.get(name, self.made[name])] for name in operation.inputs}
@@ -137,10 +147,27 @@ class _Builder:
         self.made[operation.output] = made
         if hands_on:
             self.opened[operation.output] = made
+        if isinstance(operation, MulOp):
+            self._note_opened(operation, made)
         if isinstance(operation, SquareOp):
             self.made[operation.inputs[0]] = made  # later readers find its input as it left it
         if isinstance(operation, ReluOp | SquareOp | TruncateOp) and exchanges:
             self.opened[operation.inputs[0]] = made
+
+    def _opened_factors(self, operation: MulOp) -> list[tuple[str, bool]]:
+        """The factors of a product of two secrets, and whether it opens them itself."""
+        plan = self.plans.get(operation.name)
+        opens = (True, True) if plan is None else (plan.opens, plan.opens_second)
+        return list(zip(operation.inputs, opens, strict=True))
+
+    def _note_opened(self, operation: MulOp, made: Tiles) -> None:
+        """What a product opens is open when its tiles are stored; a factor per channel when all of them are."""
+        for name, opens in self._opened_factors(operation):
+            if opens and self.program.tensor(name).shape == self.program.tensor(operation.output).shape:
+                self.opened[name] = made
+            elif opens:
+                whole = Region((0, channel_count(self.program, name)), (0, row_count(self.program, name)))
+                self.opened[name] = [(whole, store) for _, store in made]
 
     def _hands_on(self, operation: AnyOperation) -> bool:
         """Whether a local operation's inputs are open, so that its result's words are open too."""

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from ...cost.protocol import Exchange
 from ...program import WORD_BYTES
-from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, OperatorShape, Relu, Square, Truncate
+from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
 from ..shared.and_tree import AND_GATES, AND_OPENED_PLANES
 from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import CHOICE_PLANES, MESSAGE_PLANES, OT_CORRECTION_PLANES
@@ -68,6 +68,9 @@ def beaver_ot_steps(shape: OperatorShape, batch: int = 1) -> tuple[Step, ...]:
         case Square(elements=elements):
             opened = batch * elements
             return (Work("alu", "mask", opened), _opened(opened), Work("alu", "square", opened))
+        case Mul(elements=elements, factors=factors):
+            opened = batch * (elements + factors)
+            return (Work("alu", "mask", opened), _opened(opened), Work("alu", "multiply", batch * elements))
         case Truncate(elements=elements):
             opened = batch * elements
             return (Work("alu", "mask", opened), _opened(opened), Work("alu", "truncate", opened))
@@ -90,7 +93,7 @@ def beaver_ot_offline_bytes(shape: OperatorShape, batch: int = 1) -> tuple[int, 
     match shape:
         case Conv() | Linear():
             return 0, WORD_BYTES * batch * shape.output_elements
-        case Square(elements=elements):
+        case Square(elements=elements) | Mul(elements=elements):
             return 0, WORD_BYTES * batch * elements
         case Truncate(elements=elements):
             return 0, 2 * WORD_BYTES * batch * elements  # r >> s and the top bit of r

@@ -9,7 +9,18 @@ from typing import ClassVar
 import numpy as np
 
 from ...cost.protocol import Exchange
-from ...program import WORD_BYTES, AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import (
+    WORD_BYTES,
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    Program,
+    ReluOp,
+    SquareOp,
+    TruncateOp,
+)
 from ...program.operators import comparison_count
 from ...program.shapes import operation_shape
 from ...ring import PackedWeights, pack_weights
@@ -20,7 +31,7 @@ from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.pool_tree import pool_levels, pool_shape, run_pool_tree
 from .comparison import deal_relu, evaluate_relu, relu_expansion
 from .costs import beaver_ot_offline_bytes, beaver_ot_steps
-from .products import BeaverLinear, BeaverSquare, Truncation, truncation_mask
+from .products import BeaverLinear, BeaverMul, BeaverSquare, Truncation, truncation_mask
 from .tables import OT_MASK_PLANES, tables
 
 
@@ -30,6 +41,8 @@ def expansion_octets(number: int, operation: AnyOperation, program: Program) -> 
     match operation:
         case ConvOp() | LinearOp() | SquareOp():
             words = inputs + (outputs if number == 0 else 0)
+        case MulOp():
+            words = inputs + program.tensor(operation.inputs[1]).elements + (outputs if number == 0 else 0)
         case TruncateOp():
             words = inputs + (2 * outputs if number == 0 else 0)
         case ReluOp():
@@ -116,6 +129,8 @@ class BeaverOTParty(PartyProgram):
                 return result
             case SquareOp():
                 return BeaverSquare.evaluate(number, channel, share, source, dealt)
+            case MulOp():
+                return BeaverMul.evaluate(number, channel, (share, inputs[1]), source, dealt)
             case TruncateOp():
                 return Truncation.evaluate(number, operation.bits, channel, share, source, dealt)
             case ReluOp():
@@ -160,6 +175,8 @@ class BeaverOTDealer(DealerProgram):
                 BeaverLinear.deal(geometry, self._masks[operation], shapes, sources, writer)
             case SquareOp():
                 BeaverSquare.deal(result.shape, sources, writer)
+            case MulOp():
+                BeaverMul.deal((source.shape, self._program.tensor(step.inputs[1]).shape), sources, writer)
             case TruncateOp():
                 Truncation.deal(step.bits, result.shape, sources, writer)
             case ReluOp():

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
 from ..material import CorrectionWriter, RandomSource
 from ..shared.pool_tree import pool_levels, pool_shape
 from ..shared.preparation import Observer, Preparation, Sources, image_parts, images_together, linear_material
-from ..shared.square_material import square_rounds, square_share
+from ..shared.square_material import mul_rounds, mul_share, square_rounds, square_share
 from .relu_material import receive_relu, relu_rounds, send_relu
 from .truncation_material import receive_truncation, send_truncation, truncation_rounds
 
@@ -59,6 +59,8 @@ class BeaverOTPreparation(Preparation):
                 a = source.words(result.elements)
                 fixed = source.words(result.elements) if self.number == 0 else None
                 self._put(writer, square_share(transfers, a, fixed))
+            case MulOp():
+                self._put(writer, self._multiply(operation, source))
             case TruncateOp() if self.number == 0:
                 send_truncation(transfers, operation.bits, result.elements, source)
             case TruncateOp():
@@ -68,6 +70,14 @@ class BeaverOTPreparation(Preparation):
             case MaxPoolOp():
                 for comparisons in pool_levels(pool_shape(operation, self._program)):
                     self._compare(comparisons, source, writer)
+
+    def _multiply(self, operation: MulOp, source: RandomSource) -> np.ndarray:
+        """A ⊙ B, the second factor broadcast to the first."""
+        shapes = [self._program.tensor(name).shape for name in operation.inputs]
+        a, b = (source.words(*shape) for shape in shapes)
+        fixed = source.words(*shapes[0]).reshape(len(a), -1) if self.number == 0 else None
+        spread = np.ascontiguousarray(np.broadcast_to(b, a.shape))
+        return mul_share(self._transfers, a.reshape(len(a), -1), spread.reshape(len(a), -1), fixed)
 
     def _put(self, writer: CorrectionWriter, share: np.ndarray) -> None:
         if self.number == 1:
@@ -87,6 +97,8 @@ def _rounds(operation: AnyOperation, program: Program, images: int) -> tuple[Exc
             return linear_material(operation, program).image_rounds(images)
         case SquareOp():
             return square_rounds(elements, images)
+        case MulOp():
+            return mul_rounds(elements, images)
         case TruncateOp():
             return truncation_rounds(operation.bits, elements, images)
         case ReluOp():

@@ -76,6 +76,41 @@ class BeaverSquare:
         writer.put(a * a - sources[0].words(*shape))
 
 
+class BeaverMul:
+    """Eq. 2 element by element: E = X − A and F = Y − B are opened in one round; Y is broadcast where it is smaller.
+
+    Party i computes Z_i + E ⊙ B_i + F ⊙ A_i, and E ⊙ F is added by party 0 alone.
+    """
+
+    @staticmethod
+    def evaluate(
+        number: int,
+        channel: Channel,
+        factors: tuple[np.ndarray, np.ndarray],
+        source: RandomSource,
+        dealt: Corrections,
+    ) -> np.ndarray:
+        x, y = factors
+        a, b = source.words(*x.shape[1:]), source.words(*y.shape[1:])
+        e, f = open_together(channel, (x - a, y - b))
+        if number == 0:
+            return source.words(*x.shape[1:]) + e * (b + f) + f * a
+        return dealt.words(*x.shape[1:]) + e * b + f * a
+
+    @staticmethod
+    def deal(shapes: tuple[tuple[int, ...], tuple[int, ...]], sources: Sources, writer: CorrectionWriter) -> None:
+        """Z_1 = A ⊙ B − Z_0."""
+        a, b = (sources[0].words(*shape) + sources[1].words(*shape) for shape in shapes)
+        writer.put(a * b - sources[0].words(*shapes[0]))
+
+
+def open_together(channel: Channel, shares: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Reveal two masked values in one round."""
+    images, split = len(shares[0]), shares[0][0].size
+    opened = open_words(channel, np.concatenate([share.reshape(images, -1) for share in shares], axis=1))
+    return opened[:, :split].reshape(shares[0].shape), opened[:, split:].reshape(shares[1].shape)
+
+
 class Truncation:
     """Drop s bits of z, |z| < 2^30, by opening M = z + 2^30 + r with a dealt mask r.
 

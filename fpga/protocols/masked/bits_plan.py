@@ -72,6 +72,8 @@ def _words(program: Program) -> list[Word | None]:
             made[opened_by(operation, plan)] = index
         elif plan.wire:
             made[operation.output] = index
+        if plan.opens_second:
+            made[operation.inputs[1]] = index
         words.append(_word(operation, plan, made, lifted))
     return words
 

@@ -8,12 +8,12 @@ truncation of a polynomial is local.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ...cost.protocol import Exchange, ProtocolCosts
 from ...program import RING_BITS, WORD_BYTES, Program
-from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, OperatorShape, Relu, Square, Truncate
+from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
 from ..shared.and_tree import and_tree
 from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import DIGIT_BITS
@@ -56,6 +56,12 @@ def _opened(image_elements: int, batch: int, width: int) -> tuple[Step, ...]:
     return Work("alu", "mask", batch * image_elements), Exchange((size, size))
 
 
+def _opened_together(image_elements: Sequence[int], batch: int, width: int) -> tuple[Step, ...]:
+    """Words of several tensors in one round, each tensor's packed on its own."""
+    size = batch * sum(packed_bytes(count, width) for count in image_elements)
+    return Work("alu", "mask", batch * sum(image_elements)), Exchange((size, size))
+
+
 def _compare_steps(image_elements: int, batch: int, comparison: str, width: int) -> tuple[Step, ...]:
     """`onehot`: levels of AND, three for whole words; `dcf`: an AES block per level of the key. Then the sign."""
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
@@ -87,6 +93,10 @@ def masked_steps(
         case Square(elements=elements):
             opening = _opened(elements, batch, width) if opens else ()
             return (*opening, Work("alu", "wide square" if plan.wide else "square", batch * elements))
+        case Mul(elements=elements, factors=factors):
+            opened = [count for count, here in ((elements, opens), (factors, plan.opens_second)) if here]
+            product = Work("alu", "multiply", batch * elements)
+            return (*_opened_together(opened, batch, width), product) if opened else (product,)
         case Truncate(elements=elements):
             reduction = (Work("alu", "reduce", batch * elements),) if plan.reduces else ()
             if plan.reduces and not opens:
@@ -116,6 +126,8 @@ def _usual_place(shape: OperatorShape) -> OperationPlan:
             return OperationPlan(lifted=True, wide=True)
         case Relu():
             return OperationPlan(lifted=True)
+        case Mul():
+            return OperationPlan(opens=True, opens_second=True)
     return OperationPlan(opens=True)
 
 
@@ -131,6 +143,8 @@ def masked_offline_bytes(
         case Square(elements=elements):
             words = plan.forms + (2 if plan.lifts else 0)  # ρ_t², and ρ_t where the square lifts a wire
             return 0, word_bytes * words * batch * elements
+        case Mul(elements=elements):
+            return 0, WORD_BYTES * batch * elements  # r_x ⊙ r_y
         case Truncate(elements=elements):
             local = plan.reduces and not plan.opens
             return 0, 0 if local else 2 * word_bytes * batch * elements  # ρ_0 and ρ_1

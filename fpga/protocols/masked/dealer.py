@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
 from ...ring import PackedWeights, pack_weights
 from ..material import CorrectionWriter
 from ..party import DealerProgram
@@ -15,7 +15,7 @@ from ..shared.local_operations import LOCAL_OPERATIONS
 from ..shared.opened_words import OperationPlan, opened_by
 from ..shared.pool_tree import first_differences, pool_levels, pool_shape
 from .comparison import Comparison, deal_select
-from .masks import Forms, MaskShares, Sources, draw_words, lifted_forms
+from .masks import Forms, MaskShares, Sources, both_words, draw_words, lifted_forms
 from .plan import plan_masked
 
 
@@ -46,12 +46,14 @@ class MaskedDealer(DealerProgram):
         self, index: int, operation: AnyOperation, masks: MaskShares, sources: Sources, writer: CorrectionWriter
     ) -> None:
         plan, name = self._plans[index], operation.inputs[0]
-        shape = self._program.tensor(name).shape
-        masks.open_input(operation, plan, lambda: sources[0].words(*shape) + sources[1].words(*shape))
+        masks.open_inputs(operation, plan, lambda opened: both_words(sources, self._program.tensor(opened).shape))
         match operation:
             case ConvOp() | LinearOp():
                 geometry, weight_mask = self._masks[index]
                 product = geometry.product(masks.wires[name], weight_mask)
+                writer.put(product - sources[0].words(*product.shape[1:]))
+            case MulOp():
+                product = masks.wires[name] * masks.wires[operation.inputs[1]]
                 writer.put(product - sources[0].words(*product.shape[1:]))
             case TruncateOp() if plan.opens or not plan.reduces:
                 mask = masks.wires[opened_by(operation, plan)]

@@ -20,7 +20,7 @@ from .costs import masked_offline_bytes, masked_steps
 from .dcf import DcfComparison
 from .dealer import MaskedDealer
 from .kernels import reduce_share
-from .masks import Forms, MaskShares, Sources, lifted_forms, lifted_public, select_form
+from .masks import Forms, MaskShares, Sources, both_words, lifted_forms, lifted_public, select_form
 from .onehot import OneHotComparison
 from .party import MaskedParty
 from .plan import plan_masked
@@ -102,8 +102,8 @@ class MaskedRounding:
                 shares = [self._shares[source] for source in operation.inputs]
                 self._shares[operation.output] = evaluate_local(1, operation, shares)
             return None
-        sources, shape = self._sources(index), self._program.tensor(name).shape
-        masks.open_input(operation, plan, lambda: sources[0].words(*shape) + sources[1].words(*shape))
+        sources = self._sources(index)
+        masks.open_inputs(operation, plan, lambda opened: both_words(sources, self._program.tensor(opened).shape))
         match operation:
             case TruncateOp() if plan.reduces:
                 share = self._shares[name]
@@ -149,8 +149,8 @@ class RecordedRounding:
         if isinstance(operation, LOCAL_OPERATIONS):
             self._masks.pass_local(operation, plan)
             return None
-        sources, shape = self._sources(index), self._program.tensor(operation.inputs[0]).shape
-        self._masks.open_input(operation, plan, lambda: sources[0].words(*shape) + sources[1].words(*shape))
+        sources = self._sources(index)
+        self._masks.open_inputs(operation, plan, lambda opened: both_words(sources, self._program.tensor(opened).shape))
         if not isinstance(operation, TruncateOp):
             return None
         if not plan.reduces:

@@ -28,10 +28,12 @@ class MaskShares:
     wires: dict[str, np.ndarray] = field(default_factory=dict)
     lifted: dict[str, tuple[np.ndarray, Forms]] = field(default_factory=dict)
 
-    def open_input(self, operation: AnyOperation, plan: OperationPlan, draw: Callable[[], np.ndarray]) -> None:
-        """A fresh mask for what is opened here."""
+    def open_inputs(self, operation: AnyOperation, plan: OperationPlan, draw: Callable[[str], np.ndarray]) -> None:
+        """A fresh mask for what is opened here; `draw` makes one of a tensor's shape."""
         if plan.opens:
-            self.wires[opened_by(operation, plan)] = draw()
+            self.wires[opened_by(operation, plan)] = draw(operation.inputs[0])
+        if plan.opens_second:
+            self.wires[operation.inputs[1]] = draw(operation.inputs[1])
 
     def pass_local(self, operation: AnyOperation, plan: OperationPlan) -> None:
         """The mask of a local result is the same operation on the masks, without the public addend."""
@@ -81,3 +83,8 @@ def draw_words(own: RandomSource | Corrections, shape: tuple[int, ...], wide: bo
 def select_form(forms: Forms, form: np.ndarray | None) -> np.ndarray:
     """ρ_t for the public t."""
     return forms[0] if form is None else np.where(form.astype(bool), forms[1], forms[0])
+
+
+def both_words(sources: Sources, shape: tuple[int, ...]) -> np.ndarray:
+    """The mask whose shares both parties expand: what the dealer knows, uint32 [N, *shape]."""
+    return sources[0].words(*shape) + sources[1].words(*shape)

@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...program import RING_BITS, AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import (
+    RING_BITS,
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    Program,
+    ReluOp,
+    SquareOp,
+    TruncateOp,
+)
 from ...ring import PackedWeights, pack_weights
 from ..material import Corrections, RandomSource
 from ..party import BatchMaterial, Channel, Observer, PartyProgram
@@ -21,6 +32,7 @@ from ..shared.pool_tree import first_differences, pool_levels, pool_shape, run_p
 from .comparison import Comparison, SelectMaterial, draw_select, evaluate_select
 from .kernels import kernels, reduce_share
 from .masks import Forms, MaskShares, draw_words
+from .opening import open_together, open_wire
 from .plan import plan_masked
 from .values import Lifted, PreparedOperation, Values
 
@@ -76,11 +88,14 @@ class MaskedParty(PartyProgram):
         plan, name = self._plans[index], operation.inputs[0]
         shape = self.program.tensor(name).shape
         own: RandomSource | Corrections = source if self.number == 0 else dealt
-        masks.open_input(operation, plan, lambda: source.words(*shape))
+        masks.open_inputs(operation, plan, lambda opened: source.words(*self.program.tensor(opened).shape))
         mask = masks.wires.get(name)
         match operation:
             case ConvOp() | LinearOp():
                 return PreparedOperation(mask=mask, product=self._offline_product(index, operation, mask, own))
+            case MulOp():
+                factors = tuple(masks.wires[factor] for factor in operation.inputs)
+                return PreparedOperation(forms=factors, product=own.words(*shape))
             case TruncateOp() if plan.reduces and not plan.opens:
                 return PreparedOperation()
             case TruncateOp():
@@ -160,11 +175,13 @@ class MaskedParty(PartyProgram):
             self._evaluate_local(operation, plan, values)
             return
         if plan.opens and known.mask is not None and not plan.reduces:
-            values.opened[name] = self._open(values.narrow(name) + known.mask, plan.width)
+            values.opened[name] = open_wire(self.channel, values.narrow(name) + known.mask, plan.width)
         match operation:
             case ConvOp() | LinearOp() if known.product is not None:
                 geometry, _, online = self._factors[index]
                 values.shares[output] = geometry.product(values.opened[name], online, known.product)
+            case MulOp() if known.product is not None:
+                values.shares[output] = self._multiply(operation, plan, values, known.forms, known.product)
             case TruncateOp() if plan.reduces:
                 self._reduce(operation, plan, values, known)
             case TruncateOp():
@@ -188,14 +205,6 @@ class MaskedParty(PartyProgram):
         inputs = [values.shares[name] if plan.wide else values.narrow(name) for name in operation.inputs]
         values.shares[operation.output] = evaluate_local(self.number, operation, inputs)
 
-    def _open(self, share: np.ndarray, width: int) -> np.ndarray:
-        """Reveal a masked value modulo 2^width: nothing above those bits leaves the party."""
-        if width == RING_BITS:
-            return open_words(self.channel, share)
-        packed = kernels().pack(share, width)
-        received = self.channel.exchange(packed, packed.nbytes).reshape(packed.shape)
-        return kernels().add_packed(share, received, width)
-
     def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> None:
         """Drop bits of the share; where the result is needed on more bits than are left, open and lift it."""
         source, output = operation.inputs[0], operation.output
@@ -210,7 +219,7 @@ class MaskedParty(PartyProgram):
             masked = reduce_share(self.number, share, operation.bits).astype(np.uint32) + known.mask
         else:
             masked = kernels().reduce(self.number, share, operation.bits, known.mask)
-        values.opened[output] = self._open(masked, plan.width)
+        values.opened[output] = open_wire(self.channel, masked, plan.width)
         self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
 
     def _lift(
@@ -235,14 +244,24 @@ class MaskedParty(PartyProgram):
         _, public, form = self._gate_input(name, plan, values)
         return kernels().square(self.number, public, form, known.forms, known.squares)
 
+    def _multiply(
+        self, operation: MulOp, plan: OperationPlan, values: Values, masks: Forms, product: np.ndarray
+    ) -> np.ndarray:
+        """(M_x − r_x) ⊙ (M_y − r_y), of which r_x ⊙ r_y is dealt; a factor per channel is broadcast."""
+        factors = zip(operation.inputs, masks, (plan.opens, plan.opens_second), strict=True)
+        opening = [(name, mask) for name, mask, opens in factors if opens]
+        masked = [values.narrow(name) + mask for name, mask in opening]
+        for (name, _), words in zip(opening, open_together(self.channel, masked, plan.width), strict=True):
+            values.opened[name] = words
+        first, second = (values.opened[name] for name in operation.inputs)
+        result = product - first * masks[1] - second * masks[0]
+        return result + first * second if self.number == 0 else result
+
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         opened, public, form = self._gate_input(name, plan, values)
-        images = len(opened)
-        flat = None if form is None else form.reshape(images, -1)
-        result = self._select(
-            opened.reshape(images, -1), public.reshape(images, -1), flat, known.selects[0], plan.width
-        )
-        return result.reshape(opened.shape)
+        flat = None if form is None else form.reshape(len(form), -1)
+        words = opened.reshape(len(opened), -1), public.reshape(len(opened), -1)
+        return self._select(*words, flat, known.selects[0], plan.width).reshape(opened.shape)
 
     def _select(
         self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial, width: int
@@ -258,7 +277,7 @@ class MaskedParty(PartyProgram):
             if level == 0:
                 opened = first_differences(values.opened[name], shape)
             else:
-                opened = self._open(difference + known.level_masks[level], plan.width)
+                opened = open_wire(self.channel, difference + known.level_masks[level], plan.width)
             return self._select(opened, opened, None, known.selects[level], plan.width)
 
         return run_pool_tree(values.narrow(name), shape, relu)

@@ -31,6 +31,7 @@ from ...program import (
     ConvOp,
     LinearOp,
     MaxPoolOp,
+    MulOp,
     Program,
     ReluOp,
     SquareOp,
@@ -76,6 +77,8 @@ class _Planner:
             case MaxPoolOp():
                 ring = max(self.program.tensor(source).ring_bits, self.needed[operation.output])
                 plan = self._opened(source, gate_bits(ring))
+            case MulOp():
+                plan = self._product(operation)
             case TruncateOp():
                 plan = self._truncation(operation)
             case SquareOp() | ReluOp():
@@ -93,6 +96,12 @@ class _Planner:
         if opens:
             self.wires[name] = width
         return OperationPlan(opens=opens, width=width)
+
+    def _product(self, operation: MulOp) -> OperationPlan:
+        """Of two wires, modulo as many bits as its readers need, however large the factors are."""
+        width = self.needed[operation.output]
+        first, second = (self._opened(name, width) for name in operation.inputs)
+        return replace(first, opens_second=second.opens)
 
     def _truncation(self, operation: TruncateOp) -> OperationPlan:
         source, output = operation.inputs[0], operation.output
@@ -241,6 +250,8 @@ def _with_kept_words(program: Program, plans: Sequence[OperationPlan]) -> tuple[
             read.update(operation.inputs)
         elif not (plan.opens or plan.reduces or isinstance(operation, LOCAL_OPERATIONS)):
             read.add(source)
+        if isinstance(operation, MulOp) and not plan.opens_second:
+            read.add(operation.inputs[1])
         if isinstance(operation, TruncateOp):
             words_of[operation.output] = operation.output if plan.reduces else source
         elif plan.lifts:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
 from ..material import CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.and_tree import and_tree
@@ -23,7 +23,7 @@ from ..shared.local_operations import LOCAL_OPERATIONS
 from ..shared.oblivious_transfer.carries import share_carries
 from ..shared.pool_tree import first_differences, pool_levels, pool_shape
 from ..shared.preparation import Observer, Preparation, Sources, image_parts, images_together
-from ..shared.square_material import square_share
+from ..shared.square_material import mul_share, square_share
 from .bits_material import MaskBits, SelectMasks, receive_select, send_select, share_forms, share_wide_squares
 from .bits_plan import BitsPlan, Word, plan_bits
 from .costs import compared_digits, onehot_planes
@@ -84,9 +84,9 @@ class MaskedPreparation(Preparation):
                 images.masks.pass_local(operation, self._plans[index])
             return writers
         own = [sources(images.indices, index) for images in groups]
-        shape = self._program.tensor(operation.inputs[0]).shape
         for images, source in zip(groups, own):
-            images.masks.open_input(operation, self._plans[index], functools.partial(source.words, *shape))
+            draw = functools.partial(self._draw_mask, source)
+            images.masks.open_inputs(operation, self._plans[index], draw)
         if isinstance(operation, ConvOp | LinearOp):
             self._multiply(index, operation, groups, own, writers)
             return writers
@@ -94,6 +94,8 @@ class MaskedPreparation(Preparation):
             match operation:
                 case TruncateOp() if self._bits_plans[index] is not None:
                     self._lift(index, operation.output, images, source, writer)
+                case MulOp():
+                    self._multiply_masks(operation, images, source, writer)
                 case SquareOp():
                     self._square(index, operation, images, source, writer)
                 case ReluOp():
@@ -101,6 +103,19 @@ class MaskedPreparation(Preparation):
                 case MaxPoolOp():
                     self._pool(operation, self._plans[index].width, images, source, writer)
         return writers
+
+    def _draw_mask(self, source: RandomSource, name: str) -> np.ndarray:
+        return source.words(*self._program.tensor(name).shape)
+
+    def _multiply_masks(
+        self, operation: MulOp, images: _Images, source: RandomSource, writer: CorrectionWriter
+    ) -> None:
+        """r_x ⊙ r_y, the second broadcast to the first."""
+        first, second = (images.masks.wires[name] for name in operation.inputs)
+        spread = np.ascontiguousarray(np.broadcast_to(second, first.shape)).reshape(len(first), -1)
+        fixed = self._fixed(source, images, first.shape[1:], False, 1)
+        share = mul_share(self._transfers, first.reshape(len(first), -1), spread, fixed[0] if fixed else None)
+        self._put(writer, share)
 
     def _multiply(
         self,

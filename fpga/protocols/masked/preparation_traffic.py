@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
 from ..shared.oblivious_transfer.carries import carry_rounds
 from ..shared.opened_words import OperationPlan
 from ..shared.pool_tree import pool_levels, pool_shape
 from ..shared.preparation import linear_material
-from ..shared.square_material import square_rounds
+from ..shared.square_material import mul_rounds, square_rounds
 from .bits_material import lift_rounds, select_rounds, wide_square_rounds
 from .bits_plan import BitsPlan, plan_bits
 from .mask_digits import digit_rounds
@@ -37,6 +37,8 @@ def _rounds(
     match operation:
         case ConvOp() | LinearOp():
             return linear_material(operation, program).image_rounds(images)
+        case MulOp():
+            return mul_rounds(elements, images)
         case TruncateOp():
             return lifted
         case SquareOp() if plan.wide:

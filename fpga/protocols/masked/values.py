@@ -14,8 +14,9 @@ from .masks import Forms
 class PreparedOperation:
     """What a party knows of one operation before its input: which fields are set depends on the operation.
 
-    `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t.
-    `product`: share of the convolution's offline part. `squares`: shares of ρ_t². `selects`: material of comparisons,
+    `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t, or of both factors' masks.
+    `product`: share of the convolution's offline part, or of the product of both masks. `squares`: shares of ρ_t².
+    `selects`: material of comparisons,
     `level_masks`: masks of the differences that later pooling levels open.
     """
 

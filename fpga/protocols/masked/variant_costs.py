@@ -23,6 +23,7 @@ from ...program.operators import (
     Conv,
     Linear,
     MaxPool,
+    Mul,
     OperatorShape,
     Relu,
     Relu6,
@@ -76,6 +77,9 @@ class MaskedVariant(ProtocolCosts):
             case X2act() | Square():
                 elements = batch * shape.elements
                 return (alu_compute(X2ACT_OPERATIONS * elements, device), _opening(self.wires.conv_input * elements))
+            case Mul():  # its inputs are open; the product is opened under the next wire's mask
+                elements = batch * shape.elements
+                return (alu_compute(X2ACT_OPERATIONS * elements, device), _opening(self.wires.conv_input * elements))
             case Relu():
                 return self._select(batch * shape.elements, self.wires.conv_input, device)
             case MaxPool():
@@ -104,6 +108,8 @@ class MaskedVariant(ProtocolCosts):
         match shape:
             case Conv() | Linear():
                 return (0, WORD_BYTES * batch * shape.output_elements)
+            case Mul():
+                return (0, WORD_BYTES * batch * shape.elements)
             case X2act() | Square():
                 return (0, 16 * batch * shape.elements)
             case Relu():

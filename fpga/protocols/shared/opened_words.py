@@ -14,6 +14,7 @@ class OperationPlan:
     Attributes:
         opens: it opens its input's words under a fresh mask first; otherwise they are open, or it needs none. A
             truncation that also reduces opens its result instead.
+        opens_second: a product of two tensors opens its second factor's words too, in the same round.
         lifted: its input is read in the lifted form, of which there are two.
         lifts: it brings a wire into the lifted form itself: its input, or a truncation that reduces its result.
         wire: its output is a wire.
@@ -25,6 +26,7 @@ class OperationPlan:
     """
 
     opens: bool = False
+    opens_second: bool = False
     lifted: bool = False
     lifts: bool = False
     wire: bool = False

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.small_programs import polynomial_network, residual_network, x2act
+from helpers.small_programs import gated_network, polynomial_network, residual_network, x2act
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrnet_nni.fpga.compiler.fixed_point.rings import narrow_rings
 from rrnet_nni.fpga.compiler.report.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, TruncateOp
+from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, TruncateOp, is_narrow
+from rrnet_nni.fpga.program.reference import walk_reference
 from rrnet_nni.fpga.protocols import executions, get_costs
 from rrnet_nni.fpga.runtime.session.conformance import (
     ProgramBuilder,
@@ -46,7 +48,15 @@ def test_polynomials_in_every_place_agree_with_the_reference_and_send_what_is_pr
     assert traffic_mismatch(program, weights, images, execution) is None
 
 
-@pytest.mark.parametrize("network", [residual_network, polynomial_network])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_products_of_two_secrets_agree_with_the_reference_and_send_what_is_predicted(execution, batch):
+    program, weights = gated_network()
+    images = np.random.default_rng(batch).normal(size=(batch, 3, 5, 5))
+    assert first_divergence(program, weights, images, execution) is None
+    assert traffic_mismatch(program, weights, images, execution) is None
+
+
+@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network])
 def test_material_that_the_parties_make_alone_gives_the_reference(execution, network):
     if execution.name not in preparations():
         pytest.skip("its material needs a dealer, as it says where it is asked for")
@@ -56,7 +66,7 @@ def test_material_that_the_parties_make_alone_gives_the_reference(execution, net
     assert preparation_mismatch(program, 2, execution) is None
 
 
-@pytest.mark.parametrize("network", [residual_network, polynomial_network])
+@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network])
 def test_the_compiler_reports_the_traffic_that_the_parties_have(execution, network):
     program, _ = network()
     rows = program_traffic(program, load_device("zcu104"), get_costs(execution.name))
@@ -140,3 +150,15 @@ def test_truncation_is_the_floor_or_one_more(execution, bits, seed):
     words[0, :4] = 2**30 - 1, -(2**30) + 1, 0, -1
     result = run_shared(b.program(), {}, words, execution).output.view(np.int32)
     assert np.isin(result - (words >> bits), (0, 1)).all()
+
+
+def test_products_of_two_secrets_on_narrow_rings_agree_with_the_reference(execution):
+    program, weights = gated_network()
+    images = np.random.default_rng(4).normal(size=(2, 3, 5, 5))
+    seen = dict.fromkeys(program.tensors, 1.0)
+    for name, words in walk_reference(program, weights, images):
+        seen[name] = float(np.abs(words.view(np.int32)).max()) * 2.0 ** -program.tensor(name).fraction_bits
+    narrow = narrow_rings(program, {name: seen[name] for name in program.tensors})
+    assert is_narrow(narrow)
+    assert first_divergence(narrow, weights, images, execution) is None
+    assert traffic_mismatch(narrow, weights, images, execution) is None
