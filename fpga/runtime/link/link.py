@@ -88,6 +88,10 @@ class Link:
         """Close the socket; the peer sees the end of the stream."""
         self._socket.close()
 
+    def hand_over(self) -> socket.socket:
+        """The connected socket, for octets that are no frames of this link, which ends with this."""
+        return self._socket
+
     def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
         """One round: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
         started = time.perf_counter()

@@ -1,0 +1,124 @@
+"""Material ahead of demand: the two parties make sets in the background, each in a process of its own.
+
+The processes are those of `rrnet-2pc-prepare`; they run at low priority and die with the daemon. A daemon carries their
+messages to the other one over its own authenticated link.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import threading
+import time
+from typing import Any
+
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
+from ..commands.children import Child, Display, start_child
+from ..link.link import Link
+from ..material.store import TWO_PARTY
+from .carrying import carry
+from .dialogue import FILL, ask, field_of, introduction, tell
+from .model import Model
+from .peer import Peer, converse
+from .pool import MADE_PREFIX
+from .telemetry import Telemetry
+
+#: Added to the niceness of the processes: requests go first.
+NICENESS = 15
+MOST_PER_SET = 1024
+LOOK_AGAIN_S = 0.5
+
+
+class Marks:
+    """When party 0 asks for more: below `low` inferences until there are `high`, `per_set` at a time."""
+
+    def __init__(self, low: int, high: int, per_set: int) -> None:
+        if not 0 <= low <= high or not 1 <= per_set <= MOST_PER_SET:
+            raise Refusal(f"marks must be 0 <= low <= high, and sets of 1 to {MOST_PER_SET}: {low}, {high}, {per_set}")
+        self._low, self._high, self._per_set = low, high, per_set
+        self._filling = False
+
+    def wanted(self, left: int, batch: int) -> int:
+        """How many inferences to make now; the first few come quickly."""
+        if left >= self._high:
+            self._filling = False
+        elif left < self._low:
+            self._filling = True
+        if not self._filling:
+            return 0
+        return min(self._per_set, self._high - left) if left else min(self._per_set, batch)
+
+
+def fill_once(model: Model, peer: Peer, marks: Marks, stop: threading.Event, telemetry: Telemetry) -> None:
+    """Party 0: wait until material runs low and make one set.
+
+    Raises:
+        ExecutionFault, Refusal: it was not made.
+    """
+    while not (count := marks.wanted(model.pool.left(), model.batch)):
+        if stop.wait(LOOK_AGAIN_S):
+            return
+    name = MADE_PREFIX + secrets.token_hex(8)
+    held = [each.description.set_id for each in model.pool.sets()]
+
+    def ask_and_make(link: Link) -> None:
+        ask(link, {**introduction(FILL, model.name, model.terms), "name": name, "count": count, "sets": held})
+        _make(model, link, name, count, stop, telemetry)
+
+    converse(peer, ask_and_make)
+
+
+def answer_fill(
+    model: Model, link: Link, question: dict[str, Any], stop: threading.Event, telemetry: Telemetry
+) -> None:
+    """Party 1: make the set that party 0 asks for; what party 0 has no part of goes."""
+    name, count = field_of(question, "name", str), field_of(question, "count", int)
+    held = field_of(question, "sets", list)
+    token = name.removeprefix(MADE_PREFIX)
+    if not name.startswith(MADE_PREFIX) or not token.isalnum() or not 1 <= count <= MOST_PER_SET:
+        raise Refusal("party 0 asks for a set of no proper name or size")
+    for each in model.pool.sets():
+        if each.description.set_id not in held:
+            model.pool.discard(each.description.set_id)
+    tell(link, {"ok": True})
+    _make(model, link, name, count, stop, telemetry)
+
+
+def _make(model: Model, link: Link, name: str, count: int, stop: threading.Event, telemetry: Telemetry) -> None:
+    """Run this party's process until its part of the set is in place."""
+    started = time.monotonic()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        arguments = [
+            *(str(model.build.path), "--count", str(count), "--preprocessing", TWO_PARTY),
+            *("--protocol", model.execution.name, "-o", str(model.pool.root / name)),
+            *("--party", str(model.party), "--link-fd", str(theirs.fileno()), "--json"),
+        ]
+        child = start_child(f"party {model.party}", "prepare", arguments, Display(), (theirs.fileno(),))
+        os.setpriority(os.PRIO_PROCESS, child.process.pid, NICENESS)
+        theirs.close()
+        try:
+            carry(link.hand_over(), ours, stop)
+            ours.close()
+            child.process.wait(timeout=30)
+        except subprocess.TimeoutExpired as error:
+            raise ExecutionFault("the process that makes material does not end") from error
+        finally:
+            _end(child)
+    if child.process.returncode:
+        raise ExecutionFault(f"no material was made: {child.sentence}")
+    model.pool.changed()
+    telemetry.log("material made", model=model.name, count=count, seconds=round(time.monotonic() - started, 3))
+
+
+def _end(child: Child) -> None:
+    if child.process.poll() is None:
+        child.process.kill()
+        child.process.wait()
+    child.finish()
+    for stream in (child.process.stdin, child.process.stdout, child.process.stderr):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,93 @@
+"""One model at one server: its program, its halves, its pool, and what clients are told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rrnet_nni.base.errors import Refusal
+
+from ...program import TRUNCATION_BOUND_BITS
+from ...program.build import Build, load_build
+from ...protocols import get_costs, get_execution
+from ...protocols.party import Execution
+from .card import Card, read_card
+from .halves import HalfQueue
+from .pool import Pool
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a server needs to answer for one model.
+
+    `batch` is how many images one execution takes at most, `card` what clients need to prepare an image and to name a
+    class.
+    """
+
+    name: str
+    party: int
+    build: Build
+    execution: Execution
+    batch: int
+    halves: HalfQueue
+    pool: Pool
+    card: Card
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What both servers must have alike."""
+        return {"program": self.build.program_digest, "protocol": self.execution.name, "batch": self.batch}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.build.program.tensor(self.build.program.input).shape
+
+    @property
+    def image_bytes(self) -> int:
+        """Octets of one image's share."""
+        return 4 * int(np.prod(self.input_shape))
+
+    def describe(self) -> dict[str, Any]:
+        """What a client needs to know; nothing of it is secret."""
+        program = self.build.program
+        first, last = program.tensor(program.input), program.tensor(program.output)
+        word_bits = first.ring_bits - 2 if self.execution.opens_narrow else TRUNCATION_BOUND_BITS
+        return {
+            "model": self.name,
+            "party": self.party,
+            "program": self.build.program_digest,
+            "protocol": self.execution.name,
+            "images_per_request": self.batch,
+            "input": {"shape": list(first.shape), "fraction_bits": first.fraction_bits, "word_bits": word_bits},
+            "output": {"shape": list(last.shape), "fraction_bits": last.fraction_bits, "scale": list(last.scale)},
+            **self.card.describe(),
+        }
+
+
+def load_model(
+    name: str, path: Path, party: int, protocol: str | None, pool: Path, batch: int, most_waiting: int
+) -> Model:
+    """Read a build and open its pool.
+
+    Raises:
+        Refusal: no build there, or a protocol that cannot be executed.
+    """
+    build = load_build(path, weights=party == 1)
+    chosen = protocol or build.protocol_name
+    if not get_costs(chosen).executable:
+        raise Refusal(f"{path} was compiled for {chosen}, which is not executed: --protocol names one that is")
+    execution = get_execution(chosen)
+    corrections = sum(each.offline_bytes[party] for each in execution.traffic(build.program, 1))
+    return Model(
+        name,
+        party,
+        build,
+        execution,
+        batch,
+        HalfQueue(most_waiting),
+        Pool(pool, party, build.program_digest, execution.name, corrections),
+        read_card(path),
+    )

@@ -1,0 +1,85 @@
+"""A set of material in use by one lane: set up once, then executed from in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
+from ..link.link import Link
+from ..material.store import MaterialStore
+from ..session.session import Evaluator
+from .halves import Answer, Half
+from .model import Model
+
+#: Batches whose material is claimed at once: one durable write for all of them, and as much is lost by a crash.
+BATCHES_PER_CLAIM = 8
+
+
+class OpenSet:
+    """One party's side of the executions on one set, from inference `start` on.
+
+    Both parties claim in equal steps from an equal start, so that they agree on every batch's place without a word.
+    """
+
+    def __init__(self, model: Model, link: Link, store: MaterialStore, start: int) -> None:
+        self.set_id = store.description.set_id
+        self._model, self._store = model, store
+        self._position = self._claimed = start
+        if model.party == 1:
+            store.bind_weights(model.build.weights)
+        self._evaluator = Evaluator(model.party, model.build.program, model.execution, link)
+        self._evaluator.setup(_weight_shares(link, model), store.weight_masks)
+
+    @property
+    def position(self) -> int:
+        """The next inference."""
+        return self._position
+
+    @property
+    def left(self) -> int:
+        """Inferences that are not used yet."""
+        return self._store.description.count - self._position
+
+    def claim_ahead(self) -> int:
+        """How many images the next batch may have; their material is durably claimed when this returns."""
+        if self._position == self._claimed:
+            count = min(self.left, self._model.batch * BATCHES_PER_CLAIM)
+            if count:
+                self._store.claim(self._claimed, count)
+            self._claimed += count
+        return min(self._claimed - self._position, self._model.batch)
+
+    def execute(self, halves: Sequence[Half]) -> list[Answer]:
+        """This server's shares of the logits of some halves, which are the same requests at the other one."""
+        count = sum(half.images for half in halves)
+        first, self._position = self._position, self._position + count
+        self._model.pool.note(self.set_id, first, count, self.left)
+        material = self._store.read(range(first, first + count))
+        prepared = self._evaluator.prepare(material)
+        logits = self._evaluator.evaluate(np.concatenate([half.share for half in halves]), prepared)
+        answers, place = [], 0
+        for half in halves:
+            share = logits[place : place + half.images]
+            answers.append(Answer(share, f"{self.set_id}:{first + place}:{half.images}"))
+            place += half.images
+        return answers
+
+    def close(self) -> None:
+        """Give the set back to the pool."""
+        self._model.pool.close(self._store, used_up=self.left <= 0)
+
+
+def _weight_shares(link: Link, model: Model) -> Mapping[str, np.ndarray]:
+    """Party 1's model in two shares: party 0's is the expansion of a seed that party 1 draws."""
+    if model.party == 1:
+        seed = fresh_bytes(SEED_BYTES)
+        link.exchange(np.frombuffer(seed, np.uint8), 0)
+    else:
+        seed = link.exchange(None, SEED_BYTES).tobytes()
+    stream = Keystream([seed], 0)
+    shares = {constant.name: stream.words(*constant.shape)[0] for constant in model.build.program.constants.values()}
+    if model.party == 0:
+        return shares
+    return {name: model.build.weights[name].view(np.uint32) - share for name, share in shares.items()}

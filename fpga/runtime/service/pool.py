@@ -1,0 +1,163 @@
+"""One party's pool of material for one model: sets that are made ahead of demand and used up one after the other.
+
+A pool is a directory of sets as `rrnet-2pc-prepare` makes them, one sub-directory each; the two parties find the sets
+that both have by their `set_id`. Which inferences were used is each set's own durable number. Beside it every execution
+is noted in `used.jsonl`, for whoever audits that nothing was used twice: it holds no secret and decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
+from ..material.store import MaterialStore, SetDescription, party_directory, read_description, unused_count
+
+AUDIT = "used.jsonl"
+AUDIT_BYTES = 16 << 20
+#: Made by the two parties here; sets under other names were put here by an operator.
+MADE_PREFIX = "made-"
+RESCAN_S = 1.0
+#: Age at which both parties must have put their parts of a set in place.
+SETTLED_S = 60.0
+
+
+@dataclass(frozen=True)
+class PooledSet:
+    """A set that lies in the pool and suits its model."""
+
+    root: Path
+    description: SetDescription
+
+
+class Pool:
+    """The sets of one party for one program under one protocol; several threads use it.
+
+    Args:
+        root: the directory, made if it is not there.
+        party: whose part of the sets is read.
+        program_digest, protocol: what the sets must be for; others are left alone.
+        corrections_bytes: size of one inference's corrections in this release.
+    """
+
+    def __init__(self, root: Path, party: int, program_digest: str, protocol: str, corrections_bytes: int) -> None:
+        self.root, self.party = root, party
+        self._digest, self._protocol, self._corrections_bytes = program_digest, protocol, corrections_bytes
+        self._lock = threading.Lock()
+        self._open: dict[str, int] = {}
+        self._unopened: int | None = None
+        self._scanned_s = 0.0
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refusal(f"{root} cannot hold material: {error.strerror}") from error
+
+    def sets(self) -> list[PooledSet]:
+        """What lies here for this program, oldest first, whether in use or not."""
+        found = []
+        for root in self.root.iterdir():
+            path = party_directory(root, self.party)
+            with contextlib.suppress(Refusal, OSError):
+                described = read_description(path)
+                if (described.program_digest, described.protocol, described.party) == (
+                    self._digest,
+                    self._protocol,
+                    self.party,
+                ):
+                    found.append((path.stat().st_mtime, PooledSet(root, described)))
+        return [each for _, each in sorted(found, key=lambda pair: pair[0])]
+
+    def open(self, set_id: str) -> MaterialStore:
+        """Open a set for one lane alone.
+
+        Raises:
+            Refusal: it is not here, is in use or used up.
+        """
+        for each in self.sets():
+            if each.description.set_id == set_id:
+                break
+        else:
+            raise Refusal(f"there is no set {set_id} in {self.root}")
+        store = MaterialStore(each.root, self.party)
+        try:
+            store.check_program(self._digest, self._protocol)
+            store.check_size(self._corrections_bytes)
+            left = store.description.count - store.next_index
+            if left < 1:
+                self._remove(each.root)
+                raise Refusal(f"the set {set_id} is used up")
+        except Refusal:
+            store.__exit__(None, None, None)
+            raise
+        with self._lock:
+            self._open[set_id] = left
+            self._unopened = None
+        return store
+
+    def close(self, store: MaterialStore, used_up: bool = False) -> None:
+        """Give a set back; one that is used up goes, its seed with it."""
+        set_id = store.description.set_id
+        if used_up:
+            self._remove(store.path.parent)
+        store.__exit__(None, None, None)
+        with self._lock:
+            self._open.pop(set_id, None)
+            self._unopened = None
+
+    def discard(self, set_id: str) -> None:
+        """Remove a set that the other party has no part of, if the two parties made it here and nobody uses it.
+
+        A fresh one stays: the other party may be about to put its part in place.
+        """
+        for each in self.sets():
+            made_here = each.root.name.startswith(MADE_PREFIX) and time.time() - each.root.stat().st_mtime > SETTLED_S
+            if each.description.set_id == set_id and made_here:
+                with contextlib.suppress(Refusal), MaterialStore(each.root, self.party):
+                    self._remove(each.root)
+        self.changed()
+
+    def changed(self) -> None:
+        """A set was added or removed."""
+        with self._lock:
+            self._unopened = None
+
+    def left(self) -> int:
+        """Inferences for which there is unused material."""
+        with self._lock:
+            if self._unopened is None or time.monotonic() > self._scanned_s + RESCAN_S:
+                self._unopened, self._scanned_s = self._count_unopened(), time.monotonic()
+            return self._unopened + sum(self._open.values())
+
+    def note(self, set_id: str, start: int, count: int, left: int) -> None:
+        """Write down that an execution uses `count` inferences from `start`, of which `left` remain."""
+        with self._lock:
+            self._open[set_id] = left
+            path = self.root / AUDIT
+            try:
+                with path.open("a") as file:
+                    file.write(json.dumps({"set": set_id, "start": start, "count": count}) + "\n")
+                    size = file.tell()
+                if size > AUDIT_BYTES:
+                    path.replace(path.with_name(f"{AUDIT}.1"))
+            except OSError as error:
+                raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
+
+    def _count_unopened(self) -> int:
+        total = 0
+        for each in self.sets():
+            if each.description.set_id not in self._open:
+                with contextlib.suppress(Refusal):
+                    total += max(0, unused_count(party_directory(each.root, self.party)))
+        return total
+
+    def _remove(self, root: Path) -> None:
+        """Remove this party's part; what a crash leaves of it lacks something that a run needs, or is used up."""
+        shutil.rmtree(party_directory(root, self.party), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            root.rmdir()

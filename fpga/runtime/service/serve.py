@@ -1,0 +1,147 @@
+"""`rrnet-2pc-serve`: two servers of two operators answer clients on shares of their images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rrnet_nni.base.console import Parser, add_common_options, run_command
+from rrnet_nni.base.errors import Refusal
+
+from ...protocols import executions
+from ..commands.children import tidy_end
+from ..link.addresses import is_loopback, parse_address
+from ..link.link import DEFAULT_TIMEOUT_S
+from ..link.tls import load_identity
+from .daemon import Daemon, Front, Settings
+from .model import Model, load_model
+from .peer import Peer
+
+EXAMPLES = """\
+examples:
+  rrnet-2pc-serve build/ --party 1 --listen 0.0.0.0:7700 --tls certificates/party-1 --http 127.0.0.1:8701
+  rrnet-2pc-serve build/ --party 0 --connect SERVER:7700 --tls certificates/party-0 --http 127.0.0.1:8700
+
+A client sends each server one share of its image and adds the two shares of the logits that come back. It is no party
+of the protocol and needs no trust. Neither server sees an image, as long as the two do not pool what they know: party 0
+must be an operator of its own that does not collude with party 1. Party 1 owns the model (weights.bin); party 0 needs
+none of it. Clients on other machines need HTTPS: --http-certificate and --http-key, or a proxy in front.
+"""
+LOW, HIGH, PER_SET = 64, 256, 64
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser(prog="rrnet-2pc-serve", description=__doc__, epilog=EXAMPLES)
+    result.add_argument("builds", nargs="+", metavar="[NAME=]BUILD", help="build directories of rrnet-2pc-compile")
+    result.add_argument("--party", type=int, choices=(0, 1), required=True, help="whose server this is")
+    address = result.add_mutually_exclusive_group(required=True)
+    address.add_argument("--listen", metavar="ADDRESS", help="party 1: HOST:PORT on which to wait for party 0's server")
+    address.add_argument("--connect", metavar="ADDRESS", help="party 0: HOST:PORT of party 1's server")
+    result.add_argument("--tls", type=Path, metavar="DIR", help="keys of the two servers (rrnet-2pc-certificates)")
+    result.add_argument("--http", required=True, metavar="ADDRESS", help="HOST:PORT on which clients are answered")
+    result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
+    result.add_argument("--http-key", type=Path, metavar="FILE", help="its key")
+    result.add_argument("--behind-proxy", action="store_true", help="answer in plain on an address beyond this machine")
+    result.add_argument(
+        "--servers", nargs=2, default=(), metavar="URL", help="both servers' public addresses, party 0's first"
+    )
+    result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
+    result.add_argument("--pool", type=Path, metavar="DIR", help="where material lies (default: BUILD.pool)")
+    _add_numbers(result)
+    result.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
+    add_common_options(result, json_output=False)
+    return result
+
+
+def _add_numbers(result: Parser) -> None:
+    result.add_argument("--batch", type=_count, default=16, help="images that one execution takes (default 16)")
+    result.add_argument("--lanes", type=_count, default=2, help="executions in flight per model (default 2)")
+    result.add_argument(
+        "--window-ms", type=_amount, default=4.0, help="wait for others to share an execution (default 4)"
+    )
+    result.add_argument("--expiry", type=_amount, default=10.0, metavar="S", help="a half waits so long (default 10)")
+    result.add_argument("--most-waiting", type=_count, default=512, help="images that may wait (default 512)")
+    result.add_argument("--rate", type=_amount, default=0.0, help="requests per second of one address (default: any)")
+    result.add_argument("--low", type=_count, default=LOW, help=f"party 0: make material below this (default {LOW})")
+    result.add_argument("--high", type=_count, default=HIGH, help=f"party 0: until there is so much (default {HIGH})")
+    result.add_argument("--per-set", type=_count, default=PER_SET, help=f"inferences made at once (default {PER_SET})")
+    result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
+    result.add_argument(
+        "--timeout", type=_amount, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends a connection"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to a million")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal ends it."""
+    check(options)
+    models = {model.name: model for model in (_load(each, options) for each in options.builds)}
+    if len(models) < len(options.builds):
+        raise Refusal("two models have the same name: give them others, as NAME=BUILD")
+    filling = options.party == 0 and not options.no_filling
+    settings = Settings(
+        options.window_ms / 1e3,
+        options.lanes,
+        options.expiry,
+        options.rate,
+        (options.low, max(options.low, options.high), options.per_set) if filling else None,
+        tuple(options.servers),
+    )
+    peer = Peer(options.listen or options.connect, options.tls, options.timeout)
+    front = Front(options.http, options.http_certificate, options.http_key)
+    with tidy_end(options.ends_with_parent):
+        Daemon(options.party, models, peer, front, settings).run()
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that do not fit together, and what would send shares in plain to another machine."""
+    if (options.listen is not None) != (options.party == 1):
+        raise Refusal("party 1 waits (--listen) and party 0 comes (--connect)")
+    host, _ = parse_address(options.listen or options.connect)
+    if options.tls is None and not is_loopback(host):
+        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
+    if options.tls is not None:
+        load_identity(options.tls, options.party == 1)
+    if (options.http_certificate is None) != (options.http_key is None):
+        raise Refusal("--http-certificate and --http-key belong together")
+    host, _ = parse_address(options.http)
+    if options.http_certificate is None and not is_loopback(host) and not options.behind_proxy:
+        raise Refusal(f"clients of {host} need HTTPS: --http-certificate and --http-key, or --behind-proxy")
+
+
+def _load(named: str, options: argparse.Namespace) -> Model:
+    name, separator, path = named.partition("=")
+    build = Path(path if separator else named)
+    name = name if separator else build.resolve().name
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise Refusal(f"{name!r} is no name of a model: letters, digits, - _ and . only")
+    pool = build.resolve().with_name(f"{build.resolve().name}.pool") if options.pool is None else options.pool / name
+    return load_model(name, build, options.party, options.protocol, pool, options.batch, options.most_waiting)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `rrnet-2pc-serve`."""
+    return run_command(parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

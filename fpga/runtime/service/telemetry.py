@@ -1,0 +1,91 @@
+"""What a daemon tells of itself: numbers for Prometheus and structured lines for a log, both without secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ..link.link import Link
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Telemetry:
+    """The counters of one daemon."""
+
+    def __init__(self, party: int) -> None:
+        self._party, self._lock = party, threading.Lock()
+        self.registry = CollectorRegistry()
+        by_model = {"labelnames": ["model"], "registry": self.registry}
+        self.requests = Counter("rrnet_requests", "Answered requests", ["model", "status"], registry=self.registry)
+        self.latency = Histogram(
+            "rrnet_request_seconds",
+            "From the last octet of a request to its answer",
+            buckets=LATENCY_BUCKETS_S,
+            **by_model,
+        )
+        self.batches = Histogram("rrnet_batch_images", "Images of an execution", buckets=BATCH_BUCKETS, **by_model)
+        self.lanes = Gauge("rrnet_link_lanes", "Connections to the other server that can execute", **by_model)
+        self.material = Gauge("rrnet_material_left", "Inferences with unused material", **by_model)
+        self.waiting = Gauge("rrnet_images_waiting", "Images that wait or are being executed", **by_model)
+        self.link_bytes = Counter(
+            "rrnet_link_bytes", "Payload between the two servers", ["model", "direction"], registry=self.registry
+        )
+        self.client_bytes = Counter(
+            "rrnet_client_bytes", "Bodies of requests and answers", ["model", "direction"], registry=self.registry
+        )
+        self.faults = Counter("rrnet_lane_faults", "Connections to the other server that broke", **by_model)
+        self._lanes: dict[str, int] = {}
+
+    def watch(self, model: str, left: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Read two gauges of a model when they are asked for."""
+        self.material.labels(model).set_function(left)
+        self.waiting.labels(model).set_function(waiting)
+        self.lanes.labels(model).set(0)
+
+    def lanes_up(self, model: str) -> int:
+        """Connections to the other server that can execute requests of a model."""
+        return self._lanes.get(model, 0)
+
+    @contextlib.contextmanager
+    def lane(self, model: str) -> Iterator[None]:
+        """A lane is up while the block runs."""
+        self._add_lane(model, 1)
+        self.log("lane up", model=model)
+        try:
+            yield
+        finally:
+            self._add_lane(model, -1)
+
+    def _add_lane(self, model: str, change: int) -> None:
+        with self._lock:
+            self._lanes[model] = self._lanes.get(model, 0) + change
+            self.lanes.labels(model).set(self._lanes[model])
+
+    @contextlib.contextmanager
+    def execution(self, model: str, images: int, link: Link) -> Iterator[None]:
+        """Count one execution."""
+        before = link.counters
+        yield
+        used = link.counters - before
+        self.batches.labels(model).observe(images)
+        self.link_bytes.labels(model, "sent").inc(used.bytes_sent)
+        self.link_bytes.labels(model, "received").inc(used.bytes_received)
+
+    def log(self, event: str, **fields: object) -> None:
+        """One JSON line on standard error. Callers pass no share, seed, key or request's content."""
+        line = json.dumps({"time": round(time.time(), 3), "party": self._party, "event": event, **fields})
+        with self._lock:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus' text format."""
+        return generate_latest(self.registry)
