@@ -14,6 +14,8 @@ import http.client
 import json
 import random
 import secrets
+import select
+import socket
 import ssl
 import time
 import urllib.parse
@@ -75,7 +77,7 @@ class PrivateClassifier:
         if len(urls) != 2:
             raise ServiceFault("two servers are needed: party 0's address and party 1's")
         self._servers = [_Server(url, pins[i] if pins else None, timeout_s) for i, url in enumerate(urls)]
-        self._attempts, self._normalize = attempts, normalize
+        self._attempts, self._normalize, self._timeout_s = attempts, normalize, timeout_s
         self.model = self._only_model() if model is None else model
         self.description = self._describe()
 
@@ -152,13 +154,23 @@ class PrivateClassifier:
             for server in self._servers:
                 server.close()
             return [], problem
-        replies = [server.receive() for server in self._servers]
-        for server, reply in zip(self._servers, replies):
-            if reply.status != 200:
-                return replies, f"{server.url}: {_sentence(reply)}"
+        replies = []
+        for server in self._by_readiness():
+            replies.append(server.receive())
+            if replies[-1].status != 200:
+                for each in self._servers:  # the other one may wait for a half that never comes
+                    each.close()
+                return replies, f"{server.url}: {_sentence(replies[-1])}"
         if replies[0].execution != replies[1].execution:
             return replies, "the two servers answered from different executions"
         return replies, None
+
+    def _by_readiness(self) -> list[_Server]:
+        """The two servers, the one that answers first in front."""
+        by_socket = {server.socket: server for server in self._servers}
+        ready, _, _ = select.select(list(by_socket), [], [], self._timeout_s)
+        first = by_socket[ready[0]] if ready else self._servers[0]
+        return [first, *(server for server in self._servers if server is not first)]
 
     def _add(self, replies: Sequence[_Reply], images: int) -> np.ndarray:
         shape = (images, *self.description["output"]["shape"])
@@ -196,6 +208,13 @@ class _Server:
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self._encrypted = parts.scheme == "https"
         self._connection: http.client.HTTPConnection | None = None
+
+    @property
+    def socket(self) -> socket.socket:
+        """Of the open connection."""
+        connection = self._open().sock
+        assert connection is not None
+        return connection
 
     def close(self) -> None:
         if self._connection is not None:

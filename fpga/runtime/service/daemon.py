@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ MOST_CLIENTS = 1000
 IDLE_CLIENT_S = 30
 #: What requests get to finish once the daemon is asked to end.
 DRAIN_S = 30
+#: The lanes' threads keep the interpreter for so long at most while an answer waits to be sent (Python's own is 5 ms).
+SWITCH_INTERVAL_S = 0.0005
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may choose: `lanes` are executions in flight per model; party 0 without `marks` fills no pool."""
+    """What an operator may choose: `lanes` are executions in flight per model; without `marks` no pool is filled."""
 
     window_s: float = 0.004
     lanes: int = 2
@@ -80,6 +83,7 @@ class Daemon:
         Raises:
             ExecutionFault: an address cannot be listened on.
         """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         listening = _listen(self._front.address)
         with listening:
             host, port = listening.getsockname()[:2]

@@ -141,7 +141,7 @@ class Pool:
             path = self.root / AUDIT
             try:
                 with path.open("a") as file:
-                    file.write(json.dumps({"set": set_id, "start": start, "count": count}) + "\n")
+                    file.write(json.dumps({"party": self.party, "set": set_id, "start": start, "count": count}) + "\n")
                     size = file.tell()
                 if size > AUDIT_BYTES:
                     path.replace(path.with_name(f"{AUDIT}.1"))

@@ -1,0 +1,81 @@
+"""A party's pool: sets that suit, each used by one lane, and gone when it is used up."""
+
+import time
+
+import pytest
+from helpers.served import PROTOCOL, write_digits_sized_build
+
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.material.store import party_directory
+from rrnet_nni.fpga.runtime.service.pool import SETTLED_S, Pool
+
+
+@pytest.fixture
+def deal(tmp_path):
+    build = write_digits_sized_build(tmp_path / "build")
+
+    def add(name, count=3, protocol=PROTOCOL):
+        root = tmp_path / "pool" / name
+        prepare_set(root, build.program, build.program_digest, get_execution(protocol), count)
+        return root
+
+    add.build = build
+    return add
+
+
+def pool_of(deal, tmp_path, party=1):
+    traffic = get_execution(PROTOCOL).traffic(deal.build.program, 1)
+    corrections = sum(each.offline_bytes[party] for each in traffic)
+    return Pool(tmp_path / "pool", party, deal.build.program_digest, PROTOCOL, corrections)
+
+
+def test_only_sets_for_this_program_and_protocol_count(deal, tmp_path):
+    pool = pool_of(deal, tmp_path)
+    assert pool.left() == 0
+    deal("a", 3)
+    deal("b", 4)
+    deal("other", 5, protocol="beaver-ot")
+    (tmp_path / "pool" / "rubbish").mkdir()
+    pool.changed()
+    assert pool.left() == 7
+    assert [each.root.name for each in pool.sets()] == ["a", "b"]
+
+
+def test_a_set_belongs_to_one_lane_and_goes_when_it_is_used_up(deal, tmp_path):
+    deal("a", 3)
+    pool = pool_of(deal, tmp_path)
+    set_id = pool.sets()[0].description.set_id
+    store = pool.open(set_id)
+    with pytest.raises(Refusal, match="another process"):
+        pool.open(set_id)
+    store.claim(0, 2)
+    pool.note(set_id, 0, 2, 1)
+    assert pool.left() == 1
+    pool.close(store)
+    assert pool.left() == 1
+    store = pool.open(set_id)
+    assert store.next_index == 2
+    store.claim(2, 1)
+    pool.note(set_id, 2, 1, 0)
+    pool.close(store, used_up=True)
+    assert pool.left() == 0
+    assert not party_directory(tmp_path / "pool" / "a", 1).exists()
+    assert party_directory(tmp_path / "pool" / "a", 0).exists()  # the other party's own
+    with pytest.raises(Refusal, match="no set"):
+        pool.open(set_id)
+
+
+def test_what_only_one_party_has_goes_unless_it_is_fresh_or_an_operators(deal, tmp_path, monkeypatch):
+    pool = pool_of(deal, tmp_path)
+    made, dealt = deal("made-0123"), deal("dealt")
+    for each in pool.sets():
+        pool.discard(each.description.set_id)
+    assert party_directory(made, 1).exists()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + SETTLED_S + 1)
+    for each in pool.sets():
+        pool.discard(each.description.set_id)
+    assert not party_directory(made, 1).exists()
+    assert party_directory(dealt, 1).exists()

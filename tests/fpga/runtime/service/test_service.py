@@ -1,0 +1,184 @@
+"""Two daemons as clients meet them: real processes on loopback, real material, real requests."""
+
+import http.client
+import json
+import os
+import signal
+import threading
+import urllib.parse
+import urllib.request
+
+import numpy as np
+import pytest
+from helpers.served import Servers, clear_images, write_digits_sized_build
+
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    write_digits_sized_build(root / "build")
+    with Servers(root, "--expiry", 1, dealt=(200, 200), options_of=(("--no-filling",), ())) as servers:
+        yield servers
+
+
+def ask_many(urls, images, clients, shares=1):
+    """Classes as many clients are told them, one request per image; faults in their place."""
+    answers = [None] * len(images)
+
+    def work(first):
+        with PrivateClassifier(urls) as classifier:
+            for index in range(first, len(images), clients):
+                try:
+                    answers[index] = int(classifier.predict(images[index : index + 1])[0])
+                except ServiceFault as fault:
+                    answers[index] = fault
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return answers
+
+
+def post(url, body=bytes(16), request_id="0" * 32, media="application/octet-stream", path=None, headers=()):
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    where = f"/v1/models/build/requests/{request_id}" if path is None else path
+    connection.request("POST", where, body, {"Content-Type": media, **dict(headers)})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def test_requests_of_many_clients_get_the_references_class_and_no_material_twice(served):
+    images, classes = clear_images(load_build(served.build), 60)
+    assert ask_many(served.urls, images, 8) == list(classes)
+    zero, one = served.used()
+    assert len(zero) >= 60
+    assert len(set(zero)) == len(zero)
+    assert sorted(zero) == sorted(one)
+    with urllib.request.urlopen(served.urls[0] + "/metrics") as answer:
+        numbers = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    assert float(numbers['rrnet_requests_total{model="build",status="200"}']) >= 60
+    assert float(numbers['rrnet_batch_images_count{model="build"}']) < len(zero), "strangers share executions"
+    assert float(numbers['rrnet_material_left{model="build"}']) == 400 - len(zero)
+    assert float(numbers['rrnet_link_lanes{model="build"}']) == 2
+
+
+def test_one_request_may_hold_several_images(served):
+    images, classes = clear_images(load_build(served.build), 20, seed=1)
+    with PrivateClassifier(served.urls) as classifier:
+        assert np.array_equal(classifier.predict(images), classes)
+        assert classifier.logits(images[:0]).shape == (0, 10)
+
+
+def test_the_client_refuses_images_that_the_model_does_not_take(served):
+    with PrivateClassifier(served.urls) as classifier:
+        for images in (np.zeros((1, 1, 8, 8)), np.full((1, 1, 16, 16), np.nan), np.full((1, 1, 16, 16), 1e9)):
+            with pytest.raises(BadImages):
+                classifier.predict(images)
+
+
+def test_the_client_knows_which_server_is_whose(served):
+    with pytest.raises(ServiceFault, match="not the server of party 0"):
+        PrivateClassifier(served.urls[::-1])
+
+
+def test_wrong_requests_get_a_status_and_one_sentence(served):
+    wrong = {
+        400: [
+            {"request_id": "xyz"},
+            {"body": bytes(100)},
+            {"path": "/v1/models/build/requests/" + "0" * 32 + "?images=0"},
+        ],
+        404: [{"path": "/v1/models/nobody/requests/" + "0" * 32}],
+        413: [{"body": bytes(5000)}],
+        415: [{"media": "text/plain"}],
+    }
+    for status, requests in wrong.items():
+        for request in requests:
+            found, body = post(served.urls[0], **request)
+            assert found == status, request
+            sentence = json.loads(body)["error"]
+            assert sentence
+            assert "\n" not in sentence
+
+
+def test_a_half_without_its_partner_expires_and_leaves_room(served):
+    status, body = post(served.urls[0], request_id="a" * 32)
+    assert status == 408
+    assert "other half" in json.loads(body)["error"]
+    status, _ = post(served.urls[1], request_id="b" * 32)
+    assert status == 408
+    with urllib.request.urlopen(served.urls[0] + "/metrics") as answer:
+        assert 'rrnet_images_waiting{model="build"} 0.0' in answer.read().decode()
+
+
+def test_halves_with_different_numbers_of_images_are_told_so(served):
+    image_bytes = 4 * 16 * 16
+    found = {}
+    path = "/v1/models/build/requests/" + "c" * 32
+
+    def send(party, images):
+        found[party] = post(served.urls[party], bytes(images * image_bytes), path=f"{path}?images={images}")
+
+    threads = [threading.Thread(target=send, args=pair) for pair in ((0, 1), (1, 2))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert {status for status, _ in found.values()} <= {408, 502}
+
+
+def test_a_seed_and_its_expansion_are_the_same_share(served):
+    images, classes = clear_images(load_build(served.build), 1, seed=2)
+    with PrivateClassifier(served.urls) as classifier:
+        words = classifier._encode(images)
+        random = np.frombuffer(os.urandom(words.nbytes), "<u4").reshape(words.shape)
+        found = {}
+        bodies = (words - random).astype("<u4").tobytes(), random.tobytes()
+
+        def send(party):
+            found[party] = post(served.urls[party], bodies[party], request_id="d" * 32)
+
+        threads = [threading.Thread(target=send, args=(party,)) for party in (0, 1)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    assert [status for status, _ in found.values()] == [200, 200]
+    logits = sum(np.frombuffer(body, "<u4").astype(np.uint32) for _, body in found.values())
+    assert logits.view(np.int32).argmax() == classes[0]
+
+
+def test_logs_hold_events_and_no_content(served):
+    events = [json.loads(line) for party in (0, 1) for line in served.log(party).splitlines()]
+    assert {"listening", "lane up"} <= {each["event"] for each in events}
+    assert all(set(each) <= {"time", "party", "event", "url", "link", "model", "reason"} for each in events)
+
+
+def test_a_daemon_that_is_asked_to_end_finishes_what_has_begun(tmp_path):
+    build = write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(build, 30)
+    with Servers(tmp_path, dealt=(100,), options_of=(("--no-filling", "--lanes", 1), ())) as servers:
+        answers = []
+        work = threading.Thread(target=lambda: answers.extend(ask_many(servers.urls, images, 4)))
+        work.start()
+        while (
+            sum(len(each) for each in servers.used()) < 10
+            if (servers.build.with_name("build.pool") / "used.jsonl").exists()
+            else True
+        ):
+            pass
+        servers.processes[0].send_signal(signal.SIGTERM)
+        assert servers.processes[0].wait(20) == 0
+        work.join()
+    assert "draining" in servers.log(0)
+    for answer, expected in zip(answers, classes):
+        assert isinstance(answer, ServiceFault) or answer == expected
+    assert any(answer == expected for answer, expected in zip(answers, classes))

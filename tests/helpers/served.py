@@ -1,0 +1,148 @@
+"""Two daemons as real processes on loopback, with a small network and material that a dealer made."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from rrnet_nni.fpga.program import ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.write_build import write_build
+from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
+
+PROTOCOL = "masked"
+
+
+def digits_sized_network():
+    """16x16 grey images to ten classes, with every kind of layer that the digits' networks have."""
+    b = ProgramBuilder((1, 16, 16), 10, seed=5)
+    weight, bias = b.constant("w", (4, 1, 3, 3), 8, 128), b.constant("b", (4,), 18, 1 << 16)
+    b.add(ConvOp, "conv", ["image"], (4, 16, 16), 18, weight=weight, bias=bias, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "conv.t", ["conv"], (4, 16, 16), 10, bits=8)
+    b.add(ReluOp, "relu", ["conv.t"], (4, 16, 16), 10)
+    b.add(MaxPoolOp, "pool", ["relu"], (4, 4, 4), 10, kernel=(4, 4), stride=(4, 4))
+    b.add(SquareOp, "square", ["pool"], (4, 4, 4), 20)
+    b.add(TruncateOp, "square.t", ["square"], (4, 4, 4), 10, bits=10)
+    b.add(ReshapeOp, "flat", ["square.t"], (64,), 10)
+    b.add(LinearOp, "fc", ["flat"], (10,), 18, weight=b.constant("fc", (10, 64), 8, 100), bias=None)
+    return b.program(), b.weights
+
+
+def write_digits_sized_build(path):
+    """The build directory of `digits_sized_network`."""
+    program, weights = digits_sized_network()
+    write_build(path, program, weights, {"device": "zcu104", "protocol": PROTOCOL})
+    return load_build(path)
+
+
+def clear_images(build, count, seed=0):
+    """Images whose class does not hang on the truncations' noise: float [count, *shape], and their classes."""
+    from rrnet_nni.fpga.program.reference import run_reference
+
+    shape = build.program.tensor(build.program.input).shape
+    images = np.random.default_rng(seed).normal(size=(4 * count, *shape)).astype(np.float32)
+    logits = run_reference(build.program, build.weights, images).reshape(len(images), -1)
+    ordered = np.sort(logits, axis=1)
+    clear = np.argsort(ordered[:, -2] - ordered[:, -1])[:count]
+    return images[clear], logits[clear].argmax(axis=1)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Servers:
+    """A pair of daemons on `root`/build; each can be killed and started again."""
+
+    def __init__(self, root, *options, dealt=(), options_of=((), ())):
+        self.root, self.build = Path(root), Path(root) / "build"
+        self._options, self._options_of = options, options_of
+        loaded = load_build(self.build)
+        for index, count in enumerate(dealt):
+            pool = self.build.with_name("build.pool")
+            pool.mkdir(exist_ok=True)
+            execution = get_execution(PROTOCOL)
+            prepare_set(pool / f"dealt-{index}", loaded.program, loaded.program_digest, execution, count)
+        self._link, *ports = (free_port() for _ in range(3))
+        self.urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
+        self._http = tuple(f"127.0.0.1:{port}" for port in ports)
+        self.processes = [None, None]
+
+    def __enter__(self):
+        for party in (1, 0):
+            self.start(party)
+        self.wait_until_ready()
+        return self
+
+    def __exit__(self, *error):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+
+    def start(self, party):
+        place = ("--connect", "--listen")[party]
+        self.processes[party] = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "rrnet_nni.fpga.runtime.service.serve", str(self.build), "--party", str(party)),
+                *(place, f"127.0.0.1:{self._link}", "--http", self._http[party]),
+                *map(str, (*self._options, *self._options_of[party])),
+            ],
+            stderr=(self.root / f"party-{party}.log").open("ab"),
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def kill(self, party):
+        self.processes[party].send_signal(signal.SIGKILL)
+        self.processes[party].wait()
+
+    def health(self, party):
+        try:
+            with urllib.request.urlopen(self.urls[party] + "/healthz", timeout=5) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
+    def wait_until_ready(self, timeout_s=30):
+        """Returns the seconds that it took."""
+        started = time.monotonic()
+        while True:
+            with contextlib.suppress(OSError):
+                if all(self.health(party)["ready"] for party in (0, 1)):
+                    return time.monotonic() - started
+            if time.monotonic() > started + timeout_s or any(each.poll() is not None for each in self.processes):
+                raise AssertionError(self.log(0) + self.log(1))
+            time.sleep(0.05)
+
+    def log(self, party):
+        return (self.root / f"party-{party}.log").read_text()
+
+    def used(self):
+        """Every use of an inference that the two stores note: per party, (set, index) in the order of use."""
+        pool = self.build.with_name("build.pool")
+        lines = [json.loads(line) for line in (pool / "used.jsonl").read_text().splitlines()]
+        return [
+            [
+                (line["set"], index)
+                for line in lines
+                if line["party"] == party
+                for index in range(line["start"], line["start"] + line["count"])
+            ]
+            for party in (0, 1)
+        ]
