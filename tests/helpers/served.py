@@ -130,6 +130,12 @@ class Servers:
                 raise AssertionError(self.log(0) + self.log(1))
             time.sleep(0.05)
 
+    def numbers(self, party):
+        """What a daemon tells Prometheus."""
+        with urllib.request.urlopen(self.urls[party] + "/metrics", timeout=5) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line[0] != "#"]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
     def log(self, party):
         return (self.root / f"party-{party}.log").read_text()
 

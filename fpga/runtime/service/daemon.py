@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -147,7 +147,7 @@ class Daemon:
 class _Server(uvicorn.Server):
     """uvicorn, but a signal first stops new requests, and does not end the process a second time afterwards."""
 
-    def __init__(self, configuration: uvicorn.Config, drain: partial[None]) -> None:
+    def __init__(self, configuration: uvicorn.Config, drain: Callable[[], None]) -> None:
         super().__init__(configuration)
         self._drain = drain
 

@@ -22,26 +22,26 @@ class Telemetry:
 
     def __init__(self, party: int) -> None:
         self._party, self._lock = party, threading.Lock()
-        self.registry = CollectorRegistry()
-        by_model = {"labelnames": ["model"], "registry": self.registry}
-        self.requests = Counter("rrnet_requests", "Answered requests", ["model", "status"], registry=self.registry)
+        self.registry = registry = CollectorRegistry()
+        model = ["model"]
+        self.requests = Counter("rrnet_requests", "Answered requests", [*model, "status"], registry=registry)
         self.latency = Histogram(
-            "rrnet_request_seconds",
-            "From the last octet of a request to its answer",
-            buckets=LATENCY_BUCKETS_S,
-            **by_model,
+            "rrnet_request_seconds", "From a request to its answer", model, buckets=LATENCY_BUCKETS_S, registry=registry
         )
-        self.batches = Histogram("rrnet_batch_images", "Images of an execution", buckets=BATCH_BUCKETS, **by_model)
-        self.lanes = Gauge("rrnet_link_lanes", "Connections to the other server that can execute", **by_model)
-        self.material = Gauge("rrnet_material_left", "Inferences with unused material", **by_model)
-        self.waiting = Gauge("rrnet_images_waiting", "Images that wait or are being executed", **by_model)
-        self.link_bytes = Counter(
-            "rrnet_link_bytes", "Payload between the two servers", ["model", "direction"], registry=self.registry
+        self.batches = Histogram(
+            "rrnet_batch_images", "Images of an execution", model, buckets=BATCH_BUCKETS, registry=registry
         )
-        self.client_bytes = Counter(
-            "rrnet_client_bytes", "Bodies of requests and answers", ["model", "direction"], registry=self.registry
+        self.lanes = Gauge(
+            "rrnet_link_lanes", "Connections to the other server that can execute", model, registry=registry
         )
-        self.faults = Counter("rrnet_lane_faults", "Connections to the other server that broke", **by_model)
+        self.material = Gauge("rrnet_material_left", "Inferences with unused material", model, registry=registry)
+        self.waiting = Gauge("rrnet_images_waiting", "Images that wait or are executed", model, registry=registry)
+        ways = [*model, "direction"]
+        self.link_bytes = Counter("rrnet_link_bytes", "Payload between the servers", ways, registry=registry)
+        self.client_bytes = Counter("rrnet_client_bytes", "Bodies of requests and answers", ways, registry=registry)
+        self.faults = Counter(
+            "rrnet_lane_faults", "Connections to the other server that broke", model, registry=registry
+        )
         self._lanes: dict[str, int] = {}
 
     def watch(self, model: str, left: Callable[[], int], waiting: Callable[[], int]) -> None:

@@ -126,7 +126,7 @@ class Pages:
         """Read and queue a half."""
         desk = self._desk
         if desk.draining:
-            raise Rejected(503, "this server is being shut down", 5.0)
+            raise Rejected(503, "this server is being shut down", 1.0)
         wait_s = desk.rate.wait_s(request.client.host if request.client else "")
         if wait_s:
             raise Rejected(429, "too many requests from this address", wait_s)
