@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from rrnet_nni.base.image_format import ImageFormat
 from rrnet_nni.fpga.program import ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
-from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.build import IMAGES, load_build
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 PROTOCOL = "masked"
+PIXELS = ImageFormat(16, 16, "gray", (0.3,), (0.3,), tuple("0123456789"))
 
 
 def digits_sized_network():
@@ -42,7 +44,8 @@ def digits_sized_network():
 def write_digits_sized_build(path):
     """The build directory of `digits_sized_network`."""
     program, weights = digits_sized_network()
-    write_build(path, program, weights, {"device": "zcu104", "protocol": PROTOCOL})
+    report = {"device": "zcu104", "protocol": PROTOCOL}
+    write_build(path, program, weights, report, {IMAGES: PIXELS.to_json().encode()})
     return load_build(path)
 
 

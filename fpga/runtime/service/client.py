@@ -1,7 +1,7 @@
 """A client of two private inference servers. It needs numpy alone, and may be copied as this one file.
 
     classifier = PrivateClassifier(("https://zero.example:8700", "https://one.example:8701"))
-    classes = classifier.predict(images)            # float [N, channels, height, width], pixels in 0..1
+    classes = classifier.predict(images)            # uint8 [N, channels, height, width]: pixels 0..255
 
 Each server gets a share of every image that is uniformly random by itself, and answers a share of the logits. The
 image stays private as long as the operators of the two servers do not pool what they know.
@@ -55,8 +55,6 @@ class PrivateClassifier:
         urls: party 0's and party 1's server.
         model: its name at both servers; may be left out where they have one.
         pins: SHA-256 fingerprints (hexadecimal) of the two servers' certificates, instead of the usual authorities.
-        normalize: give pixels in 0..1 and let the model's card make of them what the model expects; False sends
-            images as they are.
         timeout_s: of one attempt.
         attempts: how often a request is made before its fault is raised.
 
@@ -70,14 +68,13 @@ class PrivateClassifier:
         model: str | None = None,
         *,
         pins: Sequence[str] | None = None,
-        normalize: bool = True,
         timeout_s: float = 30.0,
         attempts: int = 5,
     ) -> None:
         if len(urls) != 2:
             raise ServiceFault("two servers are needed: party 0's address and party 1's")
         self._servers = [_Server(url, pins[i] if pins else None, timeout_s) for i, url in enumerate(urls)]
-        self._attempts, self._normalize, self._timeout_s = attempts, normalize, timeout_s
+        self._attempts, self._timeout_s = attempts, timeout_s
         self.model = self._only_model() if model is None else model
         self.description = self._describe()
 
@@ -96,13 +93,20 @@ class PrivateClassifier:
         """Class of every image, int [N].
 
         Args:
-            images: [N, *shape].
+            images: [N, *shape]; uint8 are pixels, which become what the model expects as its build says; anything else
+                is in the model's own units already.
 
         Raises:
             BadImages: another shape, or values beyond what the model takes.
             ServiceFault: no answer, after all attempts.
         """
         return np.argmax(self.logits(images).reshape(len(images), -1), axis=1)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty where the model has none."""
+        known = self.description["images"]
+        return [] if known is None else list(known["classes"])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The model's outputs, float64 [N, *shape]; raises as `predict` does."""
@@ -122,9 +126,12 @@ class PrivateClassifier:
             wanted = ", ".join(map(str, ("N", *expected["shape"])))
             raise BadImages(f"images are {images.dtype} {list(images.shape)}; the model takes numbers [{wanted}]")
         values = images.astype(np.float64)
-        if self._normalize and self.description["mean"]:
-            mean, std = (np.array(self.description[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-            values = (values - mean) / std
+        known = self.description["images"]
+        if images.dtype == np.uint8:
+            if known is None:
+                raise BadImages("this model does not say what it makes of pixels: give floats in its own units")
+            mean, std = (np.array(known[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+            values = (values / known["scale"] - mean) / std
         scaled = np.rint(np.ldexp(values, expected["fraction_bits"]))
         if not (np.abs(scaled) < 2.0 ** expected["word_bits"]).all():
             limit = 2.0 ** (expected["word_bits"] - expected["fraction_bits"])

@@ -9,8 +9,9 @@ from typing import Any
 from rrnet_nni.base.errors import Refusal
 
 from ...program import RING_BITS
-from ..link.link import WIRE_VERSION, Link, LinkFault, printable
-from ..session.session import RELEASE, read_hello
+from ..link.frames import WIRE_VERSION, LinkFault, printable
+from ..link.link import Link
+from ..session.agreement import RELEASE, read_hello
 
 SERVICE_VERSION = 1
 #: What a connection between the two daemons is for.

@@ -18,7 +18,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ..commands.children import Child, Display, start_child
 from ..link.link import Link
-from ..material.store import TWO_PARTY
+from ..material.party_set import TWO_PARTY
 from .carrying import carry
 from .dialogue import FILL, ask, field_of, introduction, tell
 from .model import Model

@@ -8,11 +8,12 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.link import Link, LinkFault
+from ..link.frames import LinkFault
+from ..link.link import Link
 from .dialogue import UNKNOWN_SET, field_of, hear, tell
 from .halves import Half, Interrupted
 from .model import Model
-from .open_set import OpenSet
+from .open_set import OpenSet, common_start
 from .telemetry import Telemetry
 
 #: How long a batch waits for halves that party 0 has and this server has not yet.
@@ -64,8 +65,12 @@ class AnsweringLane:
             return
         try:
             mine = store.next_index
+            start = common_start(mine, their_next)
             tell(self._link, {"next": mine})
-            self._opened = OpenSet(self._model, self._link, store, max(mine, their_next))
+            if start is None:
+                pool.close(store)
+                return
+            self._opened = OpenSet(self._model, self._link, store, start)
         except BaseException:
             pool.close(store)
             raise

@@ -6,11 +6,12 @@ import threading
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.link import Link, LinkFault
+from ..link.frames import LinkFault
+from ..link.link import Link
 from .dialogue import LANE, UNKNOWN_SET, ask, field_of, introduction
 from .halves import Half, Interrupted
 from .model import Model
-from .open_set import OpenSet
+from .open_set import OpenSet, common_start
 from .telemetry import Telemetry
 
 #: How often an idle lane says that it is there, and looks for material.
@@ -62,8 +63,8 @@ class AskingLane:
                 continue
             try:
                 answer = ask(self._link, {"do": "open", "set": set_id, "next": store.next_index})
-                if "next" in answer:
-                    start = max(store.next_index, field_of(answer, "next", int))
+                start = common_start(store.next_index, field_of(answer, "next", int)) if "next" in answer else None
+                if start is not None:
                     return OpenSet(self._model, self._link, store, start)
             except BaseException:
                 pool.close(store)

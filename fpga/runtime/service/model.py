@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.image_format import ImageFormat
 
 from ...program import TRUNCATION_BOUND_BITS
 from ...program.build import Build, load_build
 from ...protocols import get_costs, get_execution
 from ...protocols.party import Execution
-from .card import Card, read_card
 from .halves import HalfQueue
 from .pool import Pool
 
@@ -23,8 +23,7 @@ from .pool import Pool
 class Model:
     """What a server needs to answer for one model.
 
-    `batch` is how many images one execution takes at most, `card` what clients need to prepare an image and to name a
-    class.
+    `batch` is how many images one execution takes at most.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Model:
     batch: int
     halves: HalfQueue
     pool: Pool
-    card: Card
 
     @property
     def terms(self) -> dict[str, Any]:
@@ -52,7 +50,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """What a client needs to know; nothing of it is secret."""
-        program = self.build.program
+        program, images = self.build.program, self.build.images
         first, last = program.tensor(program.input), program.tensor(program.output)
         word_bits = first.ring_bits - 2 if self.execution.opens_narrow else TRUNCATION_BOUND_BITS
         return {
@@ -63,12 +61,31 @@ class Model:
             "images_per_request": self.batch,
             "input": {"shape": list(first.shape), "fraction_bits": first.fraction_bits, "word_bits": word_bits},
             "output": {"shape": list(last.shape), "fraction_bits": last.fraction_bits, "scale": list(last.scale)},
-            **self.card.describe(),
+            "images": None if images is None else _describe_images(images),
         }
 
 
+def _describe_images(images: ImageFormat) -> dict[str, Any]:
+    """How a client makes a picture's pixels into the model's numbers, and what the classes are called."""
+    return {
+        "color": images.color,
+        "scale": images.scale,
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "classes": list(images.classes),
+    }
+
+
 def load_model(
-    name: str, path: Path, party: int, protocol: str | None, pool: Path, batch: int, most_waiting: int
+    name: str,
+    path: Path,
+    party: int,
+    pool: Path,
+    *,
+    protocol: str | None,
+    batch: int,
+    most_waiting: int,
+    certificates: str | None,
 ) -> Model:
     """Read a build and open its pool.
 
@@ -88,6 +105,5 @@ def load_model(
         execution,
         batch,
         HalfQueue(most_waiting),
-        Pool(pool, party, build.program_digest, execution.name, corrections),
-        read_card(path),
+        Pool(pool, party, build.program_digest, execution.name, corrections, certificates),
     )

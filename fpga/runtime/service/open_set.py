@@ -9,12 +9,21 @@ import numpy as np
 from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
 from ..link.link import Link
 from ..material.store import MaterialStore
-from ..session.session import Evaluator
+from ..session.session import PartyEvaluator
 from .halves import Answer, Half
 from .model import Model
 
 #: Batches whose material is claimed at once: one durable write for all of them, and as much is lost by a crash.
 BATCHES_PER_CLAIM = 8
+
+
+#: By how many inferences the parties' numbers of used ones may differ: a server cannot use up the other's set at once.
+MOST_SKIPPED = 1024
+
+
+def common_start(one: int, other: int) -> int | None:
+    """Where both parties go on: at the larger of their numbers; None where these differ too much."""
+    return max(one, other) if abs(one - other) <= MOST_SKIPPED else None
 
 
 class OpenSet:
@@ -29,7 +38,7 @@ class OpenSet:
         self._position = self._claimed = start
         if model.party == 1:
             store.bind_weights(model.build.weights)
-        self._evaluator = Evaluator(model.party, model.build.program, model.execution, link)
+        self._evaluator = PartyEvaluator(model.party, model.build.program, model.execution, link)
         self._evaluator.setup(_weight_shares(link, model), store.weight_masks)
 
     @property

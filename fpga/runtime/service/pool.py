@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..material.store import MaterialStore, SetDescription, party_directory, read_description, unused_count
+from ..material.party_set import SetDescription, party_directory, read_description, unused_count
+from ..material.store import MaterialStore
 
 AUDIT = "used.jsonl"
 AUDIT_BYTES = 16 << 20
@@ -44,9 +45,19 @@ class Pool:
         party: whose part of the sets is read.
         program_digest, protocol: what the sets must be for; others are left alone.
         corrections_bytes: size of one inference's corrections in this release.
+        certificates: fingerprint of the two servers' certificates, to which sets are bound; None on one machine.
     """
 
-    def __init__(self, root: Path, party: int, program_digest: str, protocol: str, corrections_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        party: int,
+        program_digest: str,
+        protocol: str,
+        corrections_bytes: int,
+        certificates: str | None = None,
+    ) -> None:
+        self._certificates = certificates
         self.root, self.party = root, party
         self._digest, self._protocol, self._corrections_bytes = program_digest, protocol, corrections_bytes
         self._lock = threading.Lock()
@@ -88,6 +99,8 @@ class Pool:
         try:
             store.check_program(self._digest, self._protocol)
             store.check_size(self._corrections_bytes)
+            if self._certificates is not None:
+                store.bind_certificates(self._certificates)
             left = store.description.count - store.next_index
             if left < 1:
                 self._remove(each.root)

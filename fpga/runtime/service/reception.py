@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ..link.addresses import parse_address
-from ..link.link import Link, LinkFault
+from ..link.frames import LinkFault
+from ..link.link import Link
 from ..link.tls import secure
 from .dialogue import FILL, LANE, check_alike, field_of, hear, versions
 from .filling import answer_fill

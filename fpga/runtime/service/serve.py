@@ -135,7 +135,16 @@ def _load(named: str, options: argparse.Namespace) -> Model:
     if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
         raise Refusal(f"{name!r} is no name of a model: letters, digits, - _ and . only")
     pool = build.resolve().with_name(f"{build.resolve().name}.pool") if options.pool is None else options.pool / name
-    return load_model(name, build, options.party, options.protocol, pool, options.batch, options.most_waiting)
+    return load_model(
+        name,
+        build,
+        options.party,
+        pool,
+        protocol=options.protocol,
+        batch=options.batch,
+        most_waiting=options.most_waiting,
+        certificates=None if options.tls is None else load_identity(options.tls, options.party == 1).pair,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from helpers.served import PROTOCOL, write_digits_sized_build
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.material.store import party_directory
+from rrnet_nni.fpga.runtime.material.party_set import party_directory
 from rrnet_nni.fpga.runtime.service.pool import SETTLED_S, Pool
 
 

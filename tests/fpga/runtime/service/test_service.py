@@ -76,6 +76,13 @@ def test_one_request_may_hold_several_images(served):
         assert classifier.logits(images[:0]).shape == (0, 10)
 
 
+def test_pixels_become_what_the_build_says(served):
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 1, 16, 16), dtype=np.uint8)
+    with PrivateClassifier(served.urls) as classifier:
+        assert classifier.classes == list("0123456789")
+        assert np.abs(classifier.logits(pixels) - classifier.logits((pixels / 255 - 0.3) / 0.3)).max() < 0.2
+
+
 def test_the_client_refuses_images_that_the_model_does_not_take(served):
     with PrivateClassifier(served.urls) as classifier:
         for images in (np.zeros((1, 1, 8, 8)), np.full((1, 1, 16, 16), np.nan), np.full((1, 1, 16, 16), 1e9)):
