@@ -6,7 +6,8 @@ from importlib.metadata import entry_points
 
 from rrnet_nni.base.errors import Refusal
 
-ENTRY_POINT_GROUP = "rrnet_nni.backbones"
+from .options import ENTRY_POINT_GROUP
+
 #: The project's own; `registry.BACKBONES` builds them.
 OWN_BACKBONES = (
     *("resnet8", "resnet20", "resnet18", "resnet34", "resnet50"),

@@ -8,6 +8,8 @@ from typing import Any
 
 from rrnet_nni.base.errors import Refusal
 
+#: Where installed packages announce backbones of their own.
+ENTRY_POINT_GROUP = "rrnet_nni.backbones"
 STEMS = ("pool", "plain", "imagenet")
 CONV_WEIGHTS = ("shared", "separate")
 GATES = ("both", "activation", "pooling")

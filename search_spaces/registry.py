@@ -18,8 +18,7 @@ from .backbones.mobilenet_v2 import MobileNetV2
 from .backbones.mobilenet_v3 import BLOCKS, MobileNetV3
 from .backbones.resnet import PLANS, ResNet
 from .backbones.vgg import VGG16
-from .names import ENTRY_POINT_GROUP
-from .options import SpaceOptions
+from .options import ENTRY_POINT_GROUP, SpaceOptions
 
 
 @dataclass(frozen=True)
