@@ -135,7 +135,7 @@ class NormalizedX2act(X2act):
         square = functional.batch_norm(
             z * z, self.square_mean, self.square_variance, self.a2, self.a0, True, self.momentum, self.square_eps
         )
-        return torch.addcmul(square, z, self.a1[:, None, None].to(z.dtype))
+        return square + z * self.a1[:, None, None].to(z.dtype)
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
         # (x − μ)/σ in a0 + a1 · z + a2 · (z² − m)/τ, by powers of x.
