@@ -19,6 +19,9 @@ CANDIDATES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "control": ("relu", {}),
     "relu+avgpool": ("relu+avgpool", {}),
     "x2act": ("x2act", {}),
+    "weaker-range": ("x2act", {"range_weight": 0.02}),
+    "features": ("x2act", {"feature_weight": 1.0}),
+    "mostly-taught": ("x2act", {"distillation_weight": 0.9, "label_smoothing": 0.0}),
 }
 
 

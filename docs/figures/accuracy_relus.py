@@ -1,0 +1,67 @@
+"""Accuracy against ReLUs: our networks beside published ones.
+
+    python docs/figures/accuracy_relus.py [directory]
+
+Ours are docs/results/accuracy.json (benchmarks/accuracy.py), on recompressed CIFAR-10. The published ones are on the
+original images, of other networks and schedules: they say where the field stands, not who is better. Those of SNL,
+DeepReDuce and CryptoNAS are read off plotting scripts that transcribe their curves; AutoReP's are from its abstract and
+its authors' notes.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from rrnet_nni.evaluators.space_operators import describe_space
+from rrnet_nni.fpga.cost.plot import figure_canvas, save_figure
+from rrnet_nni.fpga.program.operators import relu_count
+from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
+
+RESULTS = Path(__file__).parents[1] / "results" / "accuracy.json"
+#: Method -> (thousands of ReLUs, accuracy in %).
+PUBLISHED = {
+    "RRNet": ((0, 93.4),),
+    "SNL": ((12.9, 88.23), (15, 88.43), (25, 90.88), (50, 92.27), (100, 93.50)),
+    "DeepReDuce": ((36, 88.5), (114, 92.7), (221, 94.07)),
+    "CryptoNAS": ((50, 90.0), (100, 92.2)),
+    "AutoReP": ((9.4, 93.58), (12.9, 94.31), (19.8, 95.03), (50, 94.44), (94.2, 93.69)),
+}
+KINDS = {"relu": ("relu", "maxpool"), "relu+avgpool": ("relu", "avgpool"), "x2act": ("x2act", "avgpool")}
+
+
+def relus(backbone: str, width: float, kind: str) -> int:
+    """ReLUs of one image."""
+    space = SpaceOptions(width=width)
+    operators, choices = describe_space(backbone, space), fixed_choices(backbone, space, *KINDS[kind])
+    return sum(relu_count(operators.choices[label][chosen]) for label, chosen in choices.items())
+
+
+def main() -> int:
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    groups: dict[tuple[str, float, str], list[float]] = defaultdict(list)
+    for run in json.loads(RESULTS.read_text())["runs"]:
+        if run["start"] is not None and run["judged_on"] == "test images":
+            groups[run["backbone"], run["width"], run["kind"]].append(100 * run["accuracy"])
+    figure, ((axis,),) = figure_canvas(1, width=6.4, height=4.2)
+    for method, points in PUBLISHED.items():
+        axis.plot(*zip(*points, strict=True), "--", marker=".", linewidth=0.7, label=f"{method} (published)")
+    for (backbone, width, kind), accuracies in groups.items():
+        thousands = relus(backbone, width, kind) / 1000
+        axis.plot(thousands, statistics.mean(accuracies), "s", color="black", markersize=4)
+        label = f"{backbone} x{width:g}, {kind}"
+        axis.annotate(
+            label, (thousands, statistics.mean(accuracies)), fontsize=6, xytext=(4, 4), textcoords="offset points"
+        )
+    axis.set_xscale("symlog", linthresh=10)
+    axis.set(xlabel="thousands of ReLUs", ylabel="test accuracy, %", title="ours: CIFAR-10 (JPEG), short trainings")
+    axis.legend(fontsize=7, loc="lower right")
+    save_figure(figure, directory / "accuracy_relus.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
