@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,8 +34,9 @@ from .passes import PassResult, run_passes
 from .report.gains import pass_gains
 from .report.page import report_page
 from .report.report import build_report, tiles_document, trace_events
+from .schedule.accelerated import has_operand_table
 from .schedule.instruction_stream import schedule_instructions
-from .schedule.operand_table import TiledStage, has_operand_table, operand_table
+from .schedule.operand_table import TiledStage, operand_table
 from .schedule.optimal import optimize
 from .schedule.schedule import Schedule, schedule_program
 
@@ -133,8 +134,10 @@ def compile_model(
     optimal: bool = False,
     ring: str | None = None,
     images_file: Path | str | None = None,
+    output_name: str | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> Compilation:
-    """`rrnet-2pc-compile`: compile an ONNX file into a build directory.
+    """`rrnet-2pc-compile`: compile an ONNX file into a build directory; the last two as of `import_model`.
 
     `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says.
 
@@ -144,7 +147,7 @@ def compile_model(
     check_output(Path(output))
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
-        graph = read_onnx(model)
+        graph = read_onnx(model, output_name, input_shape)
         if images_file is not None:
             graph = replace(graph, images=load_format(Path(images_file)))
         _check_format(graph, images_file or model)

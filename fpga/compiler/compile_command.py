@@ -71,6 +71,13 @@ def make_parser() -> Parser:
         help="bits on which words are opened by masked: as few as the calibrated ranges allow (narrow, the default) or "
         "whole words of 32, the default where instructions are masked's, whose accelerator has no others",
     )
+    parser.add_argument("--output-name", metavar="NAME", help="which output is compiled, where the model has several")
+    parser.add_argument(
+        "--input-shape",
+        type=_shape,
+        metavar="N,C,H,W",
+        help="sizes of the input's axes that the model leaves open, height and width for example",
+    )
     parser.add_argument(
         "--optimal",
         action="store_true",
@@ -79,6 +86,13 @@ def make_parser() -> Parser:
     )
     add_common_options(parser)
     return parser
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 0 < int(part) < 2**20 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not sizes like 1,3,224,224")
+    return tuple(int(part) for part in parts)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -99,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
         options.optimal,
         options.ring,
         options.preprocess,
+        options.output_name,
+        options.input_shape,
     )
     seconds = time.perf_counter() - started
     if options.json:
@@ -144,6 +160,8 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
     print(f"  network      {sent} bytes sent in {report['rounds']} rounds, {report['comparisons']:,} comparisons")
     print(f"  fixed point  logits {lost:.2%} of their root mean square off;")
     print(f"               tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
+    if head := compilation.program.head:
+        print(f"  head         {', '.join(head)}: in the clear, by the party that learns the logits")
     print(f"  build        {output} ({report['instructions']:,} instructions, compiled in {seconds:.1f} s)")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from ..program.picks import pick
 from .graph import (
     AnyNode,
     AvgPool,
@@ -16,6 +17,8 @@ from .graph import (
     Linear,
     MaxPool,
     Pad,
+    Pick,
+    PixelAffine,
     Polynomial,
     Product,
     Relu,
@@ -158,6 +161,14 @@ def _pad(node: Pad, inputs: list[np.ndarray]) -> np.ndarray:
     return np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
+def _pick(node: Pick, inputs: list[np.ndarray]) -> np.ndarray:
+    return pick(inputs[0], node.offsets)
+
+
+def _pixel_affine(node: PixelAffine, inputs: list[np.ndarray]) -> np.ndarray:
+    return inputs[0] * node.scale.astype(np.float32) + node.addend.astype(np.float32)
+
+
 _EVALUATE: Mapping[type, Callable[..., np.ndarray]] = {
     Conv: _conv,
     Linear: _linear,
@@ -170,4 +181,6 @@ _EVALUATE: Mapping[type, Callable[..., np.ndarray]] = {
     Reshape: _reshape,
     Concat: _concat,
     Pad: _pad,
+    Pick: _pick,
+    PixelAffine: _pixel_affine,
 }

@@ -111,7 +111,36 @@ class Pad(Node):
     padding: tuple[int, int, int, int]
 
 
-AnyNode: TypeAlias = Conv | Linear | Combine | Product | Polynomial | Relu | MaxPool | AvgPool | Reshape | Concat | Pad
+@dataclass(frozen=True, eq=False)
+class Pick(Node):
+    """Words picked out of the flat input: `offsets` as of the program's `PickOp`."""
+
+    offsets: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PixelAffine(Node):
+    """y = scale * x + addend with public numbers per pixel: arrays [1 or C, H, W]."""
+
+    scale: np.ndarray
+    addend: np.ndarray
+
+
+AnyNode: TypeAlias = (
+    Conv
+    | Linear
+    | Combine
+    | Product
+    | Polynomial
+    | Relu
+    | MaxPool
+    | AvgPool
+    | Reshape
+    | Concat
+    | Pad
+    | Pick
+    | PixelAffine
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +148,8 @@ class Graph:
     """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included.
 
     `scales` are the factors by which passes made tensors larger than those of the model, where not 1. `deferred` are
-    products that the sum which reads them adds up untruncated. `images` is what the model says of its images.
+    products that the sum which reads them adds up untruncated. `images` is what the model says of its images. `head` is
+    what whoever learns the output applies to it in the clear; `pixels` says that images are whole numbers up to 255.
     """
 
     name: str
@@ -131,6 +161,8 @@ class Graph:
     images: ImageFormat | None = None
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
     deferred: frozenset[str] = frozenset()
+    head: tuple[str, ...] = ()
+    pixels: bool = False
 
     def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
         """The same graph with other nodes; tensors that nothing makes are forgotten."""

@@ -21,7 +21,7 @@ import numpy as np
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import Refusal
 
-from ..compiler.schedule.operand_table import has_operand_table
+from ..compiler.schedule.accelerated import why_not_accelerated
 from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..program.build import INSTRUCTIONS, OPERANDS, Build, build_device, load_build, read_build_file
 from ..program.operands import decode_operands
@@ -80,8 +80,8 @@ def simulate_accelerators(
     """
     if build.protocol_name not in (known := accelerated_names()):
         raise Refusal(f"the accelerator has no protocol {build.protocol_name!r}; it has {', '.join(known)}")
-    if not has_operand_table(build.program, get_costs(build.protocol_name)):
-        raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
+    if reason := why_not_accelerated(build.program, get_costs(build.protocol_name)):
+        raise Refusal(reason)
     if record is not None:
         check_recording(record, accelerated)
     simulator = build_simulator(build_device(build), sanitize=sanitize)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
+
 from rrnet_nni.base.errors import Refusal
 
 from ..ring.geometry import output_size
@@ -18,6 +20,7 @@ from . import (
     MaxPoolOp,
     MulOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
     ReshapeOp,
@@ -25,6 +28,7 @@ from . import (
     SumPoolOp,
     TruncateOp,
 )
+from .picks import pick_index
 
 Box = tuple[int, int, int, int]
 
@@ -72,7 +76,7 @@ def _check_operation(program: Program, operation: AnyOperation) -> None:
             f"expected {bits}"
         )
     if isinstance(operation, AffineOp):
-        allowed = (1, shape[0])
+        allowed = (1, shape[0], math.prod(shape[1:]), math.prod(shape))
         if len(operation.multipliers) != len(sources) or any(
             len(values) not in allowed for values in (*operation.multipliers, operation.addend)
         ):
@@ -106,6 +110,11 @@ def _expected(program: Program, operation: AnyOperation) -> tuple[tuple[int, ...
             return (math.prod(shape),), bits
         case PadOp(padding=(top, left, bottom, right)):
             return (shape[0], shape[1] + top + bottom, shape[2] + left + right), bits
+        case PickOp(offsets=offsets):
+            index = pick_index(offsets) if len(offsets) in (1, 3) and all(offsets) else np.array(-2)
+            if not -1 <= index.min() <= index.max() < math.prod(shape):
+                raise Refusal(f"operation {operation.name!r} picks words that {operation.inputs[0]!r} does not have")
+            return index.shape, bits
         case ConcatOp():
             tensors = [program.tensor(name) for name in operation.inputs]
             if any(tensor.fraction_bits != bits or tensor.shape[1:] != shape[1:] for tensor in tensors):
@@ -195,7 +204,22 @@ def needed_region(operation: AnyOperation, program: Program, source: str, box: B
             whole = program.tensor(operation.output).shape
             channels = (box[0], box[1]) if shape[0] == whole[0] else (0, shape[0])
             return (*channels, first, end) if len(shape) == 1 or shape[1] == whole[1] else (*channels, 0, rows)
+        case PickOp(offsets=offsets):
+            return _picked(offsets, shape, box)
     return box
+
+
+def _picked(offsets: tuple[tuple[int, ...], ...], source: tuple[int, ...], box: Box) -> Box:
+    """The smallest box that holds all words which a tile of a pick copies."""
+    image = len(offsets) == 3
+    index = pick_index((offsets[0][box[0] : box[1]], offsets[1][box[2] : box[3]], offsets[2]) if image
+                       else (offsets[0][box[0] : box[1]],))  # fmt: skip
+    words = index[index >= 0]
+    if not words.size:
+        return (0, 0, 0, 0)
+    places = np.unravel_index(words, source)
+    rows = (int(places[1].min()), int(places[1].max()) + 1) if len(source) == 3 else (0, 1)
+    return (int(places[0].min()), int(places[0].max()) + 1, *rows)
 
 
 def _reach(first: int, end: int, kernel: int, stride: int, pad: int, rows: int) -> tuple[int, int]:

@@ -101,8 +101,9 @@ class MulOp(Operation):
 class AffineOp(Operation):
     """Local: y = Σ_t multipliers[t] * inputs[t] + addend, all integers of the ring.
 
-    Each multiplier and the addend is a tuple of length 1 (one for all) or C (one per channel). It expresses residual
-    addition with alignment (multipliers are powers of two), the polynomial's coefficients, and scaling.
+    Each multiplier and the addend is a tuple of length 1 (one for all), C (one per channel), H * W (one per pixel) or
+    C * H * W (one per element); where C is H * W, it is per channel. It expresses residual addition with alignment
+    (multipliers are powers of two), the polynomial's coefficients, and scaling.
     """
 
     kind: ClassVar[str] = "affine"
@@ -170,6 +171,18 @@ class PadOp(Operation):
     padding: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class PickOp(Operation):
+    """Local: words picked out of a tensor in any order: slices, splits, shuffled channels, transposes, zeros between.
+
+    `offsets` has a row for each axis of the result. Element (i, j, k) is the word offsets[0][i] + offsets[1][j] +
+    offsets[2][k] of the flat input; it is zero where one of the three is negative.
+    """
+
+    kind: ClassVar[str] = "pick"
+    offsets: tuple[tuple[int, ...], ...]
+
+
 AnyOperation: TypeAlias = (
     ConvOp
     | LinearOp
@@ -183,6 +196,7 @@ AnyOperation: TypeAlias = (
     | ReshapeOp
     | ConcatOp
     | PadOp
+    | PickOp
 )
 
 OPERATION_KINDS: dict[str, type[AnyOperation]] = {
@@ -200,5 +214,6 @@ OPERATION_KINDS: dict[str, type[AnyOperation]] = {
         ReshapeOp,
         ConcatOp,
         PadOp,
+        PickOp,
     )
 }

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.json_fields import read_fields
 
+from .heads import HEADS
 from .operations import OPERATION_KINDS, RING_BITS, TRUNCATION_BOUND_BITS, AnyOperation, Constant, Tensor
 
 Record = TypeVar("Record")
@@ -37,6 +38,8 @@ class Program:
     constants: Mapping[str, Constant]
     operations: tuple[AnyOperation, ...]
     source: Mapping[str, str] = field(default_factory=dict)
+    #: What the party that learns the output applies to it in the clear (`heads.py`).
+    head: tuple[str, ...] = ()
 
     def tensor(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -65,6 +68,7 @@ def program_to_dict(program: Program) -> dict[str, Any]:
         "input": program.input,
         "output": program.output,
         "source": dict(program.source),
+        **({"head": list(program.head)} if program.head else {}),
         "tensors": [asdict(tensor) for tensor in program.tensors.values()],
         "constants": [asdict(constant) for constant in program.constants.values()],
         "operations": [{"kind": operation.kind, **asdict(operation)} for operation in program.operations],
@@ -86,7 +90,14 @@ def program_from_dict(document: Mapping[str, Any], where: str = "program.json") 
         constants={entry.name: entry for entry in _records(document, "constants", lambda _: Constant, where)},
         operations=tuple(_records(document, "operations", _operation_type, where)),
         source=document["source"],
+        head=_head(document.get("head", []), where),
     )
+
+
+def _head(names: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(names, list) or any(name not in HEADS.values() for name in names):
+        raise Refusal(f"{where}: 'head' is {names!r:.60}, expected some of {', '.join(HEADS.values())}")
+    return tuple(names)
 
 
 def _records(

@@ -24,6 +24,7 @@ from . import (
     MaxPoolOp,
     MulOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
     ReshapeOp,
@@ -31,6 +32,8 @@ from . import (
     SumPoolOp,
     TruncateOp,
 )
+from .picks import pick
+from .shapes import spread_coefficients
 
 Words: TypeAlias = np.ndarray
 #: Masks of truncations for the fixed-point reference: by operation's name, or asked for with every operation in program
@@ -204,14 +207,13 @@ def _linear(operation: LinearOp, inputs: list[Words], weights: Mapping[str, np.n
 
 
 def _affine(operation: AffineOp, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:
-    trailing = (1,) * (inputs[0].ndim - 2)
+    def spread(values: tuple[int, ...]) -> Words:
+        words = np.array([value % 2**32 for value in values], dtype=np.uint32)
+        return spread_coefficients(words, inputs[0].shape[1:])
 
-    def per_channel(values: tuple[int, ...]) -> Words:
-        return np.array([value % 2**32 for value in values], dtype=np.uint32).reshape(-1, *trailing)
-
-    total = np.broadcast_to(per_channel(operation.addend), inputs[0].shape).copy()
+    total = np.broadcast_to(spread(operation.addend), inputs[0].shape).copy()
     for value, multiplier in zip(inputs, operation.multipliers, strict=True):
-        total += value * per_channel(multiplier)
+        total += value * spread(multiplier)
     return total
 
 
@@ -268,6 +270,10 @@ def _pad(operation: PadOp, inputs: list[Words], weights: Mapping[str, np.ndarray
     return np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
+def _pick(operation: PickOp, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:
+    return pick(inputs[0], operation.offsets)
+
+
 _EVALUATE: dict[type, Callable[..., Words]] = {
     ConvOp: _conv,
     LinearOp: _linear,
@@ -280,4 +286,5 @@ _EVALUATE: dict[type, Callable[..., Words]] = {
     ReshapeOp: _reshape,
     ConcatOp: _concat,
     PadOp: _pad,
+    PickOp: _pick,
 }

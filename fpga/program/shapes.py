@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import (
     AffineOp,
     AnyOperation,
@@ -11,6 +13,7 @@ from . import (
     MaxPoolOp,
     MulOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
     ReshapeOp,
@@ -21,10 +24,17 @@ from . import (
 from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
 
 
+def spread_coefficients(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An affine operation's multipliers or addend, so that they broadcast over images [N, *shape]."""
+    if values.size in (1, shape[0]):
+        return values.reshape(-1, *(1,) * (len(shape) - 1))
+    return values.reshape(-1, *shape[1:])
+
+
 def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
     """The primitive shape of one operation, for one image.
 
-    Moving words (concat, pad) is priced as an affine operation; a reshape moves nothing: `Affine(elements=0)`.
+    Moving words (concat, pad, pick) is priced as an affine operation; a reshape moves nothing: `Affine(elements=0)`.
     """
     source, result = program.tensor(operation.inputs[0]), program.tensor(operation.output)
     match operation:
@@ -61,7 +71,7 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
             return Affine(elements=result.elements)
         case ReshapeOp():
             return Affine(elements=0)
-        case ConcatOp() | PadOp():
+        case ConcatOp() | PadOp() | PickOp():
             return Affine(elements=result.elements)
 
 

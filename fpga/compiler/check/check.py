@@ -15,7 +15,8 @@ from ...program.check import check_program
 from ...program.isa import HEADER, decode_instructions
 from ...program.operands import decode_operands
 from ...protocols import get_costs
-from ..schedule.operand_table import TiledStage, has_operand_table, operand_table
+from ..schedule.accelerated import has_operand_table
+from ..schedule.operand_table import TiledStage, operand_table
 from ..schedule.simulate import simulate
 from .buffers import check_buffers
 from .scheduled_build import ScheduledBuild

@@ -20,6 +20,8 @@ DEFAULT_RANGE = 3.0
 #: ... and are drawn at random: some of independent pixels, some of smooth patches, as flat areas of pictures are.
 DEFAULT_IMAGES = 8
 DEFAULT_SEED = 20230207
+#: A model of whole numbers gets pixels from 0 to this.
+PIXEL_MAXIMUM = 255
 CALIBRATION_LIMIT = 256
 #: Images of the error budget; fewer, as those that are assumed, where a network is so large that they take long.
 SAMPLE_IMAGES = 4
@@ -75,7 +77,10 @@ def assumed_images(graph: Graph) -> np.ndarray:
         coarse = generator.normal(size=(DEFAULT_IMAGES // 2, shape[0], -(-shape[1] // 8), -(-shape[2] // 8)))
         smooth = np.kron(coarse, np.ones((1, 1, 8, 8)))[:, :, : shape[1], : shape[2]]
         pixels[: DEFAULT_IMAGES // 2] = 1.5 * smooth + 0.25 * pixels[: DEFAULT_IMAGES // 2]
-    return np.clip(pixels, -DEFAULT_RANGE, DEFAULT_RANGE).astype(np.float32)
+    clipped = np.clip(pixels, -DEFAULT_RANGE, DEFAULT_RANGE)
+    if graph.pixels:
+        clipped = np.rint(PIXEL_MAXIMUM / 2 * (1 + clipped / DEFAULT_RANGE))
+    return clipped.astype(np.float32)
 
 
 def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:

@@ -19,7 +19,7 @@ from ...program.reference import decode, walk_reference
 from ..float_interpreter import walk_float
 from ..graph import Graph
 from .calibration import Calibration
-from .lower import UNTRUNCATED
+from .lowering import UNTRUNCATED
 
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
 LEAST_MARGIN_BITS = 0.5

@@ -16,7 +16,22 @@ import numpy as np
 from rrnet_nni.base.errors import Refusal
 
 from ...program import TRUNCATION_BOUND_BITS
-from ..graph import AnyNode, AvgPool, Combine, Concat, Conv, Graph, Linear, MaxPool, Pad, Polynomial, Relu, Reshape
+from ..graph import (
+    AnyNode,
+    AvgPool,
+    Combine,
+    Concat,
+    Conv,
+    Graph,
+    Linear,
+    MaxPool,
+    Pad,
+    Pick,
+    PixelAffine,
+    Polynomial,
+    Relu,
+    Reshape,
+)
 from .calibration import Calibration
 
 #: A larger range than calibration saw by this factor still fits.
@@ -166,7 +181,9 @@ def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str,
         case Combine():
             unit = all(is_exact(scale) for scale in node.scales)
             return cap if unit else budget - 2
-        case Relu() | MaxPool() | Reshape() | Concat() | Pad():
+        case PixelAffine():
+            return cap if is_exact(node.scale[node.scale != 0]) else budget - 2
+        case Relu() | MaxPool() | Reshape() | Concat() | Pad() | Pick():
             return cap
     raise ValueError(f"{type(node).__name__} cannot be lowered")
 

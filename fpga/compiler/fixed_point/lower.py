@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
 from ...program import (
     TRUNCATION_BOUND_BITS,
     AffineOp,
-    AnyOperation,
     ConcatOp,
-    Constant,
     ConvOp,
     LinearOp,
     MaxPoolOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
     ReshapeOp,
     SquareOp,
     SumPoolOp,
-    Tensor,
-    TruncateOp,
 )
 from ..graph import (
-    AnyNode,
     AvgPool,
     Combine,
     Concat,
@@ -39,97 +32,20 @@ from ..graph import (
     Linear,
     MaxPool,
     Pad,
+    Pick,
+    PixelAffine,
     Polynomial,
     Relu,
     Reshape,
     Shape,
 )
 from .formats import Formats, is_exact, weight_bits_wanted
+from .lowering import Lowering
 
-#: What a product is called before its truncation.
-UNTRUNCATED = ".untruncated"
 #: Multipliers of the alu keep this many bits beyond what the format asks for.
 MULTIPLIER_BITS = 15
 #: A polynomial's constants may be off by this part of its range before its square is truncated on its own.
 POLYNOMIAL_TOLERANCE = 2.0**-9
-
-
-@dataclass
-class Lowering:
-    """The program while it is built."""
-
-    graph: Graph
-    formats: Formats
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    constants: dict[str, Constant] = field(default_factory=dict)
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
-    operations: list[AnyOperation] = field(default_factory=list)
-    offset: int = 0
-
-    def fraction_bits(self, name: str) -> int:
-        return self.tensors[name].fraction_bits
-
-    def declare(self, name: str, shape: Shape, fraction_bits: int) -> str:
-        scale = self.graph.scales.get(name.removesuffix(UNTRUNCATED), np.ones(1))
-        self.tensors[name] = Tensor(name, shape, fraction_bits, tuple(float(factor) for factor in scale))
-        return name
-
-    def constant(self, name: str, values: np.ndarray, fraction_bits: int) -> str:
-        """round(values * 2**f) modulo 2**32 in weights.bin."""
-        words = np.rint(np.ldexp(values, fraction_bits))
-        if np.abs(words).max(initial=0.0) >= 2.0**62:
-            raise Refusal(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
-        self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
-        self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)
-        self.offset += 4 * values.size
-        return name
-
-    def emit(
-        self,
-        kind: type,
-        name: str,
-        inputs: tuple[str, ...],
-        output: str,
-        shape: Shape,
-        fraction_bits: int,
-        **fields: Any,
-    ) -> str:
-        self.declare(output, shape, fraction_bits)
-        self.operations.append(kind(name=name, inputs=inputs, output=output, **fields))
-        return output
-
-    def emit_product(
-        self, kind: type, node: AnyNode, inputs: tuple[str, ...], bits: int, name: str | None = None, **fields: Any
-    ) -> None:
-        """An operation with `bits` fraction bits, truncated to the cap of the node's output if that is fewer.
-
-        The logits stay untruncated: opening them ends the computation, and the bits cost nothing. So do products that
-        are truncated with the sum that reads them.
-        """
-        shape, name = self.graph.shapes[node.output], name or node.name
-        surplus = bits - self.formats.caps[node.output]
-        if surplus <= 0 or node.output == self.graph.output or node.output in self.graph.deferred:
-            self.emit(kind, name, inputs, node.output, shape, bits, **fields)
-            return
-        untruncated = self.emit(kind, name, inputs, node.output + UNTRUNCATED, shape, bits, **fields)
-        self.truncate(node, untruncated, node.output, surplus)
-
-    def truncate(self, node: AnyNode, source: str, output: str, bits: int) -> None:
-        shape, have = self.tensors[source].shape, self.fraction_bits(source)
-        suffix = "" if output == node.output else output.removeprefix(node.output)
-        self.emit(TruncateOp, f"{node.name}{suffix}.truncate", (source,), output, shape, have - bits, bits=bits)
-
-    def aligned(self, node: AnyNode, name: str, bits: int) -> str:
-        """The tensor with `bits` fraction bits, multiplied by a power of two where it has fewer."""
-        have = self.fraction_bits(name)
-        if have == bits:
-            return name
-        output = f"{node.output}.aligned.{name}"
-        if output not in self.tensors:
-            shape = self.tensors[name].shape
-            factor = ((1 << (bits - have),),)
-            self.emit(AffineOp, f"{node.name}.align.{name}", (name,), output, shape, bits, multipliers=factor)
-        return output
 
 
 def lower(graph: Graph, formats: Formats) -> tuple[Program, dict[str, np.ndarray]]:
@@ -146,6 +62,7 @@ def lower(graph: Graph, formats: Formats) -> tuple[Program, dict[str, np.ndarray
         constants=state.constants,
         operations=tuple(state.operations),
         source=graph.source,
+        head=graph.head,
     )
     return program, state.weights
 
@@ -286,6 +203,35 @@ def _lower_reshape(state: Lowering, node: Reshape) -> None:
     state.emit(ReshapeOp, node.name, node.inputs, node.output, shape, bits)
 
 
+def _lower_pick(state: Lowering, node: Pick) -> None:
+    shape, bits = state.graph.shapes[node.output], state.fraction_bits(node.inputs[0])
+    state.emit(PickOp, node.name, node.inputs, node.output, shape, bits, offsets=node.offsets)
+
+
+def _lower_pixel_affine(state: Lowering, node: PixelAffine) -> None:
+    """Scales that are integers or ±2**n lie in the format, others in multipliers with a truncation."""
+    shape, have = state.graph.shapes[node.output], state.fraction_bits(node.inputs[0])
+    budget = state.formats.budgets[node.output]
+    scales = np.abs(node.scale[node.scale != 0])
+    exact = is_exact(scales)
+    bits = have - int(np.log2(scales.min(initial=1.0))) if exact else have + MULTIPLIER_BITS
+    bits = max(bits, min(state.formats.caps[node.output], budget)) if node.addend.any() else bits
+    multiplier, addend = (
+        _integers(_per_element(values, shape), f)
+        for values, f in ((node.scale, min(bits, budget) - have), (node.addend, min(bits, budget)))
+    )
+    state.emit_product(AffineOp, node, node.inputs, min(bits, budget), multipliers=(multiplier,), addend=addend)
+
+
+def _per_element(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """One number, one per pixel, or one per element, so that a row of this length cannot mean another axis."""
+    if np.ptp(values) == 0:
+        return values.reshape(-1)[:1]
+    pixels = values.shape[1] * values.shape[2]
+    whole = values.shape[0] == shape[0] or pixels == shape[0]
+    return np.broadcast_to(values, shape if whole else values.shape).reshape(-1)
+
+
 _LOWER: dict[type, Callable[[Lowering, Any], None]] = {
     Conv: _lower_product,
     Linear: _lower_product,
@@ -296,5 +242,7 @@ _LOWER: dict[type, Callable[[Lowering, Any], None]] = {
     AvgPool: _lower_avg_pool,
     Concat: _lower_concat,
     Pad: _lower_pad,
+    Pick: _lower_pick,
+    PixelAffine: _lower_pixel_affine,
     Reshape: _lower_reshape,
 }

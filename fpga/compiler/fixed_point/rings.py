@@ -17,6 +17,7 @@ from ...program import (
     ConcatOp,
     MaxPoolOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
     ReshapeOp,
@@ -70,6 +71,6 @@ def _reach(operation: AnyOperation, inputs: list[float]) -> float | None:
             )
         case SumPoolOp():
             return inputs[0] * operation.kernel[0] * operation.kernel[1]
-        case ReluOp() | MaxPoolOp() | ReshapeOp() | ConcatOp() | PadOp():
+        case ReluOp() | MaxPoolOp() | ReshapeOp() | ConcatOp() | PadOp() | PickOp():
             return max(inputs)
     return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 
-from ..graph import Combine, Linear, Polynomial, Product, Relu, Shape
+from ..graph import Combine, Linear, PixelAffine, Polynomial, Product, Relu, Shape
 from .importer import Importer, Unsupported, attributes
+from .views import View, flattened, materialize, one_image
 
 
 def _per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
@@ -26,8 +29,31 @@ def _per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
     return value.reshape(-1)
 
 
+def _per_pixel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray | None:
+    """A constant that differs between the pixels of an image, as [1 or C, H, W]; None where it does not."""
+    value = np.asarray(value, dtype=np.float64)
+    if len(shape) != 3 or value.ndim > 4 or value.ndim < 1 or np.ptp(value) == 0:
+        return None
+    value = value.reshape((1,) * (4 - value.ndim) + value.shape)
+    if any(size not in (1, whole) for size, whole in zip(value.shape[1:], shape, strict=True)):
+        return None
+    if value.shape[0] > 1 and np.ptp(value, axis=0).any():
+        raise Unsupported(f"its {what} {list(value.shape)} differs between the images of a batch")
+    if not np.ptp(value[0], axis=(1, 2)).any():
+        return None
+    pixels = np.broadcast_to(value[0], (value.shape[1], *shape[1:]))
+    return pixels[:1].copy() if not np.ptp(pixels, axis=0).any() else pixels.copy()
+
+
+def _emit_pixels(
+    graph: Importer, node: onnx.NodeProto, source: str, shape: Shape, scale: np.ndarray, addend: np.ndarray
+) -> None:
+    """y = scale * x + addend, public numbers per pixel, as the node's output."""
+    scale, addend = (np.broadcast_to(v, np.broadcast_shapes(v.shape, (1, *shape[1:]))) for v in (scale, addend))
+    graph.emit(PixelAffine, node, (source,), shape, scale=scale.copy(), addend=addend.copy())
+
+
 def import_gemm(graph: Importer, node: onnx.NodeProto) -> None:
-    shape = graph.shape(node, axes=1)
     given = attributes(node)
     weight = graph.parameter(node, 1, "weight").astype(np.float64) * float(given.get("alpha", 1.0))
     weight = weight if given.get("transB", 0) else weight.T
@@ -36,21 +62,42 @@ def import_gemm(graph: Importer, node: onnx.NodeProto) -> None:
     bias = np.zeros(1)
     if len(node.input) > 2 and node.input[2]:
         bias = graph.parameter(node, 2, "bias").astype(np.float64) * float(given.get("beta", 1.0))
-    _emit_linear(graph, node, weight, bias, shape)
+    _emit_linear(graph, node, weight, bias)
 
 
 def import_matmul(graph: Importer, node: onnx.NodeProto) -> None:
-    shape = graph.shape(node, axes=1)
-    _emit_linear(graph, node, graph.parameter(node, 1, "right factor").astype(np.float64).T, np.zeros(1), shape)
+    _emit_linear(graph, node, graph.parameter(node, 1, "right factor").astype(np.float64).T, np.zeros(1))
 
 
-def _emit_linear(graph: Importer, node: onnx.NodeProto, weight: np.ndarray, bias: np.ndarray, shape: Shape) -> None:
+def _emit_linear(graph: Importer, node: onnx.NodeProto, weight: np.ndarray, bias: np.ndarray) -> None:
+    """A product with the features where they lie: flattened in another order, the weights are permuted instead."""
+    name = graph.operand(node, 0)
+    view = graph.views.get(name) if name not in graph.names else None
+    if view is not None and view.index.ndim == 2 and weight.ndim == 2:
+        source, weight = _on_base(graph, node, name, view, weight)
+    else:
+        materialize(graph, node, name)
+        source = graph.tensor(node)
+    shape = graph.shapes[source]
+    if len(shape) != 1:
+        raise Unsupported(f"its input has the shape [N, {', '.join(map(str, shape))}], expected 2 axes")
     if weight.ndim != 2 or weight.shape[1] != shape[0]:
         raise Unsupported(f"its weight [out, in] is {list(weight.shape)} for an input of {shape[0]} features")
     spread = np.broadcast_to(_per_channel(bias, weight.shape[:1], "bias"), weight.shape[:1]).copy()
-    graph.emit(
-        Linear, node, (graph.tensor(node),), (weight.shape[0],), weight=np.ascontiguousarray(weight), bias=spread
-    )
+    graph.emit(Linear, node, (source,), (weight.shape[0],), weight=np.ascontiguousarray(weight), bias=spread)
+
+
+def _on_base(
+    graph: Importer, node: onnx.NodeProto, name: str, view: View, weight: np.ndarray
+) -> tuple[str, np.ndarray]:
+    """The whole tensor behind a view and the weights permuted for it; where a view has few of its words, these."""
+    index, size = one_image(graph, view), math.prod(graph.shapes[view.base])
+    if weight.shape[1] != index.size or 2 * np.unique(index).size < size:
+        materialize(graph, node, name)
+        return graph.names[name], weight
+    spread = np.zeros((size, weight.shape[0]))
+    np.add.at(spread, index[index >= 0], weight.T[index >= 0])
+    return flattened(graph, node, view.base), np.ascontiguousarray(spread.T)
 
 
 def import_batch_norm(graph: Importer, node: onnx.NodeProto) -> None:
@@ -100,18 +147,23 @@ def _signed_sum(graph: Importer, node: onnx.NodeProto, signs: tuple[float, ...])
     for index in tensors:
         if graph.shape(node, index) != shape:
             raise Unsupported(f"its inputs have the shapes {list(shape)} and {list(graph.shape(node, index))}")
-    addend = np.zeros(1)
+    addend, pixels = np.zeros(1), np.zeros((1, 1, 1))
     for index in range(len(node.input)):
         if index not in tensors:
-            addend = addend + signs[index] * _per_channel(graph.parameter(node, index, "addend"), shape, "addend")
-    graph.emit(
-        Combine,
-        node,
-        tuple(graph.tensor(node, index) for index in tensors),
-        shape,
-        scales=tuple(np.array([signs[index]]) for index in tensors),
-        addend=addend,
-    )
+            constant = graph.parameter(node, index, "addend")
+            per_pixel = _per_pixel(constant, shape, "addend")
+            if per_pixel is not None:
+                pixels = pixels + signs[index] * per_pixel
+            else:
+                addend = addend + signs[index] * _per_channel(constant, shape, "addend")
+    inputs = tuple(graph.tensor(node, index) for index in tensors)
+    scales = tuple(np.array([signs[index]]) for index in tensors)
+    if not pixels.any():
+        graph.emit(Combine, node, inputs, shape, scales=scales, addend=addend)
+        return
+    total = f"{node.output[0]}.sum"
+    graph.emit_as(Combine, node, inputs, shape, total, graph.unique(total), scales=scales, addend=addend)
+    _emit_pixels(graph, node, total, shape, np.ones((1, 1, 1)), pixels)
 
 
 def import_add(graph: Importer, node: onnx.NodeProto) -> None:
@@ -138,15 +190,25 @@ def import_mul(graph: Importer, node: onnx.NodeProto) -> None:
     if not tensors:
         raise Unsupported("none of its inputs depends on the image")
     shape = graph.shape(node, tensors[0])
-    factor = _per_channel(graph.parameter(node, 1 - tensors[0], "factor"), shape, "factor")
+    constant = graph.parameter(node, 1 - tensors[0], "factor")
+    pixels = _per_pixel(constant, shape, "factor")
+    if pixels is not None:
+        _emit_pixels(graph, node, graph.tensor(node, tensors[0]), shape, pixels, np.zeros((1, 1, 1)))
+        return
+    factor = _per_channel(constant, shape, "factor")
     graph.emit(Combine, node, (graph.tensor(node, tensors[0]),), shape, scales=(factor,))
 
 
 def import_div(graph: Importer, node: onnx.NodeProto) -> None:
     shape = graph.shape(node)
-    divisor = _per_channel(graph.parameter(node, 1, "divisor"), shape, "divisor")
-    if (divisor == 0).any():
+    constant = graph.parameter(node, 1, "divisor")
+    if (constant == 0).any():
         raise Unsupported("its divisor is zero")
+    pixels = _per_pixel(constant, shape, "divisor")
+    if pixels is not None:
+        _emit_pixels(graph, node, graph.tensor(node), shape, 1.0 / pixels, np.zeros((1, 1, 1)))
+        return
+    divisor = _per_channel(constant, shape, "divisor")
     graph.emit(Combine, node, (graph.tensor(node),), shape, scales=(1.0 / divisor,))
 
 

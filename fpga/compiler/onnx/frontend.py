@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,30 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import METADATA_KEY, read_format
 
 from ..graph import Graph
-from .importer import Importer, Unsupported
-from .operators import IMPORTERS, OperatorImporter
+from .constants import Unsupported, fold_constants, unknown_constant
+from .dispatch import import_node, importer_for
+from .heads import split_head
+from .importer import Importer
+from .inputs import image_input, in_readable_opset
+from .prune import needed_nodes
+from .views import materialize
 
-OLDEST_OPSET = 11
 MODEL_BYTES_LIMIT = 2**31 - 1
 X2ACT = ("rrnet", "X2act")
-FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
-def read_onnx(path: Path | str) -> Graph:
-    """Read an ONNX classifier.
+#: What can be done about operators that are not supported.
+HINTS = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "ArgMax"), " but as the model's last: cut off what follows it"),
+    **dict.fromkeys(("LRN", "InstanceNormalization", "LayerNormalization"), "; train with BatchNormalization instead"),
+    **dict.fromkeys(("QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"), "; quantize in QDQ format"),
+    **dict.fromkeys(("Resize", "Upsample"), "; resize the images before"),
+    **dict.fromkeys(("If", "Loop", "Scan"), "; export the model traced, without control flow"),
+}
+
+
+def read_onnx(path: Path | str, output_name: str | None = None, input_shape: Sequence[int] | None = None) -> Graph:
+    """Read an ONNX classifier; arguments as of `import_model`.
 
     Raises:
         Refusal: no such file, not a whole ONNX model, or it holds what two parties cannot compute; the sentence lists
@@ -34,39 +47,64 @@ def read_onnx(path: Path | str) -> Graph:
     """
     path = Path(path)
     model, digest = _load(path)
-    return import_model(model, path.name, {"file": path.name, "sha256": digest})
+    return import_model(model, path.name, {"file": path.name, "sha256": digest}, output_name, input_shape)
 
 
-def import_model(model: onnx.ModelProto, where: str, source: Mapping[str, str] | None = None) -> Graph:
-    """Turn a loaded model into a graph; `where` names it in refusals."""
-    opset = _check_opsets(model, where)
+def import_model(
+    model: onnx.ModelProto,
+    where: str,
+    source: Mapping[str, str] | None = None,
+    output_name: str | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> Graph:
+    """Turn a loaded model into a graph; `where` names it in refusals.
+
+    Args:
+        output_name: which output, where the model has several.
+        input_shape: [N, C, H, W] for axes that the model leaves open.
+
+    Raises:
+        Refusal: as of `read_onnx`.
+    """
     _check_text(model, where)
+    model, opset = in_readable_opset(model, where)
     model = _inline_functions(model, where)
     graph = model.graph
     constants = _initializers(graph, where)
-    name, shape, batch = _input(graph, constants, where)
-    if len(graph.output) != 1:
-        raise Refusal(f"{where}: the model has {len(graph.output)} outputs, expected one: the logits")
-    importer = Importer(input=name, shape=shape, batch=batch, constants=constants, opset=opset)
-    _check_order(graph, {name, *constants}, where)
-    problems = _import_nodes(importer, graph)
+    image = image_input(graph, constants, where, input_shape)
+    output_name = _output(graph, output_name, where)
+    importer = Importer(image.name, image.shape, image.batch, constants, opset)
+    if image.pixels:
+        importer.quantized[image.name] = None
+    _check_order(graph, {image.name, *constants}, where)
+    nodes = needed_nodes(list(graph.node), output_name)
+    head, output_name, nodes = split_head(nodes, output_name)
+    problems = _import_nodes(importer, nodes)
     if problems:
         shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
         raise Refusal(f"{where}: cannot be compiled for two parties: " + "; ".join(shown))
-    output = importer.names.get(graph.output[0].name)
+    if importer.quantized.get(output_name) is not None:
+        raise Refusal(f"{where}: the output {output_name!r} is quantized: end the model with DequantizeLinear")
+    try:
+        materialize(importer, graph.node[-1], output_name)
+    except Unsupported as reason:
+        raise Refusal(f"{where}: the output {output_name!r} cannot be compiled: {reason}") from reason
+    output = importer.names.get(output_name)
     if output is None:
-        raise Refusal(f"{where}: the output {graph.output[0].name!r} does not depend on the input")
+        raise Refusal(f"{where}: the output {output_name!r} does not depend on the input")
     used = source or {}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     described = metadata.pop(METADATA_KEY, None)
     return Graph(
         name=graph.name or "model",
-        input=name,
+        input=image.name,
         output=output,
         shapes=importer.shapes,
         nodes=tuple(importer.nodes),
         source={**used, **metadata},
         images=None if described is None else read_format(described, where),
+        head=head,
+        pixels=image.pixels,
     )
 
 
@@ -89,16 +127,6 @@ def _load(path: Path) -> tuple[onnx.ModelProto, str]:
     except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
         raise Refusal(f"{path}: its external data cannot be read: {error}") from error
     return model, hashlib.sha256(data).hexdigest()
-
-
-def _check_opsets(model: onnx.ModelProto, where: str) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if not versions:
-        raise Refusal(f"{where}: the model imports no version of the standard operators")
-    newest = onnx.defs.onnx_opset_version()
-    if not OLDEST_OPSET <= versions[0] <= newest:
-        raise Refusal(f"{where}: opset {versions[0]} is not one of {OLDEST_OPSET} to {newest}; export it again")
-    return int(versions[0])
 
 
 def _check_text(model: onnx.ModelProto, where: str) -> None:
@@ -137,24 +165,18 @@ def _initializers(graph: onnx.GraphProto, where: str) -> dict[str, np.ndarray]:
     return constants
 
 
-def _input(graph: onnx.GraphProto, constants: Mapping[str, np.ndarray], where: str) -> tuple[str, tuple[int, ...], int]:
-    """Name, shape of one image, and batch size (1 where it is dynamic) of the only input."""
-    inputs = [entry for entry in graph.input if entry.name not in constants]
-    if len(inputs) != 1:
-        raise Refusal(f"{where}: the model has {len(inputs)} inputs, expected one: the image")
-    tensor_type = inputs[0].type.tensor_type
-    if tensor_type.elem_type not in FLOAT_TYPES:
-        kind = onnx.TensorProto.DataType.Name(tensor_type.elem_type) if tensor_type.elem_type else "no tensor"
-        raise Refusal(f"{where}: input {inputs[0].name!r} is {kind}, expected a floating point tensor")
-    dimensions = list(tensor_type.shape.dim)
-    if len(dimensions) not in (2, 4):
-        raise Refusal(f"{where}: input {inputs[0].name!r} has {len(dimensions)} axes, expected [N, C, H, W]")
-    for axis, dimension in enumerate(dimensions[1:], start=1):
-        if not dimension.HasField("dim_value") or not 0 < dimension.dim_value < 2**20:
-            shown = dimension.dim_param or (dimension.dim_value if dimension.HasField("dim_value") else "dynamic")
-            raise Refusal(f"{where}: axis {axis} of input {inputs[0].name!r} is {shown}; only the batch may be dynamic")
-    batch = dimensions[0].dim_value if dimensions[0].dim_value > 0 else 1
-    return inputs[0].name, tuple(dimension.dim_value for dimension in dimensions[1:]), batch
+def _output(graph: onnx.GraphProto, wanted: str | None, where: str) -> str:
+    names = [entry.name for entry in graph.output]
+    if wanted is None and len(names) != 1:
+        shown = ", ".join(map(repr, names[:8]))
+        raise Refusal(
+            f"{where}: the model has {len(names)} outputs; say which one is compiled: --output-name of {shown}"
+        )
+    if wanted is not None and wanted not in names:
+        raise Refusal(
+            f"{where}: {wanted!r} is no output of the model: expected one of {', '.join(map(repr, names[:8]))}"
+        )
+    return names[0] if wanted is None else wanted
 
 
 def _check_order(graph: onnx.GraphProto, known: set[str], where: str) -> None:
@@ -170,25 +192,26 @@ def _check_order(graph: onnx.GraphProto, known: set[str], where: str) -> None:
             known.add(name)
 
 
-def _import_nodes(importer: Importer, graph: onnx.GraphProto) -> list[str]:
+def _import_nodes(importer: Importer, nodes: Sequence[onnx.NodeProto]) -> list[str]:
     """Import every node; a node that depends on a refused one is skipped, so that each problem is told once."""
     problems: list[str] = []
-    for node in graph.node:
-        if any(name in importer.refused for name in node.input):
+    for node in nodes:
+        if unknown_constant(importer, node):
+            continue
+        if any(name in importer.refused or name in importer.unknown for name in node.input):
             importer.refused.update(node.output)
-            operation = importer_for(node)
-            if operation is None:
+            if importer_for(node) is None:
                 problems.append(_no_importer(node))
             continue
         try:
             operation = importer_for(node)
-            if importer.fold_constants(node):
+            if fold_constants(importer, node):
                 continue
             if operation is None:
                 problems.append(_no_importer(node))
                 importer.refused.update(node.output)
                 continue
-            operation(importer, node)
+            import_node(importer, node, operation)
         except Unsupported as reason:
             problems.append(f"node {label(node)} ({node.op_type}): {reason}")
             importer.refused.update(node.output)
@@ -199,14 +222,10 @@ def _import_nodes(importer: Importer, graph: onnx.GraphProto) -> list[str]:
     return problems
 
 
-def importer_for(node: onnx.NodeProto) -> OperatorImporter | None:
-    """The importer of this operator, if there is one."""
-    return IMPORTERS.get((node.domain if node.domain != "ai.onnx" else "", node.op_type))
-
-
 def _no_importer(node: onnx.NodeProto) -> str:
     domain = f"{node.domain}." if node.domain else ""
-    return f"node {label(node)} ({domain}{node.op_type}): this operator is not supported"
+    hint = HINTS.get(node.op_type, "") if not domain else ""
+    return f"node {label(node)} ({domain}{node.op_type}): this operator is not supported{hint}"
 
 
 def label(node: onnx.NodeProto) -> str:

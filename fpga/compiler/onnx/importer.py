@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from ..graph import AnyNode, Shape
+from .constants import ELEMENTS_LIMIT, Unsupported, attributes
 
-#: Operators that may be evaluated on constants; none of them can make a large tensor of a small file. ConstantOfShape
-#: can, and is evaluated where it does not.
-FOLDABLE = frozenset(
-    {"Abs", "Add", "Cast", "Ceil", "Concat", "Div", "Exp", "Flatten", "Floor", "Gather", "Identity", "Log", "Max"}
-    | {"Min", "Mul", "Neg", "Pow", "Reciprocal", "ReduceProd", "ReduceSum", "Reshape", "Round", "Shape", "Size"}
-    | {"Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
-)
-ELEMENTS_LIMIT = 2**24
-
-
-class Unsupported(Exception):
-    """Why one node cannot be compiled."""
+if TYPE_CHECKING:
+    from .views import View
 
 
 class Importer:
@@ -32,16 +21,24 @@ class Importer:
 
     Attributes:
         names: ONNX value -> tensor of the graph (several values may be one tensor: Identity, Dropout).
+        views: ONNX value -> words of a tensor of the graph in another order, as long as nobody computes with them.
+        flattened: flat tensor -> the image that it is made of.
+        quantized: ONNX values that are integers -> scale and zero point of what they stand for; None: the pixels.
         constants: ONNX value -> array.
         refused: ONNX values that depend on a refused node.
+        unknown: constants that follow from the shape of a refused value.
         nodes, shapes: the graph so far; shapes are those of one image.
         batch: the batch size that shape arithmetic in the model sees.
     """
 
     def __init__(self, input: str, shape: Shape, batch: int, constants: Mapping[str, np.ndarray], opset: int) -> None:
         self.names = {input: input}
+        self.views: dict[str, View] = {}
+        self.quantized: dict[str, tuple[np.ndarray, np.ndarray] | None] = {}
+        self.flattened: dict[str, str] = {}
         self.constants = dict(constants)
         self.refused: set[str] = set()
+        self.unknown: set[str] = set()
         self.nodes: list[AnyNode] = []
         self.shapes: dict[str, Shape] = {input: shape}
         self.batch = batch
@@ -88,6 +85,12 @@ class Importer:
             raise Unsupported(f"its input has the shape [N, {', '.join(map(str, shape))}], expected {axes + 1} axes")
         return shape
 
+    def full_shape(self, name: str) -> Shape | None:
+        """The ONNX shape, batch included, of a value that depends on the image; None of others."""
+        if name in self.names:
+            return (self.batch, *self.shapes[self.names[name]])
+        return tuple(self.views[name].index.shape) if name in self.views else None
+
     def emit(self, kind: type, node: onnx.NodeProto, inputs: tuple[str, ...], shape: Shape, **fields: Any) -> None:
         """Append a node of the graph that makes the ONNX node's first output."""
         self.emit_as(kind, node, inputs, shape, node.output[0], self.unique(node.name or node.output[0]), **fields)
@@ -102,6 +105,8 @@ class Importer:
         name: str,
         **fields: Any,
     ) -> None:
+        if output in self.shapes:
+            raise Unsupported(f"two tensors would be called {output!r}")
         if min(shape) < 1:
             raise Unsupported(f"its output would be empty: {list(shape)}")
         if math.prod(shape) > ELEMENTS_LIMIT:
@@ -126,68 +131,6 @@ class Importer:
         self._used_names.add(name)
         return name
 
-    def fold_constants(self, node: onnx.NodeProto) -> bool:
-        """Evaluate a node that does not depend on the image (or only on its shape)."""
-        if node.domain not in ("", "ai.onnx"):
-            return False
-        if node.op_type == "Constant":
-            self.constants[node.output[0]] = _constant_value(node)
-            return True
-        if node.op_type == "Shape" and node.input and node.input[0] in self.names:
-            shape = (self.batch, *self.shapes[self.names[node.input[0]]])
-            given = attributes(node)
-            self.constants[node.output[0]] = np.array(shape, np.int64)[given.get("start", 0) : given.get("end")]
-            return True
-        inputs = {name: self.constants[name] for name in node.input if name and name in self.constants}
-        if not node.input or len(inputs) != len({name for name in node.input if name}):
-            return False
-        if node.op_type == "ConstantOfShape":
-            _check_size(inputs[node.input[0]])
-        elif node.op_type not in FOLDABLE:
-            return False
-        self._evaluate(node, inputs)
-        return True
-
-    def _evaluate(self, node: onnx.NodeProto, inputs: dict[str, np.ndarray]) -> None:
-        graph = helper.make_graph(
-            [node],
-            "constant",
-            [
-                helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-                for n, v in inputs.items()
-            ],
-            [onnx.ValueInfoProto(name=name) for name in node.output if name],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        try:
-            with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(model).run(None, inputs)
-        except Exception as error:
-            raise Unsupported(f"its constant inputs cannot be evaluated: {error}") from error
-        for name, value in zip([n for n in node.output if n], results, strict=False):
-            value = np.asarray(value)
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise Unsupported("its constant inputs evaluate to NaN or infinity")
-            self.constants[name] = value
-
-
-def _check_size(shape: np.ndarray) -> None:
-    sizes = [int(size) for size in shape.reshape(-1)]
-    if math.prod(max(0, size) for size in sizes) > ELEMENTS_LIMIT:
-        raise Unsupported(f"its output of {sizes} elements is too large")
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Attributes by name; text as str."""
-    values: dict[str, Any] = {}
-    for attribute in node.attribute:
-        try:
-            value = helper.get_attribute_value(attribute)
-        except (ValueError, TypeError) as error:
-            raise Unsupported(f"its attribute {attribute.name!r} cannot be read: {error}") from error
-        values[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return values
-
 
 def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """An attribute of as many integers as its default."""
@@ -203,19 +146,4 @@ def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> t
     return numbers
 
 
-def _constant_value(node: onnx.NodeProto) -> np.ndarray:
-    given = attributes(node)
-    try:
-        if "value" in given:
-            value = numpy_helper.to_array(given["value"])
-        elif "value_float" in given or "value_floats" in given:
-            value = np.array(given.get("value_float", given.get("value_floats")), dtype=np.float32)
-        elif "value_int" in given or "value_ints" in given:
-            value = np.array(given.get("value_int", given.get("value_ints")), dtype=np.int64)
-        else:
-            raise Unsupported("this kind of constant is not supported")
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        raise Unsupported(f"its value is damaged: {error}") from error
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise Unsupported("it holds NaN or infinity")
-    return value
+__all__ = ["ELEMENTS_LIMIT", "Importer", "Unsupported", "attributes", "integers"]

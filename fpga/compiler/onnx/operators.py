@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import onnx
 
-from . import arithmetic, layout, windows
+from . import arithmetic, layout, quantized, reductions, windows
 from .importer import Importer
 
 OperatorImporter: TypeAlias = Callable[[Importer, onnx.NodeProto], None]
@@ -20,9 +20,12 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "Clip"): arithmetic.import_clip,
     ("", "Concat"): layout.import_concat,
     ("", "Conv"): windows.import_conv,
+    ("", "DequantizeLinear"): quantized.import_dequantize,
     ("", "Div"): arithmetic.import_div,
     ("", "Dropout"): layout.import_dropout,
+    ("", "Expand"): layout.import_expand,
     ("", "Flatten"): layout.import_flatten,
+    ("", "Gather"): layout.import_gather,
     ("", "Gemm"): arithmetic.import_gemm,
     ("", "GlobalAveragePool"): windows.import_global_average_pool,
     ("", "GlobalMaxPool"): windows.import_global_max_pool,
@@ -33,11 +36,58 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "Neg"): arithmetic.import_neg,
     ("", "Pad"): layout.import_pad,
     ("", "Pow"): arithmetic.import_pow,
-    ("", "ReduceMean"): windows.import_reduce_mean,
+    ("", "QuantizeLinear"): quantized.import_quantize,
+    ("", "ReduceMax"): reductions.import_reduce_max,
+    ("", "ReduceMean"): reductions.import_reduce_mean,
+    ("", "ReduceSum"): reductions.import_reduce_sum,
     ("", "Relu"): arithmetic.import_relu,
     ("", "Reshape"): layout.import_reshape,
+    ("", "Slice"): layout.import_slice,
+    ("", "Split"): layout.import_split,
     ("", "Squeeze"): layout.import_squeeze,
     ("", "Sub"): arithmetic.import_sub,
     ("", "Sum"): arithmetic.import_add,
+    ("", "Transpose"): layout.import_transpose,
+    ("", "Unsqueeze"): layout.import_unsqueeze,
     ("rrnet", "X2act"): arithmetic.import_x2act,
 }
+
+#: Operators that take a value in whatever order its words lie (`views.py`).
+READS_VIEWS = frozenset(
+    ("", name)
+    for name in (
+        *(
+            "Cast",
+            "Concat",
+            "DequantizeLinear",
+            "Dropout",
+            "Expand",
+            "Flatten",
+            "Gather",
+            "Gemm",
+            "Identity",
+            "MatMul",
+            "Pad",
+            "ReduceMax",
+        ),
+        *(
+            "QuantizeLinear",
+            "ReduceMean",
+            "ReduceSum",
+            "Reshape",
+            "Slice",
+            "Split",
+            "Squeeze",
+            "Transpose",
+            "Unsqueeze",
+        ),
+    )
+)
+#: Operators that compute element by element, so that the order of the words is not theirs to know.
+ELEMENTWISE = frozenset(
+    ("", name)
+    for name in (
+        *("Abs", "Add", "Clip", "Div", "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu"),
+        *("Pow", "Relu", "Sigmoid", "Sub", "Sum", "Tanh"),
+    )
+)

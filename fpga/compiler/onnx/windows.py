@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from ...ring.geometry import output_size
-from ..graph import AvgPool, Conv, MaxPool, Reshape, Shape
+from ..graph import AvgPool, Conv, MaxPool, PixelAffine, Reshape, Shape
 from .importer import Importer, Unsupported, attributes, integers
 
 Padding: TypeAlias = tuple[int, int, int, int]
@@ -143,20 +143,44 @@ def import_average_pool(graph: Importer, node: onnx.NodeProto) -> None:
         _import_dilated_mean(graph, node, given, kernel, dilations)
         return
     stride, padding, size = _window(node, given, shape, kernel)
-    if given.get("ceil_mode") and padding != _padding(given, shape[1:], kernel, stride):
-        raise Unsupported("with ceil_mode, its last windows have another divisor")
-    if any(padding) and not given.get("count_include_pad", 0):
-        raise Unsupported("with padding that does not count (count_include_pad = 0), windows have different divisors")
-    graph.emit(
-        AvgPool,
+    geometry: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
+    counted = (0, 0, 0, 0) if not given.get("count_include_pad", 0) else _padding(given, shape[1:], kernel, stride)
+    pixels = _pixels_of_windows(shape[1:], kernel, stride, padding, size, counted)
+    if pixels.min() < 1:
+        raise Unsupported(f"its padding {list(padding)} leaves windows without a pixel")
+    if np.ptp(pixels) == 0:
+        graph.emit(AvgPool, node, (graph.tensor(node),), (shape[0], *size), divisor=float(pixels.flat[0]), **geometry)
+        return
+    name, summed = graph.unique(node.name or node.output[0]), f"{node.output[0]}.sum"
+    graph.emit_as(AvgPool, node, (graph.tensor(node),), (shape[0], *size), summed, name, divisor=1.0, **geometry)
+    scale, addend = 1.0 / pixels[None], np.zeros((1, *size))
+    graph.emit_as(
+        PixelAffine,
         node,
-        (graph.tensor(node),),
+        (summed,),
         (shape[0], *size),
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        divisor=float(kernel[0] * kernel[1]),
+        node.output[0],
+        graph.unique(f"{name}.mean"),
+        scale=scale,
+        addend=addend,
     )
+
+
+def _pixels_of_windows(
+    size: Shape,
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: Padding,
+    outputs: tuple[int, int],
+    counted: Padding,
+) -> np.ndarray:
+    """[out height, out width]: how many pixels count in each window: the image's and the `counted` padding's."""
+    along = []
+    for axis in range(2):
+        first = np.arange(outputs[axis]) * stride[axis] - padding[axis]
+        low, high = -counted[axis], size[axis] + counted[axis + 2]
+        along.append(np.minimum(first + kernel[axis], high) - np.maximum(first, low))
+    return np.outer(*along)
 
 
 def _import_dilated_mean(
@@ -176,7 +200,7 @@ def _import_dilated_mean(
 
 
 def import_global_average_pool(graph: Importer, node: onnx.NodeProto) -> None:
-    _global_average(graph, node, keep_axes=True)
+    global_average(graph, node, keep_axes=True)
 
 
 def import_global_max_pool(graph: Importer, node: onnx.NodeProto) -> None:
@@ -184,19 +208,8 @@ def import_global_max_pool(graph: Importer, node: onnx.NodeProto) -> None:
     graph.emit(MaxPool, node, (graph.tensor(node),), (channels, 1, 1), kernel=(height, width), stride=(1, 1))
 
 
-def import_reduce_mean(graph: Importer, node: onnx.NodeProto) -> None:
-    given = attributes(node)
-    given_axes = given.get("axes")
-    if given_axes is None:
-        listed = graph.optional_constant(node, 1, "axes")
-        given_axes = [] if listed is None else listed.reshape(-1).tolist()
-    axes = {int(axis) % 4 for axis in given_axes}
-    if len(graph.shape(node)) != 3 or axes != {2, 3}:
-        raise Unsupported(f"axes {list(given_axes)} are not supported: only both spatial axes of [N, C, H, W]")
-    _global_average(graph, node, keep_axes=bool(given.get("keepdims", 1)))
-
-
-def _global_average(graph: Importer, node: onnx.NodeProto, keep_axes: bool) -> None:
+def global_average(graph: Importer, node: onnx.NodeProto, keep_axes: bool) -> None:
+    """The mean of each channel of the first input; flattened without `keep_axes`."""
     channels, height, width = graph.shape(node, axes=3)
     name = graph.unique(node.name or node.output[0])
     pooled = node.output[0] if keep_axes else f"{node.output[0]}.pooled"
@@ -213,3 +226,4 @@ def _global_average(graph: Importer, node: onnx.NodeProto, keep_axes: bool) -> N
     )
     if not keep_axes:
         graph.emit_as(Reshape, node, (pooled,), (channels,), node.output[0], graph.unique(f"{name}.flatten"))
+        graph.flattened[node.output[0]] = pooled

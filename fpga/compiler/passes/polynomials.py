@@ -16,6 +16,7 @@ import numpy as np
 from rrnet_nni.base.errors import Refusal
 
 from ..graph import AnyNode, Combine, Graph, Polynomial, Product
+from .unneeded import compare_under_masks, drop_zero_branches
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,17 +114,19 @@ def _signature(graph: Graph) -> list[tuple[type, tuple[str, ...], str]]:
 
 
 class RemoveUnused:
-    """Nodes that the output does not depend on."""
+    """Nodes that the output does not depend on, what is multiplied by zero among them."""
 
     name: ClassVar[str] = "remove-unused"
     gain: ClassVar[str] = "nothing is computed for nobody"
     required: ClassVar[bool] = True
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        graph, dropped = drop_zero_branches(graph)
+        graph, masked = compare_under_masks(graph)
         needed = {graph.output}
         kept: list[AnyNode] = []
         for node in reversed(graph.nodes):
             if node.output in needed:
                 kept.append(node)
                 needed.update(node.inputs)
-        return graph.with_nodes(reversed(kept)), len(kept) < len(graph.nodes)
+        return graph.with_nodes(reversed(kept)), dropped or masked or len(kept) < len(graph.nodes)

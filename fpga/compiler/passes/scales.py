@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...program.picks import pick
 from ..graph import (
     AnyNode,
     AvgPool,
@@ -27,6 +28,8 @@ from ..graph import (
     Linear,
     MaxPool,
     Pad,
+    Pick,
+    PixelAffine,
     Polynomial,
     Relu,
     Reshape,
@@ -54,7 +57,7 @@ class ScaleTensors:
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
         factors = _choose_factors(graph)
-        if all(np.abs(np.log2(factor)).max() < SNAP for factor in factors.values()) or not _possible(graph, factors):
+        if not _possible(graph, factors) or all(np.abs(np.log2(factor)).max() < SNAP for factor in factors.values()):
             return graph, False
         scales = {name: graph.scales.get(name, np.ones(1)) * factor for name, factor in factors.items()}
         return replace(graph, scales=scales).with_nodes(_rescaled(node, factors) for node in graph.nodes), True
@@ -78,7 +81,8 @@ def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
 def _possible(graph: Graph, factors: dict[str, np.ndarray]) -> bool:
     """The logits must come out as they are, and a clip has one ceiling for all channels."""
     clipped = [factors[node.output] for node in graph.nodes if isinstance(node, Relu) and node.ceiling is not None]
-    return bool((factors[graph.output] == 1).all()) and all(factor.size == 1 for factor in clipped)
+    known = all(np.isfinite(factor).all() for factor in factors.values())
+    return known and bool((factors[graph.output] == 1).all()) and all(factor.size == 1 for factor in clipped)
 
 
 def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
@@ -94,9 +98,9 @@ def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
             return [Demand(_near_one(factor * _magnitudes(scale)), hard) for scale in node.scales]
         case Relu(ceiling=ceiling) if ceiling is not None and factor.size > 1:
             return [None]
-        case Relu() | MaxPool() | Pad() | AvgPool():
+        case Relu() | MaxPool() | Pad() | AvgPool() | PixelAffine():
             return [wanted]
-        case Reshape() | Concat() if factor.size == 1:
+        case Reshape() | Concat() | Pick() if factor.size == 1:
             return [wanted] * len(node.inputs)
     return [None] * len(node.inputs)
 
@@ -124,9 +128,20 @@ def _output_factor(
             channels = [np.broadcast_to(factors[name], shapes[name][:1]) for name in node.inputs]
             joined = np.concatenate(channels)
             return joined[:1] if (joined == joined[0]).all() else joined
+        case Pick() if first.size > 1:
+            return _picked_factor(node, shapes[node.inputs[0]], first)
         case Reshape() if first.size > 1:
             return np.repeat(first, shapes[node.output][0] // first.size)
     return first
+
+
+def _picked_factor(node: Pick, source: Shape, factor: np.ndarray) -> np.ndarray:
+    """The factor of every channel of the result; NaN where the words of a channel come with different ones."""
+    spread = np.broadcast_to(factor.reshape(-1, *(1,) * (len(source) - 1)), source)
+    picked = pick(spread[None], node.offsets).reshape(len(node.offsets[0]), -1)
+    largest = picked.max(axis=1)
+    least = np.where(picked == 0, largest[:, None], picked).min(axis=1)
+    return np.where(largest == 0, 1.0, np.where(least == largest, largest, np.nan))
 
 
 def _magnitudes(values: np.ndarray) -> np.ndarray:
@@ -157,6 +172,8 @@ def _rescaled(node: AnyNode, factors: Mapping[str, np.ndarray]) -> AnyNode:
         case Combine():
             scales = tuple(_snapped(scale * out / factor) for scale, factor in zip(node.scales, into, strict=True))
             return replace(node, scales=scales, addend=node.addend * out)
+        case PixelAffine():
+            return replace(node, addend=node.addend * out.reshape(-1, 1, 1))
         case Relu(ceiling=ceiling) if ceiling is not None:
             return replace(node, ceiling=float(ceiling * out[0]))
     return node

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import ClassVar, TypeAlias
 
 from ..graph import AnyNode, AvgPool, Combine, Conv, Graph, MaxPool, Pad, Relu, rename_inputs
+from .poolings import flat_logits, merge_poolings
 
 
 class RemoveIdentities:
-    """y = 1 * x + 0, a pooling of single pixels, padding by nothing."""
+    """y = 1 * x + 0, a pooling of single pixels, padding by nothing; poolings of what a pooling leaves are one."""
 
     name: ClassVar[str] = "remove-identities"
     gain: ClassVar[str] = "no work for nodes that copy"
@@ -19,13 +20,15 @@ class RemoveIdentities:
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
         names: dict[str, str] = {}
         nodes: list[AnyNode] = []
+        graph, merged = merge_poolings(graph)
+        graph, flat = flat_logits(graph)
         for original in graph.nodes:
             node = rename_inputs(original, names)
             if _is_identity(node) and not (node.output == graph.output and node.inputs[0] == graph.input):
                 names[node.output] = node.inputs[0]
             else:
                 nodes.append(node)
-        return graph.with_nodes(nodes, names.get(graph.output, graph.output)), bool(names)
+        return graph.with_nodes(nodes, names.get(graph.output, graph.output)), merged or flat or bool(names)
 
 
 def _is_identity(node: AnyNode) -> bool:

@@ -70,6 +70,7 @@ def build_report(
             "assumed_range": DEFAULT_RANGE if calibration.assumed else None,
             "headroom": HEADROOM,
         },
+        **({"head": list(program.head)} if program.head else {}),
         "passes": [
             {"name": item.name, "changed": item.changed, "nodes": [item.nodes_before, item.nodes_after]}
             for item in passes

@@ -28,12 +28,12 @@ from ...program import (
     SquareOp,
     SumPoolOp,
     TruncateOp,
-    is_narrow,
 )
 from ...program.operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, Record
 from ...program.shapes import operation_shape
 from ...protocols import get_protocol
 from ...protocols.shared.opened_words import OperationPlan
+from .accelerated import why_not_accelerated
 
 WORD_BYTES = 4
 #: First channel, end channel, first row, end row.
@@ -51,26 +51,18 @@ class TiledStage:
     tiles: tuple[Box, ...]
 
 
-def has_operand_table(program: Program, protocol: ProtocolCosts) -> bool:
-    """Whether the accelerator can execute a program: it has the protocol, and it opens whole words."""
-    known = get_protocol(protocol.name).accelerator is not None
-    return known and not (protocol.words_stay_open and is_narrow(program))
-
-
 def operand_table(
     program: Program, stages: Sequence[TiledStage], protocol: ProtocolCosts, buffer_bytes: int, program_digest: bytes
 ) -> OperandTable:
     """The table of a scheduled program.
 
     Raises:
-        Refusal: a protocol that the accelerator does not have, a program with narrow rings, or a number that does not
-            fit its field, naming the operation.
+        Refusal: what `why_not_accelerated` says, or a number that does not fit its field, naming the operation.
     """
     accelerator = get_protocol(protocol.name).accelerator
-    if accelerator is None:
-        raise Refusal(f"the accelerator has no protocol {protocol.name!r}")
-    if not has_operand_table(program, protocol):
-        raise Refusal("the accelerator opens words of 32 bits: compile with --ring 32")
+    if reason := why_not_accelerated(program, protocol):
+        raise Refusal(reason)
+    assert accelerator is not None
     layout = _Layout(program, protocol)
     sections: dict[str, list[Record]] = {
         name: [] for name in ("operations", "inputs", "stages", "tiles", "bands", "coefficients")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple, TypeAlias
 
-from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, MulOp, PadOp, Program, SumPoolOp
+from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, MulOp, PadOp, PickOp, Program, SumPoolOp
+from ...program.picks import picked_region
 
 
 class Region(NamedTuple):
@@ -69,7 +70,7 @@ def needed_of(program: Program, operation: AnyOperation, source: str, region: Re
     """What a region of the operation's result reads of its input `source`."""
     shape = program.tensor(source).shape
     if shape == program.tensor(operation.output).shape and not isinstance(
-        operation, ConvOp | LinearOp | MaxPoolOp | SumPoolOp
+        operation, ConvOp | LinearOp | MaxPoolOp | SumPoolOp | PickOp
     ):
         return region
     match operation:
@@ -89,6 +90,8 @@ def needed_of(program: Program, operation: AnyOperation, source: str, region: Re
             whole = program.tensor(operation.output).shape
             band = region.channels if shape[0] == whole[0] else (0, shape[0])
             return Region(band, region.rows if shape[1:2] == whole[1:2] else (0, row_count(program, source)))
+        case PickOp(offsets=offsets):
+            return Region(*picked_region(offsets, shape, *region))
         case ConcatOp():
             return Region(_concatenated(program, operation, source, region.channels), region.rows)
     return Region((0, shape[0]), (0, row_count(program, source)))

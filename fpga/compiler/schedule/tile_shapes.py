@@ -8,7 +8,7 @@ from rrnet_nni.base.errors import Refusal
 
 from ...cost.protocol import ProtocolCosts
 from ...devices import Device
-from ...program import AnyOperation, ConvOp, LinearOp, Program
+from ...program import AnyOperation, ConvOp, LinearOp, PickOp, Program
 from ...program.operators import Conv, Linear
 from .job_writer import WORD_BYTES
 from .regions import Region, channel_count, element_count, needed_of, row_count, split
@@ -91,6 +91,8 @@ class TileShapes:
 
     def needed_elements(self, operation: AnyOperation, source: str, region: Region) -> int:
         """Elements of `source` that a region of the operation's result reads."""
+        if isinstance(operation, PickOp):
+            return self.elements(operation.output, region)
         return self.elements(source, needed_of(self.program, operation, source, region))
 
     def too_large(self, operation: AnyOperation) -> Refusal:

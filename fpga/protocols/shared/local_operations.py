@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...program import AffineOp, AnyOperation, ConcatOp, PadOp, ReshapeOp, SumPoolOp
+from ...program import AffineOp, AnyOperation, ConcatOp, PadOp, PickOp, ReshapeOp, SumPoolOp
+from ...program.picks import pick
+from ...program.shapes import spread_coefficients
 
-LOCAL_OPERATIONS = (AffineOp, SumPoolOp, ReshapeOp, ConcatOp, PadOp)
+LOCAL_OPERATIONS = (AffineOp, SumPoolOp, ReshapeOp, ConcatOp, PadOp, PickOp)
 
 
 def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray]) -> np.ndarray:
@@ -20,10 +22,10 @@ def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray
     share = inputs[0]
     match operation:
         case AffineOp():
-            total = _per_channel(operation.multipliers[0], share) * share
+            total = _coefficients(operation.multipliers[0], share) * share
             for multiplier, other in zip(operation.multipliers[1:], inputs[1:], strict=True):
-                total += _per_channel(multiplier, other) * other
-            return total + _per_channel(operation.addend, share) if number == 0 else total
+                total += _coefficients(multiplier, other) * other
+            return total + _coefficients(operation.addend, share) if number == 0 else total
         case SumPoolOp():
             return _window_sums(share, operation)
         case ReshapeOp():
@@ -33,13 +35,15 @@ def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray
         case PadOp():
             top, left, bottom, right = operation.padding
             return np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        case PickOp():
+            return pick(share, operation.offsets)
     raise ValueError(f"{operation.kind} is not a local operation")
 
 
-def _per_channel(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+def _coefficients(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
     signed = [(value + 2**31) % 2**32 - 2**31 for value in values]
     words = np.array(signed, dtype=np.int64).astype(like.dtype)
-    return words.reshape(-1, *(1,) * (like.ndim - 2))
+    return spread_coefficients(words, like.shape[1:])
 
 
 def _window_sums(share: np.ndarray, operation: SumPoolOp) -> np.ndarray:

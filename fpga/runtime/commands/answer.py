@@ -10,6 +10,7 @@ import numpy as np
 from rrnet_nni.base.image_format import ImageFormat
 
 from ...program import Program
+from ...program.heads import apply_head
 from ...program.reference import decode
 from ...protocols import preparations
 from ...protocols.party import Execution
@@ -88,6 +89,7 @@ def describe_run(
         "memory_mb": {str(number): peak_memory_mb()},
         "reveal_to": terms.reveal_to,
         "logits": None if result.logits is None else _decode(result.logits, program).tolist(),
+        **_headed(result.logits, program),
         "operations": operations,
     }
 
@@ -102,6 +104,13 @@ def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescript
 def _both_ways(number: int, row: MeasuredOperation) -> list[int]:
     pair = [row.bytes_sent, row.bytes_received]
     return pair if number == 0 else pair[::-1]
+
+
+def _headed(words: np.ndarray | None, program: Program) -> dict[str, Any]:
+    """The model's own outputs, where operators after the logits are applied in the clear."""
+    if not program.head or words is None:
+        return {}
+    return {"head": list(program.head), "outputs": apply_head(_decode(words, program), program.head).tolist()}
 
 
 def _decode(words: np.ndarray, program: Program) -> np.ndarray:
@@ -158,6 +167,9 @@ def table(answer: Mapping[str, Any]) -> str:
         lines.append(f"the logits were opened to party {answer['reveal_to']} alone")
     else:
         lines += _class_lines(answer) if answer.get("classes") else _logits_lines(answer)
+        if "head" in answer:
+            lines.append(f"{' of '.join(reversed(answer['head']))} of the logits, in the clear by this party:")
+            lines += [_output_line(index, row) for index, row in enumerate(answer["outputs"][:SHOWN])]
         if len(answer["logits"]) > SHOWN:
             lines.append(f"... and {len(answer['logits']) - SHOWN} more (--json or --output has all)")
         if "accuracy" in answer:
@@ -186,3 +198,11 @@ def _class_lines(answer: Mapping[str, Any]) -> list[str]:
     return [
         f"{shown['image']}: {shown['class']} ({shown['probability']:.1%})" for shown in answer["predictions"][:SHOWN]
     ]
+
+
+def _output_line(index: int, output: Any) -> str:
+    values = np.asarray(output)
+    if values.ndim == 0 or values.dtype.kind == "i":
+        return f"image {index}: {values.tolist()}"
+    best = int(np.argmax(values.reshape(-1)))
+    return f"image {index}: {values.reshape(-1)[best]:.4f} for class {best}"

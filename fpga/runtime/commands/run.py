@@ -50,7 +50,12 @@ def parser() -> Parser:
         help="what the numbers of an array mean: 0..255, 0..1, or what the network takes (default: integers are "
         "pixels, others the network's, where they can be nothing else)",
     )
-    result.add_argument("--output", type=Path, metavar="FILE", help="also write the logits to this .npy")
+    result.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write the logits, or what the model makes of them, to this .npy",
+    )
     result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
@@ -89,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(table(answer) + "\n")
     if options.output is not None and answer["logits"] is not None:
-        _save(options.output, answer["logits"])
+        _save(options.output, answer.get("outputs", answer["logits"]))
     return 0
 
 
