@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-if TYPE_CHECKING:
-    from .importer import Importer
+from .importer import ELEMENTS_LIMIT, Importer, Unsupported, attributes
 
-ELEMENTS_LIMIT = 2**24
 #: Constants of at most so many elements may decide the shape of a result, as sizes and axes do.
 SHAPE_ELEMENTS = 1024
 #: Not a function of their inputs alone, or of unknown length.
@@ -22,10 +19,6 @@ NOT_EVALUATED = frozenset(
     {"Bernoulli", "If", "Loop", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
     | {"RandomUniformLike", "Scan", "SequenceMap"}
 )
-
-
-class Unsupported(Exception):
-    """Why one node cannot be compiled."""
 
 
 def fold_constants(graph: Importer, node: onnx.NodeProto) -> bool:
@@ -130,18 +123,6 @@ def _check_sizes(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> No
         sizes = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim]
         if math.prod(sizes) > ELEMENTS_LIMIT:
             raise Unsupported(f"its output of {sizes} elements is too large")
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Attributes by name; text as str."""
-    values: dict[str, Any] = {}
-    for attribute in node.attribute:
-        try:
-            value = helper.get_attribute_value(attribute)
-        except (ValueError, TypeError) as error:
-            raise Unsupported(f"its attribute {attribute.name!r} cannot be read: {error}") from error
-        values[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return values
 
 
 def _constant_value(node: onnx.NodeProto) -> np.ndarray:

@@ -16,7 +16,8 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import METADATA_KEY, read_format
 
 from ..graph import Graph
-from .constants import Unsupported, fold_constants, unknown_constant
+from .attributes import Unsupported
+from .constants import fold_constants, unknown_constant
 from .dispatch import import_node, importer_for
 from .heads import split_head
 from .importer import Importer

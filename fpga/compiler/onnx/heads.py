@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx
 
 from ...program.heads import HEADS
-from .constants import attributes
+from .attributes import attributes
 from .prune import needed_nodes
 
 #: Operators without a meaning for the head: between its operators, and behind them.

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 
 from ..graph import AnyNode, Shape
-from .constants import ELEMENTS_LIMIT, Unsupported, attributes
+from .attributes import Unsupported, attributes, integers
 
-if TYPE_CHECKING:
-    from .views import View
+ELEMENTS_LIMIT = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """`index` int32 [batch, ...] into the flat tensor `base` [batch, *shape]; -1 is zero."""
+
+    base: str
+    index: np.ndarray
 
 
 class Importer:
@@ -132,18 +140,4 @@ class Importer:
         return name
 
 
-def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """An attribute of as many integers as its default."""
-    value = given.get(name)
-    if value is None:
-        return default
-    try:
-        numbers = tuple(int(item) for item in value)
-    except (TypeError, ValueError) as error:
-        raise Unsupported(f"its attribute {name!r} is not a list of integers") from error
-    if len(numbers) != len(default):
-        raise Unsupported(f"its attribute {name!r} is {list(numbers)}, expected {len(default)} numbers")
-    return numbers
-
-
-__all__ = ["ELEMENTS_LIMIT", "Importer", "Unsupported", "attributes", "integers"]
+__all__ = ["ELEMENTS_LIMIT", "Importer", "Unsupported", "View", "attributes", "integers"]

@@ -8,22 +8,13 @@ the index array. Nothing is emitted until somebody computes with the value.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
 from ...program.picks import separate
 from ..graph import Pick, Reshape, Shape
-from .importer import ELEMENTS_LIMIT, Importer, Unsupported
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """`index` int32 [batch, ...] into the flat tensor `base` [batch, *shape]; -1 is zero."""
-
-    base: str
-    index: np.ndarray
+from .importer import ELEMENTS_LIMIT, Importer, Unsupported, View
 
 
 def view_of(graph: Importer, name: str) -> View:

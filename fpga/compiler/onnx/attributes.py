@@ -1,0 +1,39 @@
+"""What the importers read of a node, and how they say that it cannot be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import helper
+
+
+class Unsupported(Exception):
+    """Why one node cannot be compiled."""
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes by name; text as str."""
+    values: dict[str, Any] = {}
+    for attribute in node.attribute:
+        try:
+            value = helper.get_attribute_value(attribute)
+        except (ValueError, TypeError) as error:
+            raise Unsupported(f"its attribute {attribute.name!r} cannot be read: {error}") from error
+        values[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return values
+
+
+def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """An attribute of as many integers as its default."""
+    value = given.get(name)
+    if value is None:
+        return default
+    try:
+        numbers = tuple(int(item) for item in value)
+    except (TypeError, ValueError) as error:
+        raise Unsupported(f"its attribute {name!r} is not a list of integers") from error
+    if len(numbers) != len(default):
+        raise Unsupported(f"its attribute {name!r} is {list(numbers)}, expected {len(default)} numbers")
+    return numbers
