@@ -1,14 +1,17 @@
 """Two daemons as real processes on loopback, with a small network and material that a dealer made."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from rrnet_nni.fpga.program.build import IMAGES, load_build
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
+from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 PROTOCOL = "masked"
@@ -139,6 +143,11 @@ class Servers:
             lines = [line for line in answer.read().decode().splitlines() if line[0] != "#"]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
+    def memory_mb(self):
+        """Resident size of both daemons."""
+        lines = [Path(f"/proc/{each.pid}/status").read_text().splitlines() for each in self.processes]
+        return [int(line.split()[1]) / 1024 for party in lines for line in party if line.startswith("VmRSS")]
+
     def log(self, party):
         return (self.root / f"party-{party}.log").read_text()
 
@@ -155,3 +164,34 @@ class Servers:
             ]
             for party in (0, 1)
         ]
+
+
+def ask_many(urls, images, clients, attempts=5):
+    """Classes as many clients are told them, one request per image; faults in their place."""
+    answers = [None] * len(images)
+
+    def work(first):
+        with PrivateClassifier(urls, attempts=attempts) as classifier:
+            for index in range(first, len(images), clients):
+                try:
+                    answers[index] = int(classifier.predict(images[index : index + 1])[0])
+                except ServiceFault as fault:
+                    answers[index] = fault
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return answers
+
+
+def post(url, body=bytes(16), request_id="0" * 32, media="application/octet-stream", path=None, headers=()):
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    where = f"/v1/models/build/requests/{request_id}" if path is None else path
+    connection.request("POST", where, body, {"Content-Type": media, **dict(headers)})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body

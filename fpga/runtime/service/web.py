@@ -72,7 +72,7 @@ class Pages:
         status = 500
         try:
             half = await self._take_half(request, model)
-            answer = await self._executed(model, half)
+            answer = await self._executed(request, model, half)
             status = 200
         except Rejected as rejected:
             status = rejected.status
@@ -157,21 +157,23 @@ class Pages:
             raise Rejected(409, "a request of this id is being executed; draw a fresh id for every request") from None
         return half
 
-    async def _executed(self, model: Model, half: Half) -> Answer:
-        """The half's answer."""
+    async def _executed(self, request: Request, model: Model, half: Half) -> Answer:
+        """The half's answer; a client that leaves takes its half along, unless it is being executed."""
         answer = asyncio.wrap_future(half.answer)
+        left = asyncio.ensure_future(request.receive())  # the body was read: what comes next is the client's end
+        expiry_s = self._desk.expiry_s
         try:
-            done, _ = await asyncio.wait([answer], timeout=self._desk.expiry_s)
-            if not done:
-                if model.halves.withdraw(half):
-                    raise Rejected(408, f"the other half did not arrive within {self._desk.expiry_s:g} s")
-                done, _ = await asyncio.wait([answer], timeout=EXECUTION_S)
-            if not done:
-                raise Rejected(504, "the execution takes too long")
-            return answer.result()
+            await asyncio.wait([answer, left], timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done() and model.halves.withdraw(half):
+                late = f"the other half did not arrive within {expiry_s:g} s"
+                raise Rejected(408, "the client left" if left.done() else late)
+            return await asyncio.wait_for(answer, EXECUTION_S)
+        except TimeoutError:
+            raise Rejected(504, "the execution takes too long") from None
         except Interrupted as interrupted:
             raise Rejected(502, f"{interrupted}; ask again under a fresh id", 1.0) from None
         finally:
+            left.cancel()
             model.halves.withdraw(half)
 
 

@@ -1,16 +1,16 @@
 """Two daemons as clients meet them: real processes on loopback, real material, real requests."""
 
-import http.client
 import json
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.parse
 
 import numpy as np
 import pytest
-from helpers.served import Servers, clear_images, write_digits_sized_build
+from helpers.served import Servers, ask_many, clear_images, post, write_digits_sized_build
 
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
@@ -22,37 +22,6 @@ def served(tmp_path_factory):
     write_digits_sized_build(root / "build")
     with Servers(root, "--expiry", 1, dealt=(200, 200), options_of=(("--no-filling",), ())) as servers:
         yield servers
-
-
-def ask_many(urls, images, clients, attempts=5):
-    """Classes as many clients are told them, one request per image; faults in their place."""
-    answers = [None] * len(images)
-
-    def work(first):
-        with PrivateClassifier(urls, attempts=attempts) as classifier:
-            for index in range(first, len(images), clients):
-                try:
-                    answers[index] = int(classifier.predict(images[index : index + 1])[0])
-                except ServiceFault as fault:
-                    answers[index] = fault
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    return answers
-
-
-def post(url, body=bytes(16), request_id="0" * 32, media="application/octet-stream", path=None, headers=()):
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
-    where = f"/v1/models/build/requests/{request_id}" if path is None else path
-    connection.request("POST", where, body, {"Content-Type": media, **dict(headers)})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    return answer.status, body
 
 
 def test_requests_of_many_clients_get_the_references_class_and_no_material_twice(served):
@@ -122,6 +91,20 @@ def test_a_half_without_its_partner_expires_and_leaves_room(served):
     status, _ = post(served.urls[1], request_id="b" * 32)
     assert status == 408
     assert served.numbers(0)['rrnet_images_waiting{model="build"}'] == 0
+
+
+def test_a_client_that_vanishes_takes_its_half_along(served):
+    parts = urllib.parse.urlsplit(served.urls[0])
+    path = "/v1/models/build/requests/" + "e" * 32
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 16\r\n\r\n"
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(head.encode() + bytes(16))
+        while not served.numbers(0)['rrnet_images_waiting{model="build"}']:
+            time.sleep(0.01)
+    started = time.monotonic()
+    while served.numbers(0)['rrnet_images_waiting{model="build"}']:
+        time.sleep(0.01)
+    assert time.monotonic() - started < 0.5
 
 
 def test_halves_with_different_numbers_of_images_are_told_so(served):

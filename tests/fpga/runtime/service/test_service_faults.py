@@ -1,0 +1,102 @@
+"""Daemons that are killed, material that is made meanwhile, and strangers that send rubbish."""
+
+import random
+import threading
+import time
+
+import pytest
+from helpers.served import Servers, ask_many, clear_images, post, write_digits_sized_build
+
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
+
+#: How soon the service goes on by itself after a restart.
+RECOVERY_S = 10
+
+
+def kill_under_load(tmp_path, kills, seed):
+    """Classes and faults that clients got while daemons were killed at random moments; recovery times; uses."""
+    build = write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(build, 40, seed)
+    choose, over, wrong, right, faults = random.Random(seed), threading.Event(), [], [], []
+
+    def work(first):
+        classifier = None
+        while not over.is_set():
+            index = choose.randrange(len(images))
+            try:
+                classifier = classifier or PrivateClassifier(servers.urls, attempts=1, timeout_s=20)
+                found = classifier.predict(images[index : index + 1])[0]
+                (right if found == classes[index] else wrong).append(index)
+            except ServiceFault as fault:
+                faults.append(str(fault))
+                time.sleep(0.02)
+
+    recoveries = []
+    dealt = (150,) * (4 + kills)
+    with Servers(tmp_path, "--expiry", 2, dealt=dealt, options_of=(("--no-filling",), ())) as servers:
+        clients = [threading.Thread(target=work, args=(index,)) for index in range(6)]
+        for each in clients:
+            each.start()
+        for _ in range(kills):
+            time.sleep(choose.uniform(0.1, 0.6))
+            party = choose.randrange(2)
+            servers.kill(party)
+            servers.start(party)
+            recoveries.append(servers.wait_until_ready())
+        served_before = len(right)
+        time.sleep(0.5)
+        over.set()
+        for each in clients:
+            each.join()
+        assert len(right) > served_before, "it goes on after the last restart"
+        return wrong, faults, recoveries, servers.used()
+
+
+def check_kills(tmp_path, kills, seed):
+    wrong, faults, recoveries, used = kill_under_load(tmp_path, kills, seed)
+    assert not wrong
+    assert all(fault.strip() for fault in faults)
+    assert max(recoveries) < RECOVERY_S
+    for party, uses in enumerate(used):
+        assert len(set(uses)) == len(uses), f"party {party} used an inference twice"
+    return faults
+
+
+def test_killed_daemons_never_lead_to_wrong_answers_or_material_used_twice(tmp_path):
+    assert check_kills(tmp_path, 3, seed=1)
+
+
+@pytest.mark.slow
+def test_twenty_kills(tmp_path):
+    assert check_kills(tmp_path, 20, seed=2)
+
+
+def test_the_two_parties_make_material_as_it_is_used(tmp_path):
+    build = write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(build, 12)
+    marks = "--low", 4, "--high", 12, "--per-set", 8
+    with Servers(tmp_path, "--batch", 4, options_of=(marks, ())) as servers:
+        assert ask_many(servers.urls, images, 2, attempts=20) == list(classes)
+        assert '"material made"' in servers.log(0)
+        zero, one = servers.used()
+        assert sorted(zero) == sorted(one)
+        assert len(set(zero)) == len(zero) == 12
+        assert len({name for name, _ in zero}) > 1
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_rubbish_leaves_it_serving(tmp_path, count):
+    write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(load_build(tmp_path / "build"), 4)
+    choose = random.Random(0)
+    with Servers(tmp_path, "--expiry", 1, dealt=(50,), options_of=(("--no-filling",), ())) as servers:
+        before = servers.memory_mb()
+        for _ in range(count):
+            body = choose.randbytes(choose.choice((0, 1, 15, 17, 1023, 1025, 3000)))
+            request_id = choose.choice(("", "x" * 32, "0" * 32, "%00", "0" * 31, "a" * 32))
+            media = choose.choice(("application/octet-stream", "text/html", ""))
+            status, answer = post(servers.urls[choose.randrange(2)], body, request_id, media)
+            assert 400 <= status < 500, (status, answer)
+        assert ask_many(servers.urls, images, 2) == list(classes)
+        assert all(after < 1.2 * earlier + 5 for earlier, after in zip(before, servers.memory_mb()))
