@@ -30,10 +30,11 @@ from rrnet_nni.evaluators.data import DataOptions
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
-from rrnet_nni.pipeline import CALIBRATION, Workbench, describe, prepare, train_architecture
+from rrnet_nni.pipeline import CALIBRATION, describe, train_architecture
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.task import Task
 from rrnet_nni.trained import export_trained
+from rrnet_nni.workbench import Workbench, prepare
 
 KINDS = ("relu", "poly", "mixed", "searched")
 SEARCHED = Path(__file__).parent / "searched"

@@ -24,17 +24,10 @@ from accuracy import claimed
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
-from rrnet_nni.pipeline import (
-    ARCHITECTURE,
-    WEIGHTS,
-    Workbench,
-    describe,
-    load_trained,
-    prepare,
-    teacher_of,
-    train_architecture,
-)
+from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS, describe, teacher_of, train_architecture
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
+from rrnet_nni.trained import load_trained
+from rrnet_nni.workbench import Workbench, prepare
 
 CONTROLS = 2
 TOLERANCE = 0.05

@@ -23,10 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.compatibility import channels_last_is_safe
-
-from .data_cache import cached_arrays
 
 #: How many times as fast bfloat16 must be to be taken: less does not pay for its rounding.
 WORTHWHILE = 1.2

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.pictures import fitted, is_hidden, is_picture, open_picture, picture_size, pixels_of
 
-from .data_cache import cached_arrays
 from .data_sources import Arrays, stratified
 
 _logger = logging.getLogger(__name__)

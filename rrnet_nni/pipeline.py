@@ -5,12 +5,11 @@ architecture.json -> weights.pt -> model.onnx (+ calibration.npz, test_images.np
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -19,34 +18,26 @@ from torch import nn
 from rrnet_nni.base.compatibility import interrupts_kept
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.accuracy import Evaluation, evaluate
-from rrnet_nni.evaluators.data import ImageDataset, Images, holdout, load_dataset
-from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.fixed_point import fixed_point_accuracy
 from rrnet_nni.evaluators.search_split import training_images_hash
-from rrnet_nni.evaluators.space_operators import SpaceOperators, describe_space
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
 from rrnet_nni.evaluators.training import CHECKPOINT, EpochProgress, train_network
 from rrnet_nni.fpga.compiler.compile import compile_model
-from rrnet_nni.fpga.cost import LatencyTable, build_lut
-from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.build import load_build
-from rrnet_nni.fpga.program.operators import comparison_count, relu_count
-from rrnet_nni.fpga.protocols import get_costs
-from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
+from rrnet_nni.search_spaces import build_network, candidates_of, fixed_choices
 from rrnet_nni.search_spaces.build import check_choices
 from rrnet_nni.strategies import EpochRecord, search
 
 from .architecture import ARCHITECTURE, Architecture, installed_versions
 from .export import export_onnx
 from .results import Result
-from .task import Task, check_latency_weight
+from .task import check_latency_weight
 from .trained import save_weights
 from .training_settings import keep_training_settings
+from .workbench import Workbench
 
 WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
-#: Two for each half of a search: a batch of one has no statistics for BatchNorm.
-LEAST_IMAGES = 4
 CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
 
 
@@ -55,58 +46,6 @@ class Lesson(TypedDict, total=False):
 
     teacher: nn.Module | None
     initial_weights: Mapping[str, torch.Tensor] | None
-
-
-@dataclass(frozen=True)
-class Workbench:
-    """What a task needs in memory: the images, the space as operators, and its latency table.
-
-    `dataset.train_images` are those that weights may learn from; `validation` decides between networks.
-    """
-
-    task: Task
-    dataset: ImageDataset
-    validation: tuple[Images, torch.Tensor]
-    space: SpaceOptions
-    operators: SpaceOperators
-    table: LatencyTable
-
-    @property
-    def latency(self) -> ExpectedLatency:
-        return ExpectedLatency.of_space(self.operators, self.table)
-
-    @property
-    def images(self) -> dict[str, Any]:
-        """What a network that learns here knows of its images, as plain values."""
-        images: dict[str, Any] = json.loads(self.dataset.image_format(self.task.name).to_json())
-        return images
-
-    def counts(self, choices: Mapping[str, str]) -> tuple[int, int]:
-        """(ReLUs, comparisons) of one architecture and one image."""
-        shapes = [self.operators.choices[label][choices[label]] for label in self.operators.choices]
-        shapes += [fixed.shape for fixed in self.operators.fixed]
-        return sum(map(relu_count, shapes)), sum(map(comparison_count, shapes))
-
-
-def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
-    """Load the images and price the space.
-
-    Raises:
-        Refusal: the dataset is missing or too small, or the backbone cannot take its images.
-    """
-    whole = load_dataset(task.data)
-    dataset, validation = holdout(whole, task.validation_fraction, task.seed)
-    for_training, for_validation = len(dataset.train_labels), len(validation[1])
-    if for_training < LEAST_IMAGES or for_validation < 1:
-        raise Refusal(
-            f"validation_fraction {task.validation_fraction:g} of {len(whole.train_labels)} training images leaves "
-            f"{for_training} for training and {for_validation} for validation: {LEAST_IMAGES} and 1 are needed"
-        )
-    space = replace(task.space, classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
-    operators = describe_space(task.backbone, space)
-    device, protocol = load_device(task.hardware.device), get_costs(task.hardware.protocol)
-    table = build_lut(operators.choices, operators.fixed, device, protocol, cache_dir)
-    return Workbench(task, dataset, validation, space, operators, table)
 
 
 def search_architecture(

@@ -15,6 +15,7 @@ from rrnet_nni.strategies import EpochRecord
 from . import pipeline
 from .results import Result
 from .task import Task, check_latency_weight
+from .workbench import prepare
 
 
 def run_trial(task: Task, directory: Path) -> Result:
@@ -30,7 +31,7 @@ def run_trial(task: Task, directory: Path) -> Result:
     if "latency_weight" not in parameters:
         raise Refusal("the search space of the experiment must have the parameter latency_weight")
     weight = check_latency_weight(parameters["latency_weight"], "latency_weight")
-    bench = pipeline.prepare(task)
+    bench = prepare(task)
     output_folder(directory)
 
     def report(record: EpochRecord) -> None:

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 
 from ..data import ImageDataset
-from ..data_cache import cached_arrays
 from ..options import TrainingOptions
 from ..search_split import training_images_hash
 from ..training import CHECKPOINT, EpochProgress, train_network

@@ -55,9 +55,10 @@ def run(options: argparse.Namespace) -> int:
     output_folder(options.output)
     # Everything that can be refused for its words alone is refused before torch and NNI take seconds to import.
     from .. import pipeline
+    from ..workbench import prepare
 
     keep_nni_off_stdout()
-    bench = pipeline.prepare(task)
+    bench = prepare(task)
     architecture = pipeline.search_architecture(bench, weight, options.output, print_epoch)
     if options.search_only:
         path = str(options.output / pipeline.ARCHITECTURE)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from rrnet_nni.search_spaces import SpaceOptions
 
     from ..architecture import Architecture
-    from ..pipeline import Lesson, Workbench
+    from ..pipeline import Lesson
     from ..task import Task
+    from ..workbench import Workbench
 
 EPILOG = """examples:
   rrnet train runs/first/architecture.json --task examples/digits.yml -o runs/second
@@ -61,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
 
     task, architecture = _task_and_architecture(options)
     from .. import pipeline
+    from ..workbench import prepare
 
-    bench = pipeline.prepare(task)
+    bench = prepare(task)
     if architecture is None:
         architecture = _fixed(bench, options.activation or "relu", options.pooling or "maxpool")
     else:

@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import front_controls
 
-from rrnet_nni.pipeline import Workbench, describe, finish, prepare, teacher_of
+from rrnet_nni.pipeline import describe, finish, teacher_of
 from rrnet_nni.search_spaces import fixed_choices
 from rrnet_nni.task import load_task
+from rrnet_nni.workbench import Workbench, prepare
 
 TASK = """
 backbone: resnet8

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.batches import Augmentation, BatchLoader, augment
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
-from rrnet_nni.evaluators.data_cache import cached_arrays
 from rrnet_nni.evaluators.data_sources import stratified
 
 

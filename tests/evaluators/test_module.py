@@ -9,10 +9,7 @@ import torch
 from torch import nn
 
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
-from rrnet_nni.evaluators.training import (
-    ClassificationModule,
-    TrainingOptions,
-)
+from rrnet_nni.evaluators.training import ClassificationModule, TrainingOptions
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
 SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)

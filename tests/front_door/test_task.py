@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.pipeline import prepare
 from rrnet_nni.task import LARGEST_SEED, check_latency_weight, load_task
+from rrnet_nni.workbench import prepare
 
 EXAMPLES = sorted(
     path for path in (Path(__file__).parents[2] / "examples").glob("*.yml") if not path.stem.endswith("_experiment")

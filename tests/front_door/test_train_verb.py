@@ -8,9 +8,10 @@ import torch
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.cli import main
-from rrnet_nni.pipeline import describe, prepare, priced_again, search_architecture, train_architecture
+from rrnet_nni.pipeline import describe, priced_again, search_architecture, train_architecture
 from rrnet_nni.search_spaces import fixed_choices
 from rrnet_nni.task import load_task
+from rrnet_nni.workbench import prepare
 
 TASK = """\
 backbone: resnet8

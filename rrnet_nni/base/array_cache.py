@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rrnet_nni.base.files import whole_file
+from .files import whole_file
 
 _logger = logging.getLogger(__name__)
 
