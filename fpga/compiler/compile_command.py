@@ -13,6 +13,8 @@ from rrnet_nni.base.console import Parser, add_common_options, print_json, run_c
 from rrnet_nni.base.errors import Refusal
 
 from ..devices import device_names
+from ..program.build import CLIENT
+from ..program.public_numbers import count_coefficients, public_numbers
 from ..protocols import protocol_names
 from .check.check import check_build
 from .compile import Compilation, compile_model
@@ -162,6 +164,13 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
     print(f"               tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
     if head := compilation.program.head:
         print(f"  head         {', '.join(head)}: in the clear, by the party that learns the logits")
+    listed = public_numbers(compilation.program, report)
+    numbers, formats = count_coefficients(listed), len(listed["formats"]) + len(listed["constant_formats"])
+    print(
+        f"  public       {numbers:,} coefficients of {len(listed['coefficients'])} operations, the binary exponents of"
+    )
+    print(f"               {formats} formats, what calibration images reach: report.json lists them all")
+    print(f"               {output / CLIENT} is the client's part, all else the server's")
     print(f"  build        {output} ({report['instructions']:,} instructions, compiled in {seconds:.1f} s)")
 
 

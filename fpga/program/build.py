@@ -30,6 +30,8 @@ TRACE = "trace.json"
 PAGE = "report.html"
 DEVICE = "device.yaml"
 IMAGES = "images.json"
+#: The part of a build that the client gets, itself a build without weights; all else is the server's.
+CLIENT = "client"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Build:
         protocol_name: the protocol that the schedule was made for.
         path: the directory.
         images: what the network knows of its images (public); None where the model said nothing.
-        program_digest: SHA-256 of program.json, for two parties to compare.
+        program_digest: SHA-256 of program.json, for two parties to compare; nothing secret is in it.
     """
 
     program: Program

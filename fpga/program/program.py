@@ -60,14 +60,13 @@ def is_narrow(program: Program) -> bool:
 
 
 def program_to_dict(program: Program) -> dict[str, Any]:
-    """The program as plain JSON values; `program_from_dict` reads it back."""
+    """The program as plain JSON values; `program_from_dict` reads it back, all but `source`, which is the server's."""
     return {
         "schema": SCHEMA_VERSION,
         "ring_bits": RING_BITS,
         "name": program.name,
         "input": program.input,
         "output": program.output,
-        "source": dict(program.source),
         **({"head": list(program.head)} if program.head else {}),
         "tensors": [asdict(tensor) for tensor in program.tensors.values()],
         "constants": [asdict(constant) for constant in program.constants.values()],
@@ -79,7 +78,7 @@ def program_from_dict(document: Mapping[str, Any], where: str = "program.json") 
     """Read a program back; refuses an unknown schema, kind or field and a value of another type, naming `where`."""
     if document.get("schema") != SCHEMA_VERSION:
         raise Refusal(f"{where}: schema {document.get('schema')!r} is not {SCHEMA_VERSION}; compile the model again")
-    for key, kind in (("name", str), ("input", str), ("output", str), ("source", dict)):
+    for key, kind in (("name", str), ("input", str), ("output", str)):
         if not isinstance(document.get(key), kind):
             raise Refusal(f"{where}: {key!r} is {document.get(key)!r:.60}, expected {kind.__name__}")
     return Program(
@@ -89,7 +88,6 @@ def program_from_dict(document: Mapping[str, Any], where: str = "program.json") 
         tensors={entry.name: entry for entry in _records(document, "tensors", lambda _: Tensor, where)},
         constants={entry.name: entry for entry in _records(document, "constants", lambda _: Constant, where)},
         operations=tuple(_records(document, "operations", _operation_type, where)),
-        source=document["source"],
         head=_head(document.get("head", []), where),
     )
 

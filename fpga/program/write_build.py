@@ -16,7 +16,8 @@ import numpy as np
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from . import Program, program_to_dict
-from .build import BUILD_FORMAT, BUILD_SCHEMA, MANIFEST, PROGRAM, REPORT, WEIGHTS, is_build
+from .build import BUILD_FORMAT, BUILD_SCHEMA, CLIENT, MANIFEST, PROGRAM, REPORT, WEIGHTS, is_build
+from .public_numbers import CLIENT_FILES, client_report, public_numbers
 
 
 def write_build(
@@ -26,7 +27,9 @@ def write_build(
     report: Mapping[str, Any],
     files: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a build directory atomically.
+    """Write a build directory atomically: the server's, and in `client` the part that the client gets.
+
+    The folder is its owner's alone, what is secret in it too; nothing in `client` tells a secret, not even by a hash.
 
     Args:
         path: the directory; an existing build or empty directory is replaced, anything else is refused.
@@ -44,12 +47,15 @@ def write_build(
     contents = {
         PROGRAM: json_bytes(program_to_dict(program)),
         WEIGHTS: join_weights(program, weights),
-        REPORT: json_bytes(report),
+        REPORT: json_bytes({**report, "public_numbers": public_numbers(program, report)}),
         **(files or {}),
     }
-    contents[MANIFEST] = _manifest(contents)
+    client = {name: data for name, data in contents.items() if name in CLIENT_FILES}
+    client[REPORT] = json_bytes(client_report(program, report))
+    for part in (contents, client):
+        part[MANIFEST] = _manifest(part)
     try:
-        _write_atomically(path, contents)
+        _write_atomically(path, contents, client)
     except OSError as error:
         raise ExecutionFault(f"the build {path} cannot be written: {error.strerror or error}") from error
     return path
@@ -101,16 +107,18 @@ def _manifest(contents: Mapping[str, bytes]) -> bytes:
     return json_bytes({"format": BUILD_FORMAT, "schema": BUILD_SCHEMA, "files": files})
 
 
-def _write_atomically(path: Path, contents: Mapping[str, bytes]) -> None:
+def _write_atomically(path: Path, contents: Mapping[str, bytes], client: Mapping[str, bytes]) -> None:
     """Into a hidden sibling first; one rename makes it visible, one more takes the old build away."""
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:
         new, old = scratch / "new", scratch / "old"
-        new.mkdir()
-        for name, data in contents.items():
-            (new / name).write_bytes(data)
+        for part, held, mode in ((new, contents, 0o600), (new / CLIENT, client, 0o644)):
+            part.mkdir(mode=0o700)
+            for name, data in held.items():
+                (part / name).write_bytes(data)
+                (part / name).chmod(mode)
         if path.exists():
             os.rename(path, old)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 def rewritten(build: Path, target: Path, name: str, data: bytes) -> Path:
     """A copy of the build with one file replaced and the manifest made to agree."""
     target.mkdir()
-    for file in build.iterdir():
+    for file in filter(Path.is_file, build.iterdir()):
         (target / file.name).write_bytes(file.read_bytes())
     (target / name).write_bytes(data)
     manifest = json.loads((build / "manifest.json").read_bytes())

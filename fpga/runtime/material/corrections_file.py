@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ def write_corrections(path: Path, parts: Sequence[np.ndarray]) -> None:
     """One inference's corrections, uint8 per operation: their count and lengths, the octets, CRC-32."""
     header = np.array([len(parts), *(len(part) for part in parts)], "<u8").tobytes()
     checksum = zlib.crc32(header)
-    with path.open("wb") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(header)
         for part in parts:
             file.write(part.data)

@@ -186,7 +186,7 @@ class Preparer:
             check_replaceable(target, replace=True)  # a run may have begun meanwhile
             if self._link.exchange_control(b"written") != b"written":
                 raise LinkFault(f"the {ROLES[1 - self.number]} did not confirm that its material is written")
-            root.mkdir(exist_ok=True)
+            root.mkdir(mode=0o700, exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
         return PreparedSet(described, tuple(self._recorder.rows.values()), self._predicted(count))

@@ -155,7 +155,10 @@ def test_two_compilations_write_identical_bytes(files: Path) -> None:
     outputs = [files / "first", files / "elsewhere" / "second"]
     for output in outputs:
         assert cli.main([str(files / "model.onnx"), "-o", str(output), "--calibrate", str(files / "images.npz")]) == 0
-    first, second = ({path.name: path.read_bytes() for path in output.iterdir()} for output in outputs)
+    first, second = (
+        {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+        for output in outputs
+    )
     assert first == second
 
 

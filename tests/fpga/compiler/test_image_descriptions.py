@@ -44,7 +44,7 @@ def test_what_the_model_says_reaches_the_build_and_not_the_program(model: Path, 
     onnx.save(described, model)
     compile_model(model, tmp_path / "build")
     assert load_build(tmp_path / "build").images == IMAGES
-    assert METADATA_KEY not in json.loads((tmp_path / "build" / "program.json").read_text())["source"]
+    assert METADATA_KEY not in json.loads((tmp_path / "build" / "report.json").read_text())["source"]
 
 
 @pytest.mark.parametrize(

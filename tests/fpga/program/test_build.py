@@ -45,10 +45,14 @@ def test_a_client_reads_a_build_without_weights(tmp_path: Path) -> None:
         load_build(path)
 
 
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
 def test_two_builds_have_identical_bytes(tmp_path: Path) -> None:
     first = write_build(tmp_path / "a", PROGRAM, WEIGHTS, REPORT)
     second = write_build(tmp_path / "deep" / "b", PROGRAM, WEIGHTS, REPORT)
-    assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
+    assert contents(first) == contents(second)
 
 
 def test_a_build_replaces_a_build_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""What the client gets tells nothing of the model but the numbers that are listed: no weight, no parameter, no hash."""
+
+import hashlib
+import json
+import stat
+
+import numpy as np
+import onnx
+import pytest
+from helpers.random_models import FAMILIES, RandomModel
+
+from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.program.build import CLIENT, load_build
+from rrnet_nni.fpga.program.public_numbers import CLIENT_FILES
+from rrnet_nni.fpga.runtime.commands import run
+
+#: Consecutive words that chance does not repeat.
+RUN = 4
+
+
+def numbers_of(document):
+    """All numbers of a JSON document, in order."""
+    if isinstance(document, dict):
+        return [number for value in document.values() for number in numbers_of(value)]
+    if isinstance(document, list):
+        return [number for value in document for number in numbers_of(value)]
+    return [document] if isinstance(document, int | float) and not isinstance(document, bool) else []
+
+
+def runs_of(values):
+    return {tuple(values[start : start + RUN]) for start in range(len(values) - RUN + 1)}
+
+
+def without_the_list(document):
+    """A document without the numbers that are listed, and the operations that have them."""
+    if not isinstance(document, dict):
+        return document
+    kept = {key: value for key, value in document.items() if key != "public_numbers"}
+    if "operations" in kept:
+        hidden = ("multipliers", "addend")
+        kept["operations"] = [
+            {key: value for key, value in each.items() if key not in hidden} for each in kept["operations"]
+        ]
+    return kept
+
+
+def found_secrets(files, arrays, words, hashed):
+    """Which secrets files tell: name -> where.
+
+    Args:
+        files: name -> octets.
+        arrays: the model's float32 arrays by name.
+        words: the build's int32 constants by name.
+        hashed: octets of which no hash may be there, by name.
+    """
+    octets = b"\0".join(files.values())
+    found = {}
+    for name, array in {**arrays, **words}.items():
+        flat = array.reshape(-1)
+        for kind in dict.fromkeys((array.dtype.newbyteorder("<"), np.dtype("<f8"))):
+            data = flat.astype(kind).tobytes()
+            size = 2 * kind.itemsize if len(flat) > 1 else kind.itemsize
+            pieces = {data[start : start + size] for start in range(0, len(data) - size + 1, kind.itemsize)}
+            if any(piece in octets for piece in pieces if piece.strip(b"\0") and len(set(piece)) > 3):
+                found[name] = "octets"
+    documents = [without_the_list(json.loads(data)) for name, data in files.items() if name.endswith(".json")]
+    numbers = [numbers_of(document) for document in documents]
+    digits = {f"{number:.6g}" for each in numbers for number in each if number != int(number)}
+    runs = set().union(*(runs_of(each) for each in numbers))
+    for name, array in arrays.items():
+        if digits & {f"{value:.6g}" for value in array.reshape(-1).tolist()}:
+            found[name] = "digits"
+    for name, array in words.items():
+        if any(len(set(each)) > 1 for each in runs & runs_of(array.reshape(-1).tolist())):
+            found[name] = "words"
+    for name, data in hashed.items():
+        for method in ("sha256", "sha1", "md5"):
+            digest = hashlib.new(method, data)
+            if digest.digest()[:8] in octets or digest.hexdigest()[:16].encode() in octets:
+                found[name] = method
+    return found
+
+
+def compiled(tmp_path, family, seed):
+    """A random model's build, the files of its client's part, and its secrets."""
+    random = RandomModel(family, seed)
+    onnx.save(random.model, tmp_path / "model.onnx")
+    np.save(tmp_path / "images.npy", random.images(8))
+    compile_model(tmp_path / "model.onnx", tmp_path / "build", calibrate_with=tmp_path / "images.npy")
+    build = load_build(tmp_path / "build")
+    files = {file.name: file.read_bytes() for file in (tmp_path / "build" / CLIENT).iterdir()}
+    hashed = {
+        name: (tmp_path / "build" / name).read_bytes() for name in ("weights.bin", "report.json", "manifest.json")
+    }
+    hashed |= {"model": (tmp_path / "model.onnx").read_bytes()}
+    hashed |= {
+        f"{name} in {kind}": array.astype(kind).tobytes()
+        for name, array in random.secrets.items()
+        for kind in ("<f4", "<f8")
+    }
+    hashed |= {f"words of {name}": words.tobytes() for name, words in build.weights.items()}
+    return build, files, random.secrets, hashed
+
+
+def check_model(tmp_path, family, seed):
+    build, files, arrays, hashed = compiled(tmp_path, family, seed)
+    assert {"program.json", "instructions.bin", "device.yaml", "report.json", "manifest.json"} <= set(files)
+    assert set(files) <= {*CLIENT_FILES, "report.json", "manifest.json"}
+    assert found_secrets(files, arrays, build.weights, hashed) == {}
+    listed = json.loads(files["report.json"])["public_numbers"]
+    assert listed == build.report["public_numbers"]
+    for operation in json.loads(files["program.json"])["operations"]:
+        numbers = numbers_of([operation.get("multipliers", []), operation.get("addend", [])])
+        if any(abs(number).bit_count() > 1 for number in numbers):
+            assert listed["coefficients"][operation["name"]]["multipliers"] == operation["multipliers"]
+            assert listed["coefficients"][operation["name"]]["addend"] == operation["addend"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_clients_part_of_a_random_model_tells_what_is_listed_and_nothing_else(tmp_path, family):
+    check_model(tmp_path, family, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 26))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_clients_part_of_a_hundred_random_models_tells_nothing_else(tmp_path, family, seed):
+    check_model(tmp_path, family, seed)
+
+
+def test_the_search_finds_weights_parameters_words_and_hashes_where_they_are(tmp_path):
+    build, files, arrays, hashed = compiled(tmp_path, "resnet", 99)
+    name, array = next(iter(arrays.items()))
+    constant, words = next(iter(build.weights.items()))
+    leaks = {
+        name: {"leak.bin": array.reshape(-1)[3:9].tobytes()},
+        "secret2": {"leak.json": json.dumps({"a": float(arrays["secret2"][1])}).encode()},
+        constant: {"leak.json": json.dumps([0, *words.reshape(-1)[2:9].tolist()]).encode()},
+        "model": {"leak.json": json.dumps({"sha256": hashlib.sha256(hashed["model"]).hexdigest()}).encode()},
+        "weights.bin": {"leak.bin": hashlib.sha256(hashed["weights.bin"]).digest()},
+    }
+    for secret, leak in leaks.items():
+        assert secret in found_secrets(files | leak, arrays, build.weights, hashed)
+
+
+def test_the_clients_part_alone_runs_against_the_whole_build_and_secrets_are_their_owners(tmp_path):
+    build, *_ = compiled(tmp_path, "resnet", 3)
+    part = load_build(build.path / CLIENT, weights=False)
+    assert part.program_digest == build.program_digest
+    assert part.program == build.program
+    assert stat.S_IMODE(build.path.stat().st_mode) == 0o700
+    secret = [file for file in build.path.iterdir() if file.is_file()]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secret} == {0o600}
+    refused = run.main([str(build.path / CLIENT), "--party", "1", "--listen", "127.0.0.1:1"])
+    assert refused == 2
