@@ -38,16 +38,17 @@ def separate(index: np.ndarray) -> Offsets | None:
     inner = index[np.ix_(*kept)].astype(np.int64)
     if (inner < 0).any():
         return None
+    along = [
+        inner[tuple(slice(None) if other == axis else 0 for other in range(index.ndim))] - inner.flat[0]
+        for axis in range(index.ndim)
+    ]
+    starts = [int(row.min()) for row in along]
     rows = []
-    for axis in range(index.ndim):
-        first = [0] * index.ndim
-        along = inner[tuple(slice(None) if a == axis else first[a] for a in range(index.ndim))]
-        along = along - (inner.flat[0] if axis else 0)
-        if (along < 0).any():
-            return None
-        row = np.full(index.shape[axis], -1, np.int64)
-        row[kept[axis]] = along
-        rows.append(tuple(int(offset) for offset in row))
+    for axis, row in enumerate(along):
+        # every offset counts from its axis' least one, the first axis' from the first word
+        offset = np.full(index.shape[axis], -1, np.int64)
+        offset[kept[axis]] = row - starts[axis] + (int(inner.flat[0]) + sum(starts) if axis == 0 else 0)
+        rows.append(tuple(int(word) for word in offset))
     offsets = tuple(rows)
     return offsets if np.array_equal(pick_index(offsets), index) else None
 

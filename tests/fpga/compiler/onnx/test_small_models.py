@@ -1,5 +1,8 @@
 """Small models of many exporters: each gives onnxruntime's outputs, compared and sent as little as it should be."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +124,18 @@ def test_the_head_is_left_to_whoever_learns_the_logits() -> None:
     assert found.program.head == ("argmax",)
     assert found.report["head"] == ["argmax"]
     assert compile_program(read_onnx(CASES / "unused_softmax.onnx")).program.head == ()
+
+
+def test_two_processes_answer_with_what_the_head_makes_of_the_logits(tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    found = compile_model(CASES / "argmax.onnx", build)
+    images = images_for(found, 2)
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.commands.run", str(build)]
+    arguments = ["--input", str(tmp_path / "images.npy"), "--output", str(tmp_path / "out.npy"), "--json"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["head"] == ["argmax"]
+    wanted = onnx_outputs("argmax", images).reshape(-1).tolist()
+    assert answer["outputs"] == wanted == np.load(tmp_path / "out.npy").tolist()
+    assert np.shape(answer["logits"]) == (2, 10)

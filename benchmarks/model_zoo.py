@@ -1,0 +1,191 @@
+"""Torchvision's classifiers through the compiler: what each costs, and how far fixed point is off floating point.
+
+    python benchmarks/model_zoo.py                                  every family, smallest first
+    python benchmarks/model_zoo.py --networks squeezenet1_1 resnet18 --seconds 600
+    python benchmarks/model_zoo.py -o docs/results/model_zoo.json   rows of the file are kept and not run again
+    python benchmarks/model_zoo.py --table docs/results/model_zoo.json
+
+Every network has its own image size and untrained weights, whose BatchNorm statistics are adapted to random images (as
+they come, activations of deep networks vanish or explode). It is exported by torch, compiled with defaults for two
+zcu104, and its logits of four other random images are compared with onnxruntime's through the reference interpreter.
+A network that is refused is a row with the refusal. Rows are written as they are made, each by a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Families that the compiler has no operators for: attention, and layer normalization of every pixel.
+LEFT_OUT = ("vit_", "swin", "maxvit", "convnext")
+ADAPTING_IMAGES, TEST_IMAGES = 16, 4
+#: Published pixels of models that are not made for 224.
+IMAGE_SIZES = {
+    "inception_v3": 299,
+    **{f"efficientnet_b{i}": size for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))},
+    **{"efficientnet_v2_s": 384, "efficientnet_v2_m": 480, "efficientnet_v2_l": 480},
+}
+ROW_SECONDS = 3600
+
+
+def network_names() -> list[str]:
+    """The classifiers of torchvision that the table is about, those with the fewest parameters first."""
+    from torchvision import models
+
+    names = [name for name in models.list_models(module=models) if not name.startswith(LEFT_OUT)]
+    return sorted(names, key=lambda name: (_parameters(name), name))
+
+
+def _parameters(name: str) -> int:
+    from torchvision import models
+
+    return int(models.get_model_weights(name).DEFAULT.meta["num_params"])  # type: ignore[attr-defined]
+
+
+def export(name: str, path: Path) -> int:
+    """Write the network's ONNX file; returns the side of its images."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    size = IMAGE_SIZES.get(name, 224)
+    extra = {"transform_input": False} if name in ("googlenet", "inception_v3") else {}
+    if extra:
+        extra["aux_logits"] = False
+    network = models.get_model(name, weights=None, **({"init_weights": True} if extra else {}), **extra)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average of all batches
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    network.train()
+    with torch.no_grad():
+        for _ in range(ADAPTING_IMAGES // 8):
+            network(torch.randn(8, 3, size, size))
+    network.eval()
+    torch.onnx.export(
+        network,
+        (torch.zeros(1, 3, size, size),),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        verbose=False,
+        input_names=["image"],
+        output_names=["logits"],
+    )
+    return size
+
+
+def row(name: str) -> dict[str, Any]:
+    """Export, compile and compare one network."""
+    import numpy as np
+    import onnxruntime
+
+    from rrnet_nni.base.errors import Refusal
+    from rrnet_nni.fpga.compiler.compile import compile_model
+    from rrnet_nni.fpga.program.reference import run_reference
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        size = export(name, path)
+        found: dict[str, Any] = {"network": name, "image_size": size}
+        started = time.perf_counter()
+        try:
+            compilation = compile_model(path, Path(scratch) / "build")
+        except Refusal as refusal:
+            return {**found, "refusal": str(refusal).removeprefix("model.onnx: ")}
+        found["compile_s"] = round(time.perf_counter() - started, 1)
+        images = np.random.default_rng(1).normal(size=(TEST_IMAGES, 3, size, size)).astype(np.float32)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        wanted = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
+    report = compilation.report
+    parts = [run_reference(compilation.program, compilation.weights, image[None]) for image in images]
+    logits = np.concatenate(parts).reshape(wanted.shape)
+    error = float(np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2)))
+    return {
+        **found,
+        "makespan_ms": round(report["makespan_ms"], 2),
+        "bytes_sent": report["bytes_sent"],
+        "comparisons": report["comparisons"],
+        "error": float(f"{error:.3g}"),
+        "same_class": int((logits.argmax(axis=1) == wanted.argmax(axis=1)).sum()),
+        "images": TEST_IMAGES,
+    }
+
+
+def row_apart(name: str) -> dict[str, Any]:
+    """A row made by a process of its own; one that dies or takes too long says so."""
+    command = [sys.executable, __file__, "--row", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ROW_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return {"network": name, "failure": f"took longer than {ROW_SECONDS} s"}
+    if done.returncode:
+        return {"network": name, "failure": (done.stderr.strip().splitlines() or ["no message"])[-1][:300]}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown for docs."""
+    lines = [
+        "| network | pixels | compile s | makespan ms | MB sent by 0 / by 1 | comparisons | error | same class |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for found in rows:
+        if "compile_s" not in found:
+            reason = found.get("refusal", found.get("failure", ""))
+            lines.append(f"| {found['network']} | {found.get('image_size', '')} | {reason[:160]} | | | | | |")
+            continue
+        sent = " / ".join(f"{size / 1e6:.1f}" for size in found["bytes_sent"])
+        lines.append(
+            f"| {found['network']} | {found['image_size']} | {found['compile_s']:.0f} | {found['makespan_ms']:,.1f} | "
+            f"{sent} | {found['comparisons']:,} | {found['error']:.2%} | {found['same_class']} of {found['images']} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", help="default: all, smallest first")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further network after this time")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of rows, which is resumed")
+    parser.add_argument("--again", action="store_true", help="make rows again that are in the file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.table is not None:
+        print(table(json.loads(options.table.read_text())))
+        return 0
+    from rrnet_nni.base.compatibility import prepare_libraries
+
+    prepare_libraries()
+    if options.row is not None:
+        print(json.dumps(row(options.row)))
+        return 0
+    known = {}
+    if options.output is not None and options.output.exists():
+        known = {found["network"]: found for found in json.loads(options.output.read_text())}
+    started = time.perf_counter()
+    for name in options.networks or network_names():
+        if name in known and not options.again:
+            continue
+        if time.perf_counter() - started > options.seconds:
+            break
+        known[name] = row_apart(name)
+        print(json.dumps(known[name]), flush=True)
+        if options.output is not None:
+            options.output.write_text(json.dumps(list(known.values()), indent=1) + "\n")
+    print(table(list(known.values())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
