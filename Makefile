@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: run test test-all csim lint clean
+.PHONY: run serve test test-all csim lint clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 run: $(INSTALLED)
 	$(BIN)/python -m rrnet_nni.main_job $(EXPERIMENT) $(if $(RESUME),--resume $(RESUME))
+
+# Two servers with the network that `make run` found, and a page to draw on; or with BUILD=build/.
+serve: $(INSTALLED)
+	$(BIN)/rrnet-2pc-serve digits=$(or $(BUILD),runs/latest/build) --protocol masked
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

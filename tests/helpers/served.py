@@ -72,11 +72,11 @@ def free_port():
 
 
 class Servers:
-    """A pair of daemons on `root`/build; each can be killed and started again."""
+    """A pair of daemons on `root`/build; each can be killed and started again; `named` tells the page of them."""
 
-    def __init__(self, root, *options, dealt=(), options_of=((), ())):
+    def __init__(self, root, *options, dealt=(), named=False, options_of=((), ())):
         self.root, self.build = Path(root), Path(root) / "build"
-        self._options, self._options_of = options, options_of
+        self._options_of = options_of
         loaded = load_build(self.build)
         for index, count in enumerate(dealt):
             pool = self.build.with_name("build.pool")
@@ -86,6 +86,7 @@ class Servers:
         self._link, *ports = (free_port() for _ in range(3))
         self.urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
         self._http = tuple(f"127.0.0.1:{port}" for port in ports)
+        self._options = (*options, *(("--servers", *self.urls) if named else ()))
         self.processes = [None, None]
 
     def __enter__(self):

@@ -29,6 +29,8 @@ from .telemetry import Telemetry
 #: Added to the niceness of the processes: requests go first.
 NICENESS = 15
 MOST_PER_SET = 1024
+#: Made first where nothing is left: requests wait for it, so it has their priority.
+FIRST_COUNT = 4
 LOOK_AGAIN_S = 0.5
 
 
@@ -49,7 +51,7 @@ class Marks:
             self._filling = True
         if not self._filling:
             return 0
-        return min(self._per_set, self._high - left) if left else min(self._per_set, batch)
+        return min(self._per_set, self._high - left) if left else min(self._per_set, batch, FIRST_COUNT)
 
 
 def fill_once(model: Model, peer: Peer, marks: Marks, stop: threading.Event, telemetry: Telemetry) -> None:
@@ -98,7 +100,8 @@ def _make(model: Model, link: Link, name: str, count: int, stop: threading.Event
             *("--party", str(model.party), "--link-fd", str(theirs.fileno()), "--json"),
         ]
         child = start_child(f"party {model.party}", "prepare", arguments, Display(), (theirs.fileno(),))
-        os.setpriority(os.PRIO_PROCESS, child.process.pid, NICENESS)
+        if count > FIRST_COUNT:
+            os.setpriority(os.PRIO_PROCESS, child.process.pid, NICENESS)
         theirs.close()
         try:
             carry(link.hand_over(), ours, stop)

@@ -15,12 +15,14 @@ from ..commands.children import tidy_end
 from ..link.addresses import is_loopback, parse_address
 from ..link.link import DEFAULT_TIMEOUT_S
 from ..link.tls import load_identity
+from .both import serve_both
 from .daemon import Daemon, Front, Settings
 from .model import Model, load_model
 from .peer import Peer
 
 EXAMPLES = """\
 examples:
+  rrnet-2pc-serve build/                        both servers on this machine, to try; prints the page's address
   rrnet-2pc-serve build/ --party 1 --listen 0.0.0.0:7700 --tls certificates/party-1 --http 127.0.0.1:8701
   rrnet-2pc-serve build/ --party 0 --connect SERVER:7700 --tls certificates/party-0 --http 127.0.0.1:8700
 
@@ -36,12 +38,12 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-serve", description=__doc__, epilog=EXAMPLES)
     result.add_argument("builds", nargs="+", metavar="[NAME=]BUILD", help="build directories of rrnet-2pc-compile")
-    result.add_argument("--party", type=int, choices=(0, 1), required=True, help="whose server this is")
-    address = result.add_mutually_exclusive_group(required=True)
+    result.add_argument("--party", type=int, choices=(0, 1), help="whose server this is (default: both, here, to try)")
+    address = result.add_mutually_exclusive_group()
     address.add_argument("--listen", metavar="ADDRESS", help="party 1: HOST:PORT on which to wait for party 0's server")
     address.add_argument("--connect", metavar="ADDRESS", help="party 0: HOST:PORT of party 1's server")
     result.add_argument("--tls", type=Path, metavar="DIR", help="keys of the two servers (rrnet-2pc-certificates)")
-    result.add_argument("--http", required=True, metavar="ADDRESS", help="HOST:PORT on which clients are answered")
+    result.add_argument("--http", metavar="ADDRESS", help="HOST:PORT on which clients are answered")
     result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
     result.add_argument("--http-key", type=Path, metavar="FILE", help="its key")
     result.add_argument("--behind-proxy", action="store_true", help="answer in plain on an address beyond this machine")
@@ -92,6 +94,8 @@ def _amount(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
+    if options.party is None:
+        return serve_both(options)
     check(options)
     models = {model.name: model for model in (_load(each, options) for each in options.builds)}
     if len(models) < len(options.builds):
@@ -114,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> None:
     """Refuse options that do not fit together, and what would send shares in plain to another machine."""
+    if options.http is None or (options.listen or options.connect) is None:
+        raise Refusal("one party's server needs --http ADDRESS, and --listen or --connect ADDRESS")
     if (options.listen is not None) != (options.party == 1):
         raise Refusal("party 1 waits (--listen) and party 0 comes (--connect)")
     host, _ = parse_address(options.listen or options.connect)

@@ -75,7 +75,7 @@ def test_twenty_kills(tmp_path):
 def test_the_two_parties_make_material_as_it_is_used(tmp_path):
     build = write_digits_sized_build(tmp_path / "build")
     images, classes = clear_images(build, 12)
-    marks = "--low", 4, "--high", 12, "--per-set", 8
+    marks = "--low", 4, "--high", 12, "--per-set", 4
     with Servers(tmp_path, "--batch", 4, options_of=(marks, ())) as servers:
         assert ask_many(servers.urls, images, 2, attempts=20) == list(classes)
         assert '"material made"' in servers.log(0)

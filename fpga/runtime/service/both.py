@@ -1,0 +1,92 @@
+"""Both servers on one machine, to try the service: two processes that end with this one. It keeps nothing secret."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from rrnet_nni.base.errors import ExecutionFault, Refusal
+
+from ..commands.children import tidy_end
+
+FIRST_PORT = 8700
+LOOK_AGAIN_S = 0.1
+
+
+def serve_both(options: argparse.Namespace) -> int:
+    """Start both, say when they answer and where, and wait until this process is ended.
+
+    Raises:
+        Refusal: an option of a single server.
+        ExecutionFault: a server ended by itself.
+    """
+    if options.listen or options.connect or options.http or options.tls or options.http_certificate:
+        raise Refusal("addresses and keys belong to one party's server: --party 0 or --party 1")
+    link, *ports = _free_ports(3)
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    with tidy_end(options.ends_with_parent):
+        servers = [_start(party, options, link, ports[party], urls) for party in (1, 0)]
+        try:
+            _wait_until_ready(servers, urls)
+            sys.stdout.write(f"party 0 answers at {urls[0]} and party 1 at {urls[1]}\nthe page: {urls[0]}/\n")
+            sys.stdout.flush()
+            while all(server.poll() is None for server in servers):
+                time.sleep(LOOK_AGAIN_S)
+        finally:
+            for server in servers:
+                server.terminate()
+            for server in servers:
+                server.wait()
+    raise ExecutionFault("a server ended; what it said last is above")
+
+
+def _start(party: int, options: argparse.Namespace, link: int, port: int, urls: list[str]) -> subprocess.Popen[bytes]:
+    arguments = [
+        *options.builds,
+        *("--party", str(party), ("--connect", "--listen")[party], f"127.0.0.1:{link}"),
+        *("--http", f"127.0.0.1:{port}", "--servers", *urls, "--batch", str(options.batch), "--low", str(options.low)),
+        *("--high", str(options.high), "--per-set", str(options.per_set), "--lanes", str(options.lanes)),
+        *("--window-ms", str(options.window_ms), "--expiry", str(options.expiry), "--rate", str(options.rate)),
+        *("--most-waiting", str(options.most_waiting), "--timeout", str(options.timeout)),
+    ]
+    arguments += ["--protocol", options.protocol] if options.protocol else []
+    arguments += ["--pool", str(options.pool)] if options.pool else []
+    arguments += ["--no-filling"] if options.no_filling else []
+    command = [sys.executable, "-P", "-m", "rrnet_nni.fpga.runtime.service.serve", *arguments, "--ends-with-parent"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+
+def _wait_until_ready(servers: list[subprocess.Popen[bytes]], urls: list[str]) -> None:
+    while not all(_health(url).get("ready") for url in urls):
+        if any(server.poll() is not None for server in servers):
+            raise ExecutionFault("a server did not start; what it said is above")
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _health(url: str) -> dict[str, Any]:
+    """What a server says of itself; nothing while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as reply:
+            found: dict[str, Any] = json.load(reply)
+            return found
+    except (urllib.error.URLError, OSError, ValueError):
+        return {}
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on, from a fixed one on so that bookmarks stay valid."""
+    found: list[int] = []
+    for port in range(FIRST_PORT, FIRST_PORT + 200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise ExecutionFault(f"no free ports from {FIRST_PORT} on")
