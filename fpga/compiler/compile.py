@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
 from .fixed_point.calibration import Calibration, calibrate, load_calibration
-from .fixed_point.certificate import certify
+from .fixed_point.certificate import approximations, certify
 from .fixed_point.formats import choose_formats
 from .fixed_point.lower import lower
 from .fixed_point.rings import NARROW, WHOLE, narrow_rings
@@ -121,6 +121,7 @@ def compile_graph(
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )
+    report["approximations"] = [asdict(each) for each in approximations(fixed.graph)]
     return Compilation(fixed.graph, program, fixed.weights, calibration, schedule, instructions, passes, report)
 
 

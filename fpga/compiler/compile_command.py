@@ -164,6 +164,8 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
     print(f"               tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
     if head := compilation.program.head:
         print(f"  head         {', '.join(head)}: in the clear, by the party that learns the logits")
+    for each in report["approximations"]:
+        print(f"               {each['function']} at {each['node']} within {each['largest_error']:g} of the exact one")
     listed = public_numbers(compilation.program, report)
     numbers, formats = count_coefficients(listed), len(listed["formats"]) + len(listed["constant_formats"])
     print(

@@ -18,12 +18,14 @@ from .graph import (
     MaxPool,
     Pad,
     Pick,
+    Piecewise,
     PixelAffine,
     Polynomial,
     Product,
     Relu,
     Reshape,
 )
+from .piecewise import PIECEWISE
 
 #: Bytes that one unrolled convolution may take; larger batches are cut.
 UNROLLED_BYTES = 2**26
@@ -115,6 +117,11 @@ def _polynomial(node: Polynomial, inputs: list[np.ndarray]) -> np.ndarray:
     return (square * inputs[0] + linear) * inputs[0] + addend
 
 
+def _piecewise(node: Piecewise, inputs: list[np.ndarray]) -> np.ndarray:
+    """What is approximated, so that the error budget knows the approximation's error too."""
+    return PIECEWISE[node.function].exact(inputs[0].astype(np.float64)).astype(np.float32)
+
+
 def _relu(node: Relu, inputs: list[np.ndarray]) -> np.ndarray:
     return np.clip(inputs[0], 0, node.ceiling)
 
@@ -175,6 +182,7 @@ _EVALUATE: Mapping[type, Callable[..., np.ndarray]] = {
     Combine: _combine,
     Product: _product,
     Polynomial: _polynomial,
+    Piecewise: _piecewise,
     Relu: _relu,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,

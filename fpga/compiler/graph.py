@@ -56,7 +56,10 @@ class Combine(Node):
 
 @dataclass(frozen=True, eq=False)
 class Product(Node):
-    """y = inputs[0] * inputs[1]; only as part of a polynomial, into which a pass turns it."""
+    """y = inputs[0] * inputs[1], the second with 1 along some axes where it is broadcast.
+
+    A pass turns it into a polynomial where both factors come from one tensor.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,13 @@ class Relu(Node):
     """max(x, 0), or min(max(x, 0), ceiling)."""
 
     ceiling: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Piecewise(Node):
+    """A smooth activation that piecewise quadratics approximate: a name of `piecewise.PIECEWISE`."""
+
+    function: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +142,7 @@ AnyNode: TypeAlias = (
     | Combine
     | Product
     | Polynomial
+    | Piecewise
     | Relu
     | MaxPool
     | AvgPool

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from rrnet_nni.base.errors import Refusal
+import math
 
 from ..program import operators as shapes
 from ..program.operators import NamedOperator, OperatorShape
-from .graph import AnyNode, AvgPool, Combine, Concat, Conv, Graph, Linear, MaxPool, Pad, Polynomial, Relu, Reshape
+from .graph import (
+    AnyNode,
+    AvgPool,
+    Combine,
+    Concat,
+    Conv,
+    Graph,
+    Linear,
+    MaxPool,
+    Pad,
+    Piecewise,
+    Polynomial,
+    Product,
+    Relu,
+    Reshape,
+)
+from .piecewise import PIECEWISE
 
 
 def graph_operators(graph: Graph) -> list[NamedOperator]:
-    """Every operator of the graph in order; what moves no word is left out.
-
-    Raises:
-        Refusal: a product of two tensors is not part of a polynomial.
-    """
+    """Every operator of the graph in order; what moves no word is left out."""
     found = []
     for node in graph.nodes:
-        if (shape := _shape(node, graph)) is not None:
+        if isinstance(node, Piecewise):
+            found += _piecewise(node, math.prod(graph.shapes[node.output]))
+        elif (shape := _shape(node, graph)) is not None:
             found.append(NamedOperator(node.name, shape))
     return found
+
+
+def _piecewise(node: Piecewise, elements: int) -> list[NamedOperator]:
+    """Comparisons with all knots, the squares of all segments, and their sum."""
+    table = PIECEWISE[node.function]
+    return [
+        NamedOperator(f"{node.name}.knots", shapes.Relu(table.comparisons * elements)),
+        NamedOperator(f"{node.name}.squares", shapes.Square(len(table.curves) * elements)),
+        NamedOperator(f"{node.name}.sum", shapes.Affine(elements)),
+        NamedOperator(f"{node.name}.truncate", shapes.Truncate(elements)),
+    ]
 
 
 def _shape(node: AnyNode, graph: Graph) -> OperatorShape | None:
@@ -48,6 +73,8 @@ def _shape(node: AnyNode, graph: Graph) -> OperatorShape | None:
             return pooling(channels, height, width, node.kernel, node.stride, node.padding)
         case Relu():
             return shapes.Relu(elements) if node.ceiling is None else shapes.Relu6(elements)
+        case Product():
+            return shapes.Mul(elements, math.prod(graph.shapes[node.inputs[1]]))
         case Polynomial():
             return shapes.X2act(elements)
         case Combine():
@@ -56,4 +83,4 @@ def _shape(node: AnyNode, graph: Graph) -> OperatorShape | None:
             return shapes.Affine(elements)
         case Reshape():
             return None
-    raise Refusal(f"node {node.name!r}: the product of two tensors is not part of a polynomial of one tensor")
+    raise ValueError(f"{type(node).__name__} has no operator shape")

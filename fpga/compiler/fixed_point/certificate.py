@@ -17,7 +17,8 @@ from rrnet_nni.base.errors import Refusal
 from ...program import TRUNCATION_BOUND_BITS, Program
 from ...program.reference import decode, walk_reference
 from ..float_interpreter import walk_float
-from ..graph import Graph
+from ..graph import Graph, Piecewise
+from ..piecewise import PIECEWISE
 from .calibration import Calibration
 from .lowering import UNTRUNCATED
 
@@ -45,6 +46,24 @@ class LayerError:
     rms_error: float
     largest_error: float
     rms_value: float
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """An activation as piecewise quadratics: how far off they may be anywhere, fixed point not counted."""
+
+    node: str
+    function: str
+    largest_error: float
+
+
+def approximations(graph: Graph) -> list[Approximation]:
+    """Every approximated activation of the graph; the error budget counts what they lose too."""
+    return [
+        Approximation(node.name, node.function, PIECEWISE[node.function].largest_error)
+        for node in graph.nodes
+        if isinstance(node, Piecewise)
+    ]
 
 
 def certify(

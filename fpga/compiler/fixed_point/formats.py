@@ -27,11 +27,14 @@ from ..graph import (
     MaxPool,
     Pad,
     Pick,
+    Piecewise,
     PixelAffine,
     Polynomial,
+    Product,
     Relu,
     Reshape,
 )
+from ..piecewise import CURVE_BITS, PIECEWISE
 from .calibration import Calibration
 
 #: A larger range than calibration saw by this factor still fits.
@@ -87,6 +90,8 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     for node in graph.nodes:
         if isinstance(node, Polynomial):
             bounds[node.output] = max(bounds[node.output], _polynomial_bound(node, bounds))
+        elif isinstance(node, Piecewise):
+            bounds[node.output] = max(bounds[node.output], PIECEWISE[node.function].least_bound)
     budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
     for name, budget in budgets.items():
         if budget < 1:
@@ -102,8 +107,7 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     if narrow:
         caps = {name: min(cap, _narrow_cap(bounds[name], reach[name])) for name, cap in caps.items()}
     for node in reversed(graph.nodes):
-        wanted = _input_cap(node, bounds, products, caps)
-        for name in node.inputs:
+        for name, wanted in zip(node.inputs, _input_caps(node, bounds, products, caps), strict=True):
             caps[name] = min(caps[name], wanted)
     for name, cap in caps.items():
         if cap + math.log2(bounds[name]) < LEAST_SIGNIFICANT_BITS and not _only_summed(graph, name):
@@ -165,6 +169,24 @@ def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:
     return min(float(worst.max()), 2 * bounds[node.output])
 
 
+def _input_caps(
+    node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]
+) -> list[int]:
+    """Fraction bits that this node wants each of its inputs to have at most."""
+    if isinstance(node, Product):
+        return _factor_caps(node, bounds, budgets[node.output], caps)
+    return [_input_cap(node, bounds, budgets, caps)] * len(node.inputs)
+
+
+def _factor_caps(node: Product, bounds: Mapping[str, float], budget: int, caps: Mapping[str, int]) -> list[int]:
+    """Share a product's budget so that both factors keep equally many significant bits, where they can use them."""
+    first, second = node.inputs
+    even = math.floor((budget + math.log2(bounds[second]) - math.log2(bounds[first])) / 2)
+    first_bits = min(even, caps[first])
+    second_bits = min(budget - first_bits, caps[second])
+    return [min(budget - second_bits, caps[first]), second_bits]
+
+
 def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]) -> int:
     """Fraction bits that this node wants its inputs to have at most."""
     budget, cap = budgets[node.output], caps[node.output]
@@ -173,6 +195,9 @@ def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str,
             return _product_input_cap(node, budget, cap, bounds[node.inputs[0]])
         case Polynomial():
             return _square_input_cap(node, budget, bounds[node.inputs[0]])
+        case Piecewise():
+            square_fits = (TRUNCATION_BOUND_BITS - 1) / 2 - math.log2(PIECEWISE[node.function].longest_segment)
+            return min(math.floor(square_fits), (budget - CURVE_BITS) // 2)
         case AvgPool():
             growth = math.ceil(math.log2(node.divisor))
             if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:

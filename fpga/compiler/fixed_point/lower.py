@@ -33,13 +33,16 @@ from ..graph import (
     MaxPool,
     Pad,
     Pick,
+    Piecewise,
     PixelAffine,
     Polynomial,
+    Product,
     Relu,
     Reshape,
     Shape,
 )
 from .formats import Formats, is_exact, weight_bits_wanted
+from .lower_products import lower_mul, lower_piecewise
 from .lowering import Lowering
 
 #: Multipliers of the alu keep this many bits beyond what the format asks for.
@@ -236,6 +239,8 @@ _LOWER: dict[type, Callable[[Lowering, Any], None]] = {
     Conv: _lower_product,
     Linear: _lower_product,
     Combine: _lower_combine,
+    Product: lower_mul,
+    Piecewise: lower_piecewise,
     Polynomial: _lower_polynomial,
     Relu: _lower_relu,
     MaxPool: _lower_max_pool,

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import onnx
 
-from ..graph import Combine, Linear, PixelAffine, Polynomial, Product, Relu, Shape
+from ..graph import Combine, Linear, PixelAffine, Polynomial, Product, Shape
 from .importer import Importer, Unsupported, attributes
 from .views import View, flattened, materialize, one_image
 
 
-def _per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
+def per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
     """A constant that broadcasts over [N, *shape] as one number, or one per channel."""
     value = np.asarray(value, dtype=np.float64)
     rank = len(shape) + 1
@@ -83,7 +83,7 @@ def _emit_linear(graph: Importer, node: onnx.NodeProto, weight: np.ndarray, bias
         raise Unsupported(f"its input has the shape [N, {', '.join(map(str, shape))}], expected 2 axes")
     if weight.ndim != 2 or weight.shape[1] != shape[0]:
         raise Unsupported(f"its weight [out, in] is {list(weight.shape)} for an input of {shape[0]} features")
-    spread = np.broadcast_to(_per_channel(bias, weight.shape[:1], "bias"), weight.shape[:1]).copy()
+    spread = np.broadcast_to(per_channel(bias, weight.shape[:1], "bias"), weight.shape[:1]).copy()
     graph.emit(Linear, node, (source,), (weight.shape[0],), weight=np.ascontiguousarray(weight), bias=spread)
 
 
@@ -122,22 +122,6 @@ def _per_channel_vector(value: np.ndarray, shape: Shape, what: str) -> np.ndarra
     return value.astype(np.float64)
 
 
-def import_relu(graph: Importer, node: onnx.NodeProto) -> None:
-    graph.emit(Relu, node, (graph.tensor(node),), graph.shape(node))
-
-
-def import_clip(graph: Importer, node: onnx.NodeProto) -> None:
-    low, high = (graph.optional_constant(node, index, what) for index, what in ((1, "minimum"), (2, "maximum")))
-    if any(bound is not None and bound.size != 1 for bound in (low, high)):
-        raise Unsupported("a bound is not one number")
-    floor = -np.inf if low is None else float(low.reshape(-1)[0])
-    ceiling = np.inf if high is None else float(high.reshape(-1)[0])
-    if floor != 0 or ceiling <= 0:
-        raise Unsupported(f"bounds {floor:g} and {ceiling:g} are not supported: only 0 and a positive maximum (ReLU6)")
-    unbounded = ceiling >= np.finfo(np.float32).max
-    graph.emit(Relu, node, (graph.tensor(node),), graph.shape(node), ceiling=None if unbounded else ceiling)
-
-
 def _signed_sum(graph: Importer, node: onnx.NodeProto, signs: tuple[float, ...]) -> None:
     """Sum of tensors and constants with signs."""
     tensors = [index for index, name in enumerate(node.input) if name in graph.names]
@@ -155,7 +139,7 @@ def _signed_sum(graph: Importer, node: onnx.NodeProto, signs: tuple[float, ...])
             if per_pixel is not None:
                 pixels = pixels + signs[index] * per_pixel
             else:
-                addend = addend + signs[index] * _per_channel(constant, shape, "addend")
+                addend = addend + signs[index] * per_channel(constant, shape, "addend")
     inputs = tuple(graph.tensor(node, index) for index in tensors)
     scales = tuple(np.array([signs[index]]) for index in tensors)
     if not pixels.any():
@@ -178,14 +162,19 @@ def import_neg(graph: Importer, node: onnx.NodeProto) -> None:
     _signed_sum(graph, node, (-1.0,))
 
 
+def _emit_product(graph: Importer, node: onnx.NodeProto) -> None:
+    """The product of two tensors, the one that is broadcast second."""
+    first, second = (0, 1) if math.prod(graph.shape(node, 0)) >= math.prod(graph.shape(node, 1)) else (1, 0)
+    whole, factor = graph.shape(node, first), graph.shape(node, second)
+    if len(factor) != len(whole) or any(size not in (1, full) for size, full in zip(factor, whole)):
+        raise Unsupported(f"its inputs have the shapes {list(graph.shape(node, 0))} and {list(graph.shape(node, 1))}")
+    graph.emit(Product, node, (graph.tensor(node, first), graph.tensor(node, second)), whole)
+
+
 def import_mul(graph: Importer, node: onnx.NodeProto) -> None:
     tensors = [index for index, name in enumerate(node.input) if name in graph.names]
     if len(tensors) == 2:
-        if graph.shape(node, 0) != graph.shape(node, 1):
-            raise Unsupported(
-                f"its inputs have the shapes {list(graph.shape(node, 0))} and {list(graph.shape(node, 1))}"
-            )
-        graph.emit(Product, node, (graph.tensor(node, 0), graph.tensor(node, 1)), graph.shape(node, 0))
+        _emit_product(graph, node)
         return
     if not tensors:
         raise Unsupported("none of its inputs depends on the image")
@@ -195,7 +184,7 @@ def import_mul(graph: Importer, node: onnx.NodeProto) -> None:
     if pixels is not None:
         _emit_pixels(graph, node, graph.tensor(node, tensors[0]), shape, pixels, np.zeros((1, 1, 1)))
         return
-    factor = _per_channel(constant, shape, "factor")
+    factor = per_channel(constant, shape, "factor")
     graph.emit(Combine, node, (graph.tensor(node, tensors[0]),), shape, scales=(factor,))
 
 
@@ -208,7 +197,7 @@ def import_div(graph: Importer, node: onnx.NodeProto) -> None:
     if pixels is not None:
         _emit_pixels(graph, node, graph.tensor(node), shape, 1.0 / pixels, np.zeros((1, 1, 1)))
         return
-    divisor = _per_channel(constant, shape, "divisor")
+    divisor = per_channel(constant, shape, "divisor")
     graph.emit(Combine, node, (graph.tensor(node),), shape, scales=(1.0 / divisor,))
 
 
@@ -226,7 +215,7 @@ def import_x2act(graph: Importer, node: onnx.NodeProto) -> None:
     """X2act(x, k, w2, b) = k x² + w2 x + b (Eq. 4)."""
     shape = graph.shape(node)
     square, linear, addend = (
-        _per_channel(graph.parameter(node, index, what), shape, what)
+        per_channel(graph.parameter(node, index, what), shape, what)
         for index, what in ((1, "coefficient k"), (2, "coefficient w2"), (3, "coefficient b"))
     )
     graph.emit(Polynomial, node, (graph.tensor(node),), shape, square=square, linear=linear, addend=addend)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import onnx
 
 from . import arithmetic, layout, quantized, reductions, windows
+from .activations import ACTIVATIONS
 from .importer import Importer
 
 OperatorImporter: TypeAlias = Callable[[Importer, onnx.NodeProto], None]
@@ -17,7 +18,6 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "AveragePool"): windows.import_average_pool,
     ("", "BatchNormalization"): arithmetic.import_batch_norm,
     ("", "Cast"): layout.import_cast,
-    ("", "Clip"): arithmetic.import_clip,
     ("", "Concat"): layout.import_concat,
     ("", "Conv"): windows.import_conv,
     ("", "DequantizeLinear"): quantized.import_dequantize,
@@ -40,7 +40,6 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "ReduceMax"): reductions.import_reduce_max,
     ("", "ReduceMean"): reductions.import_reduce_mean,
     ("", "ReduceSum"): reductions.import_reduce_sum,
-    ("", "Relu"): arithmetic.import_relu,
     ("", "Reshape"): layout.import_reshape,
     ("", "Slice"): layout.import_slice,
     ("", "Split"): layout.import_split,
@@ -50,6 +49,7 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "Transpose"): layout.import_transpose,
     ("", "Unsqueeze"): layout.import_unsqueeze,
     ("rrnet", "X2act"): arithmetic.import_x2act,
+    **ACTIVATIONS,
 }
 
 #: Operators that take a value in whatever order its words lie (`views.py`).

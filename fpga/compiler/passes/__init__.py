@@ -12,7 +12,9 @@ from .base import Pass
 from .fold_affine import FoldAffine
 from .polynomials import RecognizePolynomials, RemoveUnused
 from .scales import ScaleTensors
+from .secret_norms import SecretNorms
 from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
+from .smooth import RecognizeSilu
 from .sums import AddBeforeTruncation
 
 #: Every pass, in order. An explicit list: the order is part of the compiler.
@@ -20,10 +22,13 @@ PASSES: tuple[Pass, ...] = (
     RemoveUnused(),
     RemoveIdentities(),
     FoldAffine(),
+    RecognizeSilu(),
+    RemoveUnused(),
     RecognizePolynomials(),
     RemoveIdentities(),
     FoldAffine(),
     MergePadding(),
+    SecretNorms(),
     MaxPoolBeforeRelu(),
     AveragePoolFirst(),
     ScaleTensors(),

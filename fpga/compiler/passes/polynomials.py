@@ -13,8 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
 from ..graph import AnyNode, Combine, Graph, Polynomial, Product
 from .unneeded import compare_under_masks, drop_zero_branches
 
@@ -55,7 +53,7 @@ def _itself(name: str) -> QuadraticForm:
 
 
 class RecognizePolynomials:
-    """Elementwise chains become one `Polynomial` or `Combine` each; a product of two tensors is refused."""
+    """Elementwise chains become one `Polynomial` or `Combine` each; products of two tensors stay products."""
 
     name: ClassVar[str] = "recognize-polynomials"
     gain: ClassVar[str] = "one square and one truncation per activation"
@@ -63,20 +61,13 @@ class RecognizePolynomials:
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
         forms: dict[str, QuadraticForm] = {graph.input: _itself(graph.input)}
-        refused: list[str] = []
         nodes: list[AnyNode] = []
         for node in graph.nodes:
             form = _form(node, forms)
-            if isinstance(node, Product) and form is None:
-                if node.inputs[0] != node.inputs[1]:
-                    refused.append(
-                        f"node {node.name!r} multiplies two tensors ({node.inputs[0]!r}, {node.inputs[1]!r})"
-                    )
+            if isinstance(node, Product) and form is None and node.inputs[0] == node.inputs[1]:
                 form = QuadraticForm(node.inputs[0], np.ones(1), np.zeros(1), np.zeros(1))
             forms[node.output] = form or _itself(node.output)
             nodes.append(_materialized(node, form))
-        if refused:
-            raise Refusal(f"{graph.name}: only polynomials of degree two can be computed: " + "; ".join(refused))
         result, _ = RemoveUnused().apply(graph.with_nodes(nodes))
         return result, _signature(result) != _signature(graph)
 
@@ -92,7 +83,8 @@ def _form(node: AnyNode, forms: dict[str, QuadraticForm]) -> QuadraticForm | Non
             form = squared.scaled(node.square).plus(inputs[0].scaled(node.linear))
             return QuadraticForm(form.base, form.square, form.linear, form.addend + node.addend)
         case Product():
-            return inputs[0].times(inputs[1]) if inputs[0].base == inputs[1].base else None
+            same = inputs[0].base == inputs[1].base
+            return inputs[0].times(inputs[1]) if same else None
         case Combine() if len({form.base for form in inputs}) == 1:
             total = inputs[0].scaled(node.scales[0])
             for form, scale in zip(inputs[1:], node.scales[1:], strict=True):

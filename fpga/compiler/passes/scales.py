@@ -29,8 +29,10 @@ from ..graph import (
     MaxPool,
     Pad,
     Pick,
+    Piecewise,
     PixelAffine,
     Polynomial,
+    Product,
     Relu,
     Reshape,
     Shape,
@@ -79,10 +81,12 @@ def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
 
 
 def _possible(graph: Graph, factors: dict[str, np.ndarray]) -> bool:
-    """The logits must come out as they are, and a clip has one ceiling for all channels."""
+    """Logits and arguments of smooth functions must be as they are, and a clip has one ceiling for all channels."""
     clipped = [factors[node.output] for node in graph.nodes if isinstance(node, Relu) and node.ceiling is not None]
+    smooth = [factors[name] for node in graph.nodes if isinstance(node, Piecewise) for name in node.inputs]
+    fixed = [factors[graph.output], *smooth]
     known = all(np.isfinite(factor).all() for factor in factors.values())
-    return known and bool((factors[graph.output] == 1).all()) and all(factor.size == 1 for factor in clipped)
+    return known and all((factor == 1).all() for factor in fixed) and all(factor.size == 1 for factor in clipped)
 
 
 def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
@@ -96,6 +100,8 @@ def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
         case Combine():
             hard = wanted.hard or len(node.inputs) > 1
             return [Demand(_near_one(factor * _magnitudes(scale)), hard) for scale in node.scales]
+        case Piecewise():
+            return [Demand(np.ones(1), hard=True)]
         case Relu(ceiling=ceiling) if ceiling is not None and factor.size > 1:
             return [None]
         case Relu() | MaxPool() | Pad() | AvgPool() | PixelAffine():
@@ -114,6 +120,10 @@ def _output_factor(
     match node:
         case Conv() | Linear():
             return np.ones(1) if demand is None else demand.factor
+        case Piecewise():
+            return np.ones(1)
+        case Product():
+            return first * factors[node.inputs[1]]
         case Polynomial():
             return _near_one(first**2 / _magnitudes(node.square)) if hard is None else hard
         case AvgPool() if first.size == 1 and (hard is None or hard.size == 1):
