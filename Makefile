@@ -15,11 +15,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps hls4ml  # for its ap_types headers
-	$(BIN)/nnictl algo register --meta strategies/pareto_tuner.yml
 	touch $@
 
 run: $(INSTALLED)
-	$(BIN)/python -m rrnet_nni.main_job $(EXPERIMENT) $(if $(RESUME),--resume $(RESUME))
+	$(BIN)/rrnet run $(EXPERIMENT) $(if $(RESUME),--resume $(RESUME))
 
 # Two servers with the network that `make run` found, and a page to draw on; or with BUILD=build/.
 serve: $(INSTALLED)

@@ -17,7 +17,7 @@ from .batches import Augmentation, BatchLoader
 from .data_sources import Arrays, cifar, digits, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
-from .image_folder import Folder, image_folder, read_folder
+from .image_folder import Folder, check_heads, image_folder, read_folder
 from .options import DataOptions
 
 #: Images that the channel statistics of a folder on disk are estimated from.
@@ -204,3 +204,15 @@ def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean.append(float(average))
         std.append(max(float(variance.sqrt()), 1e-3))
     return tuple(mean), tuple(std)
+
+
+def check_data(options: DataOptions) -> None:
+    """Refuse images that a run would not find or not be able to decode, without decoding them all.
+
+    Raises:
+        Refusal: as `load_dataset`; of a folder only the heads of the files are read.
+    """
+    if options.name.startswith("cifar") and not options.download:
+        load_dataset(replace(options, train_images=1, test_images=1))
+    if options.name == "folder":
+        check_heads(folder_of(options))

@@ -134,6 +134,24 @@ def class_folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry))
 
 
+def check_heads(folder: Folder) -> None:
+    """Refuse pictures whose files do not begin like pictures, all of them by name."""
+    damaged: list[str] = []
+    for path in (*folder.train.files, *folder.test.files):
+        try:
+            picture_size(path)
+        except Refusal as refusal:
+            damaged.append(str(refusal))
+    _refuse_damaged(damaged)
+
+
+def _refuse_damaged(damaged: Sequence[str]) -> None:
+    if damaged:
+        more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        advice = "take them away, or list them under leave_out in the task's data"
+        raise Refusal(f"{'; '.join(damaged[:NAMED])}{more}: {advice}")
+
+
 def decode_pictures(files: Sequence[Path], size: int, resize: str) -> np.ndarray:
     """uint8 [N, 3, size, size].
 
@@ -147,10 +165,7 @@ def decode_pictures(files: Sequence[Path], size: int, resize: str) -> np.ndarray
             images[index] = pixels_of(fitted(open_picture(path), size, size, resize))
         except Refusal as refusal:
             damaged.append(str(refusal))
-    if damaged:
-        more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
-        advice = "take them away, or list them under leave_out in the task's data"
-        raise Refusal(f"{'; '.join(damaged[:NAMED])}{more}: {advice}")
+    _refuse_damaged(damaged)
     return images
 
 

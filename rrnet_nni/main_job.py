@@ -1,4 +1,4 @@
-"""The main job: search with NNI, choose, export, compile, execute in two processes, report. `make run` calls it."""
+"""The main job, `rrnet run`: search with NNI, choose, export, compile, execute in two processes, report."""
 
 from __future__ import annotations
 
@@ -15,75 +15,83 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
-from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.console import print_json
+from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.fpga.protocols import get_costs
 
 from .agreement import Agreement, compare_logits
+from .background import forget_job, note_job
+from .experiment_file import check_before_trials, read_experiment
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
 from .report import ExecutedBatch, Report, collect
 from .report_page import format_weight, save_report
 from .results import RESULT_FILE, Result, choose, results_on_front
 
-EXECUTED_IMAGES = 200
-#: What `make run` takes without EXPERIMENT.
-DEFAULT_EXPERIMENT = Path("rrnet.yml")
-EPILOG = """examples:
-  python -m rrnet_nni.main_job rrnet.yml
-  python -m rrnet_nni.main_job rrnet.yml --resume 4kx0p2ab     go on with an experiment that was stopped
-"""
-
-
-def build_parser() -> Parser:
-    parser = Parser(prog="rrnet-main-job", description=__doc__, epilog=EPILOG)
-    parser.add_argument("experiment", type=Path, help="NNI experiment file whose trials are `rrnet trial`")
-    parser.add_argument("--resume", metavar="ID", help="go on with this stopped experiment instead of a new one")
-    parser.add_argument("--images", type=int, default=EXECUTED_IMAGES, help="test images that two parties execute")
-    parser.add_argument("--timeout", type=float, metavar="S", help="give up after that many seconds of searching")
-    add_common_options(parser)
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return run_command(build_parser(), run, arguments)
+#: Trials that must fail with the same words, before any succeeds, for the rest to be given up.
+DOOMED_TRIALS = 2
 
 
 def run(options: argparse.Namespace) -> int:
     """Search, then finish the chosen trial. The experiment is stopped whatever happens, and can be resumed."""
-    if options.images < 1:
-        raise Refusal(f"--images must be at least 1, not {options.images}")
-    if options.timeout is not None and not options.timeout > 0:
-        raise Refusal(f"--timeout must be above 0, not {options.timeout:g}")
+    described = read_experiment(options.experiment)
+    working_directory = described.directory
+    check_before_trials(described)
     # A job that is ended from outside stops its experiment as one that is ended from the keyboard.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=options.json)
-    working_directory = experiment_directory(options.experiment)
     if options.resume:
         experiment = resume_experiment(options.resume, working_directory)
     else:
         experiment = start_experiment(options.experiment, working_directory)
     console.print(f"NNI experiment [b]{experiment.id}[/b], web UI on {experiment.web_ui} (this machine only)")
+    note_job(experiment)
     try:
         with TrialsDisplay(console) as display:
-            trials = wait(experiment, display.update, timeout_s=options.timeout)
+
+            def follow(trials: list[Trial]) -> None:
+                display.update(trials)
+                give_up_when_doomed(experiment, trials)
+
+            trials = wait(experiment, follow, timeout_s=options.timeout)
         directory = working_directory / experiment.id / "result"
         answer = finish(experiment, trials, directory, options.images, console)
     except KeyboardInterrupt:
-        file = "" if options.experiment == DEFAULT_EXPERIMENT else f"EXPERIMENT={options.experiment} "
-        console.print(f"stopping; go on later with: make run {file}RESUME={experiment.id}", soft_wrap=True)
+        again = f"rrnet run {options.experiment} --resume {experiment.id}"
+        console.print(f"stopping; go on later with: {again}", soft_wrap=True)
         raise
     finally:
         experiment.stop()
+        forget_job(experiment)
     _point_latest(working_directory, directory)
     if options.json:
         print_json(answer)
     return 0
+
+
+def give_up_when_doomed(experiment: Experiment, trials: Sequence[Trial]) -> None:
+    """Stop an experiment whose first trials fail with the same words: the others would, too.
+
+    Raises:
+        ExecutionFault: with those words.
+    """
+    ended = [trial for trial in trials if trial.ended]
+    if len(ended) < DOOMED_TRIALS or any(trial.status != "FAILED" for trial in ended):
+        return
+    said = {last_error(experiment.trial_directory(trial)) for trial in ended[:DOOMED_TRIALS]}
+    if len(said) == 1 and (words := said.pop()):
+        raise ExecutionFault(f"the first {DOOMED_TRIALS} trials of experiment {experiment.id} failed alike: {words}")
+
+
+def last_error(directory: Path) -> str:
+    """The last line that a trial wrote to standard error; empty where it wrote none."""
+    path = directory / "stderr"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def finish(
@@ -94,7 +102,9 @@ def finish(
     for trial in trials:
         if trial not in succeeded:
             log = experiment.trial_directory(trial)
-            console.print(f"[red]trial {trial.number} ended as {trial.status}; its log is in {log}[/red]")
+            said = escape(last_error(log))
+            why = f": {said}" if said else ""
+            console.print(f"[red]trial {trial.number} ended as {trial.status}{why}; its log is in {log}[/red]")
     if not succeeded:
         raise ExecutionFault("no trial succeeded")
     directory.mkdir(parents=True, exist_ok=True)
@@ -182,33 +192,6 @@ def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:
     ]
 
 
-def experiment_directory(config: Path) -> Path:
-    """Where the experiment file keeps its experiments.
-
-    Raises:
-        Refusal: the file is missing, is not a YAML mapping, or asks ParetoTuner for what it does not do, which NNI
-            would notice when the experiment runs.
-    """
-    try:
-        document = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(f"{config}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refusal(f"{config}: not a readable YAML file ({' '.join(str(error).split())})") from None
-    if not isinstance(document, dict):
-        raise Refusal(f"{config}: not an NNI experiment file")
-    tuner = document.get("tuner")
-    if isinstance(tuner, dict) and tuner.get("name") == "ParetoTuner":
-        from rrnet_nni.strategies.pareto_tuner import check_experiment
-
-        try:
-            check_experiment(tuner.get("classArgs"), document.get("searchSpace"))
-        except Refusal as refusal:
-            raise Refusal(f"{config}: {refusal}") from None
-    directory = Path(str(document.get("experimentWorkingDirectory", "~/nni-experiments"))).expanduser()
-    return (config.resolve().parent / directory).resolve()
-
-
 def run_json(command: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Run one of the project's command lines with `--json`; its progress and errors go to our standard error.
 
@@ -240,7 +223,3 @@ def _point_latest(working_directory: Path, directory: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(directory, working_directory))
     os.replace(temporary, link)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

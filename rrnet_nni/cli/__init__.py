@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from rrnet_nni.base.console import Parser, run_command
 
 from .. import __version__
-from . import devices, export, latency, paper_table, report, search, show, train, trial
 
-VERBS = (show, search, train, export, latency, paper_table, devices, report, trial)
+#: Every verb, whose module is imported when it is used, and its line in the help.
+VERBS = {
+    "init": "look at an image folder and write a task and an experiment for it",
+    "run": "the main job: search at several λ, choose, compile, execute, report",
+    "stop": "end an experiment that runs",
+    "show": "list the choices of a backbone",
+    "search": "search at one latency weight, then train, export and compile",
+    "train": "train a searched or fixed architecture",
+    "export": "write a trained network as ONNX",
+    "latency": "price a network under a two-party protocol",
+    "paper-table": "the paper's ten latencies beside the model's",
+    "devices": "list devices, or the constants of one",
+    "report": "compare searched networks on one page",
+    "trial": "one trial of an NNI experiment",
+}
 
 EPILOG = """examples:
+  rrnet run digits
+  rrnet init my_images && rrnet run my_images_experiment.yml
   rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first
-  rrnet train runs/first/architecture.json --task examples/digits.yml -o runs/first
+  rrnet train runs/first/architecture.json --task examples/digits.yml -o runs/second
   rrnet export runs/first -o model.onnx
   rrnet latency runs/first/architecture.json --explain
-  rrnet-2pc-compile model.onnx -o build/ && rrnet-2pc-run build/ --input images.npy
+  rrnet-2pc-compile model.onnx -o build/ && rrnet-2pc-run build/ --input photo.jpg
 """
 
 
-def build_parser() -> Parser:
-    """The parser with every verb. Importing this module imports neither torch nor NNI, so that help comes at once."""
+def build_parser(wanted: Sequence[str] = tuple(VERBS)) -> Parser:
+    """The parser; only the `wanted` verbs know their options, and importing those imports neither torch nor NNI."""
     parser = Parser(
         prog="rrnet",
         description="Search, train, export and price networks for two-party private inference.",
@@ -29,11 +46,15 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"rrnet-nni {__version__}")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
-        verb.add_parser(subparsers)
+    for verb, line in VERBS.items():
+        if verb in wanted:
+            import_module(f".{verb.replace('-', '_')}", __name__).add_parser(subparsers)
+        else:
+            subparsers.add_parser(verb, help=line)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet`; returns the exit status."""
-    return run_command(build_parser(), lambda options: options.command(options), arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return run_command(build_parser(arguments[:1]), lambda options: options.command(options), arguments)

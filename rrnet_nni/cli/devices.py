@@ -22,7 +22,6 @@ examples:
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "devices",
-        help="list devices, or the constants of one",
         description="List the devices that come with the package, or the constants of one and where they come from.",
         epilog=EXAMPLE,
     )

@@ -13,7 +13,7 @@ EPILOG = """example:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("export", help="write a trained network as ONNX", description=__doc__, epilog=EPILOG)
+    parser = subparsers.add_parser("export", description=__doc__, epilog=EPILOG)
     parser.add_argument("run", type=Path, metavar="DIR", help="folder with architecture.json and weights.pt")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
     add_common_options(parser)

@@ -41,7 +41,6 @@ SHOWN_ROUND_TRIPS = slice(None, None, 6)
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "latency",
-        help="price a network under a two-party protocol",
         description="Price a backbone with fixed choices, a searched architecture or an ONNX classifier.",
         epilog=EXAMPLE,
     )

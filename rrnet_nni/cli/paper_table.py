@@ -24,7 +24,6 @@ example:
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "paper-table",
-        help="the paper's ten latencies beside the model's",
         description="Price the paper's five networks, all-ReLU and all-polynomial, and compare with Fig. 3(b).",
         epilog=EXAMPLE,
     )

@@ -15,9 +15,7 @@ EPILOG = """examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "report", help="compare searched networks on one page", description=__doc__, epilog=EPILOG
-    )
+    parser = subparsers.add_parser("report", description=__doc__, epilog=EPILOG)
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="DIR", help="folders with a result.json, or of experiments"
     )

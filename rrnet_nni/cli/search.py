@@ -23,7 +23,6 @@ EPILOG = """example:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "search",
-        help="search at one latency weight, then train, export and compile",
         description=__doc__,
         epilog=EPILOG,
     )

@@ -25,7 +25,6 @@ SPACE_OPTIONS = ("stem", "image_size", "classes", "channels", "width", "gates")
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "show",
-        help="list the choices of a backbone",
         description="Print every choice of a backbone: candidates, shape, comparisons and latency of each candidate.",
         epilog=EXAMPLE,
     )

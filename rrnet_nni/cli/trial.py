@@ -16,7 +16,7 @@ EPILOG = """example (as an NNI experiment file runs it):
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("trial", help="one trial of an NNI experiment", description=__doc__, epilog=EPILOG)
+    parser = subparsers.add_parser("trial", description=__doc__, epilog=EPILOG)
     add_task_option(parser)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="where everything goes (default: NNI's folder of the trial)"

@@ -16,7 +16,9 @@ import pytest
 from rich.console import Console
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.main_job import experiment_directory, finish, main
+from rrnet_nni.cli import main
+from rrnet_nni.experiment_file import check_before_trials, read_experiment
+from rrnet_nni.main_job import finish
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from rrnet_nni.results import Result
 
@@ -46,13 +48,13 @@ trainingService: {platform: local}
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Experiment, list[Trial]]]:
     """An experiment of two small trials that has ended, its manager still up."""
-    register = [sys.executable, "-m", "nni.tools.nnictl.nnictl", "algo", "register", "--meta"]
-    subprocess.run([*register, str(ROOT / "strategies" / "pareto_tuner.yml")], check=True, capture_output=True)
     folder = tmp_path_factory.mktemp("experiment")
     (folder / "task.yml").write_text(TASK)
     config = folder / "experiment.yml"
     config.write_text(EXPERIMENT)
-    running = start_experiment(config, experiment_directory(config))
+    described = read_experiment(config)
+    check_before_trials(described)
+    running = start_experiment(config, described.directory)
     try:
         yield running, wait(running, lambda trials: None, timeout_s=400)
     finally:
@@ -152,7 +154,7 @@ def test_a_missing_experiment_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"absent\.yml"):
         start_experiment(tmp_path / "absent.yml", tmp_path)
     with pytest.raises(Refusal, match=r"absent\.yml"):
-        experiment_directory(tmp_path / "absent.yml")
+        read_experiment(tmp_path / "absent.yml")
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,9 @@ def test_what_the_tuner_would_refuse_is_refused_before_an_experiment_starts(
     config = tmp_path / "experiment.yml"
     assert written in EXPERIMENT
     config.write_text(EXPERIMENT.replace(written, instead))
+    (tmp_path / "task.yml").write_text(TASK)
     with pytest.raises(Refusal) as caught:
-        experiment_directory(config)
+        read_experiment(config)
     assert str(caught.value).startswith(f"{config}: ParetoTuner")
     assert words in str(caught.value)
 
@@ -222,6 +225,6 @@ def test_impossible_numbers_are_refused_before_an_experiment_starts(
     tmp_path: Path, option: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "experiment.yml").write_text(EXPERIMENT)
-    assert main([str(tmp_path / "experiment.yml"), option]) == 2
+    assert main(["run", str(tmp_path / "experiment.yml"), option]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

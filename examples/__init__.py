@@ -1,0 +1,1 @@
+"""Task and experiment files to begin with."""

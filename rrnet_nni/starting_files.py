@@ -1,0 +1,60 @@
+"""The first two files of a newcomer: a task, and the experiment that searches it at several λ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.files import write_whole
+
+#: Tasks of the package, by name: `examples/` beside it in a checkout, inside of it in a wheel.
+PACKAGED = ("digits",)
+_PACKAGE = Path(__file__).parent
+_EXPERIMENT = """\
+# An NNI experiment: every trial searches {name}.yml at one λ and finishes the network it finds.
+#   rrnet run {name}_experiment.yml
+experimentName: RRNet on {name}
+trialCommand: OMP_NUM_THREADS=1 rrnet trial --task {quoted}      # two trials at a time on two cores
+trialCodeDirectory: .
+experimentWorkingDirectory: runs
+trialConcurrency: 2
+maxTrialNumber: 6
+searchSpace:
+  latency_weight: {{_type: loguniform, _value: [0.003, 0.3]}}     # λ in 1/ms
+tuner:
+  name: ParetoTuner
+trainingService:
+  platform: local
+"""
+
+
+def packaged_text(name: str) -> str | None:
+    """The task file of the package that is called `name`; None where there is none."""
+    if name not in PACKAGED:
+        return None
+    places = [folder / "examples" / f"{name}.yml" for folder in (_PACKAGE, _PACKAGE.parent)]
+    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")
+
+
+def write_starting_files(name: str, task: str, folder: Path) -> tuple[Path, Path]:
+    """Write `NAME.yml` and `NAME_experiment.yml`.
+
+    Raises:
+        Refusal: one of them is there.
+    """
+    files = folder / f"{name}.yml", folder / f"{name}_experiment.yml"
+    for path in files:
+        if path.exists():
+            raise Refusal(f"{path} is there: take it away, or name another folder with -o")
+    write_whole(files[0], task.encode())
+    quoted = f"'{name}.yml'" if not name.replace("_", "").replace("-", "").isalnum() else f"{name}.yml"
+    write_whole(files[1], _EXPERIMENT.format(name=name, quoted=quoted).encode())
+    return files
+
+
+def experiment_named(given: Path) -> Path:
+    """The experiment file that a command line names; for a task of the package its files are written here first."""
+    if given.exists() or (text := packaged_text(str(given))) is None:
+        return given
+    experiment = Path(f"{given}_experiment.yml")
+    return experiment if experiment.is_file() else write_starting_files(str(given), text, Path())[1]
