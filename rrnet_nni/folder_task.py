@@ -15,7 +15,7 @@ from rrnet_nni.evaluators.image_folder import Folder, class_folders, read_folder
 #: A network of one core learns from so many pictures in minutes: below, a small backbone and small pictures.
 FEW_PICTURES, SMALL_SIDE, LARGE_SIDE = 2000, 32, 64
 #: Pictures that a training should see in all, and the bounds of its epochs.
-SEEN_PICTURES, LEAST_EPOCHS, MOST_EPOCHS = 40_000, 20, 60
+SEEN_PICTURES, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 15, 30
 SMALLEST_SIDE = 16
 
 
@@ -59,7 +59,8 @@ def describe_folder(root: Path, place: Path) -> tuple[str, str, list[str]]:
 def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[str]:
     counts = Counter(folder.train.labels.tolist()) + Counter(folder.test.labels.tolist())
     shown = ", ".join(f"{name} {counts[label]}" for label, name in enumerate(folder.classes))
-    shapes = Counter(picture_size(path) for path in folder.train.files)
+    files = (*folder.train.files, *folder.test.files)
+    shapes = Counter(picture_size(path) for path in files)
     (usual, times), *_ = shapes.most_common(1)
     said = [
         f"{len(folder.classes)} classes: {shown}",
@@ -68,7 +69,7 @@ def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[st
     ]
     widest = max(shapes, key=lambda shape: shape[0] * shape[1])
     if widest[0] * widest[1] > 16 * usual[0] * usual[1]:
-        odd = next(path for path in folder.train.files if picture_size(path) == widest)
+        odd = next(path for path in files if picture_size(path) == widest)
         said.append(f"much larger than the others: {odd} ({widest[0]}x{widest[1]})")
     return said + [f"left out: {words}" for _, words in damaged]
 

@@ -89,7 +89,7 @@ def give_up_when_doomed(experiment: Experiment, trials: Sequence[Trial]) -> None
 
 def last_error(directory: Path) -> str:
     """The last line that a trial wrote to standard error; empty where it wrote none."""
-    path = directory / "stderr"
+    path = directory / "trial.stderr"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
@@ -115,6 +115,8 @@ def finish(
 
     model = _copy(Path(chosen.model), directory / "model.onnx")
     _copy(Path(chosen.architecture), directory / "architecture.json")
+    if chosen.uncompiled is not None:
+        return _without_build(report, directory, chosen.uncompiled, model, console, experiment.id)
     build = directory / "build"
     calibration, inputs = (Path(chosen.architecture).with_name(name) for name in ("calibration.npz", "test_images.npz"))
     compiled = run_json(
@@ -139,6 +141,17 @@ def finish(
         "worst_difference": execution.worst_difference,
         **links,
     }
+
+
+def _without_build(
+    report: Report, directory: Path, why: str, model: Path, console: Console, experiment_id: str
+) -> dict[str, Any]:
+    """What is left to tell where no trial's network could be compiled."""
+    console.print(f"[yellow]no network could be compiled, and so none executed: {escape(why)}[/yellow]")
+    links = {"report": str(directory / "report.html"), "model": str(model)}
+    replace(report, links=links).save(directory)
+    results = [result.to_dict() for result in report.results]
+    return {"experiment": experiment_id, "results": results, "chosen": report.chosen, "uncompiled": why, **links}
 
 
 def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> ExecutedBatch:
@@ -185,7 +198,7 @@ def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:
         (">" if chosen else "") + ("*" if on_front else ""),
         format_weight(result.latency_weight),
         f"{100 * result.accuracy:.1f} %",
-        f"{100 * result.fixed_point_accuracy:.1f} %",
+        "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.1f} %",
         f"{result.latency_ms:.3f}",
         f"{result.relus:,}",
         f"{result.comparisons:,}",

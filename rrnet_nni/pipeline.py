@@ -24,6 +24,7 @@ from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
 from rrnet_nni.evaluators.training import CHECKPOINT, EpochProgress, train_network
 from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.compiler.fixed_point.calibration import UnfitRange
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.search_spaces import build_network, candidates_of, fixed_choices
 from rrnet_nni.search_spaces.build import check_choices
@@ -198,18 +199,23 @@ def export_trained(bench: Workbench, network: nn.Module, directory: Path) -> Pat
     return path
 
 
-def compile_exported(bench: Workbench, model: Path, directory: Path) -> tuple[float, float]:
+def compile_exported(bench: Workbench, model: Path, directory: Path) -> tuple[float | None, float | None, str | None]:
     """Compile model.onnx into build/.
 
     Returns:
-        (accuracy of the fixed-point program on the test images, makespan of its schedule in ms).
+        (accuracy of the fixed-point program on the test images, makespan of its schedule in ms, None), or (None, None,
+        what to do) where the network's values fit no fixed-point format, as after too short a training.
     """
     hardware = bench.task.hardware
-    compile_model(model, directory / BUILD, hardware.device, hardware.protocol, directory / CALIBRATION)
+    try:
+        compile_model(model, directory / BUILD, hardware.device, hardware.protocol, directory / CALIBRATION)
+    except UnfitRange as refusal:
+        epochs = bench.task.training.epochs
+        return None, None, f"{refusal}: train longer than {epochs} epoch{'' if epochs == 1 else 's'}"
     build = load_build(directory / BUILD)
     test = np.load(directory / TEST_IMAGES)
     accuracy = fixed_point_accuracy(build, test["image"], test["label"], seed=bench.task.seed)
-    return accuracy, float(build.report["makespan_ms"])
+    return accuracy, float(build.report["makespan_ms"]), None
 
 
 def finish(
@@ -227,7 +233,7 @@ def finish(
         bench, architecture, directory, progress, initial_weights=initial_weights, teacher=teacher
     )
     model = export_trained(bench, network, directory)
-    fixed_point, makespan_ms = compile_exported(bench, model, directory)
+    fixed_point, makespan_ms, uncompiled = compile_exported(bench, model, directory)
     assert architecture.latency_ms is not None
     assert architecture.relus is not None
     assert architecture.comparisons is not None
@@ -249,7 +255,8 @@ def finish(
         architecture=str(directory / ARCHITECTURE),
         checkpoint=str(directory / WEIGHTS),
         model=str(model),
-        build=str(directory / BUILD),
+        build=None if uncompiled else str(directory / BUILD),
+        uncompiled=uncompiled,
         duration_s=time.monotonic() - started,
         images=bench.images,
     )

@@ -104,9 +104,9 @@ def _table(results: Sequence[Result], chosen: int | None) -> str:
         cells = [
             format_weight(result.latency_weight),
             f"{100 * result.accuracy:.1f} %",
-            f"{100 * result.fixed_point_accuracy:.1f} %",
+            "–" if result.fixed_point_accuracy is None else f"{100 * result.fixed_point_accuracy:.1f} %",
             f"{result.latency_ms:.3f}",
-            f"{result.makespan_ms:.3f}",
+            "–" if result.makespan_ms is None else f"{result.makespan_ms:.3f}",
             f"{result.relus:,}",
             f"{result.comparisons:,}",
         ]

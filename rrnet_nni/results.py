@@ -26,16 +26,17 @@ class Result:
         latency_ms: modelled latency of one image, operator after operator (the table's sum).
         makespan_ms: latency of the compiled schedule, in which operators overlap.
         images: the `ImageFormat` of what the network takes, as plain values.
+        uncompiled: why there is no build, and so no `fixed_point_accuracy`, `makespan_ms` and `build`.
         exploded_images: test images whose logits are not finite or beyond 1e3.
     """
 
     backbone: str
     accuracy: float
     validation_accuracy: float
-    fixed_point_accuracy: float
+    fixed_point_accuracy: float | None
     expected_latency_ms: float | None
     latency_ms: float
-    makespan_ms: float
+    makespan_ms: float | None
     relus: int
     comparisons: int
     all_relu_comparisons: int
@@ -46,9 +47,10 @@ class Result:
     architecture: str
     checkpoint: str
     model: str
-    build: str
+    build: str | None
     duration_s: float
     images: dict | None = None
+    uncompiled: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,8 +70,8 @@ class Result:
         path = path / RESULT_FILE if path.is_dir() else path
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            # Results without images were written when networks did not know theirs.
-            document = {"images": None, **document}
+            # Results without these were written when networks did not know their images and always had a build.
+            document = {"images": None, "uncompiled": None, **document}
             return cls(**{name: _checked(name, document[name], kind) for name, kind in get_type_hints(cls).items()})
         except FileNotFoundError:
             raise Refusal(f"{path}: there is no such file") from None
@@ -97,8 +99,9 @@ def results_on_front(results: Sequence[Result]) -> list[Result]:
 def choose(results: Sequence[Result], tolerance: float = 0.02) -> Result:
     """The fastest network whose validation accuracy is within `tolerance` of the best one's.
 
-    The test set takes no part in the choice.
+    The test set takes no part in the choice; a network without a build is chosen where none has one.
     """
+    results = [result for result in results if result.build is not None] or results
     best = max(result.validation_accuracy for result in results)
     good_enough = [result for result in results if result.validation_accuracy >= best - tolerance]
     return min(good_enough, key=lambda result: (result.latency_ms, -result.validation_accuracy))

@@ -105,9 +105,14 @@ def print_training(progress: object) -> None:
 
 def print_result(result: Result) -> None:
     """The result in a few lines on standard output."""
-    print(f"accuracy {100 * result.accuracy:.2f} %, under 2PC {100 * result.fixed_point_accuracy:.2f} %")
+    fixed_point = result.fixed_point_accuracy
+    under_2pc = "" if fixed_point is None else f", under 2PC {100 * fixed_point:.2f} %"
+    print(f"accuracy {100 * result.accuracy:.2f} %{under_2pc}")
     print(
         f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons"
     )
     for name in ("architecture", "checkpoint", "model", "build"):
-        print(f"{name + ':':13} {getattr(result, name)}")
+        if getattr(result, name) is not None:
+            print(f"{name + ':':13} {getattr(result, name)}")
+    if result.uncompiled is not None:
+        sys.stderr.write(f"warning: there is no build: {result.uncompiled}\n")

@@ -138,7 +138,13 @@ def test_a_job_that_is_ended_while_its_manager_starts_leaves_none_behind(tmp_pat
 
     (tmp_path / "task.yml").write_text(TASK)
     (tmp_path / "experiment.yml").write_text(EXPERIMENT)
-    command = [sys.executable, "-m", "rrnet_nni.main_job", str(tmp_path / "experiment.yml")]
+    command = [
+        sys.executable,
+        "-c",
+        "from rrnet_nni.cli import main; raise SystemExit(main())",
+        "run",
+        str(tmp_path / "experiment.yml"),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
         while not [one for one in processes(str(tmp_path / "experiment.yml")) if one.pid != job.pid]:
             assert job.poll() is None

@@ -110,7 +110,7 @@ def trials(folder: Path, *ends: tuple[str, str]) -> tuple[Experiment, list[Trial
     found = [Trial(f"t{index}", index, status, {}) for index, (status, _) in enumerate(ends)]
     for trial, (_, words) in zip(found, ends, strict=True):
         experiment.trial_directory(trial).mkdir(parents=True)
-        (experiment.trial_directory(trial) / "stderr").write_text(words)
+        (experiment.trial_directory(trial) / "trial.stderr").write_text(words)
     return experiment, found
 
 

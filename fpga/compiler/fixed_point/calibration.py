@@ -30,6 +30,10 @@ SAMPLE_ELEMENTS = 2**26
 BATCH_ELEMENTS = 2**22
 
 
+class UnfitRange(Refusal):
+    """Values of a network that fit no fixed-point format: it is not trained well enough, or never was."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What calibration saw.
@@ -101,6 +105,8 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
         for name, value in walk_float(graph, images[start : start + step]):
             extreme = float(np.abs(value).max())
             if not math.isfinite(extreme):
-                raise Refusal(f"tensor {name!r} overflows on calibration image {start} or soon after: no format fits")
+                raise UnfitRange(
+                    f"tensor {name!r} overflows on calibration image {start} or soon after: no format fits"
+                )
             seen[name] = max(seen.get(name, 0.0), extreme)
     return Calibration(seen, len(images), assumed, images[: min(SAMPLE_IMAGES, affordable)])

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
 from ...program import TRUNCATION_BOUND_BITS, Program
 from ...program.reference import decode, walk_reference
 from ..float_interpreter import walk_float
 from ..graph import Graph, Piecewise
 from ..piecewise import PIECEWISE
-from .calibration import Calibration
+from .calibration import Calibration, UnfitRange
 from .lowering import UNTRUNCATED
 
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
@@ -83,7 +81,7 @@ def certify(
         allowed = 2.0 ** (tensor.ring_bits - 2 - tensor.fraction_bits)
         margin = math.log2(allowed / seen) if seen else float(TRUNCATION_BOUND_BITS)
         if margin < LEAST_MARGIN_BITS:
-            raise Refusal(
+            raise UnfitRange(
                 f"tensor {name!r} reaches {seen:.4g} of {allowed:.4g} allowed with {tensor.fraction_bits} fraction "
                 f"bits in a ring of {tensor.ring_bits}: no fixed-point format fits"
             )

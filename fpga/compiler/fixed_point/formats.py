@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
 from ...program import TRUNCATION_BOUND_BITS
 from ..graph import (
     AnyNode,
@@ -35,7 +33,7 @@ from ..graph import (
     Reshape,
 )
 from ..piecewise import CURVE_BITS, PIECEWISE
-from .calibration import Calibration
+from .calibration import Calibration, UnfitRange
 
 #: A larger range than calibration saw by this factor still fits.
 HEADROOM = 2.0
@@ -95,7 +93,7 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
     for name, budget in budgets.items():
         if budget < 1:
-            raise Refusal(
+            raise UnfitRange(
                 f"tensor {name!r} reaches {calibration.seen[name]:.4g}: no fixed-point format of 32 bits fits it"
             )
     products = _product_budgets(graph, budgets)
@@ -112,7 +110,7 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     for name, cap in caps.items():
         if cap + math.log2(bounds[name]) < LEAST_SIGNIFICANT_BITS and not _only_summed(graph, name):
             fits = "no narrow ring fits both; --ring 32 may" if narrow else "no fixed-point format of 32 bits fits both"
-            raise Refusal(
+            raise UnfitRange(
                 f"tensor {name!r} reaches {calibration.seen[name]:.4g}, and what is computed from it leaves it only "
                 f"{cap} fraction bits: {fits}"
             )

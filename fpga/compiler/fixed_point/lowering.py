@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
 from ...program import AffineOp, AnyOperation, Constant, Tensor, TruncateOp
 from ..graph import AnyNode, Graph, Shape
+from .calibration import UnfitRange
 from .formats import Formats
 
 #: What a product is called before its truncation.
@@ -41,7 +40,7 @@ class Lowering:
         """round(values * 2**f) modulo 2**32 in weights.bin."""
         words = np.rint(np.ldexp(values, fraction_bits))
         if np.abs(words).max(initial=0.0) >= 2.0**62:
-            raise Refusal(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
+            raise UnfitRange(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
         self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
         self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)
         self.offset += 4 * values.size
