@@ -10,10 +10,11 @@ import torch
 from helpers.example_result import RESULT
 
 from rrnet_nni.cli.search import print_result
-from rrnet_nni.pipeline import compile_exported, export_trained, prepare
+from rrnet_nni.pipeline import compile_exported, export_trained
 from rrnet_nni.results import Result, choose
 from rrnet_nni.search_spaces import build_network, fixed_choices
 from rrnet_nni.task import load_task
+from rrnet_nni.workbench import prepare
 
 TASK = """
 backbone: resnet8
