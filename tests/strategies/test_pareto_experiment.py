@@ -14,11 +14,10 @@ import torch
 import yaml
 from front_experiment import EXPERIMENT, finished, point_of, prepare, stopped_and_resumed, summary
 
-from rrnet_nni import pipeline
+from rrnet_nni import pipeline, workbench
 from rrnet_nni.strategies import ParetoTuner
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import load_task
-from rrnet_nni.workbench import prepare
 
 #: A folder with train/CLASS/* and test/CLASS/* of CIFAR-10.
 IMAGES = os.environ.get("RRNET_CIFAR10")
@@ -45,7 +44,7 @@ def test_real_searches_under_a_tuner_that_is_resumed_draw_a_front(
     torch.set_num_threads(1)
     monkeypatch.setattr(ParetoTuner, "get_checkpoint_path", lambda self: str(tmp_path / "tuner"))
     (tmp_path / "task.yml").write_text(yaml.safe_dump(SMALLEST))
-    bench = prepare(load_task(tmp_path / "task.yml"))
+    bench = workbench.prepare(load_task(tmp_path / "task.yml"))
     history: list[dict[str, Any]] = []
     tuner = ParetoTuner(low=0.01, high=3.0, spread=3)
     for number in range(5):
