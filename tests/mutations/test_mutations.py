@@ -23,15 +23,18 @@ sys.exit(pytest.main([*sys.argv[2:], "--noconftest", "-q", "-x", "-p", "no:cache
 SMALL = ("two levels of an AND tree are opened under one mask", "the server's side of TLS verifies nobody")
 
 
-@pytest.fixture(scope="session")
-def copy(tmp_path_factory):
-    """The package as it is, where edits do no harm."""
-    root = tmp_path_factory.mktemp("scratch")
+def copy_package(root):
+    """The package as it is, in `root`, where edits do no harm."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(TREE / "rrnet_nni", root / "rrnet_nni", ignore=ignored)
     for name in PACKAGES:
         shutil.copytree(TREE / name, root / "rrnet_nni" / name, ignore=ignored)
     return root
+
+
+@pytest.fixture(scope="session")
+def copy(tmp_path_factory):
+    return copy_package(tmp_path_factory.mktemp("scratch"))
 
 
 def run_test(copy, test):

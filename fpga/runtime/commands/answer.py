@@ -88,6 +88,7 @@ def describe_run(
         "offline_bytes": _offline_bytes(offline, material, images),
         "memory_mb": {str(number): peak_memory_mb()},
         "reveal_to": terms.reveal_to,
+        "reveal": terms.reveal,
         "logits": None if result.logits is None else _decode(result.logits, program).tolist(),
         **_headed(result.logits, program),
         "operations": operations,

@@ -90,6 +90,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments = [
             *(str(options.build), "--party", str(number), "--link-fd", str(end.fileno())),
             *("--material", str(material), "--protocol", protocol, "--reveal-to", str(options.reveal_to)),
+            *("--reveal", options.reveal),
             *("--timeout", str(options.timeout), "--pace", options.pace, "--json"),
         ]
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []

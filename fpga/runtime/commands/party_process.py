@@ -36,7 +36,12 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     images = None if loaded is None else loaded.words
     batch = options.batch or default_batch(execution, build.program)
     terms = Terms(
-        build.program_digest, execution.name, options.reveal_to, None if images is None else len(images), batch
+        build.program_digest,
+        execution.name,
+        options.reveal_to,
+        None if images is None else len(images),
+        batch,
+        options.reveal,
     )
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)

@@ -15,6 +15,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...protocols import executions
 from ..material.party_set import PREPROCESSINGS
 from ..session.client_values import UNITS
+from ..session.output_policy import LOGITS, ROUNDED, check_policy
 from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
 from .answer import table
 from .children import tidy_end
@@ -57,6 +58,13 @@ def parser() -> Parser:
         help="also write the logits, or what the model makes of them, to this .npy",
     )
     result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
+    result.add_argument(
+        "--reveal",
+        type=_policy,
+        default=LOGITS,
+        metavar="POLICY",
+        help=f"how much of them: {LOGITS} (default), or {ROUNDED}:BITS for so many fraction bits; both must agree",
+    )
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
     result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
@@ -74,6 +82,13 @@ def parser() -> Parser:
     )
     add_common_options(result)
     return result
+
+
+def _policy(text: str) -> str:
+    try:
+        return check_policy(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

@@ -39,13 +39,17 @@ RELEASE = _release()
 
 @dataclass(frozen=True)
 class Terms:
-    """What both parties must say alike before they start; `images` is the client's to say (None at the server)."""
+    """What both parties must say alike before they start; `images` is the client's to say (None at the server).
+
+    `reveal` is how much of the logits is opened (`output_policy`).
+    """
 
     program_digest: str
     protocol: str
     reveal_to: int
     images: int | None
     batch: int
+    reveal: str = "logits"
 
 
 def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int]:
@@ -67,6 +71,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
         "images": terms.images,
         "batch": terms.batch,
         "reveal_to": terms.reveal_to,
+        "reveal": terms.reveal,
         "nonce": fresh_bytes(16).hex(),
     }
     sent = json.dumps(mine, sort_keys=True).encode()
@@ -122,6 +127,7 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
         "material": "the preprocessed material (two different sets?)",
         "material_count": "the size of the preprocessed material",
         "reveal_to": "who learns the logits",
+        "reveal": "how much of the logits is revealed",
         "batch": "the batch size",
     }
     for key, meaning in what.items():

@@ -23,6 +23,7 @@ from ..link.link import Link, LinkCounters
 from ..material.store import ClaimedMaterial, MaterialStore
 from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, MeasuredOperation, Recorder
 from .agreement import Terms, agree, agree_on_start
+from .output_policy import drop, dropped_bits, restore
 from .pacing import Pace
 
 
@@ -84,6 +85,7 @@ class Party:
             Refusal: the other party wants something else, or the material does not suffice.
             ExecutionFault: the link or the other party failed.
         """
+        dropped_bits(terms.reveal, self._program)  # refuses before anything is used up
         self._store.check_program(terms.program_digest, terms.protocol)
         self._store.check_size(
             sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
@@ -101,7 +103,7 @@ class Party:
         opened, first, spent = [], 0, np.zeros(2)
         for size in batches:
             part = None if images is None else images[first : first + size]
-            words, *seconds = self._run_batch(evaluator, material, size, part, terms.reveal_to)
+            words, *seconds = self._run_batch(evaluator, material, size, part, terms)
             opened.append(words)
             spent += seconds
             first += size
@@ -118,7 +120,7 @@ class Party:
         )
 
     def _run_batch(
-        self, evaluator: PartyEvaluator, material: ClaimedMaterial, size: int, images: np.ndarray | None, reveal_to: int
+        self, evaluator: PartyEvaluator, material: ClaimedMaterial, size: int, images: np.ndarray | None, terms: Terms
     ) -> tuple[np.ndarray, float, float]:
         """The opened logits of one batch, and the seconds before and after its images were needed.
 
@@ -128,7 +130,7 @@ class Party:
         prepared = evaluator.prepare(material.take(size))
         begun = time.perf_counter()
         share = self._share_images(images, size)
-        words = self._open(evaluator.evaluate(share, prepared), reveal_to)
+        words = self._open(evaluator.evaluate(share, prepared), terms)
         return words, begun - started, time.perf_counter() - begun
 
     def _share_weights(self, weights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
@@ -156,14 +158,16 @@ class Party:
                 raise Refusal("the client needs images")
             return images - share
 
-    def _open(self, share: np.ndarray, reveal_to: int) -> np.ndarray:
-        """The logits at the party that may know them; at the other one nothing."""
+    def _open(self, share: np.ndarray, terms: Terms) -> np.ndarray:
+        """The logits, as far as they are revealed, at the party that may know them; at the other one nothing."""
+        bits = dropped_bits(terms.reveal, self._program)
         with self._recorder.measure("online", OPEN_LOGITS):
-            if self.number != reveal_to:
+            share = drop(self.number, share, bits)
+            if self.number != terms.reveal_to:
                 self._link.exchange(share, 0)
                 return np.zeros(0, np.uint32)
             received = self._link.exchange(None, share.nbytes)
-            return share + received.view("<u4").astype(np.uint32, copy=False).reshape(share.shape)
+            return restore(share + received.view("<u4").astype(np.uint32, copy=False).reshape(share.shape), bits)
 
 
 class PartyEvaluator:

@@ -294,3 +294,14 @@ def test_no_secret_is_printed(build):
     said = completed.stdout + completed.stderr
     assert completed.returncode == 0
     assert "1.2345" not in said
+
+
+def test_rounded_logits_are_multiples_of_what_is_kept_for_the_predicted_bytes(build):
+    result = answer(run(build, "--json", "--reveal", "rounded:2"))
+    logits = np.array(result["logits"])
+    assert np.array_equal(logits * 4, np.rint(logits * 4))
+    program, weights = small_network()
+    reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
+    assert np.abs(logits - reference).max() < 0.25 + 0.2
+    assert result["bytes_sent"] == result["predicted_bytes"]
+    assert result["reveal"] == "rounded:2"
