@@ -24,13 +24,14 @@ from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
 from .fixed_point.calibration import Calibration, calibrate, load_calibration
-from .fixed_point.certificate import approximations, certify
+from .fixed_point.certificate import approximations, certify, estimated_error
 from .fixed_point.formats import choose_formats
 from .fixed_point.lower import lower
 from .fixed_point.rings import NARROW, WHOLE, narrow_rings
 from .graph import Graph
 from .onnx.frontend import read_onnx
 from .passes import PassResult, run_passes
+from .passes.equalize import equalize
 from .report.gains import pass_gains
 from .report.page import report_page
 from .report.report import build_report, tiles_document, trace_events
@@ -40,10 +41,8 @@ from .schedule.operand_table import TiledStage, operand_table
 from .schedule.optimal import optimize
 from .schedule.schedule import Schedule, schedule_program
 
-
-def default_ring(protocol: ProtocolCosts) -> str:
-    """Rings as narrow as ranges allow, except where the accelerator executes `masked`: it opens whole words."""
-    return WHOLE if protocol.words_stay_open else NARROW
+#: Whole words: `beaver-ot` opens no others, nor does the accelerator; only `masked` in software gains by narrow ones.
+DEFAULT_RING = WHOLE
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def compile_program(
     Without a protocol there is no better ring than whole words.
     """
     optimized, passes = run_passes(graph, disabled)
-    calibration = calibrate(optimized, images)
+    optimized, calibration = equalize(optimized, calibrate(optimized, images))
     program, weights = lower(optimized, choose_formats(optimized, calibration, narrow=ring == NARROW))
     if ring == NARROW:
         program = narrow_rings(program, calibration.seen)
@@ -102,15 +101,14 @@ def compile_graph(
         images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
         disabled: names of optional passes that are skipped.
         optimal: let constraint programming improve the schedule and prove a bound (see `optimize`).
-        ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words; by default
-            what `default_ring` says.
+        ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words.
 
     Raises:
         Refusal: a device whose kernels do not fit its chip, a range that fits no format, or an operation too large
             for the device.
     """
     check_budget(device)
-    fixed = compile_program(graph, images, disabled, ring or default_ring(protocol))
+    fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     schedule = schedule_program(program, device, protocol)
@@ -121,6 +119,8 @@ def compile_graph(
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )
+    of_logits = next(error for error in errors if error.tensor == program.output)
+    report["logits_error"] = float(f"{estimated_error(of_logits):.6g}")
     report["approximations"] = [asdict(each) for each in approximations(fixed.graph)]
     return Compilation(fixed.graph, program, fixed.weights, calibration, schedule, instructions, passes, report)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class Calibration:
         seen: tensor -> largest absolute value.
         images: how many images were used.
         assumed: no images were given; they were drawn from the default range.
+        channels: tensor -> largest absolute value of every channel.
         sample: a few of the images, float32, for the error budget.
     """
 
@@ -49,6 +50,7 @@ class Calibration:
     images: int
     assumed: bool
     sample: np.ndarray
+    channels: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load_calibration(path: Path | str, graph: Graph) -> np.ndarray:
@@ -99,14 +101,17 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
         images = assumed_images(graph)[:affordable]
     images = images[:CALIBRATION_LIMIT]
     seen: dict[str, float] = {}
+    channels: dict[str, np.ndarray] = {}
     largest = max(math.prod(shape) for shape in graph.shapes.values())
     step = max(1, BATCH_ELEMENTS // largest)
     for start in range(0, len(images), step):
         for name, value in walk_float(graph, images[start : start + step]):
-            extreme = float(np.abs(value).max())
+            reached = np.abs(value).max(axis=(0, *range(2, value.ndim)))
+            extreme = float(reached.max())
             if not math.isfinite(extreme):
                 raise UnfitRange(
                     f"tensor {name!r} overflows on calibration image {start} or soon after: no format fits"
                 )
             seen[name] = max(seen.get(name, 0.0), extreme)
-    return Calibration(seen, len(images), assumed, images[: min(SAMPLE_IMAGES, affordable)])
+            channels[name] = np.maximum(channels.get(name, 0.0), reached)
+    return Calibration(seen, len(images), assumed, images[: min(SAMPLE_IMAGES, affordable)], channels)

@@ -22,6 +22,8 @@ from .lowering import UNTRUNCATED
 
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
 LEAST_MARGIN_BITS = 0.5
+#: How much more other images may lose than those of the sample.
+ESTIMATE_MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ class Certificate:
 
 @dataclass(frozen=True)
 class LayerError:
-    """Difference of one tensor between fixed point and floating point, over the sample."""
+    """Difference of one tensor between fixed point and floating point, over the sample.
+
+    `worst_image_error` is the root mean square of the image that loses most.
+    """
 
     tensor: str
     rms_error: float
+    worst_image_error: float
     largest_error: float
     rms_value: float
 
@@ -92,11 +98,22 @@ def certify(
                 LayerError(
                     name,
                     float(np.sqrt(np.mean(difference**2))),
+                    float(np.sqrt(np.mean(difference.reshape(len(difference), -1) ** 2, axis=1).max())),
                     float(np.abs(difference).max()),
                     float(np.sqrt(np.mean(np.square(exact[name], dtype=np.float64)))),
                 )
             )
     return certificates, errors
+
+
+def estimated_error(error: LayerError) -> float:
+    """How far other images may be off, by the size of the tensor: what most sets of images stay below.
+
+    The sample is small, so half as much again is added, and no less than its worst image is promised.
+    """
+    if not error.rms_value:
+        return 0.0
+    return max(ESTIMATE_MARGIN * error.rms_error, error.worst_image_error) / error.rms_value
 
 
 def certificate_rows(certificates: list[Certificate]) -> list[dict[str, Any]]:

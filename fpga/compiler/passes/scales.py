@@ -62,7 +62,7 @@ class ScaleTensors:
         if not _possible(graph, factors) or all(np.abs(np.log2(factor)).max() < SNAP for factor in factors.values()):
             return graph, False
         scales = {name: graph.scales.get(name, np.ones(1)) * factor for name, factor in factors.items()}
-        return replace(graph, scales=scales).with_nodes(_rescaled(node, factors) for node in graph.nodes), True
+        return replace(graph, scales=scales).with_nodes(rescaled(node, factors) for node in graph.nodes), True
 
 
 def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
@@ -163,7 +163,7 @@ def _near_one(values: np.ndarray) -> np.ndarray:
     return np.asarray(values / np.exp2(np.round(np.log2(values))))
 
 
-def _rescaled(node: AnyNode, factors: Mapping[str, np.ndarray]) -> AnyNode:
+def rescaled(node: AnyNode, factors: Mapping[str, np.ndarray]) -> AnyNode:
     """The node between scaled tensors."""
     out = factors[node.output]
     into = [factors[name] for name in node.inputs]

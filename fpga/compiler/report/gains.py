@@ -18,6 +18,7 @@ from ..fixed_point.lower import lower
 from ..fixed_point.rings import narrow_rings
 from ..graph import Graph
 from ..passes import PassResult, optional_passes, run_passes
+from ..passes.equalize import equalize
 from .report import program_traffic
 
 SUMMED = ("operator_sum_ms", "bytes_sent", "rounds", "comparisons")
@@ -52,7 +53,7 @@ def pass_gains(
         row: dict[str, Any] = {"pass": name}
         try:
             optimized, _ = run_passes(graph, {*disabled, name})
-            calibration = calibrate(optimized, images)
+            optimized, calibration = equalize(optimized, calibrate(optimized, images))
             without, _ = lower(optimized, choose_formats(optimized, calibration, narrow))
             if narrow:
                 without = narrow_rings(without, calibration.seen)

@@ -1,10 +1,13 @@
 """What the client may evaluate under a build: images inside the range for which its formats were certified."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.small_programs import residual_network
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.compiler import compile_command
 from rrnet_nni.fpga.program.build import calibrated_range, load_build
 from rrnet_nni.fpga.program.reference import encode_images
 from rrnet_nni.fpga.program.write_build import write_build
@@ -12,6 +15,7 @@ from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.commands import run as cli
 from rrnet_nni.fpga.runtime.session.inputs import load_build_images
 
+CASES = Path(__file__).parents[2] / "compiler" / "onnx" / "cases"
 SEEN, HEADROOM = 3.0, 2.0
 
 
@@ -87,3 +91,17 @@ def test_the_limit_of_the_words_still_holds(tmp_path):
     path, _ = saved(tmp_path, 2.0**23)
     with pytest.raises(Refusal, match=r"reaches 8\.389e"):
         load_build_images(path, load_build(tmp_path / "build"))
+
+
+@pytest.mark.parametrize("protocol", executions())
+def test_pixels_for_a_model_that_was_calibrated_without_them_are_refused(tmp_path, capsys, protocol):
+    images = np.random.default_rng(0).normal(size=(8, 3, 16, 16)).astype(np.float32).clip(-3, 3)
+    np.save(tmp_path / "calibrate.npy", images)
+    np.save(tmp_path / "pixels.npy", np.full((1, 3, 16, 16), 255, np.float32))
+    model, build = CASES / "out_of_range.onnx", tmp_path / "build"
+    assert compile_command.main([str(model), "-o", str(build), "--calibrate", str(tmp_path / "calibrate.npy")]) == 0
+    assert cli.main([str(build), "--input", str(tmp_path / "pixels.npy"), "--protocol", protocol]) == 2
+    assert "image 0 reaches 255, beyond ±6" in capsys.readouterr().err
+    client = ["--party", "0", "--connect", "127.0.0.1:1", "--input", str(tmp_path / "pixels.npy")]
+    assert cli.main([str(build / "client"), *client, "--protocol", protocol]) == 2
+    assert "image 0 reaches 255, beyond ±6" in capsys.readouterr().err
