@@ -83,7 +83,7 @@ def export(name: str, path: Path) -> int:
     return size
 
 
-def row(name: str) -> dict[str, Any]:
+def row(name: str, ring: str | None) -> dict[str, Any]:
     """Export, compile and compare one network."""
     import numpy as np
     import onnxruntime
@@ -98,7 +98,7 @@ def row(name: str) -> dict[str, Any]:
         found: dict[str, Any] = {"network": name, "image_size": size}
         started = time.perf_counter()
         try:
-            compilation = compile_model(path, Path(scratch) / "build")
+            compilation = compile_model(path, Path(scratch) / "build", ring=ring)
         except Refusal as refusal:
             return {**found, "refusal": str(refusal).removeprefix("model.onnx: ")}
         found["compile_s"] = round(time.perf_counter() - started, 1)
@@ -120,9 +120,9 @@ def row(name: str) -> dict[str, Any]:
     }
 
 
-def row_apart(name: str) -> dict[str, Any]:
+def row_apart(name: str, ring: str | None) -> dict[str, Any]:
     """A row made by a process of its own; one that dies or takes too long says so."""
-    command = [sys.executable, __file__, "--row", name]
+    command = [sys.executable, __file__, "--row", name, *(["--ring", ring] if ring else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ROW_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, help="JSON file of rows, which is resumed")
     parser.add_argument("--again", action="store_true", help="make rows again that are in the file")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
+    parser.add_argument("--ring", choices=("narrow", "32"), help="as of rrnet-2pc-compile (default: the compiler's)")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.table is not None:
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     prepare_libraries()
     if options.row is not None:
-        print(json.dumps(row(options.row)))
+        print(json.dumps(row(options.row, options.ring)))
         return 0
     known = {}
     if options.output is not None and options.output.exists():
@@ -179,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if time.perf_counter() - started > options.seconds:
             break
-        known[name] = row_apart(name)
+        known[name] = row_apart(name, options.ring)
         print(json.dumps(known[name]), flush=True)
         if options.output is not None:
             options.output.write_text(json.dumps(list(known.values()), indent=1) + "\n")
