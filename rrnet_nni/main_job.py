@@ -149,7 +149,7 @@ def _without_build(
     """What is left to tell where no trial's network could be compiled."""
     console.print(f"[yellow]no network could be compiled, and so none executed: {escape(why)}[/yellow]")
     links = {"report": str(directory / "report.html"), "model": str(model)}
-    replace(report, links=links).save(directory)
+    save_report(replace(report, links=links), directory)
     results = [result.to_dict() for result in report.results]
     return {"experiment": experiment_id, "results": results, "chosen": report.chosen, "uncompiled": why, **links}
 

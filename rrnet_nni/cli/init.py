@@ -32,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
     output_folder(options.output)
     packaged = packaged_text(str(options.images))
+    said: list[str] = []
     if packaged is not None and not options.images.is_dir():
-        files, said = write_starting_files(str(options.images), packaged, options.output), []
+        files = write_starting_files(str(options.images), packaged, options.output)
     else:
         from ..folder_task import describe_folder
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.example_result import RESULT
+from rich.console import Console
 
+from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli.search import print_result
+from rrnet_nni.main_job import finish
+from rrnet_nni.nni_manager import Experiment, Trial
 from rrnet_nni.pipeline import compile_exported, export_trained
 from rrnet_nni.results import Result, choose
 from rrnet_nni.search_spaces import build_network, fixed_choices
@@ -56,6 +61,21 @@ def test_a_result_without_a_build_is_kept_and_printed_with_its_warning(
     assert "under 2PC" not in printed.out
     assert "build" not in printed.out
     assert printed.err == "warning: there is no build: train longer\n"
+
+
+def test_an_experiment_whose_networks_all_overflow_ends_with_its_page_and_advice(tmp_path: Path) -> None:
+    experiment, trial = Experiment("abc", 1, tmp_path / "abc"), Trial("t0", 0, "SUCCEEDED", {})
+    folder = experiment.trial_directory(trial)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"")
+    Architecture("resnet8", options={}, choices={"stem.act": "x2act"}).save(folder / "architecture.json")
+    files = {"model": str(folder / "model.onnx"), "architecture": str(folder / "architecture.json")}
+    uncompiled(**files).save(folder)
+    console = Console(file=io.StringIO(), width=200)
+    answer = finish(experiment, [trial], tmp_path / "result", 10, console)
+    assert answer["uncompiled"] == "train longer"
+    assert Path(answer["report"]).is_file()
+    assert "no network could be compiled, and so none executed: train longer" in console.file.getvalue()
 
 
 def test_a_network_without_a_build_is_chosen_only_where_none_has_one() -> None:

@@ -1,0 +1,70 @@
+"""The project from Python: few names, imported when they are used, answering what the commands answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from helpers.odd_pictures import drawn
+from helpers.small_onnx_models import ModelBuilder
+
+import rrnet_nni as rrnet
+from rrnet_nni.base.image_format import ImageFormat
+
+TASK = "backbone: resnet8\nspace: {width: 0.25}\ndata: {name: digits, train_images: 80, test_images: 20}\n"
+
+
+def test_importing_the_door_imports_nothing_heavy() -> None:
+    code = "import sys, rrnet_nni as rrnet; assert not {'torch', 'nni', 'numpy', 'onnx'} & set(sys.modules); rrnet.run"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'serch'"):
+        rrnet.serch  # noqa: B018
+
+
+def test_a_model_is_compiled_and_two_parties_name_a_picture(tmp_path: Path) -> None:
+    builder = ModelBuilder((3, 8, 8))
+    x = builder.node("GlobalAveragePool", [builder.conv("image", "conv", 3, 2)], "pool")
+    onnx.save(builder.model(builder.node("Flatten", [x], "logits")), tmp_path / "model.onnx")
+    images = ImageFormat(8, 8, "rgb", (0.5,) * 3, (0.25,) * 3, ("cat", "dog"))
+    (tmp_path / "images.json").write_text(images.to_json())
+    compiled = rrnet.compile(tmp_path / "model.onnx", tmp_path / "build", preprocess=tmp_path / "images.json")
+    assert compiled.graph.images == images
+    drawn("disc", np.random.default_rng(0)).save(tmp_path / "new.png")
+    named = rrnet.run(tmp_path / "build", tmp_path / "new.png")
+    pixels = images.pixels(tmp_path / "new.png")[None]
+    again = rrnet.run(tmp_path / "build", pixels, protocol="masked")
+    assert named.logits.shape == (1, 2)
+    assert named.logits == pytest.approx(again.logits, abs=0.01)
+    assert named.classes == again.classes == (("cat", "dog")[int(named.logits.argmax())],)
+    assert 0.5 <= named.probabilities[0] <= 1
+
+
+def test_prices_are_those_of_the_command() -> None:
+    paper = rrnet.latency("resnet18", protocol="paper")
+    polynomial = rrnet.latency("resnet18", protocol="paper", activation="x2act", pooling="avgpool")
+    assert paper.total.latency_ms == pytest.approx(324, rel=0.01)  # the paper's Fig. 3(b)
+    assert polynomial.total.latency_ms == pytest.approx(324 / 26, rel=0.05)
+    assert paper.relus == 188_416
+    assert polynomial.relus == 0
+
+
+def test_what_is_wrong_is_a_refusal(tmp_path: Path) -> None:
+    (tmp_path / "task.yml").write_text(TASK.replace("resnet8", "resnet9"))
+    for verb in (rrnet.search, rrnet.train):
+        with pytest.raises(rrnet.Refusal, match="unknown backbone 'resnet9'"):
+            verb(tmp_path / "task.yml", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_task_is_searched_and_what_was_found_trained_again(tmp_path: Path) -> None:
+    settings = "search: {epochs: 2, warmup_epochs: 1}\ntraining: {epochs: 2}\n"
+    (tmp_path / "task.yml").write_text(TASK + settings)
+    found = rrnet.search(tmp_path / "task.yml", tmp_path / "first", latency_weight=0.1)
+    again = rrnet.train(tmp_path / "task.yml", tmp_path / "second", found.architecture)
+    assert found.latency_weight == again.latency_weight == 0.1
+    assert found.relus == again.relus
