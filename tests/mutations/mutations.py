@@ -144,19 +144,6 @@ MUTATIONS = (
         ),
         f"{OPENED}::test_no_eight_octets_of_an_expansion_are_drawn_twice",
     ),
-    Mutation(
-        "the hash of comparison functions has the same keys in every set",
-        (
-            Edit(
-                "fpga/protocols/masked/dcf.py",
-                "(source if number == 0 else dealt).planes(1",
-                "0 * (source if number == 0 else dealt).planes(1",
-            ),
-            Edit("fpga/protocols/masked/dcf.py", "drawn = sources[0]", "drawn = 0 * sources[0]"),
-        ),
-        "tests/fpga/protocols/masked/test_comparison_functions.py"
-        "::test_the_keys_of_the_hash_are_others_for_every_set_image_and_operation",
-    ),
     one(
         "all operations of an image have one stream",
         f"{SECURITY}::test_no_mask_is_used_twice",

@@ -26,8 +26,6 @@ from .plan import plan_masked
 #: The two comparisons of an opened word.
 ONEHOT, DCF = "onehot", "dcf"
 BLOCK_BYTES = 16
-#: Of the hash of the tree and of the leaves, per image and comparison operation.
-HASH_KEYS_BYTES = 2 * BLOCK_BYTES
 
 
 def compared_digits(width: int) -> int:
@@ -166,7 +164,7 @@ def _compare_offline_bytes(
     select = WORD_BYTES * sum(levels) * (1 + forms)
     if comparison == DCF:
         keys = BLOCK_BYTES * key_blocks(width) * sum(levels)
-        return batch * keys, batch * (keys + select + HASH_KEYS_BYTES * len(levels))
+        return batch * keys, batch * (keys + select)
     planes = onehot_planes(width) + sum(gates for _, gates in and_tree(compared_digits(width)))
     return 0, batch * (planes * sum(map(plane_bytes, levels)) + select)
 

@@ -1,8 +1,7 @@
 """Comparison `dcf`: the dealer makes a comparison function of low(r), and each party evaluates its key on low(M).
 
 No message is needed for shares of the comparison. A party's root comes from its own expansion; the correction words are
-dealt to both, 400 B per element for whole words. The keys of the hash are party 0's to expand and dealt to party 1:
-others for every image and operation.
+dealt to both, 400 B per element for whole words.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.bit_planes import plane_bytes
 from .comparison import Comparison
-from .comparison_functions import HashKeys, functions
-from .costs import BLOCK_BYTES, DCF, HASH_KEYS_BYTES, key_blocks
+from .comparison_functions import functions
+from .costs import BLOCK_BYTES, DCF, key_blocks
 from .masks import Sources
 
-#: Roots uint64 [N, E, 2] and, per image, correction words uint64 [blocks, E, 2] and keys of the hash.
-KeyMaterial: TypeAlias = tuple[np.ndarray, list[np.ndarray], list[HashKeys]]
+#: Roots uint64 [N, E, 2] and, per image, correction words uint64 [blocks, E, 2].
+KeyMaterial: TypeAlias = tuple[np.ndarray, list[np.ndarray]]
 
 
 class DcfComparison(Comparison):
@@ -36,36 +35,22 @@ class DcfComparison(Comparison):
     def draw(
         self, number: int, elements: int, source: RandomSource, dealt: Corrections, width: int
     ) -> tuple[KeyMaterial, np.ndarray]:
-        hash_keys = _hash_keys((source if number == 0 else dealt).planes(1, HASH_KEYS_BYTES))
         root = _root(number, source.wide_words(elements, 2))
         corrections = dealt.wide_rows(key_blocks(width), elements, 2)
-        return (root, corrections, hash_keys), source.planes(1, plane_bytes(elements))[:, 0]
+        return (root, corrections), source.planes(1, plane_bytes(elements))[:, 0]
 
     def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         images, elements = mask.shape
-        drawn = sources[0].planes(1, HASH_KEYS_BYTES)
-        writer.put(drawn)
         zero, one = (_root(number, source.wide_words(elements, 2)) for number, source in enumerate(sources))
-        keys = [
-            functions().generate(mask[image], (zero[image], one[image]), width - 1, hash_keys)
-            for image, hash_keys in zip(range(images), _hash_keys(drawn), strict=True)
-        ]
+        keys = [functions().generate(mask[image], (zero[image], one[image]), width - 1) for image in range(images)]
         writer.put_for_both(np.stack(keys))
         octets = plane_bytes(elements)
         return np.asarray(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])
 
     def less(self, number: int, channel: Channel, opened: np.ndarray, material: KeyMaterial, width: int) -> np.ndarray:
         keys = zip(opened, *material)
-        shares = [
-            functions().evaluate(points, root, corrections, width - 1, hash_keys)
-            for points, root, corrections, hash_keys in keys
-        ]
+        shares = [functions().evaluate(points, root, corrections, width - 1) for points, root, corrections in keys]
         return np.packbits(np.stack(shares), axis=-1)
-
-
-def _hash_keys(octets: np.ndarray) -> list[HashKeys]:
-    """Per image the keys of the tree and of the leaves, from uint8 [N, 1, 32]."""
-    return [(row.tobytes()[:16], row.tobytes()[16:]) for row in octets]
 
 
 def _root(number: int, blocks: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ def test_masked_with_comparison_keys_sends_one_bit_each_in_one_round(elements: i
     """25 blocks of 16 bytes to both parties, and what selects to party 1."""
     priced = cost("masked-dcf", Relu(elements))
     assert (priced.rounds, priced.bytes_sent) == (1, (elements // 8,) * 2)
-    assert priced.offline_bytes == (400 * elements, 412 * elements + 32)  # keys of the hash besides
+    assert priced.offline_bytes == (400 * elements, 412 * elements)
 
 
 def test_masked_computes_half_of_the_products_of_beaver() -> None:

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.tapped_sessions import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.native.library import CompilationUnavailable
-from rrnet_nni.fpga.program import ReluOp
-from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.protocols.masked.comparison_functions import (
     CompiledDcf,
     LibraryDcf,
@@ -16,8 +13,6 @@ from rrnet_nni.fpga.protocols.masked.comparison_functions import (
     encrypt_blocks,
     functions,
 )
-from rrnet_nni.fpga.protocols.masked.costs import HASH_KEYS_BYTES
-from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 
 
 def backends():
@@ -109,27 +104,3 @@ def test_a_backend_that_computes_something_else_is_passed_over():
 def test_the_environment_can_ask_for_the_library(monkeypatch):
     monkeypatch.setenv("RRNET_RING_BACKEND", "limbs")
     assert functions.__wrapped__().name == "cryptography"
-
-
-@each_backend
-def test_a_function_is_another_one_under_other_keys_of_its_hash(dcf):
-    generator = np.random.default_rng(4)
-    points, thresholds = (generator.integers(0, 2**31, 64, dtype=np.uint32) for _ in range(2))
-    roots, keys = random_roots(generator, 64), [(generator.bytes(16), generator.bytes(16)) for _ in range(2)]
-    made = [dcf.generate(thresholds, roots, 31, each) for each in keys]
-    assert (made[0] != made[1]).all()
-    shares = [dcf.evaluate(points, root, made[0], 31, keys[0]) for root in roots]
-    assert np.array_equal(shares[0] ^ shares[1], points < thresholds)
-
-
-def test_the_keys_of_the_hash_are_others_for_every_set_image_and_operation():
-    program, _ = network()
-    seen = set()
-    for _ in range(2):
-        seeds = DealerSeeds.fresh()
-        dealt = deal_for_both(get_execution("masked-dcf").dealer(program, seeds.weight_masks), seeds, range(3))[1]
-        for operation, kind in enumerate(program.operations):
-            if isinstance(kind, ReluOp):
-                seen |= {parts[operation][:HASH_KEYS_BYTES].tobytes() for parts in dealt}
-    relus = sum(isinstance(operation, ReluOp) for operation in program.operations)
-    assert len(seen) == 2 * 3 * relus
