@@ -16,6 +16,8 @@ import numpy as np
 
 #: How long a half that party 1 did not have is left alone before it is proposed again; doubled each time.
 RETRY_S = 0.02
+#: While another batch is being executed a request waits that many windows for others: both machines are busy anyway.
+PATIENCE = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class HalfQueue:
     def take(self, most_images: int, window_s: float, timeout_s: float) -> list[Half]:
         """The next batch, oldest first; nothing when none came within `timeout_s`.
 
-        Waits `window_s` after the oldest half for others to share its execution, unless the batch is full.
+        Waits `window_s` after the oldest half for others to share its execution, unless the batch is full, and
+        longer while another batch is being executed.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -100,7 +103,8 @@ class HalfQueue:
                 now = time.monotonic()
                 batch = self._next(now, most_images)
                 if batch:
-                    due = max(batch[0].arrived_s, batch[0].not_before_s) + window_s
+                    since = max(batch[0].arrived_s, batch[0].not_before_s)
+                    due = since + window_s * (PATIENCE if self._running else 1)
                     if due <= now or self._filled(batch, most_images):
                         return self._start(batch)
                 if now >= deadline and not batch:
@@ -143,6 +147,7 @@ class HalfQueue:
             for half in halves:
                 if self._running.pop(half.request_id, None) is not None:
                     self._images -= half.images
+            self._changed.notify_all()
         for index, half in enumerate(halves):
             if not half.answer.set_running_or_notify_cancel():
                 continue

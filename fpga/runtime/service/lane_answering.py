@@ -17,7 +17,7 @@ from .open_set import OpenSet, common_start
 from .telemetry import Telemetry
 
 #: How long a batch waits for halves that party 0 has and this server has not yet.
-PARTNER_WAIT_S = 0.003
+PARTNER_WAIT_S = 0.01
 
 
 class AnsweringLane:

@@ -37,6 +37,16 @@ def test_a_request_waits_its_window_for_others_and_a_full_batch_does_not():
     assert time.monotonic() - started < 1
 
 
+def test_while_a_batch_is_executed_requests_wait_longer_for_others():
+    queue = HalfQueue(100)
+    queue.add(half("a"))
+    running = queue.take(4, 0.0, 0.0)
+    queue.add(half("b"))
+    threading.Timer(0.1, lambda: queue.add(half("c"))).start()
+    threading.Timer(0.2, lambda: queue.finish(running, Interrupted("gone"))).start()
+    assert names(queue.take(4, 0.05, 1.0)) == ["b", "c"]
+
+
 def test_the_other_server_waits_a_moment_for_halves_that_are_on_their_way():
     queue = HalfQueue(100)
     queue.add(half("a"))

@@ -13,6 +13,7 @@ import pytest
 from helpers.served import Servers, ask_many, clear_images, post, write_digits_sized_build
 
 from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.runtime.link.tls import fingerprint, make_pair, read_certificate
 from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
 
 
@@ -166,3 +167,32 @@ def test_a_daemon_that_is_asked_to_end_finishes_what_has_begun(tmp_path):
     for answer, expected in zip(answers, classes):
         assert isinstance(answer, ServiceFault) or answer == expected
     assert any(answer == expected for answer, expected in zip(answers, classes))
+
+
+@pytest.mark.slow
+def test_a_thousand_requests_of_32_clients(tmp_path):
+    build = write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(build, 1000)
+    with Servers(tmp_path, dealt=(1024, 1024), options_of=(("--no-filling",), ())) as servers:
+        assert ask_many(servers.urls, images, 32) == list(classes)
+        zero, one = servers.used()
+    assert len(set(zero)) == len(zero) >= 1000
+    assert sorted(zero) == sorted(one)
+
+
+def test_servers_of_two_machines_know_each_other_and_clients_pin_their_certificates(tmp_path):
+    build = write_digits_sized_build(tmp_path / "build")
+    images, classes = clear_images(build, 4)
+    make_pair(tmp_path / "keys")
+    files = [tmp_path / "keys" / f"party-{party}" for party in (0, 1)]
+    https = [("--http-certificate", each / "certificate.pem", "--http-key", each / "key.pem") for each in files]
+    options = tuple(("--tls", each, *secure) for each, secure in zip(files, https))
+    options = (*options[0], "--no-filling"), options[1]
+    pins = [fingerprint(read_certificate(each / "certificate.pem")) for each in files]
+    with Servers(tmp_path, dealt=(20,), scheme="https", options_of=options) as servers:
+        with PrivateClassifier(servers.urls, pins=pins) as classifier:
+            assert np.array_equal(classifier.predict(images), classes)
+        with pytest.raises(ServiceFault, match="another certificate"):
+            PrivateClassifier(servers.urls, pins=pins[::-1])
+        with pytest.raises(ServiceFault, match="does not answer"):
+            PrivateClassifier(servers.urls)
