@@ -7,7 +7,7 @@ import onnx
 from .importer import Importer, Unsupported
 from .operators import ELEMENTWISE, IMPORTERS, READS_VIEWS, OperatorImporter
 from .quantized import check_integers, pass_integers_on
-from .views import View, base_of_all, in_base_layout, materialize, put_view
+from .views import View, base_of_all, factor_on_base, in_base_layout, materialize, put_view, view_of
 
 
 def importer_for(node: onnx.NodeProto) -> OperatorImporter | None:
@@ -25,7 +25,9 @@ def import_node(graph: Importer, node: onnx.NodeProto, operation: OperatorImport
     viewed = [name for name in node.input if name in graph.views and name not in graph.names]
     if _key(node) in READS_VIEWS or not viewed:
         operation(graph, node)
-    elif _key(node) not in ELEMENTWISE or not _on_bases(graph, node, operation):
+    elif _key(node) not in ELEMENTWISE or not (
+        _on_bases(graph, node, operation) or _factor_on_base(graph, node, operation)
+    ):
         for name in viewed:
             materialize(graph, node, name)
         operation(graph, node)
@@ -34,6 +36,25 @@ def import_node(graph: Importer, node: onnx.NodeProto, operation: OperatorImport
 
 def _key(node: onnx.NodeProto) -> tuple[str, str]:
     return (node.domain if node.domain != "ai.onnx" else "", node.op_type)
+
+
+def _factor_on_base(graph: Importer, node: onnx.NodeProto, operation: OperatorImporter) -> bool:
+    """A product with a factor per channel, in whatever layout both are, on the tensors behind them."""
+    names = [name for name in node.input if name in graph.views or name in graph.names]
+    if node.op_type != "Mul" or len(names) != 2:
+        return False
+    views = sorted((view_of(graph, name) for name in names), key=lambda view: -view.index.size)
+    factor = factor_on_base(graph, *views)
+    if factor is None:
+        return False
+    moved = onnx.NodeProto()
+    moved.CopyFrom(node)
+    moved.input[:] = [views[0].base, factor]
+    moved.output[0] = f"{node.output[0]}.inner"
+    graph.names |= {base: base for base in moved.input}
+    operation(graph, moved)
+    put_view(graph, node.output[0], View(graph.names[moved.output[0]], views[0].index))
+    return True
 
 
 def _on_bases(graph: Importer, node: onnx.NodeProto, operation: OperatorImporter) -> bool:

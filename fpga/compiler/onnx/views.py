@@ -126,6 +126,21 @@ def in_base_layout(graph: Importer, view: View, value: np.ndarray) -> np.ndarray
     return result.reshape(1, *shape)
 
 
+def factor_on_base(graph: Importer, view: View, factor: View) -> str | None:
+    """The tensor behind `factor` where that is one number per channel of the tensor behind `view`, a permutation."""
+    shape, channels = graph.shapes[view.base], graph.shapes[factor.base][0]
+    if len(shape) != 3 or graph.shapes[factor.base] != (shape[0], 1, 1) or not is_permutation(graph, view):
+        return None
+    try:
+        spread = np.broadcast_to(one_image(graph, factor), one_image(graph, view).shape)
+    except ValueError:
+        return None
+    moved = np.empty(math.prod(shape), np.int64)
+    moved[one_image(graph, view).reshape(-1)] = spread.reshape(-1)
+    alike = (moved.reshape(channels, -1) == np.arange(channels)[:, None]).all()
+    return factor.base if alike else None
+
+
 def base_of_all(graph: Importer, names: list[str]) -> list[View] | None:
     """The views of elementwise operands, where all are one permutation of tensors of one shape."""
     views = [view_of(graph, name) for name in names]
