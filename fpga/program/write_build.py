@@ -74,11 +74,26 @@ def _check_place(path: Path) -> None:
         raise Refusal(f"{path} exists and is not a directory")
     if path.is_dir() and any(path.iterdir()) and not is_build(path):
         raise Refusal(f"{path} exists and is not a build; name another directory with -o")
+    if strangers := _strangers(path):
+        raise Refusal(
+            f"{path} holds {', '.join(strangers[:5])}, which a new build would take away: move that, or name another "
+            "directory with -o"
+        )
     if Path.cwd().is_relative_to(path.resolve()):
         raise Refusal(f"{path} is the working directory, which a new build would take away; name another with -o")
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise Refusal(f"{path} cannot be written: {place} is not a directory, or not yours to write to")
+
+
+def _strangers(path: Path) -> list[str]:
+    """What lies in a build's directory and is not the build's."""
+    found: list[str] = []
+    for part in (path, path / CLIENT):
+        if is_build(part):
+            own = {MANIFEST, CLIENT, *json.loads((part / MANIFEST).read_bytes()).get("files", ())}
+            found += [str(entry.relative_to(path)) for entry in part.iterdir() if entry.name not in own]
+    return sorted(found)
 
 
 def json_bytes(document: Any) -> bytes:

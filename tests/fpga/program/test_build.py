@@ -70,6 +70,17 @@ def test_a_build_replaces_a_build_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["build", "photos"]
 
 
+@pytest.mark.parametrize("name", ["logits.npy", "client/photo.jpg"])
+def test_what_is_not_the_builds_is_not_taken_away_with_it(tmp_path: Path, name: str) -> None:
+    path = write_build(tmp_path / "build", PROGRAM, WEIGHTS, REPORT, {"trace.json": b"[]"})
+    (path / name).write_bytes(b"mine")
+    with pytest.raises(Refusal, match=f"holds {name}, which a new build would take away"):
+        write_build(path, PROGRAM, WEIGHTS, REPORT)
+    assert (path / name).read_bytes() == b"mine"
+    (path / name).unlink()
+    write_build(path, PROGRAM, WEIGHTS, REPORT)
+
+
 def test_a_failed_write_leaves_no_partial_build_and_keeps_the_old_one(tmp_path: Path) -> None:
     path = write_build(tmp_path / "build", PROGRAM, WEIGHTS, REPORT)
     before = (path / "manifest.json").read_bytes()
