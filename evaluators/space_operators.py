@@ -18,6 +18,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import operators as fpga
 from rrnet_nni.fpga.program.operators import NamedOperator, OperatorShape
 from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
+from rrnet_nni.search_spaces.gated_scaling import Multiply, ShiftedClip
 from rrnet_nni.search_spaces.gates import ACTIVATIONS, POOLINGS
 
 
@@ -154,6 +155,16 @@ def _(module: nn.ReLU, x: Tensor, output: Tensor) -> OperatorShape:
 @operator_shape.register
 def _(module: X2act, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.X2act(output.numel())
+
+
+@operator_shape.register
+def _(module: ShiftedClip, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Relu6(output.numel())
+
+
+@operator_shape.register
+def _(module: Multiply, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Mul(output.numel(), x.numel())
 
 
 @operator_shape.register

@@ -12,6 +12,7 @@ from .options import ENTRY_POINT_GROUP
 OWN_BACKBONES = (
     *("resnet8", "resnet20", "resnet18", "resnet34", "resnet50"),
     *("vgg16", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
+    *("mobilenet_v3_large_se", "mobilenet_v3_small_se"),
 )
 
 

@@ -15,7 +15,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from rrnet_nni.base.errors import Refusal
 
 from .backbones.mobilenet_v2 import MobileNetV2
-from .backbones.mobilenet_v3 import BLOCKS, MobileNetV3
+from .backbones.mobilenet_v3 import BLOCKS, PUBLISHED, MobileNetV3
 from .backbones.resnet import PLANS, ResNet
 from .backbones.vgg import VGG16
 from .options import ENTRY_POINT_GROUP, SpaceOptions
@@ -50,6 +50,10 @@ BACKBONES = (
     Backbone("vgg16", VGG16, ("plain",)),
     Backbone("mobilenet_v2", MobileNetV2, ("plain", "imagenet")),
     *(Backbone(name, partial(MobileNetV3, name), ("plain", "imagenet")) for name in BLOCKS),
+    *(
+        Backbone(f"{name}{PUBLISHED}", partial(MobileNetV3, f"{name}{PUBLISHED}"), ("plain", "imagenet"))
+        for name in BLOCKS
+    ),
 )
 
 

@@ -7,8 +7,9 @@ from torch import nn
 from rrnet_nni.evaluators.space_operators import describe_space, network_operators
 from rrnet_nni.fpga.program import operators as fpga
 from rrnet_nni.fpga.program.operators import comparison_count, relu_count
-from rrnet_nni.search_spaces import SpaceOptions, backbone_names, fixed_choices
+from rrnet_nni.search_spaces import SpaceOptions, backbone_names, build_network, fixed_choices
 from rrnet_nni.search_spaces.backbones.vgg import STAGES
+from rrnet_nni.search_spaces.gated_scaling import HardSwish, SqueezeExcitation
 
 
 def inventory(backbone: str, **options: object) -> tuple[int, int]:
@@ -58,6 +59,32 @@ def test_imagenet_networks_count_as_torchvisions_own(backbone: str) -> None:
         reference.eval()(torch.zeros(1, 3, 224, 224))
     expected_pool = 8 * 64 * 56 * 56 if backbone.startswith("resnet") else 0
     assert inventory(backbone, image_size=224, stem="imagenet", classes=1000) == (relus, expected_pool)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "mobilenet_v3_small"])
+def test_mobilenet_v3_as_published_has_torchvisions_layers_and_parameters(name: str) -> None:
+    import torchvision
+
+    options = SpaceOptions(image_size=224, stem="imagenet", classes=1000)
+    with torch.device("meta"):
+        reference = torchvision.models.get_model(name)
+    choices = fixed_choices(f"{name}_se", options)
+    network = build_network(f"{name}_se", options, choices)
+    layers = [network.get_submodule(path) for path, _ in network.named_modules()]
+    for kind in (nn.Conv2d, nn.BatchNorm2d, SqueezeExcitation):
+        theirs = torchvision.ops.SqueezeExcitation if kind is SqueezeExcitation else kind
+        assert sum(isinstance(layer, kind) for layer in layers) >= sum(
+            isinstance(m, theirs) for m in reference.modules()
+        )
+    shapes = sorted(tuple(m.weight.shape) for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1))
+    assert shapes == sorted(
+        tuple(m.weight.shape) for m in reference.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)
+    )
+    swishes = sum(isinstance(m, nn.Hardswish) for m in reference.modules())
+    assert sum(isinstance(layer, HardSwish) for layer in layers) == swishes
+    operators = network_operators(f"{name}_se", options, choices)
+    gates = sum(isinstance(m, torchvision.ops.SqueezeExcitation) for m in reference.modules())
+    assert sum(isinstance(each.shape, fpga.Mul) for each in operators) == swishes + gates
 
 
 def test_vgg16_at_224_pixels() -> None:
