@@ -44,7 +44,7 @@ test-all: $(INSTALLED) lint
 # make csim BUILD=build/ INPUT=x.npy
 csim: $(INSTALLED)
 	$(if $(BUILD)$(INPUT),$(MAKE) -C fpga/hls csim PYTHON=$(abspath $(BIN)/python) BUILD=$(abspath $(BUILD)) \
-		INPUT=$(abspath $(INPUT)),$(BIN)/python benchmarks/accelerator_simulation.py)
+		INPUT=$(abspath $(INPUT)),$(BIN)/python benchmarks/hardware/accelerator_simulation.py)
 
 clean:
 	rm -rf $(VENV) .lint .setuptools build runs .pytest_cache .mypy_cache .ruff_cache

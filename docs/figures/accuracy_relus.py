@@ -2,10 +2,10 @@
 
     python docs/figures/accuracy_relus.py [directory]
 
-Ours are docs/results/accuracy.json (benchmarks/accuracy.py), on recompressed CIFAR-10. The published ones are on the
-original images, of other networks and schedules: they say where the field stands, not who is better. Those of SNL,
-DeepReDuce and CryptoNAS are read off plotting scripts that transcribe their curves; AutoReP's are from its abstract and
-its authors' notes.
+Ours are docs/results/accuracy.json (benchmarks/search/accuracy.py), on recompressed CIFAR-10. The published ones are
+on the original images, of other networks and schedules: they say where the field stands, not who is better. Those of
+SNL, DeepReDuce and CryptoNAS are read off plotting scripts that transcribe their curves; AutoReP's are from its
+abstract and its authors' notes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python docs/figures/front.py [directory]
 
-Draws docs/results/front_cifar10_jpeg.json, which benchmarks/front_experiment.py writes. Needs the extra `figures`.
+Draws docs/results/front_cifar10_jpeg.json, which benchmarks/search/front_experiment.py
+writes. Needs the extra `figures`.
 """
 
 from __future__ import annotations

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import front_controls
+import pytest
 
 from rrnet_nni.pipeline import describe, finish, teacher_of
 from rrnet_nni.search_spaces import fixed_choices

@@ -7,9 +7,9 @@ bytes against the prediction, and the most memory that a party held, online and,
 themselves, while they did. Sixteen images are evaluated in as few batches as 2 GB of memory allow (`evaluated_in`).
 Rows are merged into the file, so that the table may be made in pieces.
 
-    python benchmarks/exactness.py --preprocessing dealer --protocol beaver-ot --protocol masked --rings whole
-    python benchmarks/exactness.py --missing --minutes 4     four minutes of what the table does not have yet
-    python benchmarks/exactness.py --show                    the table as it stands
+    python benchmarks/parties/exactness.py --preprocessing dealer --protocol beaver-ot --protocol masked --rings whole
+    python benchmarks/parties/exactness.py --missing --minutes 4     four minutes of what the table does not have yet
+    python benchmarks/parties/exactness.py --show                    the table as it stands
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rrnet_nni.fpga.runtime.material.party_set import DEALER, PREPROCESSINGS, TW
 from rrnet_nni.fpga.runtime.session.conformance import run_shared
 from rrnet_nni.fpga.runtime.session.two_party_prepare import preparations
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exactness.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "exactness.json"
 BATCHES = (1, 16)
 KEYS = ("network", "activations", "rings", "batch", "protocol", "preprocessing")
 

@@ -5,7 +5,7 @@ both executions with the same prepared material and compares the logits word by 
 on this machine; they say nothing of a board.
 
     make csim                                  both networks, every protocol that the accelerator has
-    python benchmarks/accelerator_simulation.py --protocols masked
+    python benchmarks/hardware/accelerator_simulation.py --protocols masked
 """
 
 from __future__ import annotations

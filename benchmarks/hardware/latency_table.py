@@ -1,6 +1,6 @@
 """How long the latency table of a search space takes to build and to read from its cache.
 
-    python benchmarks/latency_table.py [backbone]
+    python benchmarks/hardware/latency_table.py [backbone]
 
 Prints milliseconds (median of ten) and their ratio, for the default protocol on the default device.
 """

@@ -3,11 +3,11 @@
 32x32 images, random weights, two processes; the repetitions of all systems alternate, so that load on the machine falls
 on all alike. Only ratios of one run mean something.
 
-    python benchmarks/two_party.py --install-peer         CrypTen, into a directory of its own
-    python benchmarks/two_party.py -o two_party.json      loopback and, as root, both shaped links (10 minutes)
-    python benchmarks/two_party.py --network loopback     on loopback alone (4 minutes)
-    python benchmarks/two_party.py --network lan          1 GB/s between two network namespaces (root)
-    python benchmarks/two_party.py --network wan          100 Mbit/s and 10 ms each way (root)
+    python benchmarks/parties/two_party.py --install-peer         CrypTen, into a directory of its own
+    python benchmarks/parties/two_party.py -o two_party.json      loopback and, as root, both shaped links (10 minutes)
+    python benchmarks/parties/two_party.py --network loopback     on loopback alone (4 minutes)
+    python benchmarks/parties/two_party.py --network lan          1 GB/s between two network namespaces (root)
+    python benchmarks/parties/two_party.py --network wan          100 Mbit/s and 10 ms each way (root)
 
 On a shaped link our parties talk TLS, as they must between machines; CrypTen does not. Every run's logits are compared
 with the fixed-point reference. The batch of 16 is ours alone.

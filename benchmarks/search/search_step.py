@@ -5,7 +5,7 @@ the ratio within a round, in processor seconds: load on the machine falls on bot
 allocator has given out at the peak, which is the same in every run; the process's resident memory is printed beside it.
 Only the ratios mean something.
 
-    python benchmarks/search_step.py
+    python benchmarks/search/search_step.py
 """
 
 from __future__ import annotations

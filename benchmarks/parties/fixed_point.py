@@ -1,8 +1,8 @@
 """Fixed point against onnxruntime: how often trained networks name another class, and how far off each layer is.
 
-    python benchmarks/fixed_point.py                             the digits, ResNet-8
-    python benchmarks/fixed_point.py --images DIR                CIFAR-10 from DIR/train/CLASS/*, DIR/test/CLASS/*
-    python benchmarks/fixed_point.py -o docs/results/fixed_point.json
+    python benchmarks/parties/fixed_point.py                    the digits, ResNet-8
+    python benchmarks/parties/fixed_point.py --images DIR       CIFAR-10 from DIR/train/CLASS/*, DIR/test/CLASS/*
+    python benchmarks/parties/fixed_point.py -o docs/results/fixed_point.json
 
 Networks are trained through the package: all ReLU and MaxPool, all X2act and AvgPool, every other choice of each, and
 what `rrnet search` found (`searched/`, by backbone).
@@ -30,14 +30,13 @@ from rrnet_nni.evaluators.data import DataOptions
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
-from rrnet_nni.pipeline import CALIBRATION, describe, train_architecture
+from rrnet_nni.pipeline import CALIBRATION, describe, export_trained, train_architecture
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.task import Task
-from rrnet_nni.trained import export_trained
 from rrnet_nni.workbench import Workbench, prepare
 
 KINDS = ("relu", "poly", "mixed", "searched")
-SEARCHED = Path(__file__).parent / "searched"
+SEARCHED = Path(__file__).parents[1] / "searched"
 SEED = 0
 
 

@@ -1,7 +1,7 @@
 """What replacing ReLU and MaxPool costs in accuracy: train each kind of one backbone alike and print the gaps.
 
-    python benchmarks/polynomial_gap.py resnet18 --width 0.25 --dataset folder --root FOLDER --train-images 10000 \
-        --epochs 10 --batch-size 128 --channels-last -o docs/results/resnet18.json
+    python benchmarks/search/polynomial_gap.py resnet18 --width 0.25 --dataset folder --root FOLDER \
+        --train-images 10000 --epochs 10 --batch-size 128 --channels-last -o docs/results/resnet18.json
 
 Settings of a plain X2act (`--x2act plain`) are chosen without the test images: `--choose` trains the polynomial network
 at every pair of w1 before training and relative learning rate of the coefficients on four fifths of the training

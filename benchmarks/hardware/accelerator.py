@@ -1,7 +1,7 @@
 """What the accelerator of fpga/hls gains over the array that the paper's figures imply, on whole scheduled networks.
 
-    python benchmarks/accelerator.py               the table, and docs/results/accelerator.json
-    python benchmarks/accelerator.py --networks resnet18 --choices relu     this one anew, the others as they are there
+    python benchmarks/hardware/accelerator.py      the table, and docs/results/accelerator.json
+    python benchmarks/hardware/accelerator.py --networks resnet18 --choices relu  this one anew, the others as there
 
 Every row is a compiled network on a pair of boards at 1 GB/s, scheduled with the same scheduler:
 
@@ -44,7 +44,7 @@ from rrnet_nni.fpga.program.shapes import operation_shape
 from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.fpga.protocols.shared.executed import ExecutedProtocol, Work
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "accelerator.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "accelerator.json"
 CASES = (("resnet18", "relu"), ("resnet18", "poly"), ("mobilenet_v2", "poly"))
 COLUMNS = ("makespan ms", "gain", "array ms", "comparator ms", "AES ms", "beyond ms", "link ms")
 COMPUTING = (Queue.ARRAY, Queue.COMPARATOR, Queue.ALU)

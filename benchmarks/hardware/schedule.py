@@ -1,11 +1,11 @@
 """Quality of the schedule and speed of the compiler, on the backbones of the paper or on given ONNX files.
 
-    python benchmarks/schedule.py                                  five backbones at 32x32, two at 224x224
-    python benchmarks/schedule.py --networks resnet50@224 --choices relu
-    python benchmarks/schedule.py model.onnx other.onnx
-    python benchmarks/schedule.py --proven                         small networks in few tiles, beside CP-SAT's bounds
-    python benchmarks/schedule.py -o docs/results/schedule.json    rows of the file that are not run again are kept
-    python benchmarks/schedule.py --proven -o docs/results/schedule_proven.json
+    python benchmarks/hardware/schedule.py                         five backbones at 32x32, two at 224x224
+    python benchmarks/hardware/schedule.py --networks resnet50@224 --choices relu
+    python benchmarks/hardware/schedule.py model.onnx other.onnx
+    python benchmarks/hardware/schedule.py --proven                small networks in few tiles, beside CP-SAT's bounds
+    python benchmarks/hardware/schedule.py -o docs/results/schedule.json    its other rows are kept
+    python benchmarks/hardware/schedule.py --proven -o docs/results/schedule_proven.json
 
 Per network: makespan, the largest lower bound and their ratio, the sum of operators that a search uses and its ratio
 to the makespan, instructions, CPU time and peak memory of the compilation. Every network is compiled in a process of
@@ -34,7 +34,7 @@ LARGE_IMAGE = 64
 SMALL_NETWORKS, SMALL_TILES, PROOF_SECONDS = ("resnet8@16",), (1, 2), 10.0
 CHOICES = ("relu", "poly", "mixed", "searched")
 #: architecture.json of searches, by backbone.
-SEARCHED = Path(__file__).parent / "searched"
+SEARCHED = Path(__file__).parents[1] / "searched"
 
 
 def export(backbone: str, image_size: int, choice: str, path: Path) -> None:

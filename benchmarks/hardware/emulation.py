@@ -1,6 +1,6 @@
 """What "accuracy under 2PC" costs: the fixed-point emulation over float inference of the same network and images.
 
-    python benchmarks/emulation.py [--backbone resnet18 --width 0.25] [--json]
+    python benchmarks/hardware/emulation.py [--backbone resnet18 --width 0.25] [--json]
 
 Both take the same batches on one core, in turns. A ratio is the median over the rounds, in processor seconds. Bar: the
 emulation is no slower than ten float inferences in PyTorch. Weights are random: their values change no run time.

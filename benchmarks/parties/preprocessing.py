@@ -3,10 +3,10 @@
 The plain-stem all-ReLU ResNet-18, one 32x32 image, two processes on loopback. CHEETAH has no separate preprocessing:
 its time is that of the whole inference. Only ratios of one run mean something.
 
-    python benchmarks/preprocessing.py                    ours alone, both protocols (half a minute)
-    python benchmarks/preprocessing.py --phases           and the time and bytes of every kind of operation
-    python benchmarks/preprocessing.py --install-peer     SPU, into an environment of its own
-    python benchmarks/preprocessing.py --peer             both (about five minutes)
+    python benchmarks/parties/preprocessing.py                    ours alone, both protocols (half a minute)
+    python benchmarks/parties/preprocessing.py --phases           and the time and bytes of every kind of operation
+    python benchmarks/parties/preprocessing.py --install-peer     SPU, into an environment of its own
+    python benchmarks/parties/preprocessing.py --peer             both (about five minutes)
 """
 
 from __future__ import annotations

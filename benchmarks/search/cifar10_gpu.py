@@ -1,8 +1,8 @@
 """CIFAR-10 on full-width ResNet-18 with the paper's stem, on one CUDA GPU, within a quarter of an hour.
 
-    python benchmarks/cifar10_gpu.py --root data -o runs/cifar10              # torchvision's files, --download fetches
-    python benchmarks/cifar10_gpu.py --dataset folder --root FOLDER -o runs/cifar10
-    python benchmarks/cifar10_gpu.py --tiny -o runs/tiny                      # synthetic images on the CPU, in seconds
+    python benchmarks/search/cifar10_gpu.py --root data -o runs/cifar10     # torchvision's files, --download fetches
+    python benchmarks/search/cifar10_gpu.py --dataset folder --root FOLDER -o runs/cifar10
+    python benchmarks/search/cifar10_gpu.py --tiny -o runs/tiny             # synthetic images on the CPU, in seconds
 
 Trains, for three seeds, an all-ReLU network and, from it and with it as teacher, the all-polynomial network, its
 control (all-ReLU trained as long) and ReLU with AvgPool; then searches at six λ and trains what was found from the

@@ -1,6 +1,6 @@
 """ParetoTuner at real work: an NNI experiment is created, stopped in the middle, resumed, and its front is reported.
 
-    python benchmarks/front_experiment.py [EXPERIMENT] [--images DIR] [--stop-after 6] [-o docs/results/front.json]
+    python benchmarks/search/front_experiment.py [EXPERIMENT] [--images DIR] [--stop-after 6] [-o FILE.json]
 
 EXPERIMENT is a configuration of `nnictl create` (default: examples/cifar10_front_experiment.yml, about 45 minutes on
 two cores). It is run from a copy of its folder. The result holds every trial, in order, and which are on the front:
@@ -33,7 +33,7 @@ from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import Task, load_task
 from rrnet_nni.trained import load_trained
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENT = ROOT / "examples" / "cifar10_front_experiment.yml"
 META = ROOT / "strategies" / "pareto_tuner.yml"
 #: What of a trial's final result is reported.

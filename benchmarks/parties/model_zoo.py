@@ -1,9 +1,9 @@
 """Torchvision's classifiers through the compiler: what each costs, and how far fixed point is off floating point.
 
-    python benchmarks/model_zoo.py                                  every family, smallest first
-    python benchmarks/model_zoo.py --networks squeezenet1_1 resnet18 --seconds 600
-    python benchmarks/model_zoo.py -o docs/results/model_zoo.json   rows of the file are kept and not run again
-    python benchmarks/model_zoo.py --table docs/results/model_zoo.json
+    python benchmarks/parties/model_zoo.py                                  every family, smallest first
+    python benchmarks/parties/model_zoo.py --networks squeezenet1_1 resnet18 --seconds 600
+    python benchmarks/parties/model_zoo.py -o docs/results/model_zoo.json   rows of the file are kept and not run again
+    python benchmarks/parties/model_zoo.py --table docs/results/model_zoo.json
 
 Every network has its own image size and untrained weights, whose BatchNorm statistics are adapted to random images (as
 they come, activations of deep networks vanish or explode). It is exported by torch, compiled with defaults for two

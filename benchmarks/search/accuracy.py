@@ -1,8 +1,8 @@
 """How accurate all-polynomial networks are beside all-ReLU ones: a queue of trainings that goes on where it stopped.
 
-    python benchmarks/accuracy.py run --images FOLDER --cache DIR [--only PREFIX] -o docs/results/accuracy.json
-    python benchmarks/accuracy.py list --cache DIR
-    python benchmarks/accuracy.py table docs/results/accuracy.json
+    python benchmarks/search/accuracy.py run --images FOLDER --cache DIR [--only PREFIX] -o docs/results/accuracy.json
+    python benchmarks/search/accuracy.py list --cache DIR
+    python benchmarks/search/accuracy.py table docs/results/accuracy.json
 
 Each run has a key, and under it a folder in DIR with a checkpoint after every epoch, its weights and its row. Several
 processes may `run` at the same time on one cache: each takes the first run that nobody works at and whose teacher is

@@ -8,7 +8,7 @@ Budgets are processor time, because strategies that run one after the other woul
 machine does. The first-order and the sparsity search have their epochs chosen to fill the budget; the table says what
 each strategy really took.
 
-    python benchmarks/strategies.py --seeds 0 1 2 -o strategies.json
+    python benchmarks/search/strategies.py --seeds 0 1 2 -o strategies.json
 
 Results are written after every search; those that the file already has are not repeated.
 """

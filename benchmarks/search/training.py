@@ -1,6 +1,6 @@
 """What our training costs beside the bare minimum: three ratios, each of two things measured in turns in one run.
 
-    python benchmarks/training.py [--backbone resnet18 --width 0.25] [--json]
+    python benchmarks/search/training.py [--backbone resnet18 --width 0.25] [--json]
 
 1. One training step of `train_network` (Lightning, range loss, guards, schedule) against a bare PyTorch loop with the
    same frozen network, the same batches and the same optimizer. Bar: at most 1.10.

@@ -1,6 +1,6 @@
 """What λ does to a search: Lat(α) at the end, and the network that it gives, for several λ and seeds on the digits.
 
-    python benchmarks/latency_weights.py [-o docs/results/latency_weights_digits.json]
+    python benchmarks/search/latency_weights.py [-o docs/results/latency_weights_digits.json]
 
 The expected latency must fall strictly with λ for every seed; the command ends with status 1 where it does not.
 """
