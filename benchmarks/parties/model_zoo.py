@@ -83,8 +83,8 @@ def export(name: str, path: Path) -> int:
     return size
 
 
-def row(name: str, ring: str | None) -> dict[str, Any]:
-    """Export, compile and compare one network."""
+def row(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str, Any]:
+    """Export, compile and compare one network, and let two processes execute it on one image."""
     import numpy as np
     import onnxruntime
 
@@ -105,6 +105,8 @@ def row(name: str, ring: str | None) -> dict[str, Any]:
         images = np.random.default_rng(1).normal(size=(TEST_IMAGES, 3, size, size)).astype(np.float32)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         wanted = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
+        np.save(Path(scratch) / "image.npy", images[:1])
+        executed = {name: _executed(Path(scratch), name, wanted[0]) for name in protocols}
     report = compilation.report
     parts = [run_reference(compilation.program, compilation.weights, image[None]) for image in images]
     logits = np.concatenate(parts).reshape(wanted.shape)
@@ -117,12 +119,35 @@ def row(name: str, ring: str | None) -> dict[str, Any]:
         "error": float(f"{error:.3g}"),
         "same_class": int((logits.argmax(axis=1) == wanted.argmax(axis=1)).sum()),
         "images": TEST_IMAGES,
+        **({"executed": executed} if executed else {}),
     }
 
 
-def row_apart(name: str, ring: str | None) -> dict[str, Any]:
+def _executed(folder: Path, protocol: str, wanted: Any) -> dict[str, Any]:
+    """What `rrnet-2pc-run` says of one image, with material of a dealer."""
+    import numpy as np
+
+    command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.commands.run", str(folder / "build"), "--json"]
+    arguments = ["--input", str(folder / "image.npy"), "--protocol", protocol, "--timeout", str(ROW_SECONDS)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"failure": (done.stderr.strip().splitlines() or ["no message"])[-1][:300]}
+    answer = json.loads(done.stdout)
+    logits = np.asarray(answer["logits"][0]).reshape(wanted.shape)
+    return {
+        "online_s": round(answer["online_s"], 2),
+        "offline_s": round(answer["offline_s"], 2),
+        "bytes_sent": answer["bytes_sent"],
+        "as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
+        "memory_mb": answer["memory_mb"],
+        "error": float(f"{np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2)):.3g}"),
+    }
+
+
+def row_apart(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str, Any]:
     """A row made by a process of its own; one that dies or takes too long says so."""
     command = [sys.executable, __file__, "--row", name, *(["--ring", ring] if ring else [])]
+    command += ["--execute", *protocols] if protocols else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ROW_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -160,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="make rows again that are in the file")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
     parser.add_argument("--ring", choices=("narrow", "32"), help="as of rrnet-2pc-compile (default: the compiler's)")
+    parser.add_argument("--execute", nargs="+", default=[], metavar="PROTOCOL", help="also run two parties on an image")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.table is not None:
@@ -169,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     prepare_libraries()
     if options.row is not None:
-        print(json.dumps(row(options.row, options.ring)))
+        print(json.dumps(row(options.row, options.ring, options.execute)))
         return 0
     known = {}
     if options.output is not None and options.output.exists():
@@ -180,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if time.perf_counter() - started > options.seconds:
             break
-        known[name] = row_apart(name, options.ring)
+        known[name] = row_apart(name, options.ring, options.execute)
         print(json.dumps(known[name]), flush=True)
         if options.output is not None:
             options.output.write_text(json.dumps(list(known.values()), indent=1) + "\n")

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import onnx
 
-from ..graph import Combine, Linear, PixelAffine, Polynomial, Product, Shape
+from ..graph import Combine, Conv, Linear, PixelAffine, Polynomial, Product, Shape
 from .importer import Importer, Unsupported, attributes
-from .views import View, flattened, materialize, one_image
+from .views import View, flattened, is_channels_last, materialize, one_image, put_view, view_of
 
 
 def per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
@@ -66,7 +66,24 @@ def import_gemm(graph: Importer, node: onnx.NodeProto) -> None:
 
 
 def import_matmul(graph: Importer, node: onnx.NodeProto) -> None:
-    _emit_linear(graph, node, graph.parameter(node, 1, "right factor").astype(np.float64).T, np.zeros(1))
+    weight = graph.parameter(node, 1, "right factor").astype(np.float64).T
+    view = view_of(graph, graph.operand(node, 0))
+    if view.index.ndim == 4 and weight.ndim == 2 and is_channels_last(graph, view):
+        _emit_pointwise(graph, node, view, weight)
+    else:
+        _emit_linear(graph, node, weight, np.zeros(1))
+
+
+def _emit_pointwise(graph: Importer, node: onnx.NodeProto, view: View, weight: np.ndarray) -> None:
+    """A linear layer of every pixel, whose channels lie last: a pointwise convolution, whose result lies likewise."""
+    channels, *size = graph.shapes[view.base]
+    if weight.shape[1] != channels:
+        raise Unsupported(f"its weight [out, in] is {list(weight.shape)} for pixels of {channels} channels")
+    inner, outputs = f"{node.output[0]}.inner", weight.shape[0]
+    name = graph.unique(node.name or node.output[0])
+    fields = {"weight": np.ascontiguousarray(weight)[:, :, None, None], "bias": np.zeros(outputs)}
+    graph.emit_as(Conv, node, (view.base,), (outputs, *size), inner, name, **fields)
+    put_view(graph, node.output[0], View(inner, view_of(graph, inner).index.transpose(0, 2, 3, 1)))
 
 
 def _emit_linear(graph: Importer, node: onnx.NodeProto, weight: np.ndarray, bias: np.ndarray) -> None:

@@ -73,6 +73,14 @@ def is_permutation(graph: Importer, view: View) -> bool:
     return flat.size == total and int(flat.min()) >= 0 and np.unique(flat).size == total
 
 
+def is_channels_last(graph: Importer, view: View) -> bool:
+    """Whether the value is [N, H, W, C] of an image."""
+    shape = (graph.batch, *graph.shapes[view.base])
+    if len(shape) != 4 or view.index.shape != (shape[0], *shape[2:], shape[1]):
+        return False
+    return np.array_equal(view.index.transpose(0, 3, 1, 2).reshape(-1), np.arange(view.index.size))
+
+
 def flattened(graph: Importer, node: onnx.NodeProto, image: str) -> str:
     """The flat tensor of an image in its own order, made where it is not there yet."""
     if len(graph.shapes[image]) == 1:

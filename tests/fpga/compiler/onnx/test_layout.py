@@ -96,6 +96,14 @@ def _nhwc_excitation(build: ModelBuilder, x: str) -> str:
     return build.node("Transpose", [build.node("Mul", [gate, last], "excited")], "first", perm=[0, 3, 1, 2])
 
 
+def _nhwc_dense(build: ModelBuilder, x: str) -> str:
+    """A linear layer of every pixel, and a bias."""
+    last = build.node("Transpose", [x], "last", perm=[0, 2, 3, 1])
+    weight = build.constant("dense", build.generator.normal(size=(4, 3)))
+    biased = build.node("Add", [build.node("MatMul", [last, weight], "product"), build.constant("b", [1, 2, 3])], "sum")
+    return build.node("Transpose", [biased], "first", perm=[0, 3, 1, 2])
+
+
 def _reversed(build: ModelBuilder, x: str) -> str:
     bounds = [integers(build, "start", -1), integers(build, "end", -100), integers(build, "axis", 3)]
     return build.node("Slice", [x, *bounds, integers(build, "step", -1)], "reversed")
@@ -126,7 +134,7 @@ def _rows(build: ModelBuilder, x: str) -> str:
 
 LAYOUTS: list[Callable[[ModelBuilder, str], str]] = [
     *(_shuffle, _pixel_unshuffle, _focus, _nhwc_block, _reversed, _padded_channels, _expanded, _gathered, _halves),
-    *(_rows, _nhwc_excitation),
+    *(_rows, _nhwc_excitation, _nhwc_dense),
 ]
 
 
@@ -138,6 +146,15 @@ def test_a_layout_between_convolutions_is_what_onnxruntime_makes_of_it(
     moved = layout(build, build.conv("image", "before", 4, 4))
     channels = run_onnx(model_of(build, moved), images()).shape[1]
     check(build, build.conv(moved, "after", channels, 5))
+
+
+@pytest.mark.parametrize("layout", [_nhwc_block, _nhwc_dense, _halves, _rows, _reversed, _padded_channels])
+def test_the_images_of_a_fixed_batch_stay_apart(layout: Callable[[ModelBuilder, str], str]) -> None:
+    build = ModelBuilder(SHAPE)
+    model = model_of(build, layout(build, build.conv("image", "before", 4, 4)))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    wanted = run_onnx(model, images(2))
+    np.testing.assert_allclose(run_float(import_model(model, "m"), images(2)), wanted, atol=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
