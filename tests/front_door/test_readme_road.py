@@ -39,6 +39,7 @@ def test_the_road_has_its_steps() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.experiment
 def test_the_readmes_commands_run_in_order(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

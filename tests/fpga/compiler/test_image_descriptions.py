@@ -35,6 +35,7 @@ def test_a_foreign_model_knows_nothing_until_it_is_told(model: Path, tmp_path: P
     assert compile_command.main(arguments) == 0
     build = load_build(tmp_path / "told")
     assert build.images == IMAGES
+    assert load_build(tmp_path / "told" / "client", weights=False).images == IMAGES
     assert build.program_digest == load_build(tmp_path / "plain").program_digest
 
 
