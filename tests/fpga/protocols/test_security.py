@@ -7,7 +7,7 @@ import pytest
 from helpers.statistics import chi_square
 from helpers.tapped_sessions import Tapped, narrowed, network
 
-from rrnet_nni.fpga.program import ConvOp, LinearOp
+from rrnet_nni.fpga.program import ConvOp, LinearOp, MulOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked.kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.masked.plan import plan_masked
@@ -202,11 +202,26 @@ def test_a_partys_files_alone_predict_nothing(execution, narrow):
     assert checked >= 4
 
 
+def opened_factors(program, operation, plan, messages):
+    """The same of a product of two secrets, which opens what is not open of its factors in one round."""
+    start = 0
+    for name, opens in zip(operation.inputs, (plan.opens, plan.opens_second), strict=True):
+        if opens:
+            words = np.zeros((16, program.tensor(name).elements), np.uint32)
+            end = start + -(-words.shape[1] * plan.width // 8)
+            for packed in (sent.reshape(16, -1)[:, start:end] for sent in messages):
+                words = NumpyKernels().add_packed(words, np.ascontiguousarray(packed), plan.width)
+            yield operation.name, plan.width, words
+            start = end
+
+
 def opened_words(program, execution, messages):
     """Per operation that opens words: their bits, and the sum of both parties' messages modulo the ring."""
     place = sum(isinstance(operation, ConvOp | LinearOp) for operation in program.operations)  # weights come first
     for operation, plan, traffic in zip(program.operations, plan_masked(program), execution.traffic(program, 16)):
-        if plan.opens:
+        if isinstance(operation, MulOp):
+            yield from opened_factors(program, operation, plan, [sent[place] for sent in messages])
+        elif plan.opens:
             name = operation.output if plan.reduces else operation.inputs[0]
             words = np.zeros((16, program.tensor(name).elements), np.uint32)
             for packed in (sent[place].reshape(16, -1) for sent in messages):
