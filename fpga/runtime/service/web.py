@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -163,7 +164,8 @@ class Pages:
         left = asyncio.ensure_future(request.receive())  # the body was read: what comes next is the client's end
         expiry_s = self._desk.expiry_s
         try:
-            await asyncio.wait([answer, left], timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [answer, left]
+            await asyncio.wait(either, timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and model.halves.withdraw(half):
                 late = f"the other half did not arrive within {expiry_s:g} s"
                 raise Rejected(408, "the client left" if left.done() else late)
