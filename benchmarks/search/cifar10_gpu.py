@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from accuracy import Bench, read_row, space_of, table
-from accuracy_plan import KINDS, TUNING, Run, family
+from accuracy_plan import KINDS, POLYNOMIAL, TUNING, Run, family
 
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
@@ -129,7 +129,7 @@ class Comparison:
                 return False
             write_whole_json(path, dict(found.choices))
         choices = json.loads(path.read_text())
-        tuned = replace(teacher, start=teacher.key, training={**self.size.training, **TUNING})
+        tuned = replace(teacher, start=teacher.key, training={**self.size.training, **TUNING, **POLYNOMIAL})
         key = f"front/{latency_weight:g}/trained"
         return self.train(replace(tuned, key=key, kind="x2act", choices=choices), latency_weight)
 
