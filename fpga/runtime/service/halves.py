@@ -40,6 +40,10 @@ class Interrupted(Exception):
     """The two servers could not finish an execution; the client may ask again under another id."""
 
 
+class Withdrawn(Exception):
+    """Its client took a half back before both servers had it."""
+
+
 @dataclass(eq=False)
 class Half:
     """One server's share of a request's images (uint32 [images, *shape]) and where its answer goes."""
@@ -50,6 +54,7 @@ class Half:
     answer: Future[Answer] = field(default_factory=Future)
     not_before_s: float = 0.0
     retry_s: float = RETRY_S
+    unwanted: bool = False
 
     @property
     def images(self) -> int:
@@ -125,16 +130,25 @@ class HalfQueue:
     def put_back(self, halves: Collection[Half]) -> None:
         """Let halves wait again whose partner is not at the other server yet, each time a little longer."""
         with self._changed:
+            dropped = [half for half in halves if half.unwanted]
             for half in halves:
+                if half.unwanted:
+                    continue
                 self._running.pop(half.request_id)
                 half.not_before_s = time.monotonic() + half.retry_s
                 half.retry_s *= 2
                 self._waiting[half.request_id] = half
             self._changed.notify_all()
+        self.finish(dropped, Withdrawn())
 
     def withdraw(self, half: Half) -> bool:
-        """Take a half out that still waits; False when it is being executed or is done."""
+        """Take a half out that still waits.
+
+        False when it is done, or proposed to the other server: then it gets its answer where that one has it too, and
+        is `Withdrawn` where not.
+        """
         with self._changed:
+            half.unwanted = True
             if self._waiting.get(half.request_id) is not half:
                 return False
             del self._waiting[half.request_id]

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .halves import Answer, Duplicate, Half, Interrupted, Overload
+from .halves import Answer, Duplicate, Half, Interrupted, Overload, Withdrawn
 from .intake import MEDIA_TYPE, Rejected, check_length, check_request_id, image_count, read_share
 from .limits import RateLimit
 from .model import Model
@@ -162,14 +162,16 @@ class Pages:
         """The half's answer; a client that leaves takes its half along, unless it is being executed."""
         answer = asyncio.wrap_future(half.answer)
         left = asyncio.ensure_future(request.receive())  # the body was read: what comes next is the client's end
+        awaited: list[asyncio.Future[Any]] = [answer, left]
         expiry_s = self._desk.expiry_s
         try:
-            either: list[asyncio.Future[Any]] = [answer, left]
-            await asyncio.wait(either, timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(awaited, timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and model.halves.withdraw(half):
-                late = f"the other half did not arrive within {expiry_s:g} s"
-                raise Rejected(408, "the client left" if left.done() else late)
+                raise Withdrawn
             return await asyncio.wait_for(answer, EXECUTION_S)
+        except Withdrawn:
+            late = f"the other half did not arrive within {expiry_s:g} s"
+            raise Rejected(408, "the client left" if left.done() else late) from None
         except TimeoutError:
             raise Rejected(504, "the execution takes too long") from None
         except Interrupted as interrupted:

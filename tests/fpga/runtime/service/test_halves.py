@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from rrnet_nni.fpga.runtime.service.halves import Answer, Duplicate, Half, HalfQueue, Interrupted, Overload
+from rrnet_nni.fpga.runtime.service.halves import Answer, Duplicate, Half, HalfQueue, Interrupted, Overload, Withdrawn
 
 
 def half(name, images=1):
@@ -37,6 +37,19 @@ def test_a_request_waits_its_window_for_others_and_a_full_batch_does_not():
     assert time.monotonic() - started < 1
 
 
+def test_a_half_that_is_withdrawn_while_it_is_proposed_does_not_wait_again():
+    queue = HalfQueue(100)
+    left = half("a")
+    queue.add(left)
+    proposed = queue.take(4, 0.0, 0.0)
+    assert not queue.withdraw(left)
+    queue.put_back(proposed)
+    assert queue.images == 0
+    assert queue.take(4, 0.0, 0.2) == []
+    with pytest.raises(Withdrawn):
+        left.answer.result(0)
+
+
 def test_while_a_batch_is_executed_requests_wait_longer_for_others():
     queue = HalfQueue(100)
     queue.add(half("a"))
@@ -63,7 +76,6 @@ def test_a_half_without_partner_waits_longer_each_time_and_can_be_withdrawn():
     queue.put_back(first)
     assert queue.take(4, 0.0, 0.0) == []
     assert names(queue.take(4, 0.0, 1.0)) == ["a"]
-    assert not queue.withdraw(alone)
     queue.put_back([alone])
     assert alone.retry_s == pytest.approx(0.08)
     assert queue.withdraw(alone)

@@ -15,6 +15,7 @@ from helpers.served import Servers, ask_many, clear_images, post, write_digits_s
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.link.tls import fingerprint, make_pair, read_certificate
 from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
+from rrnet_nni.fpga.runtime.service.top import main as top
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,18 @@ def test_requests_of_many_clients_get_the_references_class_and_no_material_twice
     assert numbers['rrnet_batch_images_count{model="build"}'] < len(zero), "strangers share executions"
     assert numbers['rrnet_material_left{model="build"}'] == 400 - len(zero)
     assert numbers['rrnet_link_lanes{model="build"}'] == 2
+
+
+def test_top_shows_what_both_servers_do(served, capsys):
+    asking = threading.Timer(0.2, lambda: ask_many(served.urls, *clear_images(load_build(served.build), 10)[:1], 2))
+    asking.start()
+    assert top([*served.urls, "--json", "--interval", "3"]) == 0
+    asking.join()
+    for each in json.loads(capsys.readouterr().out):
+        figures = each["models"]["build"]
+        assert figures["lanes"] == 2
+        assert figures["requests/s"] == pytest.approx(10 / 3, rel=0.3)
+        assert figures["material"] > 100
 
 
 def test_one_request_may_hold_several_images(served):
@@ -105,7 +118,7 @@ def test_a_client_that_vanishes_takes_its_half_along(served):
     started = time.monotonic()
     while served.numbers(0)['rrnet_images_waiting{model="build"}']:
         time.sleep(0.01)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 0.9, "before it expires"
 
 
 def test_halves_with_different_numbers_of_images_are_told_so(served):
