@@ -58,7 +58,7 @@ def main() -> int:
         )
     axis.set_xscale("symlog", linthresh=10)
     axis.set(xlabel="thousands of ReLUs", ylabel="test accuracy, %", title="ours: CIFAR-10 (JPEG), short trainings")
-    axis.legend(fontsize=7, loc="lower right")
+    axis.legend(fontsize=7, loc="center left")
     save_figure(figure, directory / "accuracy_relus.png")
     return 0
 
