@@ -174,7 +174,27 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"| {found['network']} | {found['image_size']} | {found['compile_s']:.0f} | {found['makespan_ms']:,.1f} | "
             f"{sent} | {found['comparisons']:,} | {found['error']:.2%} | {found['same_class']} of {found['images']} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_executed_lines(rows)])
+
+
+def _executed_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        "| network | protocol | online s | dealer s | MB sent by 0 / by 1 | as predicted | memory MB | error |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for found in rows:
+        for protocol, answer in found.get("executed", {}).items():
+            if "failure" in answer:
+                lines.append(f"| {found['network']} | {protocol} | {answer['failure'][:160]} | | | | | |")
+                continue
+            sent = " / ".join(f"{size / 1e6:.1f}" for size in answer["bytes_sent"])
+            memory = " / ".join(f"{size:.0f}" for size in answer["memory_mb"].values())
+            lines.append(
+                f"| {found['network']} | {protocol} | {answer['online_s']:.1f} | {answer['offline_s']:.1f} | {sent} | "
+                f"{'yes' if answer['as_predicted'] else 'no'} | {memory} | {answer['error']:.2%} |"
+            )
+    return lines if len(lines) > 3 else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
