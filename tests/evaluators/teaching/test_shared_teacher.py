@@ -13,7 +13,8 @@ from torch import nn
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
-from rrnet_nni.evaluators.teaching.shared_teacher import TeacherOptions, shared_teacher
+from rrnet_nni.evaluators.options import TeacherOptions
+from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 
