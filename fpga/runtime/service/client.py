@@ -19,16 +19,16 @@ import socket
 import ssl
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 SEED_BYTES = 16
 MEDIA_TYPE = "application/octet-stream"
-EXECUTION_HEADER = "rrnet-execution"
-#: Answers after which asking again, under a fresh id and with fresh shares, may succeed.
+EXECUTION_HEADER = (
+    "rrnet-execution"  #: Answers after which asking again, under a fresh id and with fresh shares, may succeed.
+)
 PASSING = (408, 409, 429, 500, 502, 503, 504)
 
 
@@ -40,8 +40,7 @@ class BadImages(Exception):
     """Images that the model does not take."""
 
 
-@dataclass(frozen=True)
-class _Reply:
+class _Reply(NamedTuple):
     status: int
     body: bytes
     execution: str
@@ -55,11 +54,7 @@ class PrivateClassifier:
         urls: party 0's and party 1's server.
         model: its name at both servers; may be left out where they have one.
         pins: SHA-256 fingerprints (hexadecimal) of the two servers' certificates, instead of the usual authorities.
-        timeout_s: of one attempt.
-        attempts: how often a request is made before its fault is raised.
-
-    Raises:
-        ServiceFault: the servers cannot be reached, or differ about the model.
+        timeout_s, attempts: of one attempt, and how many are made before a fault is raised.
     """
 
     def __init__(
@@ -96,9 +91,7 @@ class PrivateClassifier:
             images: [N, *shape]; uint8 are pixels, which become what the model expects as its build says; anything else
                 is in the model's own units already.
 
-        Raises:
-            BadImages: another shape, or values beyond what the model takes.
-            ServiceFault: no answer, after all attempts.
+        Raises BadImages for another shape or values beyond the model's, ServiceFault for no answer after all attempts.
         """
         return np.argmax(self.logits(images).reshape(len(images), -1), axis=1)
 
@@ -156,17 +149,16 @@ class PrivateClassifier:
         own = np.frombuffer(hashlib.shake_256(seed).digest(words.nbytes), "<u4").reshape(words.shape)
         bodies = (words - own).astype("<u4").tobytes(), seed
         path = f"/v1/models/{urllib.parse.quote(self.model)}/requests/{request_id}?images={len(words)}"
-        problem = _first(server.send(path, body) for server, body in zip(self._servers, bodies))
+        problems = [server.send(path, body) for server, body in zip(self._servers, bodies)]
+        problem = next((each for each in problems if each is not None), None)
         if problem is not None:
-            for server in self._servers:
-                server.close()
+            self.close()
             return [], problem
         replies = []
         for server in self._by_readiness():
             replies.append(server.receive())
             if replies[-1].status != 200:
-                for each in self._servers:  # the other one may wait for a half that never comes
-                    each.close()
+                self.close()  # the other one may wait for a half that never comes
                 return replies, f"{server.url}: {_sentence(replies[-1])}"
         if replies[0].execution != replies[1].execution:
             return replies, "the two servers answered from different executions"
@@ -219,9 +211,7 @@ class _Server:
     @property
     def socket(self) -> socket.socket:
         """Of the open connection."""
-        connection = self._open().sock
-        assert connection is not None
-        return connection
+        return self._open().sock
 
     def close(self) -> None:
         if self._connection is not None:
@@ -239,8 +229,7 @@ class _Server:
             raise ServiceFault(f"{self.url} does not answer ({error})") from error
         if reply.status != 200:
             raise ServiceFault(f"{self.url}: {_sentence(reply)}")
-        document: dict[str, Any] = json.loads(reply.body)
-        return document
+        return dict(json.loads(reply.body))
 
     def send(self, path: str, body: bytes) -> str | None:
         """Send a half; what went wrong, or None."""
@@ -275,14 +264,13 @@ class _Server:
 
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is None:
-            connection = self._connect()
-            connection.connect()
+            self._connection = self._connect()
             try:
-                self._check_pin(connection)
+                self._connection.connect()
+                self._check_pin(self._connection)
             except ServiceFault:
-                connection.close()
+                self.close()
                 raise
-            self._connection = connection
         return self._connection
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -304,14 +292,9 @@ class _Server:
             raise ServiceFault(f"{self.url} shows another certificate than the pinned one")
 
 
-def _first(problems: Any) -> str | None:
-    return next((problem for problem in list(problems) if problem is not None), None)
-
-
 def _sentence(reply: _Reply) -> str:
     """What a server said of its failure."""
     try:
-        said: Mapping[str, Any] = json.loads(reply.body)
-        return str(said["error"])
+        return str(json.loads(reply.body)["error"])
     except (ValueError, KeyError, TypeError):
         return f"status {reply.status}"
