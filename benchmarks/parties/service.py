@@ -5,8 +5,8 @@ Rounds of both alternate, so that load on the machine falls on both alike; media
 are threads of one process, each with one image per request. `rrnet-2pc-run` is counted with what it computes on its
 material once it is there (`sustained`), as a server must do that too, and without it (`online`).
 
-    python benchmarks/service.py build/ --input images.npy             1,000 requests from 32 clients, 5 rounds
-    python benchmarks/service.py build/ --input images.npy -o service.json
+    python benchmarks/parties/service.py build/ --input images.npy             1,000 requests from 32 clients, 5 rounds
+    python benchmarks/parties/service.py build/ --input images.npy -o service.json
 """
 
 from __future__ import annotations
