@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.base.image_format import format_of
 
 from . import __version__
@@ -65,7 +65,7 @@ class Architecture:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         document = {"schema": SCHEMA_VERSION, **asdict(self)}
-        write_whole(path, json.dumps(document, indent=2, sort_keys=False).encode() + b"\n")
+        write_whole_json(path, document)
 
     @classmethod
     def load(cls, path: Path) -> Architecture:

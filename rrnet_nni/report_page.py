@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.files import write_whole, write_whole_json
 
 from .report import ExecutedBatch, Report
 from .results import Result, results_on_front
@@ -31,7 +30,7 @@ RED, BLUE, GREY, GREEN = "#b4472e", "#256d85", "#8a94a0", "#2e7d4f"
 
 def save_report(report: Report, directory: Path) -> Path:
     """Write report.json and report.html; returns the page."""
-    write_whole(directory / REPORT_JSON, json.dumps(report.to_dict(), indent=2).encode() + b"\n")
+    write_whole_json(directory / REPORT_JSON, report.to_dict())
     page = directory / REPORT_PAGE
     write_whole(page, render_page(report).encode())
     return page

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.files import write_whole_json
 
 RESULT_FILE = "result.json"
 
@@ -57,7 +57,7 @@ class Result:
 
     def save(self, directory: Path) -> Path:
         path = directory / RESULT_FILE
-        write_whole(path, json.dumps(self.to_dict(), indent=2).encode() + b"\n")
+        write_whole_json(path, self.to_dict())
         return path
 
     @classmethod

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.kept_settings import read_settings, refuse_other_settings
 
 from .architecture import Architecture
@@ -47,7 +46,7 @@ def keep_training_settings(
     path = directory / SETTINGS_NAME
     if checkpoint.exists() and path.exists():
         refuse_other_settings(str(checkpoint), read_settings(path), settings)
-    write_whole(path, json.dumps(settings, indent=1).encode() + b"\n")
+    write_whole_json(path, settings)
 
 
 def _weights_hash(weights: Mapping[str, torch.Tensor] | None) -> str | None:

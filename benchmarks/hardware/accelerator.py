@@ -31,6 +31,7 @@ from typing import Any
 
 from schedule import export
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
 from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, schedule_program
@@ -177,7 +178,7 @@ def main() -> None:
                 )
             tables.append({"network": network, "choice": choice, "image_size": 32, "rows": found})
     document = {"what": "modelled", "budget": budget.to_dict()["totals"], "tables": merged(known, tables)}
-    options.output.write_text(json.dumps(document, indent=1) + "\n")
+    write_whole_json(options.output, document)
 
 
 if __name__ == "__main__":

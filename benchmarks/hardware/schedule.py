@@ -25,6 +25,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.files import write_whole_json
+
 NETWORKS = (
     *(f"{backbone}@32" for backbone in ("vgg16", "mobilenet_v2", "resnet18", "resnet34", "resnet50")),
     *("resnet50@224", "mobilenet_v2@224"),
@@ -197,7 +199,7 @@ def keep(path: Path, row: dict[str, Any]) -> None:
     rows = json.loads(path.read_text()) if path.exists() else []
     same = [key for key in ("network", "device", "protocol", "tiles") if key in row]
     others = [other for other in rows if any(other[key] != row[key] for key in same)]
-    path.write_text(json.dumps([*others, row], indent=1) + "\n")
+    write_whole_json(path, [*others, row])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from exactness_networks import ACTIVATIONS, NETWORKS, RINGS, ensure_build
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.program.reference import decode, run_reference
 from rrnet_nni.fpga.protocols import executions
@@ -159,7 +160,7 @@ def main() -> None:
             row = dict(zip(KEYS, case)) | run_case(build, *case[2:])
             print(f"{' '.join(map(str, case))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
             rows = merge(rows, row)
-            options.results.write_text(json.dumps(rows, indent=1) + "\n")
+            write_whole_json(options.results, rows)
     print_table(rows)
     if not all(row["exact"] and row["bytes_as_predicted"] for row in rows):
         raise SystemExit("not all cases agree")

@@ -26,6 +26,7 @@ import onnxruntime
 import torch
 
 from rrnet_nni.architecture import Architecture
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.fpga.compiler.compile import compile_model
@@ -134,7 +135,7 @@ def merge(path: Path, rows: list[dict[str, Any]]) -> None:
     replaced = {(row["dataset"], row["backbone"], row["choices"]) for row in rows}
     kept = [row for row in kept if (row["dataset"], row["backbone"], row["choices"]) not in replaced]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([*kept, *rows], indent=1) + "\n")
+    write_whole_json(path, [*kept, *rows])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.files import write_whole_json
+
 #: Families that the compiler has no operators for: attention, and layer normalization of every pixel.
 LEFT_OUT = ("vit_", "swin", "maxvit", "convnext")
 ADAPTING_IMAGES, TEST_IMAGES = 16, 4
@@ -229,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known[name] = row_apart(name, options.ring, options.execute)
         print(json.dumps(known[name]), flush=True)
         if options.output is not None:
-            options.output.write_text(json.dumps(list(known.values()), indent=1) + "\n")
+            write_whole_json(options.output, list(known.values()))
     print(table(list(known.values())))
     return 0
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.protocols import get_execution
@@ -73,7 +74,7 @@ def main() -> None:
     }
     print(json.dumps(answer, indent=1))
     if options.output:
-        options.output.write_text(json.dumps(answer, indent=1) + "\n")
+        write_whole_json(options.output, answer)
 
 
 def _parser() -> argparse.ArgumentParser:

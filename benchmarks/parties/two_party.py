@@ -33,6 +33,7 @@ import numpy as np
 from shaped_link import LOOPBACK, Ends, Shape, shaped
 from two_party_network import ACTIVATIONS, ResNet18
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
@@ -195,7 +196,7 @@ def main() -> None:
     peer = crypten_peer.is_installed()
     rows = [row for network in networks for row in measure(options, network, peer)]
     if options.output is not None:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+        write_whole_json(options.output, rows)
     if not peer:
         print("CrypTen is not measured: --install-peer installs it\n")
     print_table(rows)

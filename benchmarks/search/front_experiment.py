@@ -11,7 +11,6 @@ images too, which nothing was chosen by.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import yaml
 
 from rrnet_nni.architecture import Architecture
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.data import load_dataset
 from rrnet_nni.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
@@ -53,7 +53,7 @@ def main() -> None:
     report["stopped_after"] = options.stop_after
     report["seconds"] = round(time.monotonic() - started)
     if options.output:
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        write_whole_json(options.output, report)
     print(table(report))
 
 

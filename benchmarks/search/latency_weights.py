@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
@@ -64,7 +64,7 @@ def main() -> None:
         print(f"seed {seed}: {', '.join(f'{ms:.3f}' for ms in expected)} ms", flush=True)
     if options.output:
         settings_used = {"backbone": BACKBONE, "data": DATA, "search": SEARCH, "space": space.to_dict()}
-        options.output.write_text(json.dumps({**settings_used, "searches": searches}, indent=1) + "\n")
+        write_whole_json(options.output, {**settings_used, "searches": searches})
     print("the expected latency falls strictly with λ" if falls else "the expected latency does NOT fall strictly")
     sys.exit(0 if falls else 1)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
@@ -112,7 +113,7 @@ class Bench:
         }
         runs.append(run)
         if self.options.output:
-            self.options.output.write_text(json.dumps(self.results, indent=1) + "\n")
+            write_whole_json(self.options.output, self.results)
         print({name: value for name, value in run.items() if name != "training"}, flush=True)
         return run
 

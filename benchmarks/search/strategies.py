@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.space_operators import describe_space
@@ -83,7 +84,7 @@ def main() -> None:
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 if options.output:
-                    options.output.write_text(json.dumps({**settings, "rows": rows}, indent=1) + "\n")
+                    write_whole_json(options.output, {**settings, "rows": rows})
             budget_s = budget_s or row["search_s"]
     print(summary(rows, latency))
 

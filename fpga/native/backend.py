@@ -7,6 +7,7 @@ Python alone). A compiled form is used only after it agreed with the portable on
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from .library import CompilationUnavailable, Signatures, build_library, load_lib
 SWITCH = "RRNET_RING_BACKEND"
 COMPILED, LIMBS = "compiled", "limbs"
 BACKENDS = (COMPILED, LIMBS)
+_log = logging.getLogger(__name__)
 
 Kernels = TypeVar("Kernels")
 
@@ -38,14 +40,26 @@ def wanted_backend() -> str | None:
 def choose(
     compiled: Callable[[], Kernels], portable: Callable[[], Kernels], agrees: Callable[[Kernels], bool]
 ) -> Kernels:
-    """The compiled form where it is wanted, can be built and passes its self-test; else the portable one."""
-    if wanted_backend() not in (None, COMPILED):
+    """The compiled form where it is wanted, can be built and passes its self-test; else the portable one.
+
+    Raises:
+        Refusal: the environment asks for the compiled form alone, and there is none that computes rightly.
+    """
+    wanted = wanted_backend()
+    if wanted == LIMBS:
         return portable()
     try:
         kernels = compiled()
-    except CompilationUnavailable:
-        return portable()
-    return kernels if agrees(kernels) else portable()
+    except CompilationUnavailable as error:
+        problem = str(error)
+    else:
+        if agrees(kernels):
+            return kernels
+        problem = f"{type(kernels).__name__} computes wrongly as it was compiled here; choose another compiler with CC"
+        _log.warning("%s; NumPy does its work", problem)
+    if wanted == COMPILED:
+        raise Refusal(f"{SWITCH}={COMPILED}: {problem}")
+    return portable()
 
 
 def require(

@@ -6,6 +6,7 @@ another machine that shares the home directory never loads it. The libraries tha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -68,7 +69,7 @@ def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
     for part in (*texts, " ".join(options), _version(compiler), platform.machine(), _cpu_abilities()):
         key.update(part.encode() + b"\0")
     target = cache_folder("kernels") / f"{source.stem}-{key.hexdigest()[:24]}.so"
-    if target.exists():
+    with contextlib.suppress(OSError):  # it is not there, or another process is just pruning it
         os.utime(target)
         return target
     try:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from rrnet_nni.base.errors import Refusal
-
-from ..native.backend import COMPILED, LIMBS, wanted_backend
-from ..native.library import CompilationUnavailable
+from ..native.backend import choose
 from .compiled import CompiledBackend, CompiledWeights
 from .geometry import conv_geometry
 from .limbs import LimbBackend, LimbWeights
 
 PackedWeights: TypeAlias = CompiledWeights | LimbWeights
-
-BACKENDS: dict[str, Callable[[], RingBackend]] = {COMPILED: CompiledBackend, LIMBS: LimbBackend}
 
 
 class RingBackend(Protocol):
@@ -93,21 +87,7 @@ def _words(array: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _backend() -> RingBackend:
-    wanted = wanted_backend()
-    for name in [wanted] if wanted else BACKENDS:
-        backend = load_backend(name)
-        if backend is not None:
-            return backend
-    raise Refusal("no ring backend works on this machine")
-
-
-def load_backend(name: str) -> RingBackend | None:
-    """The backend called `name` if it can be built here and passes its self-test."""
-    try:
-        backend = BACKENDS[name]()
-    except CompilationUnavailable:
-        return None
-    return backend if passes_self_test(backend) else None
+    return choose(CompiledBackend, LimbBackend, passes_self_test)
 
 
 def passes_self_test(backend: RingBackend) -> bool:

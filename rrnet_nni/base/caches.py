@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -17,7 +18,9 @@ def cache_folder(*parts: str) -> Path:
 
 def prune(folder: Path, pattern: str, keep: int) -> None:
     """Delete the files of `folder` that match `pattern`, but for the `keep` that were used last."""
-    found = list(folder.glob(pattern))
-    aged = sorted(((path.stat().st_mtime, path) for path in found if path.exists()), reverse=True)
-    for _, path in aged[keep:]:
+    aged = []
+    for path in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):  # another process prunes the same folder
+            aged.append((path.stat().st_mtime, path))
+    for _, path in sorted(aged, reverse=True)[keep:]:
         path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,31 @@ def unavailable() -> str:
     raise CompilationUnavailable("no compiler")
 
 
-def test_a_kernel_that_computes_wrongly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_computes_wrongly_is_not_used_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv(SWITCH, raising=False)
     assert choose(lambda: "C", lambda: "NumPy", lambda kernels: kernels == "C") == "C"
+    assert not caplog.messages
     assert choose(lambda: "C", lambda: "NumPy", lambda kernels: False) == "NumPy"
+    assert "computes wrongly as it was compiled here" in caplog.text
     assert choose(unavailable, lambda: "NumPy", lambda kernels: True) == "NumPy"
 
 
 def test_the_switch_takes_the_portable_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "limbs")
     assert choose(lambda: "C", lambda: "NumPy", lambda kernels: True) == "NumPy"
+
+
+@pytest.mark.parametrize(
+    ("compiled", "problem"), [(unavailable, "no compiler"), (lambda: "C", "computes wrongly as it was compiled here")]
+)
+def test_whoever_asks_for_the_compiled_form_alone_is_told_that_there_is_none(
+    compiled: Callable[[], str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "compiled")
+    with pytest.raises(Refusal, match=f"{SWITCH}=compiled: .*{problem}"):
+        choose(compiled, lambda: "NumPy", lambda kernels: False)
 
 
 def test_a_switch_that_names_no_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
