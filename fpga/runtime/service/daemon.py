@@ -18,14 +18,14 @@ import uvicorn
 from rrnet_nni.base.errors import ExecutionFault
 
 from ..link.addresses import parse_address
-from .filling import Marks, fill_once
-from .lane_asking import AskingLane
-from .limits import RateLimit
-from .model import Model
-from .peer import Peer, converse, keep_conversing
-from .reception import Reception
+from .models.model import Model
+from .peers.asking_lane import AskingLane
+from .peers.filling import Marks, fill_once
+from .peers.peer import Peer, converse, keep_conversing
+from .peers.reception import Reception
 from .telemetry import Telemetry
-from .web import Desk, web_application
+from .web.application import Desk, web_application
+from .web.limits import RateLimit
 
 #: Connections of clients at a time; more are answered by 503 without a look at them.
 MOST_CLIENTS = 1000

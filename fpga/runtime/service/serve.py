@@ -17,8 +17,8 @@ from ..link.link import DEFAULT_TIMEOUT_S
 from ..link.tls import load_identity
 from .both import serve_both
 from .daemon import Daemon, Front, Settings
-from .model import Model, load_model
-from .peer import Peer
+from .models.model import Model, load_model
+from .peers.peer import Peer
 
 EXAMPLES = """\
 examples:

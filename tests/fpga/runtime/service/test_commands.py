@@ -9,7 +9,7 @@ import pytest
 from helpers.served import write_digits_sized_build
 
 from rrnet_nni.fpga.runtime.service import client
-from rrnet_nni.fpga.runtime.service.filling import FIRST_COUNT, Marks
+from rrnet_nni.fpga.runtime.service.peers.filling import FIRST_COUNT, Marks
 from rrnet_nni.fpga.runtime.service.serve import main
 from rrnet_nni.fpga.runtime.service.top import main as top
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
-from ..link.link import Link
-from ..material.store import MaterialStore
-from ..session.session import PartyEvaluator
-from .halves import Answer, Half
-from .model import Model
+from ....protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
+from ...link.link import Link
+from ...material.store import MaterialStore
+from ...session.session import PartyEvaluator
+from ..models.halves import Answer, Half
+from ..models.model import Model
 
 #: Batches whose material is claimed at once: one durable write for all of them, and as much is lost by a crash.
 BATCHES_PER_CLAIM = 8

@@ -9,7 +9,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.material.party_set import party_directory
-from rrnet_nni.fpga.runtime.service.pool import SETTLED_S, Pool
+from rrnet_nni.fpga.runtime.service.models.pool import SETTLED_S, Pool
 
 
 @pytest.fixture

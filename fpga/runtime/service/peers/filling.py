@@ -16,15 +16,15 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..commands.children import Child, Display, start_child
-from ..link.link import Link
-from ..material.party_set import TWO_PARTY
+from ...commands.children import Child, Display, start_child
+from ...link.link import Link
+from ...material.party_set import TWO_PARTY
+from ..models.model import Model
+from ..models.pool import MADE_PREFIX
+from ..telemetry import Telemetry
 from .carrying import carry
 from .dialogue import FILL, ask, field_of, introduction, tell
-from .model import Model
 from .peer import Peer, converse
-from .pool import MADE_PREFIX
-from .telemetry import Telemetry
 
 #: Added to the niceness of the processes: requests go first.
 NICENESS = 15

@@ -6,7 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from rrnet_nni.fpga.runtime.service.halves import Answer, Duplicate, Half, HalfQueue, Interrupted, Overload, Withdrawn
+from rrnet_nni.fpga.runtime.service.models.halves import (
+    Answer,
+    Duplicate,
+    Half,
+    HalfQueue,
+    Interrupted,
+    Overload,
+    Withdrawn,
+)
 
 
 def half(name, images=1):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.addresses import connect
-from ..link.link import Link
-from ..link.tls import secure
+from ...link.addresses import connect
+from ...link.link import Link
+from ...link.tls import secure
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.1, 3.0
 #: What the other end gets to finish the TLS handshake.

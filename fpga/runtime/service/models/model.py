@@ -11,10 +11,10 @@ import numpy as np
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import ImageFormat
 
-from ...program import TRUNCATION_BOUND_BITS
-from ...program.build import Build, load_build
-from ...protocols import get_costs, get_execution
-from ...protocols.party import Execution
+from ....program import TRUNCATION_BOUND_BITS
+from ....program.build import Build, load_build
+from ....protocols import get_costs, get_execution
+from ....protocols.party import Execution
 from .halves import HalfQueue
 from .pool import Pool
 

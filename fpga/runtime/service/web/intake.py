@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from .model import Model
+from ..models.model import Model
 
 SEED_BYTES = 16
 MEDIA_TYPE = "application/octet-stream"

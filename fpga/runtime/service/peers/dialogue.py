@@ -8,10 +8,10 @@ from typing import Any
 
 from rrnet_nni.base.errors import Refusal
 
-from ...program import RING_BITS
-from ..link.frames import WIRE_VERSION, LinkFault, printable
-from ..link.link import Link
-from ..session.agreement import RELEASE, read_hello
+from ....program import RING_BITS
+from ...link.frames import WIRE_VERSION, LinkFault, printable
+from ...link.link import Link
+from ...session.agreement import RELEASE, read_hello
 
 SERVICE_VERSION = 1
 #: What a connection between the two daemons is for.

@@ -16,11 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .halves import Answer, Duplicate, Half, Interrupted, Overload, Withdrawn
+from ..models.halves import Answer, Duplicate, Half, Interrupted, Overload, Withdrawn
+from ..models.model import Model
+from ..telemetry import Telemetry
 from .intake import MEDIA_TYPE, Rejected, check_length, check_request_id, image_count, read_share
 from .limits import RateLimit
-from .model import Model
-from .telemetry import Telemetry
 
 EXECUTION_HEADER = "rrnet-execution"
 #: What is waited beyond a half's expiry for an execution that has begun.

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.addresses import parse_address
-from ..link.frames import LinkFault
-from ..link.link import Link
-from ..link.tls import secure
+from ...link.addresses import parse_address
+from ...link.frames import LinkFault
+from ...link.link import Link
+from ...link.tls import secure
+from ..models.model import Model
+from ..telemetry import Telemetry
+from .answering_lane import AnsweringLane
 from .dialogue import FILL, LANE, check_alike, field_of, hear, versions
 from .filling import answer_fill
-from .lane_answering import AnsweringLane
-from .model import Model
 from .peer import GREETING_S, Peer
-from .telemetry import Telemetry
 
 #: Connections that may be greeted or served at a time.
 MOST_CONNECTIONS = 128

@@ -1,6 +1,6 @@
 """How often one address may ask."""
 
-from rrnet_nni.fpga.runtime.service.limits import MOST_ADDRESSES, RateLimit
+from rrnet_nni.fpga.runtime.service.web.limits import MOST_ADDRESSES, RateLimit
 
 
 def test_a_burst_passes_then_requests_come_at_the_rate():

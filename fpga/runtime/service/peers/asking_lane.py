@@ -6,13 +6,13 @@ import threading
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.frames import LinkFault
-from ..link.link import Link
+from ...link.frames import LinkFault
+from ...link.link import Link
+from ..models.halves import Half, Interrupted
+from ..models.model import Model
+from ..telemetry import Telemetry
 from .dialogue import LANE, UNKNOWN_SET, ask, field_of, introduction
-from .halves import Half, Interrupted
-from .model import Model
 from .open_set import OpenSet, common_start
-from .telemetry import Telemetry
 
 #: How often an idle lane says that it is there, and looks for material.
 REST_S = 1.0

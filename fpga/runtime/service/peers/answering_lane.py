@@ -8,13 +8,13 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..link.frames import LinkFault
-from ..link.link import Link
+from ...link.frames import LinkFault
+from ...link.link import Link
+from ..models.halves import Half, Interrupted
+from ..models.model import Model
+from ..telemetry import Telemetry
 from .dialogue import UNKNOWN_SET, field_of, hear, tell
-from .halves import Half, Interrupted
-from .model import Model
 from .open_set import OpenSet, common_start
-from .telemetry import Telemetry
 
 #: How long a batch waits for halves that party 0 has and this server has not yet.
 PARTNER_WAIT_S = 0.01

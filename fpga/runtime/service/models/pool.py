@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ..material.party_set import SetDescription, party_directory, read_description, unused_count
-from ..material.store import MaterialStore
+from ...material.party_set import SetDescription, party_directory, read_description, unused_count
+from ...material.store import MaterialStore
 
 AUDIT = "used.jsonl"
 AUDIT_BYTES = 16 << 20
