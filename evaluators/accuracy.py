@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .data import ImageDataset, Images
+from .images.data import ImageDataset, Images
 
 #: Logits beyond this are an explosion: the squares of some layers ran away on this image.
 EXPLOSION_BOUND = 1e3

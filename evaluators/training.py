@@ -18,8 +18,8 @@ from rrnet_nni.base.files import whole_file
 
 from .accuracy import Evaluation, evaluate
 from .arithmetic import Arithmetic, choose_arithmetic
-from .data import ImageDataset
 from .divergence import DivergenceGuard, Fallback
+from .images.data import ImageDataset
 from .kept_settings import read_checkpoint, refuse_other_settings
 from .module import ClassificationModule, TrainingOptions
 

@@ -101,7 +101,7 @@ def check_before_trials(experiment: ExperimentFile) -> None:
             hint = f"did you mean {names[close[0]]!r}?" if close else f"there are {', '.join(sorted(names.values()))}"
             raise Refusal(f"{experiment.path}: there is no tuner {experiment.tuner!r}; {hint}")
     if experiment.task is not None and experiment.task.data.name in ("folder", "cifar10", "cifar100"):
-        from rrnet_nni.evaluators.data import check_data
+        from rrnet_nni.evaluators.images.data import check_data
 
         check_data(experiment.task.data)
 

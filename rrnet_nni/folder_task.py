@@ -10,7 +10,7 @@ import yaml
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.pictures import is_hidden, is_picture, open_picture, picture_size
-from rrnet_nni.evaluators.image_folder import Folder, class_folders, read_folder
+from rrnet_nni.evaluators.images.image_folder import Folder, class_folders, read_folder
 
 #: A network of one core learns from so many pictures in minutes: below, a small backbone and small pictures.
 FEW_PICTURES, SMALL_SIDE, LARGE_SIDE = 2000, 32, 64

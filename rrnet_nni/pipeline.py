@@ -19,7 +19,7 @@ from rrnet_nni.base.compatibility import interrupts_kept
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.accuracy import Evaluation, evaluate
 from rrnet_nni.evaluators.fixed_point import fixed_point_accuracy
-from rrnet_nni.evaluators.search_split import training_images_hash
+from rrnet_nni.evaluators.images.search_split import training_images_hash
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
 from rrnet_nni.evaluators.training import CHECKPOINT, EpochProgress, train_network

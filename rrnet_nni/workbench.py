@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import ImageDataset, Images, holdout, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import ImageDataset, Images, holdout, load_dataset
 from rrnet_nni.evaluators.space_operators import SpaceOperators, describe_space
 from rrnet_nni.fpga.cost import LatencyTable, build_lut
 from rrnet_nni.fpga.devices import load_device

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole
-from rrnet_nni.evaluators.data import ImageDataset
-from rrnet_nni.evaluators.search_split import stored_search_split
+from rrnet_nni.evaluators.images.data import ImageDataset
+from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import build_network, candidates_of
 

@@ -11,8 +11,8 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
+from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.kept_settings import read_checkpoint
-from rrnet_nni.evaluators.search_split import stored_search_split
 from rrnet_nni.evaluators.training import ClassificationModule, quiet_lightning
 from rrnet_nni.search_spaces import build_space
 

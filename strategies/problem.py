@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rrnet_nni.evaluators.data import ImageDataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.search_spaces import SpaceOptions
 

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import ImageDataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.search_spaces import SpaceOptions
 

@@ -27,8 +27,8 @@ import torch
 
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.evaluators.data import DataOptions
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
+from rrnet_nni.evaluators.images.data import DataOptions
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.pipeline import CALIBRATION, describe, export_trained, train_architecture

@@ -30,7 +30,7 @@ import torch
 from accuracy_plan import HELD_OUT, KINDS, Run, plan
 
 from rrnet_nni.base.files import whole_file, write_whole_json
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices

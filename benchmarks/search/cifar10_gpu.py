@@ -25,8 +25,8 @@ from accuracy import Bench, read_row, space_of, table
 from accuracy_plan import KINDS, POLYNOMIAL, TUNING, Run, family
 
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost import LatencyTable, build_lut

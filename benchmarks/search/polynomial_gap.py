@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 from rrnet_nni.search_spaces.options import X2ACT_FORMS

@@ -36,8 +36,8 @@ from nni.nas.oneshot.pytorch.strategy import DARTS  # noqa: E402
 from nni.nas.space import RawFormatModelSpace  # noqa: E402
 from pytorch_lightning import Callback  # noqa: E402
 
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset  # noqa: E402
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency  # noqa: E402
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset  # noqa: E402
 from rrnet_nni.evaluators.space_operators import describe_space  # noqa: E402
 from rrnet_nni.evaluators.training import TrainingOptions  # noqa: E402
 from rrnet_nni.fpga.cost.lut import build_lut  # noqa: E402

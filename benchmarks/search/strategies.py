@@ -29,8 +29,8 @@ from typing import Any
 import torch
 
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.fpga.cost.lut import build_lut

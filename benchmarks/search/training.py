@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from rrnet_nni.evaluators.arithmetic import Arithmetic, measured_gain
-from rrnet_nni.evaluators.batches import Augmentation, BatchLoader
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.images.batches import Augmentation, BatchLoader
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.module import TrainingOptions
 from rrnet_nni.evaluators.parameters import parameter_groups
 from rrnet_nni.evaluators.training import EpochProgress, train_network

@@ -22,9 +22,9 @@ from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 
-from ..data import ImageDataset
+from ..images.data import ImageDataset
+from ..images.search_split import training_images_hash
 from ..options import TrainingOptions
-from ..search_split import training_images_hash
 from ..training import CHECKPOINT, EpochProgress, train_network
 
 #: Options that an all-ReLU network without a teacher of its own does not heed: they decide nothing about it.

@@ -12,7 +12,7 @@ import torch
 from accuracy_plan import Run
 
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.evaluators.data import DataOptions, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 
 SMALL = {"precision": "float32", "channels_last": False, "batch_size": 16}
 TEACHER = Run("tiny/seed0/teacher", "resnet8", 0.125, "relu", 1, training=SMALL)

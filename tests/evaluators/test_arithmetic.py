@@ -9,7 +9,7 @@ from torch import nn
 
 from rrnet_nni.evaluators import arithmetic
 from rrnet_nni.evaluators.arithmetic import Arithmetic, choose_arithmetic, measured_gain
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.evaluators.accuracy import evaluate
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.distillation import distillation
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, TrainingResult, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules

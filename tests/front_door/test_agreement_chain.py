@@ -22,7 +22,7 @@ from nni.nas.space import model_context
 from torch import Tensor, nn
 
 from rrnet_nni.base.compatibility import freeze_apart
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import compile_model

@@ -10,7 +10,7 @@ from helpers.odd_pictures import CLASSES, write_odd_folder
 from PIL import Image
 
 from rrnet_nni.cli import main
-from rrnet_nni.evaluators.data import load_dataset
+from rrnet_nni.evaluators.images.data import load_dataset
 from rrnet_nni.experiment_file import check_before_trials, read_experiment
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut

@@ -17,8 +17,8 @@ import torch
 from helpers.tiny_task import tiny_evaluator, tiny_latency, tiny_search
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut

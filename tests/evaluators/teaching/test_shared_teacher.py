@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.options import TeacherOptions
 from rrnet_nni.evaluators.teaching.shared_teacher import shared_teacher
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, train_network

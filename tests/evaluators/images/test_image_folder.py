@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import DataOptions, load_dataset
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 
 
 @pytest.fixture

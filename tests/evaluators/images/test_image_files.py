@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, holdout, load_dataset
-from rrnet_nni.evaluators.image_files import FileBatchLoader, ImageFiles
-from rrnet_nni.evaluators.search_split import stored_search_split
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, holdout, load_dataset
+from rrnet_nni.evaluators.images.image_files import FileBatchLoader, ImageFiles
+from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.data import DataOptions, ImageDataset, load_dataset
-from rrnet_nni.evaluators.search_split import SPLIT_NAME, search_split, stored_search_split
+from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
+from rrnet_nni.evaluators.images.search_split import SPLIT_NAME, search_split, stored_search_split
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.image_format import ImageFormat
 from rrnet_nni.base.pictures import Resize
 
+from ..options import DataOptions
 from .batches import Augmentation, BatchLoader
 from .data_sources import Arrays, cifar, digits, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
 from .image_folder import Folder, check_heads, image_folder, read_folder
-from .options import DataOptions
 
 #: Images that the channel statistics of a folder on disk are estimated from.
 STATISTICS_IMAGES = 2048

@@ -9,9 +9,9 @@ from PIL import Image
 
 from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.evaluators.batches import Augmentation, BatchLoader, augment
-from rrnet_nni.evaluators.data import DataOptions, load_dataset
-from rrnet_nni.evaluators.data_sources import stratified
+from rrnet_nni.evaluators.images.batches import Augmentation, BatchLoader, augment
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
+from rrnet_nni.evaluators.images.data_sources import stratified
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_folder_is_read_by_class(folder: Path) -> None:
 
 def test_folder_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_dataset(folder_options(folder))
-    monkeypatch.setattr("rrnet_nni.evaluators.image_folder.decode_pictures", None)
+    monkeypatch.setattr("rrnet_nni.evaluators.images.image_folder.decode_pictures", None)
     again = load_dataset(folder_options(folder))
     assert torch.equal(first.train_images, again.train_images)
 
