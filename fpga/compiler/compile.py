@@ -28,6 +28,7 @@ from .fixed_point.certificate import approximations, certify, estimated_error
 from .fixed_point.formats import choose_formats
 from .fixed_point.lower import lower
 from .fixed_point.rings import NARROW, WHOLE, narrow_rings
+from .fixed_point.saturation import keep_saturation
 from .graph import Graph
 from .onnx.frontend import read_onnx
 from .passes import PassResult, run_passes
@@ -77,6 +78,7 @@ def compile_program(
 
     Without a protocol there is no better ring than whole words.
     """
+    graph = keep_saturation(graph, images)
     optimized, passes = run_passes(graph, disabled)
     optimized, calibration = equalize(optimized, calibrate(optimized, images))
     program, weights = lower(optimized, choose_formats(optimized, calibration, narrow=ring == NARROW))
@@ -108,6 +110,7 @@ def compile_graph(
             for the device.
     """
     check_budget(device)
+    graph = keep_saturation(graph, images)
     fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)

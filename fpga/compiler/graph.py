@@ -155,12 +155,22 @@ AnyNode: TypeAlias = (
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What the integers of a QuantizeLinear stand for; of several channels, what all of them reach."""
+
+    least: float
+    largest: float
+    per_channel: bool = False
+
+
+@dataclass(frozen=True)
 class Graph:
     """Nodes in an order that defines every tensor before its use; `shapes` of every tensor, the input's included.
 
     `scales` are the factors by which passes made tensors larger than those of the model, where not 1. `deferred` are
     products that the sum which reads them adds up untruncated. `images` is what the model says of its images. `head` is
     what whoever learns the output applies to it in the clear; `pixels` says that images are whole numbers up to 255.
+    `reaches` are copies that the model cuts off at the ends of its integers, until `keep_saturation` has decided which.
     """
 
     name: str
@@ -174,6 +184,7 @@ class Graph:
     deferred: frozenset[str] = frozenset()
     head: tuple[str, ...] = ()
     pixels: bool = False
+    reaches: Mapping[str, Reach] = field(default_factory=dict)
 
     def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
         """The same graph with other nodes; tensors that nothing makes are forgotten."""

@@ -106,6 +106,7 @@ def import_model(
         images=None if described is None else read_format(described, where),
         head=head,
         pixels=image.pixels,
+        reaches=importer.reaches,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..graph import AnyNode, Shape
+from ..graph import AnyNode, Reach, Shape
 from .attributes import Unsupported, attributes, integers
 
 ELEMENTS_LIMIT = 2**24
@@ -32,6 +32,7 @@ class Importer:
         views: ONNX value -> words of a tensor of the graph in another order, as long as nobody computes with them.
         flattened: flat tensor -> the image that it is made of.
         quantized: ONNX values that are integers -> scale and zero point of what they stand for; None: the pixels.
+        reaches: tensors that QuantizeLinear rounds -> what its integers reach.
         constants: ONNX value -> array.
         refused: ONNX values that depend on a refused node.
         unknown: constants that follow from the shape of a refused value.
@@ -43,6 +44,7 @@ class Importer:
         self.names = {input: input}
         self.views: dict[str, View] = {}
         self.quantized: dict[str, tuple[np.ndarray, np.ndarray] | None] = {}
+        self.reaches: dict[str, Reach] = {}
         self.flattened: dict[str, str] = {}
         self.constants = dict(constants)
         self.refused: set[str] = set()

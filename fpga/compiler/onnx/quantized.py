@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import AvgPool, Combine, Concat, MaxPool, Pad, Pick, Relu, Reshape
+from ..graph import AvgPool, Combine, Concat, MaxPool, Pad, Pick, Reach, Relu, Reshape
 from .importer import Importer, Unsupported, attributes
-from .views import copy_value, materialize
+from .layout import emit_view, operand_view
+from .views import View, copy_value, materialize
 
 QUANTIZED_KINDS = (np.uint8, np.int8, np.uint16, np.int16)
 MOVES_INTEGERS = frozenset(
@@ -29,22 +30,32 @@ def pass_integers_on(graph: Importer, node: onnx.NodeProto) -> None:
 
 
 def import_quantize(graph: Importer, node: onnx.NodeProto) -> None:
-    """The rounding is left out. Where the smallest integer stands for zero, what is below zero was cut off: a ReLU."""
+    """The rounding is left out. Where the smallest integer stands for zero, what is below zero was cut off: a ReLU.
+
+    Everywhere else, how far the integers reach is noted at a copy: `keep_saturation` cuts it where that matters.
+    """
     zero = graph.optional_constant(node, 2, "zero point")
     zero = np.zeros((), np.uint8) if zero is None else zero
     if zero.dtype not in QUANTIZED_KINDS:
         raise Unsupported(f"it rounds to {zero.dtype}, expected integers of 8 or 16 bits")
-    name, least = graph.operand(node, 0), np.iinfo(zero.dtype).min
-    if (zero == least).any() and (zero != least).any():
+    scale, integers = graph.constant(node, 1, "scale"), np.iinfo(zero.dtype)
+    if not (scale > 0).all():
+        raise Unsupported("its scale is not positive")
+    if (zero == integers.min).any() and (zero != integers.min).any():
         raise Unsupported("its zero points cut off some channels at zero and others not")
-    if (zero == least).any():
-        materialize(graph, node, name)
-        if not _is_nonnegative(graph, graph.tensor(node)):
-            graph.emit(Relu, node, (graph.tensor(node),), graph.shape(node))
-            name = node.output[0]
-    if name != node.output[0]:
-        copy_value(graph, name, node.output[0])
-    graph.quantized[node.output[0]] = (graph.constant(node, 1, "scale"), zero)
+    if (zero == integers.min).any():
+        materialize(graph, node, graph.operand(node, 0))
+    view = operand_view(graph, node)
+    if (zero == integers.min).any() and not _is_nonnegative(graph, view.base):
+        name = f"{node.output[0]}.relu"
+        graph.emit_as(Relu, node, (view.base,), graph.shapes[view.base], name, graph.unique(name))
+        view = View(name, view.index)
+    copy = f"{node.output[0]}.reached"
+    graph.emit_as(Combine, node, (view.base,), graph.shapes[view.base], copy, graph.unique(copy), scales=(np.ones(1),))
+    least, largest = ((np.float64(end) - zero) * scale for end in (integers.min, integers.max))
+    graph.reaches[copy] = Reach(float(np.max(least)), float(np.min(largest)), max(scale.size, zero.size) > 1)
+    emit_view(graph, node, View(copy, view.index))
+    graph.quantized[node.output[0]] = (scale, zero)
 
 
 def import_dequantize(graph: Importer, node: onnx.NodeProto) -> None:

@@ -31,7 +31,6 @@ RIGHT = {
     "keras-gap-13-nhwc": 4352,
     "mean3_mean2": 2048,
     "pixel_mask": 1055,
-    "qdq": 3072,
     "shortcut_slice_pad": 3072,
     "slice_channels": 2048,
     "split": 2048,
