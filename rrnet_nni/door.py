@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .fpga.compiler.compile import Compilation
     from .fpga.cost.network import NetworkCost
-    from .results import Result
+    from .reports.results import Result
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def run(
         preprocessing: `dealer` or `two-party`.
         units: what the numbers of an array mean: `pixels`, `fractions` or `model`.
     """
-    from .main_job import run_json
+    from .experiments.main_job import run_json
 
     options = {"--protocol": protocol, "--preprocessing": preprocessing, "--units": units}
     arguments = [word for name, value in options.items() if value is not None for word in (name, value)]

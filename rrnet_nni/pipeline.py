@@ -32,7 +32,7 @@ from rrnet_nni.strategies import EpochRecord, search
 
 from .architecture import ARCHITECTURE, Architecture, installed_versions
 from .export import export_onnx
-from .results import Result
+from .reports.results import Result
 from .task import check_latency_weight
 from .trained import save_weights
 from .training_settings import keep_training_settings

@@ -29,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
 
     from rrnet_nni.base.files import output_folder
 
-    from ..main_job import pareto_table
-    from ..report import collect
-    from ..report_page import save_report
-    from ..results import choose, results_on_front
+    from ..experiments.main_job import pareto_table
+    from ..reports.report import collect
+    from ..reports.report_page import save_report
+    from ..reports.results import choose, results_on_front
 
     report = collect("RRNet", [folder for run in options.runs for folder in result_folders(run)])
     report = replace(report, chosen=report.results.index(choose(report.results)))
@@ -52,7 +52,7 @@ def result_folders(run: Path) -> list[Path]:
     """The folder itself, or the trials of the experiment that it belongs to."""
     from rrnet_nni.base.errors import Refusal
 
-    from ..results import RESULT_FILE
+    from ..reports.results import RESULT_FILE
 
     if (run / RESULT_FILE).exists():
         return [run]

@@ -40,14 +40,14 @@ def run(options: argparse.Namespace) -> int:
     options.experiment = experiment_named(options.experiment)
     if options.detach:
         return _detach(options)
-    from .. import main_job
+    from ..experiments import main_job
 
     return main_job.run(options)
 
 
 def _detach(options: argparse.Namespace) -> int:
-    from ..background import start_detached
-    from ..experiment_file import check_before_trials, read_experiment
+    from ..experiments.background import start_detached
+    from ..experiments.experiment_file import check_before_trials, read_experiment
 
     described = read_experiment(options.experiment)
     check_before_trials(described)

@@ -13,7 +13,7 @@ from rrnet_nni.base.errors import Refusal
 from .options import add_task_option, read_task
 
 if TYPE_CHECKING:
-    from ..results import Result
+    from ..reports.results import Result
 
 EPILOG = """example:
   rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first

@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..background import stop_job
+    from ..experiments.background import stop_job
 
     said = stop_job(options.experiment, options.experiments)
     print_json({"experiment": options.experiment, "said": said}) if options.json else print(said)

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from rrnet_nni.base.compatibility import keep_nni_off_stdout
 
     task = read_task(options)
-    from ..trial import run_trial
+    from ..experiments.trial import run_trial
 
     keep_nni_off_stdout()
     directory = options.output or Path(os.environ.get("NNI_OUTPUT_DIR", "runs/standalone-trial"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rrnet_nni.cli import main
 from rrnet_nni.evaluators.images.data import load_dataset
-from rrnet_nni.experiment_file import check_before_trials, read_experiment
+from rrnet_nni.experiments.experiment_file import check_before_trials, read_experiment
 
 
 @pytest.fixture(scope="module")

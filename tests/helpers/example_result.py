@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rrnet_nni.results import Result
+from rrnet_nni.reports.results import Result
 
 RESULT = Result(
     backbone="resnet8",

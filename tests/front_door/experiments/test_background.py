@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rrnet_nni.background import JOB_FILE, forget_job, note_job, start_detached, stop_job
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.nni_manager import Experiment
+from rrnet_nni.experiments.background import JOB_FILE, forget_job, note_job, start_detached, stop_job
+from rrnet_nni.experiments.nni_manager import Experiment
 
 
 @pytest.fixture

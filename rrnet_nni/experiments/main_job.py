@@ -23,14 +23,14 @@ from rrnet_nni.base.console import print_json
 from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.fpga.protocols import get_costs
 
-from .agreement import Agreement, compare_logits
+from ..reports.agreement import Agreement, compare_logits
+from ..reports.report import ExecutedBatch, Report, collect
+from ..reports.report_page import format_weight, save_report
+from ..reports.results import RESULT_FILE, Result, choose, results_on_front
 from .background import forget_job, note_job
 from .experiment_file import check_before_trials, read_experiment
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
-from .report import ExecutedBatch, Report, collect
-from .report_page import format_weight, save_report
-from .results import RESULT_FILE, Result, choose, results_on_front
 
 #: Trials that must fail with the same words, before any succeeds, for the rest to be given up.
 DOOMED_TRIALS = 2
@@ -156,7 +156,7 @@ def _without_build(
 
 def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> ExecutedBatch:
     """Run test images through two parties and compare with onnxruntime on the exported model."""
-    from .export import onnx_logits
+    from ..export import onnx_logits
 
     stored = np.load(inputs)
     batch = stored["image"][:images]

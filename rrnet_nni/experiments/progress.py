@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from ..reports.report_page import format_weight
 from .nni_manager import Trial
-from .report_page import format_weight
 
 
 class TrialsDisplay:

@@ -16,7 +16,7 @@ import yaml
 
 from rrnet_nni.base.errors import Refusal
 
-from .task import Task, load_task
+from ..task import Task, load_task
 
 #: Top-level keys of NNI's experiments on this machine.
 KNOWN_KEYS = (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.results import Result, choose, results_on_front
+from rrnet_nni.reports.results import Result, choose, results_on_front
 
 results = st.lists(
     st.builds(

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.experiment_file import KNOWN_KEYS, check_before_trials, read_experiment
-from rrnet_nni.main_job import give_up_when_doomed, last_error
-from rrnet_nni.nni_manager import Experiment, Trial
+from rrnet_nni.experiments.experiment_file import KNOWN_KEYS, check_before_trials, read_experiment
+from rrnet_nni.experiments.main_job import give_up_when_doomed, last_error
+from rrnet_nni.experiments.nni_manager import Experiment, Trial
 from rrnet_nni.starting_files import experiment_named, packaged_text, write_starting_files
 
 TASK = "backbone: resnet8\ndata: {name: digits}\ntraining: {epochs: 2}\nhardware: {device: zcu104}\n"

@@ -16,8 +16,8 @@ import numpy as np
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.strategies.record import RECORD_NAME
 
+from ..architecture import ARCHITECTURE, Architecture
 from .agreement import Agreement
-from .architecture import ARCHITECTURE, Architecture
 from .results import Result, results_on_front
 
 

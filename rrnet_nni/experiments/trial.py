@@ -12,10 +12,10 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import output_folder
 from rrnet_nni.strategies import EpochRecord
 
-from . import pipeline
-from .results import Result
-from .task import Task, check_latency_weight
-from .workbench import prepare
+from .. import pipeline
+from ..reports.results import Result
+from ..task import Task, check_latency_weight
+from ..workbench import prepare
 
 
 def run_trial(task: Task, directory: Path) -> Result:

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rrnet_nni.agreement import compare_logits
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.main_job import pareto_table
-from rrnet_nni.report import ExecutedBatch, Report, collect, read_search_record
-from rrnet_nni.report_page import difference_figure, pareto_figure, save_report
+from rrnet_nni.experiments.main_job import pareto_table
+from rrnet_nni.reports.agreement import compare_logits
+from rrnet_nni.reports.report import ExecutedBatch, Report, collect, read_search_record
+from rrnet_nni.reports.report_page import difference_figure, pareto_figure, save_report
 
 ANSWER = {
     "online_s": 1.5,
