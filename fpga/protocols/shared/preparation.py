@@ -46,14 +46,24 @@ class PreparationTraffic:
     bytes_sent: tuple[int, int]
 
 
-def statistical_bits(program: Program) -> int:
-    """How well flooding hides the weight masks from party 0: -log2 of an image's statistical distance, rounded down.
+def statistical_bits(program: Program, images: int = 1) -> int:
+    """How well flooding hides the weight masks from party 0: -log2 of the statistical distance, rounded down.
 
-    The worst case over all inputs and errors; 128 where nothing is multiplied.
+    Of all `images` of a set together, which share the weight masks. The worst case over all inputs and errors; 128
+    where nothing is multiplied.
     """
+    return min(SECURITY_BITS, MASK_BITS - (images * _hidden_total(program)).bit_length())
+
+
+def images_within(program: Program, bits: int) -> int:
+    """How many images a set may have that keeps so many `statistical_bits`, which some product costs; 0 if not one."""
+    return (2 ** (MASK_BITS - bits) - 1) // _hidden_total(program)
+
+
+def _hidden_total(program: Program) -> int:
+    """What the masks of one image's encrypted products hide, added up."""
     products = [operation for operation in program.operations if isinstance(operation, ConvOp | LinearOp)]
-    hidden = sum(linear_material(operation, program).hidden_total() for operation in products)
-    return min(SECURITY_BITS, MASK_BITS - hidden.bit_length())
+    return sum(linear_material(operation, program).hidden_total() for operation in products)
 
 
 def linear_material(operation: ConvOp | LinearOp, program: Program) -> LinearMaterial:

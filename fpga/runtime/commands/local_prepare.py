@@ -66,5 +66,5 @@ def prepared_table(answer: dict[str, Any]) -> str:
         f"{sizes[0]:,} bytes for party 0, {sizes[1]:,} for party 1), made by the two parties alone\n"
         f"bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}; {memory}\n"
         "semi-honest parties; computational security of 128 bits, "
-        f"statistical of {answer['statistical_bits']} per image\n"
+        f"statistical of {answer['statistical_bits']} per image, {answer['set_statistical_bits']} for the whole set\n"
     )

@@ -22,7 +22,7 @@ from ...protocols.party import Execution
 from ..material.party_set import TWO_PARTY, party_directory, read_description, unused_count
 from ..material.scratch import temporary_directory
 from ..session.inputs import load_build_images
-from ..session.two_party_prepare import check_preparation
+from ..session.two_party_prepare import check_preparation, set_warning
 from .answer import recognized
 from .children import Display, start_child, supervise
 from .local_prepare import prepare_locally
@@ -66,6 +66,9 @@ def _prepare(options: argparse.Namespace, material: Path, images: int, execution
     by_parties = options.preprocessing == TWO_PARTY
     if by_parties:
         check_preparation(execution, program)
+        warning = set_warning(program, images)
+        if warning is not None:
+            sys.stderr.write(f"rrnet-2pc-run: {warning}\n")
     if not options.json:
         who = "the two parties make it now" if by_parties else "a dealer process makes it now"
         sys.stderr.write(f"no prepared material for {images} images: {who}\n")

@@ -22,7 +22,7 @@ from ..material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY
 from ..material.store import MaterialStore
 from ..session.accounting import peak_memory_mb
 from ..session.agreement import ROLES
-from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
+from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk, set_warning
 from .children import tidy_end
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (
@@ -81,6 +81,9 @@ def run(options: argparse.Namespace) -> int:
     execution = get_execution(options.protocol or build.protocol_name)
     if options.preprocessing == TWO_PARTY:
         check_preparation(execution, build.program)
+        warning = set_warning(build.program, options.count)
+        if warning is not None and not options.ends_with_parent:  # who started this process has said it
+            sys.stderr.write(f"rrnet-2pc-prepare: {warning}\n")
         prepare = _prepare_together if options.party is None else _prepare_as_party
         text = prepared_table
     else:
@@ -142,6 +145,7 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
         "predicted_bytes": list(prepared.predicted_bytes),
         "stored_bytes": stored_bytes(root),
         "statistical_bits": statistical_bits(build.program),
+        "set_statistical_bits": statistical_bits(build.program, options.count),
         "memory_mb": {str(number): peak_memory_mb()},
         "operations": prepared.operations(number),
     }

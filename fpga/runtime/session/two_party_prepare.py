@@ -26,7 +26,7 @@ from ...program import RING_BITS, Program
 from ...protocols import preparations
 from ...protocols.material import RandomSource
 from ...protocols.party import Execution
-from ...protocols.shared.preparation import PREPARATION_SETUP_BYTES, statistical_bits
+from ...protocols.shared.preparation import PREPARATION_SETUP_BYTES, images_within, statistical_bits
 from ...protocols.shared.randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
 from ..link.link import Link
@@ -45,7 +45,7 @@ from .accounting import MeasuredOperation, Recorder
 from .agreement import PREPARATION_KEY, RELEASE, ROLES, read_hello
 
 PREPARATION_VERSION = 2
-#: Least -log2 of what one image's encrypted products may tell beyond the shares.
+#: Least -log2 of what encrypted products may tell beyond the shares: one image is refused below it, a set warned of.
 STATISTICAL_BITS = 40
 SETUP_STEP = "base transfers and keys"
 
@@ -103,6 +103,18 @@ def check_preparation(execution: Execution, program: Program) -> None:
             f"the products of {program.name!r} are too large for the noise that hides them: {bits} statistical bits, "
             f"at least {STATISTICAL_BITS} are wanted; let a dealer prepare"
         )
+
+
+def set_warning(program: Program, count: int) -> str | None:
+    """What to say of a set whose images, which share the weights' masks, leave together less than is wanted."""
+    bits = statistical_bits(program, count)
+    if bits >= STATISTICAL_BITS:
+        return None
+    most = images_within(program, STATISTICAL_BITS)
+    return (
+        f"the {count} images of this set share the weights' masks, and their products hide them from the client with "
+        f"{bits} statistical bits, not {STATISTICAL_BITS}: prepare sets of at most {most}, or let a dealer prepare"
+    )
 
 
 def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:

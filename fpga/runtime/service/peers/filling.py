@@ -16,6 +16,7 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
+from ....protocols.shared.preparation import statistical_bits
 from ...commands.children import Child, Display, start_child
 from ...link.link import Link
 from ...material.party_set import TWO_PARTY
@@ -114,7 +115,8 @@ def _make(model: Model, link: Link, name: str, count: int, stop: threading.Event
     if child.process.returncode:
         raise ExecutionFault(f"no material was made: {child.sentence}")
     model.pool.changed()
-    telemetry.log("material made", model=model.name, count=count, seconds=round(time.monotonic() - started, 3))
+    bits, seconds = statistical_bits(model.build.program, count), round(time.monotonic() - started, 3)
+    telemetry.log("material made", model=model.name, count=count, seconds=seconds, statistical_bits=bits)
 
 
 def _end(child: Child) -> None:

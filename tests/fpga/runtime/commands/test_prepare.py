@@ -18,10 +18,12 @@ from helpers.prepared_by_parties import network
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import preparations
+from rrnet_nni.fpga.protocols.shared.preparation import statistical_bits
 from rrnet_nni.fpga.runtime.commands import prepare
 from rrnet_nni.fpga.runtime.commands import run as cli
 from rrnet_nni.fpga.runtime.link.tls import make_pair
 from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_description, unused_count
+from rrnet_nni.fpga.runtime.session import two_party_prepare
 
 SECRET_PIXEL = 1.2345678
 each_protocol = pytest.mark.parametrize("protocol", preparations())
@@ -47,9 +49,11 @@ def command(main, *arguments):
 @each_protocol
 def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(protocol, build):
     options = "--protocol", protocol, "--json"
-    status, output, _ = command(prepare.main, build, "--count", 3, "--preprocessing", "two-party", *options)
+    status, output, errors = command(prepare.main, build, "--count", 3, "--preprocessing", "two-party", *options)
     prepared = json.loads(output)
     assert status == 0
+    assert not errors
+    assert 40 < prepared["set_statistical_bits"] < prepared["statistical_bits"]
     assert prepared["preprocessing"] == "two-party"
     assert prepared["bytes_sent"] == prepared["predicted_bytes"]
     assert all(row["bytes_sent"] == row["predicted_bytes"] for row in prepared["operations"])
@@ -79,6 +83,21 @@ def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(pro
     assert status == 2
     assert "two-party preprocessing, not of dealer" in errors
     assert "1.2345" not in output + errors
+
+
+def test_a_set_of_too_few_statistical_bits_is_made_with_one_warning(build, monkeypatch):
+    wanted = statistical_bits(network()[0])
+    monkeypatch.setattr(two_party_prepare, "STATISTICAL_BITS", wanted)
+    options = "--protocol", "masked", "--preprocessing", "two-party"
+    status, output, errors = command(prepare.main, build, "--count", 4, *options)
+    assert status == 0
+    assert errors.count("share the weights' masks") == errors.count("\n") == 1
+    assert f"{wanted - 2} statistical bits, not {wanted}: prepare sets of at most" in errors
+    assert f"statistical of {wanted} per image, {wanted - 2} for the whole set\n" in output
+    again = "--protocol", "beaver-ot", "--preprocessing", "two-party", "--json"
+    status, output, errors = command(cli.main, build, "--input", build.parent / "x.npy", *again)
+    assert (status, json.loads(output)["images"]) == (0, 2)
+    assert errors.count(f"{wanted - 1} statistical bits, not {wanted}") == errors.count("\n") == 1
 
 
 def test_two_machines_prepare_over_tls_and_keep_what_is_unused(build):

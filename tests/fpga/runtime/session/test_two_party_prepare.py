@@ -9,9 +9,15 @@ from helpers.prepared_by_parties import network
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import ConvOp
 from rrnet_nni.fpga.protocols import executions, preparations
+from rrnet_nni.fpga.protocols.shared.preparation import images_within, statistical_bits
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence, preparation_mismatch
-from rrnet_nni.fpga.runtime.session.two_party_prepare import check_preparation, prepare_in_process
+from rrnet_nni.fpga.runtime.session.two_party_prepare import (
+    STATISTICAL_BITS,
+    check_preparation,
+    prepare_in_process,
+    set_warning,
+)
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
 
@@ -78,6 +84,17 @@ def test_products_too_large_for_the_noise_that_hides_them_are_refused():
     with pytest.raises(Refusal, match=r"too large for the noise .* 3\d statistical bits, at least 40"):
         check_preparation(executions()["beaver-ot"], b.program())
     check_preparation(executions()["beaver-ot"], network()[0])
+
+
+def test_a_set_whose_images_together_hide_the_weights_too_badly_is_warned_of_with_the_number():
+    program, _ = network()
+    most = images_within(program, STATISTICAL_BITS)
+    assert statistical_bits(program, most) == STATISTICAL_BITS
+    assert statistical_bits(program, most + 1) == STATISTICAL_BITS - 1
+    assert set_warning(program, most) is None
+    warning = set_warning(program, most + 1)
+    assert f"{STATISTICAL_BITS - 1} statistical bits, not {STATISTICAL_BITS}" in warning
+    assert f"sets of at most {most}," in warning
 
 
 def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs_a_dealer():
