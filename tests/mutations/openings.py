@@ -6,8 +6,10 @@ from kinds import Edit, Mutation
 
 OPENED = "tests/fpga/protocols/test_opened_planes.py"
 AND_TREE = "fpga/protocols/shared/and_tree.py"
+PRODUCTS = "fpga/protocols/beaver_ot/products.py"
 RANDOMNESS = "fpga/protocols/shared/randomness.py"
 BALANCED = f"{OPENED}::test_every_opened_bit_is_balanced_and_independent_of_every_other_of_its_element"
+UNIFORM = "tests/fpga/protocols/test_security.py::test_every_opened_value_is_uniform_whatever_the_input"
 
 OPENINGS = (
     Mutation(
@@ -88,6 +90,37 @@ OPENINGS = (
             ),
         ),
         BALANCED,
+    ),
+    Mutation(
+        "both factors of a product of two secrets are opened under one mask (beaver-ot)",
+        (
+            Edit(
+                PRODUCTS,
+                "        a, b = source.words(*x.shape[1:]), source.words(*y.shape[1:])\n",
+                "        a = source.words(*x.shape[1:])\n"
+                "        b = a if x.shape == y.shape else source.words(*y.shape[1:])\n",
+            ),
+            Edit(
+                PRODUCTS,
+                "        a, b = (sources[0].words(*shape) + sources[1].words(*shape) for shape in shapes)\n",
+                "        a = sources[0].words(*shapes[0]) + sources[1].words(*shapes[0])\n"
+                "        same = shapes[0] == shapes[1]\n"
+                "        b = a if same else sources[0].words(*shapes[1]) + sources[1].words(*shapes[1])\n",
+            ),
+        ),
+        BALANCED,
+    ),
+    Mutation(
+        "both factors of a product of two secrets are opened under one mask (masked)",
+        (
+            Edit(
+                "fpga/protocols/masked/masks.py",
+                "            self.wires[operation.inputs[1]] = draw(operation.inputs[1])\n",
+                "            first, second = self.wires[operation.inputs[0]], draw(operation.inputs[1])\n"
+                "            self.wires[operation.inputs[1]] = first if first.shape == second.shape else second\n",
+            ),
+        ),
+        UNIFORM,
     ),
     Mutation(
         "planes are expanded from the same octets as words",
