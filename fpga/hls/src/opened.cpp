@@ -1,5 +1,5 @@
 // Operations that open one masked word per element: a product's input, the square, the truncation
-// (fpga/protocols/beaver_products.py). The masked share is in the first words of the tile, the other party's behind.
+// (fpga/protocols/beaver_ot/products.py). The masked share is in the first words of the tile, the other party's behind.
 #include "tile.h"
 
 namespace rrnet {

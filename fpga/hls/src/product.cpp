@@ -1,5 +1,5 @@
 // Ring products of one convolution or matrix product on the array: X_i ⊗ F + E ⊗ B_i + Z_i, two of them
-// (fpga/protocols/beaver_products.py), or for `masked` one, M ⊗ (i·M_W − r_W,i) and an offline part.
+// (fpga/protocols/beaver_ot/products.py), or for `masked` one, M ⊗ (i·M_W − r_W,i) and an offline part.
 //
 // A tile's product is cut into blocks in the order of fpga/cost/array.py: jobs of at most SIDE x SIDE pixels by a band of
 // output channels, each the blocks of all input channels and of the parts of a kernel beyond KERNEL x KERNEL.

@@ -2,7 +2,7 @@
 
 Ring Z_2^32, semi-honest parties, correlated randomness dealt beforehand. Party 0 is the client and owns the image,
 party 1 the server and owns the model. This module is the wire format: which rounds every operator takes, what each
-round carries, exactly how many bytes. `beaver_products` and `beaver_ot_compare` send these very messages and
+round carries, exactly how many bytes. `products` and `comparison` send these very messages and
 deal the material for them.
 
 Bits travel in planes: one plane holds the same bit of all n elements of one image and takes ceil(n / 8) bytes.

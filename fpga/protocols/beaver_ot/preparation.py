@@ -72,12 +72,11 @@ class BeaverOTPreparation(Preparation):
                     self._compare(comparisons, source, writer)
 
     def _multiply(self, operation: MulOp, source: RandomSource) -> np.ndarray:
-        """A ⊙ B, the second factor broadcast to the first."""
+        """A ⊙ B."""
         shapes = [self._program.tensor(name).shape for name in operation.inputs]
         a, b = (source.words(*shape) for shape in shapes)
         fixed = source.words(*shapes[0]).reshape(len(a), -1) if self.number == 0 else None
-        spread = np.ascontiguousarray(np.broadcast_to(b, a.shape))
-        return mul_share(self._transfers, a.reshape(len(a), -1), spread.reshape(len(a), -1), fixed)
+        return mul_share(self._transfers, a, b, fixed)
 
     def _put(self, writer: CorrectionWriter, share: np.ndarray) -> None:
         if self.number == 1:

@@ -5,7 +5,7 @@ from .accelerator import DCF_ACCELERATOR, ONEHOT_ACCELERATOR
 from .costs import Masked, MaskedDcf
 from .execution import MaskedDcfExecution, MaskedExecution
 from .plan import plan_masked
-from .preparation import MaskedPreparation
+from .preparation.preparation import MaskedPreparation
 from .variant_costs import MaskedDcfNarrow, MaskedOneHotNarrow
 
 MASKED = ProtocolDescriptor(Masked(), MaskedExecution(), MaskedPreparation, ONEHOT_ACCELERATOR, plan_masked)

@@ -34,10 +34,11 @@ def mul_rounds(elements: int, images: int) -> tuple[Exchange, ...]:
 
 
 def mul_share(transfers: Transfers, a: np.ndarray, b: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
-    """This party's share of A ⊙ B from its shares of both, uint32 [N, E]; party 0's share is `fixed`.
+    """This party's share of A ⊙ B, uint32 [N, E], from its shares of both; party 0's share is `fixed`.
 
-    A_0·B_1 by the bits of B_1, then B_0·A_1 by the bits of A_1.
+    A is [N, *shape], and B is broadcast to it. A_0·B_1 by the bits of B_1, then B_0·A_1 by the bits of A_1.
     """
+    a, b = (np.ascontiguousarray(np.broadcast_to(each, a.shape)).reshape(len(a), -1) for each in (a, b))
     own = (a, b) if transfers.number == 0 else (b, a)
     crossed = [cross_product(transfers, word, RING_BITS, RING_BITS) for word in own]
     return send_difference(transfers, a * b + crossed[0] + crossed[1], fixed)

@@ -92,9 +92,7 @@ def test_material_of_a_comparison_is_the_dealers(pair, elements, images, seed):
     )
 
 
-@given(st.integers(1, 29), *sizes)
-@settings(max_examples=12)
-def test_material_of_a_truncation_is_the_dealers(pair, bits, elements, images, seed):
+def check_truncation(pair, bits, elements, images, seed):
     pair.check(
         seed,
         images,
@@ -105,9 +103,19 @@ def test_material_of_a_truncation_is_the_dealers(pair, bits, elements, images, s
     )
 
 
-def test_many_truncations_meet_every_carry(pair):
-    """Carries at both places and the wrap, alone and together, as often as chance makes them."""
-    test_material_of_a_truncation_is_the_dealers.hypothesis.inner_test(pair, 8, 20_000, 1, 5)
+@given(st.integers(1, 29), *sizes)
+@settings(max_examples=12)
+def test_material_of_a_truncation_is_the_dealers(pair, bits, elements, images, seed):
+    check_truncation(pair, bits, elements, images, seed)
+
+
+def test_material_is_the_dealers_where_a_mask_carries_and_wraps_in_every_way(pair):
+    """A carry at the dropped bits, one at the top bit and the wrap, alone and together."""
+    bits, elements, seed = 8, 20_000, 5
+    first, second = (source.words(elements).astype(np.uint64) for source in expansions(seed, 1))
+    carries = [((first % 2**place + second % 2**place) >> place) & 1 for place in (bits, 31, 32)]
+    assert np.unique(np.concatenate(carries), axis=1).shape == (3, 8)
+    check_truncation(pair, bits, elements, 1, seed)
 
 
 @given(*sizes)

@@ -13,24 +13,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
-from ..material import CorrectionWriter, RandomSource
-from ..party import Channel
-from ..shared.and_tree import and_tree
-from ..shared.bit_planes import plane_bytes, word_planes
-from ..shared.local_operations import LOCAL_OPERATIONS
-from ..shared.oblivious_transfer.carries import share_carries
-from ..shared.pool_tree import first_differences, pool_levels, pool_shape
-from ..shared.preparation import Observer, Preparation, Sources, image_parts, images_together
-from ..shared.square_material import mul_share, square_share
+from ....cost.protocol import Exchange
+from ....program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ...material import CorrectionWriter, RandomSource
+from ...party import Channel
+from ...shared.and_tree import and_tree
+from ...shared.bit_planes import plane_bytes, word_planes
+from ...shared.local_operations import LOCAL_OPERATIONS
+from ...shared.oblivious_transfer.carries import share_carries
+from ...shared.pool_tree import first_differences, pool_levels, pool_shape
+from ...shared.preparation import Observer, Preparation, Sources, image_parts, images_together
+from ...shared.square_material import mul_share, square_share
+from ..costs import compared_digits, onehot_planes
+from ..masks import Forms, MaskShares, draw_words
+from ..plan import plan_masked
 from .bits_material import MaskBits, SelectMasks, receive_select, send_select, share_forms, share_wide_squares
 from .bits_plan import BitsPlan, Word, plan_bits
-from .costs import compared_digits, onehot_planes
 from .mask_digits import DigitShares, share_digits
-from .masks import Forms, MaskShares, draw_words
-from .plan import plan_masked
-from .preparation_traffic import lift_cuts, masked_rounds
+from .traffic import lift_cuts, masked_rounds
 
 
 @dataclass
@@ -110,12 +110,10 @@ class MaskedPreparation(Preparation):
     def _multiply_masks(
         self, operation: MulOp, images: _Images, source: RandomSource, writer: CorrectionWriter
     ) -> None:
-        """r_x ⊙ r_y, the second broadcast to the first."""
+        """r_x ⊙ r_y."""
         first, second = (images.masks.wires[name] for name in operation.inputs)
-        spread = np.ascontiguousarray(np.broadcast_to(second, first.shape)).reshape(len(first), -1)
         fixed = self._fixed(source, images, first.shape[1:], False, 1)
-        share = mul_share(self._transfers, first.reshape(len(first), -1), spread, fixed[0] if fixed else None)
-        self._put(writer, share)
+        self._put(writer, mul_share(self._transfers, first, second, fixed[0] if fixed else None))
 
     def _multiply(
         self,

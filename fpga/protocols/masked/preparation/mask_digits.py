@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...cost.protocol import Exchange
-from ...native.library import address
-from ...program import WORD_BYTES
-from ..shared.bit_planes import plane_bytes, word_planes
-from ..shared.digit_planes import DIGIT_BITS
-from ..shared.oblivious_transfer.carries import digit_kernels
-from ..shared.oblivious_transfer.messages import WordReader
-from ..shared.oblivious_transfer.transfers import Transfers, choice_rounds
-from .costs import compared_digits
-from .kernels import kernels
+from ....cost.protocol import Exchange
+from ....native.library import address
+from ....program import WORD_BYTES
+from ...shared.bit_planes import plane_bytes, word_planes
+from ...shared.digit_planes import DIGIT_BITS
+from ...shared.oblivious_transfer.carries import digit_kernels
+from ...shared.oblivious_transfer.messages import WordReader
+from ...shared.oblivious_transfer.transfers import Transfers, choice_rounds
+from ..costs import compared_digits
+from ..kernels import kernels
 
 LOWEST, UPPER = DIGIT_BITS[0], DIGIT_BITS[1]
 #: Words of party 0's message per element: of the lowest digit, and of one above it.

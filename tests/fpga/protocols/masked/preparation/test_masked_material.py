@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.program import AffineOp, MaxPoolOp, ReluOp, SquareOp, TruncateOp
-from rrnet_nni.fpga.protocols.masked.bits_material import (
+from rrnet_nni.fpga.protocols.masked.masks import lifted_forms
+from rrnet_nni.fpga.protocols.masked.preparation.bits_material import (
     MaskBits,
     lift_rounds,
     share_forms,
     share_wide_squares,
     wide_square_rounds,
 )
-from rrnet_nni.fpga.protocols.masked.bits_plan import BitsPlan, plan_bits
-from rrnet_nni.fpga.protocols.masked.mask_digits import digit_rounds, share_digits
-from rrnet_nni.fpga.protocols.masked.masks import lifted_forms
+from rrnet_nni.fpga.protocols.masked.preparation.bits_plan import BitsPlan, plan_bits
+from rrnet_nni.fpga.protocols.masked.preparation.mask_digits import digit_rounds, share_digits
 from rrnet_nni.fpga.protocols.shared.bit_planes import indicators, plane_words, word_planes
 from rrnet_nni.fpga.protocols.shared.digit_planes import DIGIT_BITS
 from rrnet_nni.fpga.protocols.shared.oblivious_transfer.bit_words import (

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...cost.protocol import Exchange
-from ...program import WORD_BYTES
-from ..shared.and_tree import and_tree
-from ..shared.bit_planes import plane_bytes
-from ..shared.oblivious_transfer.bit_triples import (
+from ....cost.protocol import Exchange
+from ....program import WORD_BYTES
+from ...shared.and_tree import and_tree
+from ...shared.bit_planes import plane_bytes
+from ...shared.oblivious_transfer.bit_triples import (
     between,
     receive_triples,
     send_triples,
     triple_planes,
     triple_transfers,
 )
-from ..shared.oblivious_transfer.bit_words import BitProducts, Factor, multiply_bits, product_rounds
-from ..shared.oblivious_transfer.cross_products import cross_product, cross_rounds
-from ..shared.oblivious_transfer.transfers import Transfers, choice_rounds, message_of, read_message, send_difference
-from .costs import compared_digits, onehot_planes
+from ...shared.oblivious_transfer.bit_words import BitProducts, Factor, multiply_bits, product_rounds
+from ...shared.oblivious_transfer.cross_products import cross_product, cross_rounds
+from ...shared.oblivious_transfer.transfers import Transfers, choice_rounds, message_of, read_message, send_difference
+from ..costs import compared_digits, onehot_planes
 
 Forms = tuple[np.ndarray, ...]
 

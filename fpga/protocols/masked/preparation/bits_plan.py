@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...program import AnyOperation, Program, ReluOp, SquareOp, TruncateOp
-from ..shared.opened_words import OperationPlan, opened_by
-from .plan import plan_masked
+from ....program import AnyOperation, Program, ReluOp, SquareOp, TruncateOp
+from ...shared.opened_words import OperationPlan, opened_by
+from ..plan import plan_masked
 
 #: A wire's name, the place of the operation that opened it or made it, and how many of its bits are read.
 Word = tuple[str, int, int]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
-from ..shared.oblivious_transfer.carries import carry_rounds
-from ..shared.opened_words import OperationPlan
-from ..shared.pool_tree import pool_levels, pool_shape
-from ..shared.preparation import linear_material
-from ..shared.square_material import mul_rounds, square_rounds
+from ....cost.protocol import Exchange
+from ....program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ...shared.oblivious_transfer.carries import carry_rounds
+from ...shared.opened_words import OperationPlan
+from ...shared.pool_tree import pool_levels, pool_shape
+from ...shared.preparation import linear_material
+from ...shared.square_material import mul_rounds, square_rounds
+from ..plan import plan_masked
 from .bits_material import lift_rounds, select_rounds, wide_square_rounds
 from .bits_plan import BitsPlan, plan_bits
 from .mask_digits import digit_rounds
-from .plan import plan_masked
 
 
 def masked_rounds(program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:

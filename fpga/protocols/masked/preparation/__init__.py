@@ -1,0 +1,1 @@
+"""How the two parties make the material of `masked` without a dealer."""
