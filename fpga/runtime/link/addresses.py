@@ -27,6 +27,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def listen(address: str, backlog: int) -> socket.socket:
+    """A socket that listens on `HOST:PORT`; `[::]` takes both families.
+
+    Raises:
+        Refusal: the address is none.
+        ExecutionFault: it cannot be listened on.
+    """
+    host, port = parse_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
+    except OSError as error:
+        reason, _, _ = str(error.strerror or error).partition(" (while attempting")  # and the address once more
+        raise ExecutionFault(f"cannot listen on {address}: {reason}") from error
+
+
 def connect(address: str, timeout_s: float) -> socket.socket:
     """Connect to the other party, which may start a little later."""
     host, port = parse_address(address)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault
 
-from .addresses import parse_address
+from .addresses import listen
 from .frames import FRAME_MAGIC
 from .tls import TlsIdentity, load_identity
 from .tls_problems import tls_problem
@@ -94,22 +94,9 @@ def accept_one(
         Refusal: the address or the directory's files are not what they should be.
         ExecutionFault: the address cannot be listened on, or the other party did not come in time.
     """
-    host, port = parse_address(address)
     tls = None if identity is None else load_identity(identity, server_side=True)
-    try:
-        server = _open(host, port)
-    except OSError as error:
-        reason, _, _ = str(error.strerror or error).partition(" (while attempting")  # and the address once more
-        raise ExecutionFault(f"cannot listen on {address}: {reason}") from error
-    with server:
+    with listen(address, MOST_PENDING) as server:
         return _Waiting(server, tls, handshake_s).until(time.monotonic() + timeout_s, address, timeout_s)
-
-
-def _open(host: str, port: int) -> socket.socket:
-    if host == "::" and socket.has_dualstack_ipv6():
-        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=MOST_PENDING)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=MOST_PENDING)
 
 
 class _Waiting:

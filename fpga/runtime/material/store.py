@@ -97,6 +97,10 @@ class MaterialStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process, or another lane of this one, use the set."""
         os.close(self._lock)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,7 @@ from types import FrameType
 
 import uvicorn
 
-from rrnet_nni.base.errors import ExecutionFault
-
-from ..link.addresses import parse_address
+from ..link.addresses import listen
 from .models.model import Model
 from .peers.asking_lane import AskingLane
 from .peers.filling import Marks, fill_once
@@ -29,6 +26,8 @@ from .web.limits import RateLimit
 
 #: Connections of clients at a time; more are answered by 503 without a look at them.
 MOST_CLIENTS = 1000
+#: Clients that may have connected before they are looked at.
+CONNECTIONS_AHEAD = 1024
 IDLE_CLIENT_S = 30
 #: What requests get to finish once the daemon is asked to end.
 DRAIN_S = 30
@@ -84,8 +83,7 @@ class Daemon:
             ExecutionFault: an address cannot be listened on.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        listening = _listen(self._front.address)
-        with listening:
+        with listen(self._front.address, CONNECTIONS_AHEAD) as listening:
             host, port = listening.getsockname()[:2]
             threads = [threading.Thread(target=each, daemon=True) for each in self._background()]
             for thread in threads:
@@ -167,12 +165,3 @@ class _Server(uvicorn.Server):
 
 def _images_of(model: Model) -> int:
     return model.halves.images
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = parse_address(address)
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ExecutionFault(f"cannot listen on {address}: {error.strerror or error}") from error

@@ -98,7 +98,9 @@ class Party:
         agree_on_start(self._link, self.number)
         evaluator = PartyEvaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
-        evaluator.setup(self._share_weights(weights), self._store.weight_masks)
+        with self._recorder.measure("setup", SHARE_WEIGHTS):
+            shares = share_weights(self._link, self.number, self._program, weights)
+        evaluator.setup(shares, self._store.weight_masks)
         setup_s = time.perf_counter() - started
         opened, first, spent = [], 0, np.zeros(2)
         for size in batches:
@@ -132,19 +134,6 @@ class Party:
         share = self._share_images(images, size)
         words = self._open(evaluator.evaluate(share, prepared), terms)
         return words, begun - started, time.perf_counter() - begun
-
-    def _share_weights(self, weights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        """The server's model in two shares: the client's is the expansion of a seed that the server draws."""
-        constants = list(self._program.constants.values())
-        with self._recorder.measure("setup", SHARE_WEIGHTS):
-            seed = _send_seed(self._link, sender=self.number == 1)
-            stream = Keystream([seed], 0)
-            shares = {constant.name: stream.words(*constant.shape)[0] for constant in constants}
-            if self.number == 0:
-                return shares
-            if weights is None:
-                raise Refusal("the server needs the weights of the model")
-            return {name: weights[name].view(np.uint32) - share for name, share in shares.items()}
 
     def _share_images(self, images: np.ndarray | None, count: int) -> np.ndarray:
         """The client's images in two shares: the server's is the expansion of a seed that the client draws."""
@@ -219,6 +208,29 @@ def split_batches(images: int, largest: int) -> list[int]:
     """Sizes of as few and as equal batches as `largest` allows."""
     parts = -(-images // largest)
     return [images // parts + (index < images % parts) for index in range(parts)]
+
+
+def share_weights(
+    link: Link, number: int, program: Program, weights: Mapping[str, np.ndarray] | None
+) -> dict[str, np.ndarray]:
+    """Party `number`'s share of every constant (uint32): party 0's is the expansion of a seed that party 1 draws.
+
+    Args:
+        link: to the other party, which calls this too.
+        number: 0 or 1.
+        program: whose constants are shared.
+        weights: int32 words by constant; party 1's, None at party 0.
+
+    Raises:
+        Refusal: party 1 has no weights.
+    """
+    stream = Keystream([_send_seed(link, sender=number == 1)], 0)
+    shares = {constant.name: stream.words(*constant.shape)[0] for constant in program.constants.values()}
+    if number == 0:
+        return shares
+    if weights is None:
+        raise Refusal("the server needs the weights of the model")
+    return {name: weights[name].view(np.uint32) - share for name, share in shares.items()}
 
 
 def _send_seed(link: Link, sender: bool) -> bytes:

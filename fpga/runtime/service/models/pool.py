@@ -25,6 +25,8 @@ AUDIT_BYTES = 16 << 20
 #: Made by the two parties here; sets under other names were put here by an operator.
 MADE_PREFIX = "made-"
 RESCAN_S = 1.0
+#: A set that could not be used does not count for so long; lanes that have nothing to do try it again sooner.
+ASIDE_S = 10.0
 #: Age at which both parties must have put their parts of a set in place.
 SETTLED_S = 60.0
 
@@ -62,6 +64,7 @@ class Pool:
         self._digest, self._protocol, self._corrections_bytes = program_digest, protocol, corrections_bytes
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
+        self._aside_until_s: dict[str, float] = {}
         self._unopened: int | None = None
         self._scanned_s = 0.0
         try:
@@ -106,10 +109,12 @@ class Pool:
                 self._remove(each.root)
                 raise Refusal(f"the set {set_id} is used up")
         except Refusal:
-            store.__exit__(None, None, None)
+            store.close()
+            self.set_aside(set_id)
             raise
         with self._lock:
             self._open[set_id] = left
+            self._aside_until_s.pop(set_id, None)
             self._unopened = None
         return store
 
@@ -118,9 +123,15 @@ class Pool:
         set_id = store.description.set_id
         if used_up:
             self._remove(store.path.parent)
-        store.__exit__(None, None, None)
+        store.close()
         with self._lock:
             self._open.pop(set_id, None)
+            self._unopened = None
+
+    def set_aside(self, set_id: str) -> None:
+        """Do not count a set that one of the parties cannot use, for a while or until it is opened."""
+        with self._lock:
+            self._aside_until_s[set_id] = time.monotonic() + ASIDE_S
             self._unopened = None
 
     def discard(self, set_id: str) -> None:
@@ -141,7 +152,7 @@ class Pool:
             self._unopened = None
 
     def left(self) -> int:
-        """Inferences for which there is unused material."""
+        """Inferences for which there is unused material, at the other party too as far as that is known."""
         with self._lock:
             if self._unopened is None or time.monotonic() > self._scanned_s + RESCAN_S:
                 self._unopened, self._scanned_s = self._count_unopened(), time.monotonic()
@@ -162,9 +173,10 @@ class Pool:
                 raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
 
     def _count_unopened(self) -> int:
-        total = 0
+        now, total = time.monotonic(), 0
+        self._aside_until_s = {name: until for name, until in self._aside_until_s.items() if until > now}
         for each in self.sets():
-            if each.description.set_id not in self._open:
+            if each.description.set_id not in {*self._open, *self._aside_until_s}:
                 with contextlib.suppress(Refusal):
                     total += max(0, unused_count(party_directory(each.root, self.party)))
         return total

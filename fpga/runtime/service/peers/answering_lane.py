@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,17 +64,14 @@ class AnsweringLane:
         except Refusal as refusal:
             tell(self._link, {"refused": str(refusal)})
             return
-        try:
+        with contextlib.ExitStack() as unless_opened:
+            unless_opened.callback(pool.close, store)
             mine = store.next_index
-            start = common_start(mine, their_next)
+            start = common_start(mine, their_next, store.description.count)
             tell(self._link, {"next": mine})
-            if start is None:
-                pool.close(store)
-                return
-            self._opened = OpenSet(self._model, self._link, store, start)
-        except BaseException:
-            pool.close(store)
-            raise
+            if start is not None:
+                self._opened = OpenSet(self._model, self._link, store, start)
+                unless_opened.pop_all()
 
     def _execute(self, start: int, requests: Sequence[tuple[str, int]]) -> None:
         opened = self._opened

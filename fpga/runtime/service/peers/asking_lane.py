@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
@@ -61,15 +62,17 @@ class AskingLane:
                 store = pool.open(set_id)
             except Refusal:  # another lane's
                 continue
-            try:
-                answer = ask(self._link, {"do": "open", "set": set_id, "next": store.next_index})
-                start = common_start(store.next_index, field_of(answer, "next", int)) if "next" in answer else None
+            with contextlib.ExitStack() as unless_opened:
+                unless_opened.callback(pool.close, store)
+                mine = store.next_index
+                answer = ask(self._link, {"do": "open", "set": set_id, "next": mine})
+                theirs = field_of(answer, "next", int) if "next" in answer else None
+                start = None if theirs is None else common_start(mine, theirs, each.description.count)
                 if start is not None:
-                    return OpenSet(self._model, self._link, store, start)
-            except BaseException:
-                pool.close(store)
-                raise
-            pool.close(store)
+                    opened = OpenSet(self._model, self._link, store, start)
+                    unless_opened.pop_all()
+                    return opened
+            pool.set_aside(set_id)
             if answer.get("refused") == UNKNOWN_SET:
                 pool.discard(set_id)
         return None
@@ -93,7 +96,7 @@ class AskingLane:
         proposed = [[half.request_id, half.images] for half in waiting.values()]
         answer = ask(self._link, {"do": "batch", "start": opened.position, "requests": proposed})
         taken = field_of(answer, "taken", list)
-        if not set(taken) <= set(waiting):
+        if any(name not in waiting for name in map(str, taken)):
             raise LinkFault("the other server took requests that were not proposed")
         absent = [half for name, half in waiting.items() if name not in taken]
         self._model.halves.put_back(absent)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ....protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
 from ...link.link import Link
 from ...material.store import MaterialStore
-from ...session.session import PartyEvaluator
+from ...session.session import PartyEvaluator, share_weights
 from ..models.halves import Answer, Half
 from ..models.model import Model
 
 #: Batches whose material is claimed at once: one durable write for all of them, and as much is lost by a crash.
 BATCHES_PER_CLAIM = 8
-
-
 #: By how many inferences the parties' numbers of used ones may differ: a server cannot use up the other's set at once.
 MOST_SKIPPED = 1024
 
 
-def common_start(one: int, other: int) -> int | None:
-    """Where both parties go on: at the larger of their numbers; None where these differ too much."""
-    return max(one, other) if abs(one - other) <= MOST_SKIPPED else None
+def common_start(one: int, other: int, count: int) -> int | None:
+    """Where both parties go on in a set of `count`: at the larger of their numbers of used inferences.
+
+    None where nothing is left from there on, or where the two differ by more than a crash makes them.
+    """
+    start = max(one, other)
+    return start if abs(one - other) <= MOST_SKIPPED and start < count else None
 
 
 class OpenSet:
@@ -38,8 +39,9 @@ class OpenSet:
         self._position = self._claimed = start
         if model.party == 1:
             store.bind_weights(model.build.weights)
-        self._evaluator = PartyEvaluator(model.party, model.build.program, model.execution, link)
-        self._evaluator.setup(_weight_shares(link, model), store.weight_masks)
+        program, weights = model.build.program, model.build.weights if model.party == 1 else None
+        self._evaluator = PartyEvaluator(model.party, program, model.execution, link)
+        self._evaluator.setup(share_weights(link, model.party, program, weights), store.weight_masks)
 
     @property
     def position(self) -> int:
@@ -78,17 +80,3 @@ class OpenSet:
     def close(self) -> None:
         """Give the set back to the pool."""
         self._model.pool.close(self._store, used_up=self.left <= 0)
-
-
-def _weight_shares(link: Link, model: Model) -> Mapping[str, np.ndarray]:
-    """Party 1's model in two shares: party 0's is the expansion of a seed that party 1 draws."""
-    if model.party == 1:
-        seed = fresh_bytes(SEED_BYTES)
-        link.exchange(np.frombuffer(seed, np.uint8), 0)
-    else:
-        seed = link.exchange(None, SEED_BYTES).tobytes()
-    stream = Keystream([seed], 0)
-    shares = {constant.name: stream.words(*constant.shape)[0] for constant in model.build.program.constants.values()}
-    if model.party == 0:
-        return shares
-    return {name: model.build.weights[name].view(np.uint32) - share for name, share in shares.items()}

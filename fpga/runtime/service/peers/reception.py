@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ...link.addresses import parse_address
+from ...link.addresses import listen
 from ...link.frames import LinkFault
 from ...link.link import Link
 from ...link.tls import secure
@@ -34,12 +34,7 @@ class Reception:
     def __init__(self, peer: Peer, models: Mapping[str, Model], stop: threading.Event, telemetry: Telemetry) -> None:
         self._peer, self._models, self._stop, self._telemetry = peer, models, stop, telemetry
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        host, port = parse_address(peer.address)
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family)
-        except OSError as error:
-            raise ExecutionFault(f"cannot listen on {peer.address}: {error.strerror or error}") from error
+        self._socket = listen(peer.address, MOST_CONNECTIONS)
         self._socket.settimeout(0.5)
 
     def run(self) -> None:

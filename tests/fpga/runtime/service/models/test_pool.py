@@ -9,7 +9,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.material.party_set import party_directory
-from rrnet_nni.fpga.runtime.service.models.pool import SETTLED_S, Pool
+from rrnet_nni.fpga.runtime.service.models.pool import ASIDE_S, SETTLED_S, Pool
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def deal(tmp_path):
     return add
 
 
-def pool_of(deal, tmp_path, party=1):
+def pool_of(deal, tmp_path, party=1, certificates=None):
     traffic = get_execution(PROTOCOL).traffic(deal.build.program, 1)
     corrections = sum(each.offline_bytes[party] for each in traffic)
-    return Pool(tmp_path / "pool", party, deal.build.program_digest, PROTOCOL, corrections)
+    return Pool(tmp_path / "pool", party, deal.build.program_digest, PROTOCOL, corrections, certificates)
 
 
 def test_only_sets_for_this_program_and_protocol_count(deal, tmp_path):
@@ -65,6 +65,37 @@ def test_a_set_belongs_to_one_lane_and_goes_when_it_is_used_up(deal, tmp_path):
     assert party_directory(tmp_path / "pool" / "a", 0).exists()  # the other party's own
     with pytest.raises(Refusal, match="no set"):
         pool.open(set_id)
+
+
+def test_a_set_that_one_party_cannot_use_does_not_count_until_it_is_opened_or_some_time_has_passed(
+    deal, tmp_path, monkeypatch
+):
+    deal("a", 3)
+    deal("b", 4)
+    pool = pool_of(deal, tmp_path)
+    first, second = (each.description.set_id for each in pool.sets())
+    pool.set_aside(first)
+    assert pool.left() == 4
+    pool.close(pool.open(first))
+    assert pool.left() == 7
+    pool.set_aside(second)
+    assert pool.left() == 3
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + ASIDE_S + 1)
+    assert pool.left() == 7
+
+
+def test_a_set_of_other_certificates_does_not_count(deal, tmp_path):
+    deal("a", 3)
+    deal("b", 4)
+    pool = pool_of(deal, tmp_path, certificates="a" * 64)
+    first, second = (each.description.set_id for each in pool.sets())
+    pool.close(pool.open(first))
+    other = pool_of(deal, tmp_path, certificates="b" * 64)
+    with pytest.raises(Refusal, match="another pair of certificates"):
+        other.open(first)
+    other.close(other.open(second))
+    assert other.left() == 4
 
 
 def test_what_only_one_party_has_goes_unless_it_is_fresh_or_an_operators(deal, tmp_path, monkeypatch):
