@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 
 class Unsupported(Exception):
@@ -37,3 +38,18 @@ def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> t
     if len(numbers) != len(default):
         raise Unsupported(f"its attribute {name!r} is {list(numbers)}, expected {len(default)} numbers")
     return numbers
+
+
+def read_tensor(tensor: onnx.TensorProto) -> np.ndarray:
+    """The array of a tensor of the file.
+
+    Raises:
+        Unsupported: it is damaged, or holds NaN or infinity; to be read behind the tensor's name.
+    """
+    try:
+        value = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
+        raise Unsupported(f"is damaged: {error}") from error
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise Unsupported("holds NaN or infinity")
+    return value

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from .attributes import read_tensor
 from .importer import ELEMENTS_LIMIT, Importer, Unsupported, attributes
 
 #: Constants of at most so many elements may decide the shape of a result, as sizes and axes do.
@@ -19,6 +20,9 @@ NOT_EVALUATED = frozenset(
     {"Bernoulli", "If", "Loop", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
     | {"RandomUniformLike", "Scan", "SequenceMap"}
 )
+
+#: Attributes of a Constant that hold its numbers themselves.
+LISTED_KINDS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 def fold_constants(graph: Importer, node: onnx.NodeProto) -> bool:
@@ -76,7 +80,7 @@ def _evaluated(node: onnx.NodeProto, inputs: dict[str, np.ndarray], opset: int) 
     try:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, inputs)
-    except Exception as error:
+    except Exception as error:  # some hundred operators of the onnx package, each of which raises what it likes
         raise Unsupported(f"its constant inputs cannot be evaluated: {error}") from error
     values = {}
     for name, result in zip(names, results, strict=False):
@@ -117,7 +121,7 @@ def _check_sizes(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> No
     probe.graph.initializer.extend(small)
     try:
         inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph.output
-    except Exception as error:
+    except Exception as error:  # protobuf and onnx have no common base of what damaged nodes make them raise
         raise Unsupported(f"its constant inputs cannot be evaluated: {error}") from error
     for entry in inferred:
         sizes = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim]
@@ -127,17 +131,15 @@ def _check_sizes(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> No
 
 def _constant_value(node: onnx.NodeProto) -> np.ndarray:
     given = attributes(node)
-    try:
-        if "value" in given:
-            value = numpy_helper.to_array(given["value"])
-        elif "value_float" in given or "value_floats" in given:
-            value = np.array(given.get("value_float", given.get("value_floats")), dtype=np.float32)
-        elif "value_int" in given or "value_ints" in given:
-            value = np.array(given.get("value_int", given.get("value_ints")), dtype=np.int64)
-        else:
-            raise Unsupported("this kind of constant is not supported")
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        raise Unsupported(f"its value is damaged: {error}") from error
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise Unsupported("it holds NaN or infinity")
-    return value
+    if "value" in given:
+        try:
+            return read_tensor(given["value"])
+        except Unsupported as reason:
+            raise Unsupported(f"its value {reason}") from reason
+    for name, kind in LISTED_KINDS.items():
+        if name in given:
+            value = np.array(given[name], dtype=kind)
+            if not np.isfinite(value).all():
+                raise Unsupported("its value holds NaN or infinity")
+            return value
+    raise Unsupported("this kind of constant is not supported")

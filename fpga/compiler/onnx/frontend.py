@@ -10,13 +10,12 @@ import numpy as np
 import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import METADATA_KEY, read_format
 
 from ..graph import Graph
-from .attributes import Unsupported
+from .attributes import Unsupported, read_tensor
 from .constants import fold_constants, unknown_constant
 from .dispatch import import_node, importer_for
 from .heads import split_head
@@ -156,12 +155,9 @@ def _initializers(graph: onnx.GraphProto, where: str) -> dict[str, np.ndarray]:
     constants = {}
     for tensor in graph.initializer:
         try:
-            value = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-            raise Refusal(f"{where}: initializer {tensor.name!r} is damaged: {error}") from error
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise Refusal(f"{where}: initializer {tensor.name!r} holds NaN or infinity")
-        constants[tensor.name] = value
+            constants[tensor.name] = read_tensor(tensor)
+        except Unsupported as reason:
+            raise Refusal(f"{where}: initializer {tensor.name!r} {reason}") from reason
     if graph.sparse_initializer:
         raise Refusal(f"{where}: sparse initializers are not supported")
     return constants

@@ -43,7 +43,7 @@ def in_readable_opset(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelPro
         return model, int(versions[0])
     try:
         return version_converter.convert_version(model, READ_OPSET), READ_OPSET
-    except Exception as error:
+    except Exception as error:  # what the converter raises is not documented, and differs with the operator
         reason = " ".join(str(error).split())
         raise Refusal(
             f"{where}: opset {versions[0]} cannot be converted to {READ_OPSET}: {reason:.200}; export it again"

@@ -1,5 +1,6 @@
 """Mutated ONNX files end in a clear refusal or a valid build: no traceback, no hang, no partial directory."""
 
+import re
 import time
 from pathlib import Path
 
@@ -64,6 +65,24 @@ def mutated_model(model: onnx.ModelProto, generator: np.random.Generator) -> byt
     return changed.SerializeToString()
 
 
+#: What a refusal points at: a part of the model by its name, or the file as a whole.
+NAMED = re.compile(r"\b(node|input|output|initializer|tensor|operation|axis \d+ of input) '[^']*'")
+WHOLE_FILE = (
+    "is not an ONNX model, or is damaged",
+    "is damaged: a name in it",
+    "opset",
+    "standard operators",
+    "inputs,",
+)
+
+
+def check_sentence(sentence: str, well_formed: bool) -> None:
+    """One line that names what is wrong; a file that is well formed is never refused as a whole."""
+    assert "\n" not in sentence
+    assert " object at 0x" not in sentence
+    assert NAMED.search(sentence) or (not well_formed and any(cause in sentence for cause in WHOLE_FILE)), sentence
+
+
 def check_mutants(count: int, seed: int, directory: Path) -> None:
     generator = np.random.default_rng(seed)
     model = mixed_model(image_size=8)
@@ -75,8 +94,8 @@ def check_mutants(count: int, seed: int, directory: Path) -> None:
         started = time.perf_counter()
         try:
             compile_model(path, output)
-        except Refusal:
-            pass
+        except Refusal as refusal:
+            check_sentence(str(refusal), well_formed=index % 2 == 0)
         else:
             built += 1
             load_build(output)
