@@ -14,11 +14,12 @@ from google.protobuf.message import DecodeError
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import METADATA_KEY, read_format
 
+from ...program.heads import HEADS
 from ..graph import Graph
 from .attributes import Unsupported, read_tensor
 from .constants import fold_constants, unknown_constant
 from .dispatch import import_node, importer_for
-from .heads import split_head
+from .heads import check_head, split_head
 from .importer import Importer
 from .inputs import image_input, in_readable_opset
 from .prune import needed_nodes
@@ -92,6 +93,11 @@ def import_model(
     output = importer.names.get(output_name)
     if output is None:
         raise Refusal(f"{where}: the output {output_name!r} does not depend on the input")
+    for node in head:
+        try:
+            check_head(node, (importer.batch, *importer.shapes[output]), opset)
+        except Unsupported as reason:
+            raise Refusal(f"{where}: node {label(node)} ({node.op_type}): {reason}") from reason
     used = source or {}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     described = metadata.pop(METADATA_KEY, None)
@@ -103,7 +109,7 @@ def import_model(
         nodes=tuple(importer.nodes),
         source={**used, **metadata},
         images=None if described is None else read_format(described, where),
-        head=head,
+        head=tuple(HEADS[node.op_type] for node in head),
         pixels=image.pixels,
         reaches=importer.reaches,
     )

@@ -35,7 +35,9 @@ WEIGHT = np.ones((4, 4, 3, 3), np.float32)
 REFUSED: list[tuple[str, onnx.ModelProto | Callable[[], onnx.ModelProto], str]] = [
     ("unknown operator", one_node("Erf"), "node 'the_node' (Erf): this operator is not supported"),
     ("a norm that has a stand-in", one_node("LRN", size=3), "train with BatchNormalization instead"),
-    ("a softmax inside", one_node("Softmax", axis=2), "but as the model's last"),
+    ("a softmax along rows", one_node("Softmax", axis=2), "along axis 2 of logits [1, 4, 8, 8]"),
+    ("a softmax of pixels", one_node("Softmax"), "along axis -1 of logits [1, 4, 8, 8]"),
+    ("the last of the largest", one_node("ArgMax", axis=1, select_last_index=1), "it takes the last of the largest"),
     ("dilation of a maximum", one_node("MaxPool", kernel_shape=[2, 2], dilations=[2, 2]), "dilations [2, 2]"),
     ("a kernel spread too wide", one_node("Conv", WEIGHT, dilations=[2, 40]), "over more than 64 pixels"),
     ("a dilation of nothing", one_node("Conv", WEIGHT, dilations=[0, 1]), "its dilations are [0, 1]"),
