@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+from helpers.digit_networks import PLAIN_SPACE, POLYNOMIAL, RELU, network
 from torch import nn
 
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups
 from rrnet_nni.evaluators.training import ClassificationModule, TrainingOptions
-from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
-
-SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)
-PLAIN_SPACE = replace(SPACE, x2act="plain")
-POLYNOMIAL = ("x2act", "avgpool")
-RELU = ("relu", "maxpool")
-
-
-def network(kind: tuple[str, str], seed: int = 0, space: SpaceOptions = SPACE) -> nn.Module:
-    torch.manual_seed(seed)
-    return build_network("resnet8", space, fixed_choices("resnet8", space, *kind))
+from rrnet_nni.search_spaces import x2act_modules
 
 
 def test_parameters_of_polynomials_learn_slowly_and_do_not_decay() -> None:

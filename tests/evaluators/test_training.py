@@ -1,5 +1,4 @@
 import functools
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.digit_networks import POLYNOMIAL, RELU, network
+from helpers.processes import environment_of
 from torch import nn
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
@@ -17,17 +18,7 @@ from rrnet_nni.evaluators.distillation import distillation
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, TrainingResult, train_network
-from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
-
-SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)
-PLAIN_SPACE = replace(SPACE, x2act="plain")
-POLYNOMIAL = ("x2act", "avgpool")
-RELU = ("relu", "maxpool")
-
-
-def network(kind: tuple[str, str], seed: int = 0, space: SpaceOptions = SPACE) -> nn.Module:
-    torch.manual_seed(seed)
-    return build_network("resnet8", space, fixed_choices("resnet8", space, *kind))
+from rrnet_nni.search_spaces import SpaceOptions, x2act_modules
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +90,7 @@ def five_epochs(directory: Path) -> dict[str, torch.Tensor]:
 
 
 def test_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = environment_of(__file__)
     killed = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path / "killed")], env=environment)
     checkpoint = tmp_path / "killed" / "training.ckpt"
     deadline = time.monotonic() + 200

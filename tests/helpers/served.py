@@ -18,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.small_programs import digits_network
 from rrnet_nni.base.image_format import ImageFormat
-from rrnet_nni.fpga.program import ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.program.build import IMAGES, load_build
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
-from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
 PROTOCOL = "masked"
 #: The helper only asks whether servers are there.
@@ -33,24 +32,9 @@ ANY_CERTIFICATE = ssl._create_unverified_context()
 PIXELS = ImageFormat(16, 16, "gray", (0.3,), (0.3,), tuple("0123456789"))
 
 
-def digits_sized_network():
-    """16x16 grey images to ten classes, with every kind of layer that the digits' networks have."""
-    b = ProgramBuilder((1, 16, 16), 10, seed=5)
-    weight, bias = b.constant("w", (4, 1, 3, 3), 8, 128), b.constant("b", (4,), 18, 1 << 16)
-    b.add(ConvOp, "conv", ["image"], (4, 16, 16), 18, weight=weight, bias=bias, padding=(1, 1, 1, 1))
-    b.add(TruncateOp, "conv.t", ["conv"], (4, 16, 16), 10, bits=8)
-    b.add(ReluOp, "relu", ["conv.t"], (4, 16, 16), 10)
-    b.add(MaxPoolOp, "pool", ["relu"], (4, 4, 4), 10, kernel=(4, 4), stride=(4, 4))
-    b.add(SquareOp, "square", ["pool"], (4, 4, 4), 20)
-    b.add(TruncateOp, "square.t", ["square"], (4, 4, 4), 10, bits=10)
-    b.add(ReshapeOp, "flat", ["square.t"], (64,), 10)
-    b.add(LinearOp, "fc", ["flat"], (10,), 18, weight=b.constant("fc", (10, 64), 8, 100), bias=None)
-    return b.program(), b.weights
-
-
 def write_digits_sized_build(path):
-    """The build directory of `digits_sized_network`."""
-    program, weights = digits_sized_network()
+    """A build of `digits_network` at the size of the digits."""
+    program, weights = digits_network(side=16, pool=4, classes=10)
     report = {"device": "zcu104", "protocol": PROTOCOL}
     write_build(path, program, weights, report, {IMAGES: PIXELS.to_json().encode()})
     return load_build(path)

@@ -123,3 +123,20 @@ def gated_network():
     act = x2act(b, "act", "features.t", (5,), 5, 16)
     b.add(MulOp, "logits", [act, "features.t"], (5,), 10)
     return b.program(), b.weights
+
+
+def digits_network(side=6, pool=2, classes=3):
+    """Grey images to classes, with every kind of layer that the digits' networks have."""
+    b = ProgramBuilder((1, side, side), 10, seed=5)
+    weight, bias = b.constant("w", (4, 1, 3, 3), 8, 128), b.constant("b", (4,), 18, 1 << 16)
+    image, pooled = (4, side, side), (4, side // pool, side // pool)
+    features = 4 * (side // pool) ** 2
+    b.add(ConvOp, "conv", ["image"], image, 18, weight=weight, bias=bias, padding=(1, 1, 1, 1))
+    b.add(TruncateOp, "conv.t", ["conv"], image, 10, bits=8)
+    b.add(ReluOp, "relu", ["conv.t"], image, 10)
+    b.add(MaxPoolOp, "pool", ["relu"], pooled, 10, kernel=(pool, pool), stride=(pool, pool))
+    b.add(SquareOp, "square", ["pool"], pooled, 20)
+    b.add(TruncateOp, "square.t", ["square"], pooled, 10, bits=10)
+    b.add(ReshapeOp, "flat", ["square.t"], (features,), 10)
+    b.add(LinearOp, "fc", ["flat"], (classes,), 18, weight=b.constant("fc", (classes, features), 8, 100), bias=None)
+    return b.program(), b.weights

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.party_commands import answer, command, run, small_network
+from helpers.party_commands import answer, command, run
+from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
@@ -19,7 +20,7 @@ from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_co
 
 def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
     result = answer(run(build, "--json", "--batch", "2"))
-    program, weights = small_network()
+    program, weights = digits_network()
     reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
     assert np.abs(np.array(result["logits"]) - reference).max() < 0.2
     assert result["bytes_sent"] == result["predicted_bytes"]
@@ -141,7 +142,7 @@ def test_logits_that_cannot_be_saved_are_printed_all_the_same(build):
 
 
 def test_images_beyond_the_words_that_a_protocol_opens_are_refused_by_it_alone(build):
-    program, weights = small_network()
+    program, weights = digits_network()
     tensors = dict(program.tensors) | {"image": replace(program.tensor("image"), ring_bits=16)}
     write_build(build.parent / "narrow", replace(program, tensors=tensors), weights, {"device": "zcu104"})
     np.save(build.parent / "x.npy", np.full((1, 1, 6, 6), 2.0**14 / 2**10))
@@ -248,7 +249,7 @@ def test_rounded_logits_are_multiples_of_what_is_kept_for_the_predicted_bytes(bu
     result = answer(run(build, "--json", "--reveal", "rounded:2"))
     logits = np.array(result["logits"])
     assert np.array_equal(logits * 4, np.rint(logits * 4))
-    program, weights = small_network()
+    program, weights = digits_network()
     reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
     assert np.abs(logits - reference).max() < 0.25 + 0.2
     assert result["bytes_sent"] == result["predicted_bytes"]
