@@ -85,6 +85,13 @@ def test_prepared_by_two_parties_and_run_a_build_gives_the_references_logits(pro
     assert "1.2345" not in output + errors
 
 
+def test_a_dealer_needs_neither_weights_nor_images(build):
+    (build / "weights.bin").unlink()
+    (build.parent / "x.npy").unlink()
+    status, output, errors = command(prepare.main, build, "--count", 1, "--json")
+    assert (status, json.loads(output)["preprocessing"]) == (0, "dealer"), errors
+
+
 def test_a_set_of_too_few_statistical_bits_is_made_with_one_warning(build, monkeypatch):
     wanted = statistical_bits(network()[0])
     monkeypatch.setattr(two_party_prepare, "STATISTICAL_BITS", wanted)

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import socket
+import ssl
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,6 +60,19 @@ def trusting(stranger, ours, party, tmp_path):
 def test_two_parties_that_know_each_other_are_connected(ours):
     ends = handshakes(ours / "party-0", ours / "party-1")
     assert [end.version() for end in ends] == ["TLSv1.3", "TLSv1.3"]
+
+
+def test_the_right_client_with_an_older_tls_is_refused(ours):
+    older = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    older.maximum_version, older.check_hostname, older.verify_mode = ssl.TLSVersion.TLSv1_2, False, ssl.CERT_NONE
+    older.load_cert_chain(ours / "party-0" / "certificate.pem", ours / "party-0" / "key.pem")
+    plain = socket.socketpair()
+    with ThreadPoolExecutor(1) as pool:
+        server = pool.submit(secure, plain[1], ours / "party-1", True, 10)
+        with pytest.raises(ssl.SSLError, match=r"(?i)version"):
+            older.wrap_socket(plain[0])
+        with pytest.raises(ExecutionFault):
+            server.result(timeout=30)
 
 
 def test_a_server_refuses_a_strange_client_that_accepts_the_server(ours, strangers, tmp_path):
