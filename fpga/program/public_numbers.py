@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import AffineOp, Program
+from . import AffineOp, PickOp, Program
 
 #: Files that the client gets: the program, the schedule for it, its device and its images. Nothing of them is secret.
 CLIENT_FILES = (
@@ -22,8 +22,10 @@ CLIENT_FILES = (
 def public_numbers(program: Program, report: Mapping[str, Any]) -> dict[str, Any]:
     """The list, for report.json.
 
-    `coefficients`: per operation the integers of polynomials and public scales. `formats`: fraction bits and ring bits
-    of tensors, and of constants, which tell the logarithms of ranges. `input_range`: what calibration images reached.
+    `coefficients`: per operation the integers of polynomials and public scales. `picks`: per operation that picks words
+    how many places it names on each axis: layout, and what a mask of zeros leaves. `formats`: fraction bits and ring
+    bits of tensors, and of constants, which tell the logarithms of ranges. `input_range`: what calibration images
+    reached.
     """
     coefficients = {
         operation.name: {
@@ -35,6 +37,11 @@ def public_numbers(program: Program, report: Mapping[str, Any]) -> dict[str, Any
     }
     return {
         "coefficients": coefficients,
+        "picks": {
+            operation.name: [len(places) for places in operation.offsets]
+            for operation in program.operations
+            if isinstance(operation, PickOp)
+        },
         "formats": {tensor.name: [tensor.fraction_bits, tensor.ring_bits] for tensor in program.tensors.values()},
         "constant_formats": {constant.name: constant.fraction_bits for constant in program.constants.values()},
         "input_range": _input_row(program, report),
@@ -57,9 +64,10 @@ def client_report(program: Program, report: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _adds_alone(operation: AffineOp) -> bool:
-    """Whether it shifts and adds: its multipliers are powers of two that align formats."""
+    """Whether it shifts and adds: its multipliers are powers of two, one per tensor, that align formats."""
     numbers = [number for each in operation.multipliers for number in each]
-    return not any(operation.addend) and all(number > 0 and number & (number - 1) == 0 for number in numbers)
+    alone = len(numbers) == len(operation.multipliers)
+    return alone and not any(operation.addend) and all(n > 0 and n & (n - 1) == 0 for n in numbers)
 
 
 def _input_row(program: Program, report: Mapping[str, Any]) -> dict[str, Any] | None:

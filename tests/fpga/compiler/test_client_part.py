@@ -3,11 +3,13 @@
 import hashlib
 import json
 import stat
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from helpers.random_models import FAMILIES, RandomModel
+from helpers.small_onnx_models import ModelBuilder
 
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import CLIENT, load_build
@@ -111,7 +113,8 @@ def check_model(tmp_path, family, seed):
     assert listed == build.report["public_numbers"]
     for operation in json.loads(files["program.json"])["operations"]:
         numbers = numbers_of([operation.get("multipliers", []), operation.get("addend", [])])
-        if any(abs(number).bit_count() > 1 for number in numbers):
+        several = any(len(row) > 1 for row in operation.get("multipliers", []))
+        if several or any(abs(number).bit_count() > 1 for number in numbers):
             assert listed["coefficients"][operation["name"]]["multipliers"] == operation["multipliers"]
             assert listed["coefficients"][operation["name"]]["addend"] == operation["addend"]
 
@@ -126,6 +129,26 @@ def test_the_clients_part_of_a_random_model_tells_what_is_listed_and_nothing_els
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_clients_part_of_a_hundred_random_models_tells_nothing_else(tmp_path, family, seed):
     check_model(tmp_path, family, seed)
+
+
+@pytest.mark.parametrize("name", ["pixel_mask", "add_pixel_constant", "powers"])
+def test_masks_and_constants_per_pixel_are_listed(tmp_path, name):
+    path = Path(__file__).parent / "onnx" / "cases" / f"{name}.onnx"
+    if name == "powers":  # numbers that could as well align formats
+        build = ModelBuilder((3, 4, 4))
+        x = build.node("Mul", ["image", build.constant("powers", np.exp2(np.arange(16) % 3).reshape(4, 4))], "y")
+        path = tmp_path / "powers.onnx"
+        onnx.save(build.model(x), path)
+    found = compile_model(path, tmp_path / "build")
+    listed = json.loads((tmp_path / "build" / CLIENT / "report.json").read_bytes())["public_numbers"]
+    picks = {each.name: [len(row) for row in each.offsets] for each in found.program.operations if each.kind == "pick"}
+    assert listed["picks"] == picks
+    several = [
+        each for each in found.program.operations if each.kind == "affine" and any(len(r) > 1 for r in each.multipliers)
+    ]
+    shifted = [each for each in found.program.operations if each.kind == "affine" and any(each.addend)]
+    assert {each.name for each in several + shifted} <= listed["coefficients"].keys()
+    assert {"pixel_mask": picks, "add_pixel_constant": shifted, "powers": several}[name]
 
 
 def test_the_search_finds_weights_parameters_words_and_hashes_where_they_are(tmp_path):
