@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.tensor_file import UnreadableTensors, read_tensors
 
 
 def read_checkpoint(path: Path, work: str, *keys: str) -> dict[str, Any]:
@@ -20,9 +18,9 @@ def read_checkpoint(path: Path, work: str, *keys: str) -> dict[str, Any]:
         Refusal: naming the file, where it is damaged or something else.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        found = type(error).__name__
+        checkpoint = read_tensors(path)
+    except (FileNotFoundError, UnreadableTensors) as error:
+        found = str(error)
     else:
         if isinstance(checkpoint, dict) and set(keys) <= set(checkpoint):
             return checkpoint

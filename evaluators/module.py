@@ -18,7 +18,7 @@ from .arithmetic import Arithmetic
 from .compilation import compiled_forward
 from .distillation import Teacher
 from .options import TrainingOptions
-from .parameters import bound_square_coefficients, clip_or_drop_gradients, parameter_groups
+from .parameters import clip_or_drop_gradients, parameter_groups
 
 #: Strength of the range loss at the start of a training, and all through a search.
 RANGE_START = 0.01
@@ -153,7 +153,7 @@ class ClassificationModule(LightningModule):
         """Clip, step and bound w1; leave the weights alone where a gradient is not finite. Whether it stepped."""
         kept = self._clip_or_skip(optimizer)
         optimizer.step()
-        bound_square_coefficients(self._squares, self.options.w1_bound)
+        self._bound_squares()
         return kept
 
     def configure_gradient_clipping(self, optimizer: Any, *unused: Any, **also_unused: Any) -> None:
@@ -161,7 +161,12 @@ class ClassificationModule(LightningModule):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        bound_square_coefficients(self._squares, self.options.w1_bound)
+        self._bound_squares()
+
+    def _bound_squares(self) -> None:
+        """The condition under which no test image of plain X2act exploded."""
+        for square in self._squares:
+            square.bound_square(self.options.w1_bound)
 
     def _clip_or_skip(self, optimizer: torch.optim.Optimizer) -> bool:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

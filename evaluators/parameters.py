@@ -1,8 +1,8 @@
-"""How the parameters of a network are stepped: groups, clipping, skipped steps and the bound of w1.
+"""How the parameters of a network are stepped: groups, clipping and skipped steps.
 
 Networks of square polynomials diverge under the plain recipe. What keeps them finite is here, for every loop that
 trains one: the coefficients of plain X2act in their own group at a hundredth of the learning rate and without weight
-decay, no step on gradients that are not finite, clipped norms, and w1 held within its bound.
+decay, no step on gradients that are not finite, and clipped norms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from rrnet_nni.search_spaces import PlainX2act, X2act, x2act_modules
+from rrnet_nni.search_spaces import x2act_modules
 
 
 def parameter_groups(
@@ -27,10 +27,7 @@ def parameter_groups(
     Architecture parameters of a supernet are left out.
     """
     coefficients = {
-        id(parameter): parameter
-        for module in x2act_modules(model)
-        if isinstance(module, PlainX2act)
-        for parameter in module.parameters()
+        id(parameter): parameter for module in x2act_modules(model) for parameter in module.slow_parameters()
     }
     architecture = {
         id(parameter)
@@ -60,11 +57,3 @@ def clip_or_drop_gradients(parameters: Iterable[Tensor], clip_norm: float) -> bo
     for parameter in parameters:
         parameter.grad = None
     return False
-
-
-@torch.no_grad()
-def bound_square_coefficients(modules: Iterable[X2act], bound: float) -> None:
-    """Clamp w1 of every plain X2act to ±bound: the condition under which no test image of theirs exploded."""
-    for module in modules:
-        if isinstance(module, PlainX2act):
-            module.w1.clamp_(-bound, bound)

@@ -41,6 +41,13 @@ class X2act(nn.Module):
         """(k, w2, b) at inference: scalars, or [C, 1, 1]."""
         raise NotImplementedError
 
+    def slow_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Parameters that multiply powers of x as they are: they need small steps, and no weight decay."""
+        return ()
+
+    def bound_square(self, bound: float) -> None:
+        """Hold what multiplies x² as it is within ±bound; squares of normalized bases need no bound."""
+
     def forward(self, x: Tensor) -> Tensor:
         """x: float [N, C, H, W] -> the same shape."""
         return self.trained(x) if self.training else self.polynomial(x)
@@ -92,6 +99,13 @@ class PlainX2act(X2act):
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
         return (self.w1 if self.scale == 1.0 else self.scale * self.w1), self.w2, self.b
+
+    def slow_parameters(self) -> tuple[nn.Parameter, ...]:
+        return self.w1, self.w2, self.b
+
+    @torch.no_grad()
+    def bound_square(self, bound: float) -> None:
+        self.w1.clamp_(-bound, bound)
 
     def extra_repr(self) -> str:
         return f"{self.label}, coefficients={tuple(self.w1.shape) or 'scalar'}, scale={self.scale:.4g}"
