@@ -12,7 +12,7 @@ from rrnet_nni.base.errors import Refusal
 from .options import add_task_option, read_task
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from rrnet_nni.search_spaces import SpaceOptions
 
@@ -107,29 +107,16 @@ def _check_images(space: SpaceOptions, bench: Workbench, what: str) -> None:
             raise Refusal(f"{what} has {name} {its_own}, the task's images have {given}")
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    import torch
-
-    try:
-        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise Refusal(f"{path}: there is no such file") from None
-    except Exception as error:
-        raise Refusal(f"{path}: not a file of weights ({type(error).__name__})") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise Refusal(f"{path}: not a file of weights (no mapping of names to tensors)")
-    return weights
-
-
 def _lesson(options: argparse.Namespace, bench: Workbench) -> Lesson:
     """What to learn from: the named teacher and weights, else what the task says."""
     from .. import pipeline
+    from ..trained import read_weights
     from .search import print_training
 
     if options.teacher is None and options.initial_weights is None:
         return pipeline.teacher_of(bench, print_training)
     return {
-        "initial_weights": _read_weights(options.initial_weights) if options.initial_weights else None,
+        "initial_weights": read_weights(options.initial_weights) if options.initial_weights else None,
         "teacher": _teacher(options.teacher, bench) if options.teacher else None,
     }
 
