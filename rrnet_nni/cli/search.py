@@ -88,7 +88,8 @@ def print_epoch(record: object) -> None:
     accuracy = "–" if record.validation_accuracy is None else f"{100 * record.validation_accuracy:.1f} %"
     expected = "–" if record.expected_latency_ms is None else f"{record.expected_latency_ms:.3f} ms"
     sys.stderr.write(
-        f"search epoch {record.epoch + 1}: {record.phase}, accuracy {accuracy}, expected latency {expected}\n"
+        f"search epoch {record.epoch + 1}: {record.phase}, validation accuracy {accuracy}, "
+        f"expected latency {expected}\n"
     )
 
 
@@ -107,7 +108,7 @@ def print_result(result: Result) -> None:
     """The result in a few lines on standard output."""
     fixed_point = result.fixed_point_accuracy
     under_2pc = "" if fixed_point is None else f", under 2PC {100 * fixed_point:.2f} %"
-    print(f"accuracy {100 * result.accuracy:.2f} %{under_2pc}")
+    print(f"test accuracy {100 * result.accuracy:.2f} %{under_2pc}")
     print(
         f"2PC latency {result.latency_ms:.3f} ms (modelled), {result.relus:,} ReLUs, {result.comparisons:,} comparisons"
     )

@@ -79,12 +79,17 @@ def give_up_when_doomed(experiment: Experiment, trials: Sequence[Trial]) -> None
     Raises:
         ExecutionFault: with those words.
     """
+    if words := common_failure(experiment, trials):
+        raise ExecutionFault(f"the first {DOOMED_TRIALS} trials of experiment {experiment.id} failed alike: {words}")
+
+
+def common_failure(experiment: Experiment, trials: Sequence[Trial]) -> str | None:
+    """The last words of the first trials where those failed alike and none succeeded; else None."""
     ended = [trial for trial in trials if trial.ended]
     if len(ended) < DOOMED_TRIALS or any(trial.status != "FAILED" for trial in ended):
-        return
+        return None
     said = {last_error(experiment.trial_directory(trial)) for trial in ended[:DOOMED_TRIALS]}
-    if len(said) == 1 and (words := said.pop()):
-        raise ExecutionFault(f"the first {DOOMED_TRIALS} trials of experiment {experiment.id} failed alike: {words}")
+    return said.pop() or None if len(said) == 1 else None
 
 
 def last_error(directory: Path) -> str:
@@ -185,7 +190,7 @@ def pareto_table(report: Report) -> Table:
     """The table of all trials by latency; the front and the chosen trial are marked."""
     front = results_on_front(report.results)
     table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
-    for head in ("", "λ [1/ms]", "accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"):
+    for head in ("", "λ [1/ms]", "test accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"):
         table.add_column(escape(head), justify="right")
     order = sorted(range(len(report.results)), key=lambda i: report.results[i].latency_ms)
     for i in order:

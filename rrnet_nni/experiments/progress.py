@@ -53,7 +53,7 @@ class TrialsDisplay:
     def _table(self, trials: Sequence[Trial]) -> Table:
         ended = sum(trial.ended for trial in trials)
         table = Table(title=f"{ended} of {len(trials)} started trials ended, {self._elapsed()}")
-        for head in ("trial", "state", "λ [1/ms]", "epochs", "accuracy", "latency [ms]"):
+        for head in ("trial", "state", "λ [1/ms]", "epochs", "validation accuracy", "latency [ms]"):
             table.add_column(escape(head), justify="right")
         for trial in trials:
             accuracy, latency = _metrics(trial)
@@ -65,7 +65,7 @@ class TrialsDisplay:
 
 def _line(trial: Trial) -> str:
     accuracy, latency = _metrics(trial)
-    shown = f", accuracy {accuracy}, latency {latency} ms" if trial.final is not None else ""
+    shown = f", validation accuracy {accuracy}, latency {latency} ms" if trial.final is not None else ""
     return f"trial {trial.number} (λ = {_weight(trial)}/ms): {trial.status.lower()}{shown}"
 
 

@@ -97,7 +97,7 @@ def _summary(report: Report) -> str:
 
 
 def _table(results: Sequence[Result], chosen: int | None) -> str:
-    heads = ["λ [1/ms]", "accuracy", "fixed point", "latency [ms]", "schedule [ms]", "ReLUs", "comparisons"]
+    heads = ["λ [1/ms]", "test accuracy", "fixed point", "latency [ms]", "schedule [ms]", "ReLUs", "comparisons"]
     rows = []
     for i, result in enumerate(results):
         cells = [

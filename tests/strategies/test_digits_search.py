@@ -85,25 +85,27 @@ def test_a_very_large_weight_gives_all_polynomial_with_avgpool(digits: Any) -> N
 
 
 def test_a_target_latency_is_met_within_five_percent(digits: Any) -> None:
-    _target_is_met(digits, relus=5, pooling="maxpool")
+    found_ms, target_ms = searched_at_target(digits, relus=5, pooling="maxpool")
+    assert 0.95 * target_ms <= found_ms <= target_ms
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("relus", "pooling"), [(2, "avgpool"), (5, "avgpool")])
 def test_other_target_latencies_are_met_within_five_percent(digits: Any, relus: int, pooling: str) -> None:
-    _target_is_met(digits, relus, pooling)
+    found_ms, target_ms = searched_at_target(digits, relus, pooling)
+    assert 0.95 * target_ms <= found_ms <= target_ms
 
 
-def _target_is_met(digits: Any, relus: int, pooling: str) -> None:
-    """The target lies 2 % above a network of the space: that many ReLU layers and this pooling."""
+def searched_at_target(digits: Any, relus: int, pooling: str) -> tuple[float, float]:
+    """Latency of what was found, and the target: 2 % above a network with that many ReLU layers and this pooling."""
     space, _, latency = digits
     network = fixed_choices(BACKBONE, space, "x2act", pooling)
     for label in [label for label in network if "act" in label][:relus]:
         network[label] = "relu"
     target_ms = 1.02 * latency.profile(network)
     found = run(digits, target_latency_ms=target_ms)
-    assert 0.95 * target_ms <= found.latency_ms <= target_ms
     assert found.latency_ms == pytest.approx(latency.profile(found.choices))
+    return found.latency_ms, target_ms
 
 
 def test_an_impossible_target_is_refused(digits: Any) -> None:

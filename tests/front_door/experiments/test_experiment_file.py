@@ -10,7 +10,7 @@ from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.experiments.experiment_file import KNOWN_KEYS, check_before_trials, read_experiment
-from rrnet_nni.experiments.main_job import give_up_when_doomed, last_error
+from rrnet_nni.experiments.main_job import common_failure, give_up_when_doomed, last_error
 from rrnet_nni.experiments.nni_manager import Experiment, Trial
 from rrnet_nni.starting_files import experiment_named, packaged_text, write_starting_files
 
@@ -131,7 +131,9 @@ def test_two_trials_that_fail_alike_end_the_experiment_with_their_words(tmp_path
     ],
 )
 def test_other_failures_let_it_go_on(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
-    give_up_when_doomed(*trials(tmp_path, *ends))
+    experiment, found = trials(tmp_path, *ends)
+    assert common_failure(experiment, found) is None
+    give_up_when_doomed(experiment, found)
 
 
 def test_the_task_of_the_package_is_written_once_and_is_a_valid_experiment(
