@@ -22,7 +22,7 @@ from .dispatch import import_node, importer_for
 from .heads import check_head, split_head
 from .importer import Importer
 from .inputs import image_input, in_readable_opset
-from .prune import needed_nodes
+from .prune import needed_nodes, without_decided
 from .views import materialize
 
 MODEL_BYTES_LIMIT = 2**31 - 1
@@ -78,7 +78,7 @@ def import_model(
     if image.pixels:
         importer.quantized[image.name] = None
     _check_order(graph, {image.name, *constants}, where)
-    nodes = needed_nodes(list(graph.node), output_name)
+    nodes = without_decided(importer, needed_nodes(list(graph.node), output_name), model, output_name)
     head, output_name, nodes = split_head(nodes, output_name)
     problems = _import_nodes(importer, nodes)
     if problems:

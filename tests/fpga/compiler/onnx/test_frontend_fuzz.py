@@ -66,7 +66,7 @@ def mutated_model(model: onnx.ModelProto, generator: np.random.Generator) -> byt
 
 
 #: What a refusal points at: a part of the model by its name, or the file as a whole.
-NAMED = re.compile(r"\b(node|input|output|initializer|tensor|operation|axis \d+ of input) '[^']*'")
+NAMED = re.compile(r"\b(node|input|output|initializer|constant|tensor|operation|axis \d+ of input) '[^']*'")
 WHOLE_FILE = (
     "is not an ONNX model, or is damaged",
     "is damaged: a name in it",
