@@ -13,6 +13,7 @@ import torch
 from helpers.small_programs import residual_network
 from torch import Tensor, nn
 
+from rrnet_nni.cli import main
 from rrnet_nni.evaluators.space_operators import describe_space, operator_shape
 from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import compile_model
@@ -84,6 +85,14 @@ def test_an_activation_is_a_candidate_with_a_price_and_compiles(leaky: None, tmp
     wanted = session.run(None, {session.get_inputs()[0].name: images})[0]
     assert np.abs(logits - wanted).max() < 0.02 * np.abs(wanted).max()
     assert first_divergence(build.program, build.weights, images[:2], executions()["masked"]) is None
+
+
+def test_commands_know_an_activation_by_its_name(leaky: None, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["latency", "resnet8", "--image-size", "8", "--channels", "1", "--width", "0.25", "--activation"]
+    assert main([*arguments, "leaky"]) == 0
+    assert "leaky" in capsys.readouterr().out
+    assert main([*arguments, "swish"]) == 2
+    assert "activation must be one of relu, x2act, leaky, not 'swish'" in capsys.readouterr().err
 
 
 def opened_relu(number: int, channel: Channel, share: np.ndarray) -> np.ndarray:

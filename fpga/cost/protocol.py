@@ -44,8 +44,8 @@ def comparison_start(phases: Sequence[Phase]) -> int:
 class ProtocolCosts(ABC):
     """A two-party protocol on Z_2^32, priced per operator shape.
 
-    `executable` protocols also have a party's program (see `board/`), whose messages are exactly the `Exchange`
-    phases that `phases` lists, operator by operator.
+    `executable` protocols also have a party's program (see `protocols/party.py`), whose messages are exactly the
+    `Exchange` phases that `phases` lists, operator by operator.
     """
 
     name: ClassVar[str]

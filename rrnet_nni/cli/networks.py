@@ -22,7 +22,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Add the positional `network` and the options of a backbone."""
     parser.add_argument("network", help="a backbone's name, an architecture.json or a .onnx file")
     group = parser.add_argument_group("a backbone's choices and options")
-    group.add_argument("--activation", choices=("relu", "x2act"), help="all activations (default: relu)")
+    group.add_argument("--activation", metavar="NAME", help="all activations, relu or x2act (default: relu)")
     group.add_argument("--pooling", choices=("maxpool", "avgpool"), help="all poolings (default: maxpool)")
     group.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
     group.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")

@@ -35,7 +35,7 @@ A run that was killed goes on after its last whole epoch when the same command i
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("train", description=__doc__, epilog=EPILOG)
     parser.add_argument("architecture", nargs="?", type=Path, help="architecture.json of a search")
-    parser.add_argument("--activation", choices=("relu", "x2act"), help="instead of a file: all activations")
+    parser.add_argument("--activation", metavar="NAME", help="instead of a file: all activations, relu or x2act")
     parser.add_argument("--pooling", choices=("maxpool", "avgpool"), help="instead of a file: all poolings")
     add_task_option(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="replaces the epochs of the task file")
