@@ -9,6 +9,8 @@ from rrnet_nni.base.files import write_whole
 
 #: Tasks of the package, by name: `examples/` beside it in a checkout, inside of it in a wheel.
 PACKAGED = ("digits",)
+#: The task of every verb that names none.
+DEFAULT_TASK = Path("digits")
 _PACKAGE = Path(__file__).parent
 _EXPERIMENT = """\
 # An NNI experiment: every trial searches {name}.yml at one λ and finishes the network it finds.
@@ -30,10 +32,24 @@ trainingService:
 
 def packaged_text(name: str) -> str | None:
     """The task file of the package that is called `name`; None where there is none."""
-    if name not in PACKAGED:
-        return None
+    return _packaged(name).read_text(encoding="utf-8") if name in PACKAGED else None
+
+
+def _packaged(name: str) -> Path:
     places = [folder / "examples" / f"{name}.yml" for folder in (_PACKAGE, _PACKAGE.parent)]
-    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")
+    return next(place for place in places if place.is_file())
+
+
+def task_named(given: Path, folder: Path = Path()) -> Path:
+    """The task file that a command line in `folder` names: a file, or by its name a task of the package.
+
+    Such a task's own file in `folder`, as `rrnet init` writes it, comes first.
+    """
+    path = folder / given
+    if path.is_file() or str(given) not in PACKAGED:
+        return path
+    here = folder / f"{given}.yml"
+    return here if here.is_file() else _packaged(str(given))
 
 
 def write_starting_files(name: str, task: str, folder: Path) -> tuple[Path, Path]:

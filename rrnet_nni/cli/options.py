@@ -6,15 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..starting_files import DEFAULT_TASK, task_named
+
 if TYPE_CHECKING:
     from ..task import Task
-
-DEFAULT_TASK = Path("examples/digits.yml")
 
 
 def add_task_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--task", type=Path, default=DEFAULT_TASK, metavar="FILE", help="task file (default: %(default)s)"
+        "--task",
+        type=Path,
+        default=DEFAULT_TASK,
+        metavar="FILE",
+        help="task file, or the name of one that comes with the package (default: %(default)s)",
     )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="take DIR/train/CLASS/* and DIR/test/CLASS/* as the task's images"
@@ -30,7 +34,7 @@ def read_task(options: argparse.Namespace) -> Task:
 
     from ..task import load_task
 
-    task = load_task(options.task)
+    task = load_task(task_named(options.task))
     if options.images is not None:
         task = replace(task, data=replace(task.data, name="folder", root=str(options.images.absolute())))
     if options.seed is None:

@@ -16,6 +16,7 @@ import yaml
 
 from rrnet_nni.base.errors import Refusal
 
+from ..starting_files import DEFAULT_TASK, task_named
 from ..task import Task, load_task
 
 #: Top-level keys of NNI's experiments on this machine.
@@ -151,7 +152,7 @@ def _task(path: Path, text: str, document: Mapping[str, Any]) -> Task | None:
     named = [value for word, value in itertools.pairwise(words) if word == "--task"]
     named += [word.removeprefix("--task=") for word in words if word.startswith("--task=")]
     try:
-        return load_task(code / (named[0] if named else "examples/digits.yml"))
+        return load_task(task_named(Path(named[0]) if named else DEFAULT_TASK, code))
     except Refusal as refusal:
         raise Refusal(f"{where}: the task of the trials: {refusal}") from None
 

@@ -73,6 +73,13 @@ def test_typos_are_refused_with_file_line_and_advice(
         check_before_trials(read_experiment(experiment))
 
 
+def test_a_trial_that_names_no_task_runs_the_one_of_the_package(experiment: Path) -> None:
+    experiment.write_text(EXPERIMENT.replace(" --task task.yml", ""))
+    task = read_experiment(experiment).task
+    assert task is not None
+    assert task.name == "digits"
+
+
 def test_the_known_keys_are_those_of_nni(experiment: Path) -> None:
     from dataclasses import fields
 
