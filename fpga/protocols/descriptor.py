@@ -18,8 +18,8 @@ class ProtocolDescriptor:
     """A protocol's parts.
 
     `costs` prices it; with an `execution` two parties can run it; with a `preparation` they can make its material
-    without a dealer; with an `accelerator` layout boards
-    can run it. Where opened words serve several readers, `plan` says per operation of a program which words those are.
+    without a dealer; with an `accelerator` layout boards can run it. Where opened words serve several readers, `plan`
+    says per operation of a program which words those are.
     """
 
     costs: ProtocolCosts

@@ -1,6 +1,6 @@
 """What an executable protocol provides beside its costs: the dealer's part and the party's part of every program.
 
-`board/` owns processes, links, files and accounting; a protocol sees a channel, its material and shares.
+`runtime/` owns processes, links, files and accounting; a protocol sees a channel, its material and shares.
 """
 
 from __future__ import annotations

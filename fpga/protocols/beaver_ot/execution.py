@@ -187,7 +187,7 @@ class BeaverOTDealer(DealerProgram):
 
 
 class BeaverOTExecution(Execution):
-    """`beaver-ot` for `board/`."""
+    """`beaver-ot` for `runtime/`."""
 
     name: ClassVar[str] = "beaver-ot"
 

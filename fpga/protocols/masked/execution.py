@@ -1,4 +1,4 @@
-"""`masked` for `board/`: its traffic, its parties and its dealer, and the masks that make the reference its equal."""
+"""`masked` for `runtime/`: its traffic, its parties and its dealer, and the masks that make the reference its equal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .plan import plan_masked
 
 
 class MaskedExecution(Execution):
-    """`masked` for `board/`."""
+    """`masked` for `runtime/`."""
 
     name: ClassVar[str] = "masked"
     opens_narrow: ClassVar[bool] = True
@@ -69,7 +69,7 @@ class MaskedExecution(Execution):
 
 
 class MaskedDcfExecution(MaskedExecution):
-    """`masked-dcf` for `board/`."""
+    """`masked-dcf` for `runtime/`."""
 
     name: ClassVar[str] = "masked-dcf"
     comparison: ClassVar[Comparison] = DcfComparison()
