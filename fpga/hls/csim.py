@@ -166,7 +166,10 @@ def _seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     build = load_build(options.build)
-    images = load_build_images(Path(options.input), build).words
+    loaded = load_build_images(Path(options.input), build)
+    if loaded.warning is not None:
+        sys.stderr.write(f"rrnet_nni.fpga.hls.csim: {loaded.warning}\n")
+    images = loaded.words
     with tempfile.TemporaryDirectory(prefix="rrnet-csim-") as scratch:
         material = Path(options.material or Path(scratch) / "material")
         if options.material is None:

@@ -50,10 +50,12 @@ def check_recording(record: Path, parties: Sequence[int]) -> None:
 def save_recording(scratch: Path, record: Path, party: int) -> Path:
     """Keep an accelerator's files after a run in `record`/party0 or party1."""
     folder = record / f"party{party}"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)  # it holds the party's keys and shares
     shutil.copyfile(scratch / "peer.out", folder / "peer.bin")
     for name in (*INPUTS[:-1], *ANSWERS):
         shutil.copyfile(scratch / name, folder / name)
+    for file in folder.iterdir():
+        file.chmod(0o600)
     return folder
 
 

@@ -197,7 +197,7 @@ MUTATIONS = (
     ),
     one(
         "the listener takes whoever shakes hands first",
-        "tests/fpga/runtime/link/test_listener.py::test_nobody_but_strangers_is_said_with_the_reason_of_the_last",
+        "tests/fpga/runtime/link/test_listener.py::test_a_stranger_alone_is_not_taken_for_the_party",
         "fpga/runtime/link/listener.py",
         "        except (OSError, ValueError) as error:\n            raise Stranger(tls_problem(error)) from error\n",
         "        except (OSError, ValueError):\n            return 0\n",

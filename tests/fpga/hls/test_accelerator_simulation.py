@@ -20,7 +20,7 @@ from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.hls import csim
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.hls.simulator import build_simulator, find_cxx
-from rrnet_nni.fpga.program.build import Build, load_build
+from rrnet_nni.fpga.program.build import Build, calibrated_range, load_build
 from rrnet_nni.fpga.program.isa import Queue, decode_instructions, encode_instructions
 from rrnet_nni.fpga.program.operands import BUS_BYTES, OperandTable, decode_operands
 from rrnet_nni.fpga.program.reference import decode_tensor, encode_images
@@ -170,6 +170,16 @@ def test_the_command_prints_the_logits(tmp_path: Path, capsys: pytest.CaptureFix
     answer = json.loads(capsys.readouterr().out)
     assert np.array(answer["logits"]).shape == (2, 3)
     assert answer["bytes_sent"][0] > 0
+
+
+def test_images_beyond_what_was_calibrated_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = compiled(tmp_path / "model", tiny_model())
+    known = calibrated_range(build)
+    assert known is not None
+    images = images_for(build, 1)
+    np.save(tmp_path / "x.npy", images / np.abs(images).max() * 1.5 * known.seen)
+    assert csim.main([str(build.path), "--input", str(tmp_path / "x.npy"), "--json"]) == 0
+    assert capsys.readouterr().err.count("beyond the ±") == 1
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", str(1 << 64)])

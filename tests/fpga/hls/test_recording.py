@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_a_recorded_accelerator_runs_without_its_peer(
 ) -> None:
     assert recording.main([str(recorded / f"party{party}"), "--party", str(party)]) == 0
     assert capsys.readouterr().out == "memory.out: as recorded\nsent.out: as recorded\n"
+
+
+def test_a_recording_which_holds_keys_is_its_owners_alone(recorded: Path) -> None:
+    for folder in (recorded / "party0", recorded / "party1"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+        assert (folder / "keys.bin").is_file()
 
 
 def test_what_one_party_sent_is_what_arrived_at_the_other(recorded: Path) -> None:

@@ -159,8 +159,14 @@ def test_a_silent_connection_is_dropped_after_its_own_time_limit(keys):
     client.close()
 
 
-def test_nobody_but_strangers_is_said_with_the_reason_of_the_last(keys):
+def test_a_stranger_alone_is_not_taken_for_the_party(keys):
     listening = Listening("127.0.0.1", 1.0, keys / "ours" / "party-1")
+    garbage(listening.address, keys).close()
+    assert isinstance(listening.finish(), ExecutionFault)
+
+
+def test_nobody_but_strangers_is_said_with_the_reason_of_the_last(keys):
+    listening = Listening("127.0.0.1", 2.0, keys / "ours" / "party-1")
     garbage(listening.address, keys).close()
     wrong_certificate(listening.address, keys).close()
     said = str(listening.finish())
