@@ -104,6 +104,8 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
     }
     if narrow:
         caps = {name: min(cap, _narrow_cap(bounds[name], reach[name])) for name, cap in caps.items()}
+    else:
+        _widen_sums(graph, caps, reach)
     for node in reversed(graph.nodes):
         for name, wanted in zip(node.inputs, _input_caps(node, bounds, products, caps), strict=True):
             caps[name] = min(caps[name], wanted)
@@ -116,6 +118,15 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
             )
     budgets = {name: min(budget, caps[name] + TRUNCATION_BOUND_BITS) for name, budget in budgets.items()}
     return Formats(bounds, budgets, _product_budgets(graph, budgets), caps, 0 if narrow else SPARE_WEIGHT_BITS)
+
+
+def _widen_sums(graph: Graph, caps: dict[str, int], reach: Mapping[str, float]) -> None:
+    """A sum of integers has the format of its summands: one that is small, and read elsewhere too, keeps its bits."""
+    for node in graph.nodes:
+        if isinstance(node, Combine) and all(is_exact(scale) for scale in node.scales):
+            room = TRUNCATION_BOUND_BITS - math.ceil(math.log2(reach[node.output]))
+            wanted = [caps[name] for name in node.inputs if not _only_summed(graph, name)]
+            caps[node.output] = max(caps[node.output], min(room, max(wanted, default=0)))
 
 
 def _only_summed(graph: Graph, name: str) -> bool:
