@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from contextlib import suppress
@@ -19,9 +20,7 @@ def search_at_random(
     started = time.monotonic()
     trainer = CandidateTrainer(problem, options, run_dir, on_epoch)
     generator = random.Random(options.seed)
-    size = 1
-    for names in trainer.candidates.values():
-        size *= len(names)
+    size = math.prod(len(names) for names in trainer.candidates.values())
     drawn: set[tuple[str, ...]] = set()
     # A spent budget ends the search like a finished plan: the best network so far is the answer.
     with suppress(BudgetSpent):

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -27,7 +25,14 @@ from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.images.data import load_dataset
-from rrnet_nni.experiments.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
+from rrnet_nni.experiments.nni_manager import (
+    Experiment,
+    Trial,
+    register_tuner,
+    resume_experiment,
+    start_experiment,
+    wait,
+)
 from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import Task, load_task
@@ -35,7 +40,6 @@ from rrnet_nni.trained import load_trained
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = ROOT / "examples" / "cifar10_front_experiment.yml"
-META = ROOT / "strategies" / "pareto_tuner.yml"
 #: What of a trial's final result is reported.
 REPORTED = ("fixed_point_accuracy", "relus", "comparisons", "expected_latency_ms")
 
@@ -72,8 +76,7 @@ def prepare(experiment: Path, folder: Path, images: Path | None) -> Path:
 
 def stopped_and_resumed(configuration: Path, runs: Path, stop_after: int, timeout_s: float) -> list[Trial]:
     """Trials of an experiment that is created, stopped once `stop_after` have ended, and resumed to its end."""
-    register = [sys.executable, "-m", "nni.tools.nnictl.nnictl", "algo", "register", "--meta", str(META)]
-    subprocess.run(register, check=True, capture_output=True)
+    register_tuner()
     deadline = time.monotonic() + timeout_s
     experiment: Experiment = start_experiment(configuration, runs)
     print(f"experiment {experiment.id}, {experiment.web_ui}", flush=True)
