@@ -13,10 +13,10 @@ from rrnet_nni.base.errors import Refusal
 
 from ...program import Program
 from ..link.addresses import connect, is_loopback, parse_address
-from ..link.link import DEFAULT_TIMEOUT_S
+from ..link.link import DEFAULT_TIMEOUT_S, Link
 from ..link.listener import accept_one
 from ..link.tls import load_identity, secure
-from ..material.store import MaterialStore
+from ..session.agreement import ROLES
 
 
 def add_party_options(parser: Parser) -> None:
@@ -80,10 +80,16 @@ def open_socket(options: argparse.Namespace) -> socket.socket:
     return connection if options.tls is None else secure(connection, options.tls, False, options.timeout)
 
 
-def bind_certificates(options: argparse.Namespace, store: MaterialStore) -> None:
-    """Tie material to the two parties of an encrypted link; another pair of certificates is refused."""
-    if options.tls is not None:
-        store.bind_certificates(load_identity(options.tls, options.listen is not None).pair)
+def certificate_pair(options: argparse.Namespace) -> str | None:
+    """Fingerprint of the two parties of an encrypted link, to which material is bound; None without one."""
+    return None if options.tls is None else load_identity(options.tls, options.listen is not None).pair
+
+
+def open_link(options: argparse.Namespace) -> Link:
+    """The link to the other party, which hears nothing of where this one's files are."""
+    named = (options.build, material_root(options), options.tls, getattr(options, "input", None))
+    local_paths = tuple(Path(each) for each in named if each is not None)
+    return Link(open_socket(options), f"the {ROLES[1 - options.party]}", options.timeout, local_paths)
 
 
 def material_root(options: argparse.Namespace) -> Path:

@@ -11,15 +11,14 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
-from ..link.link import Link
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
-from ..session.agreement import ROLES, Terms
+from ..session.agreement import Terms
 from ..session.inputs import ClientImages, load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
 from ..session.session import Party
 from .answer import default_batch, describe_run, recognized
-from .party_options import bind_certificates, check_address, material_root, open_socket, party_progress
+from .party_options import certificate_pair, check_address, material_root, open_link, party_progress
 
 
 def run_party(options: argparse.Namespace) -> dict[str, Any]:
@@ -46,8 +45,10 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)
         store.check_preprocessing(options.preprocessing)
-        bind_certificates(options, store)
-        with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
+        pair = certificate_pair(options)
+        if pair is not None:
+            store.bind_certificates(pair)
+        with open_link(options) as link:
             pace = _pace(options, build, execution.name)
             party = Party(
                 number, build.program, execution, link, store, party_progress(options, build.program, OPEN_LOGITS), pace

@@ -15,23 +15,20 @@ from ...program.build import Build, load_build
 from ...protocols import executions, get_execution
 from ...protocols.party import Execution
 from ...protocols.shared.preparation import statistical_bits
-from ..link.link import Link
 from ..material.dealer import prepare_set
 from ..material.effort import expected_effort
 from ..material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY
-from ..material.store import MaterialStore
 from ..session.accounting import peak_memory_mb
-from ..session.agreement import ROLES
 from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk, set_warning
 from .children import tidy_end
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (
     add_party_options,
-    bind_certificates,
+    certificate_pair,
     check_address,
     check_one_or_both,
     material_root,
-    open_socket,
+    open_link,
     party_progress,
 )
 from .time_left import TimeLeft
@@ -125,18 +122,16 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
     check_address(options)
     number, root = options.party, material_root(options)
     check_party_place(root, number, options.replace)
-    with Link(open_socket(options), f"the {ROLES[1 - number]}", options.timeout) as link:
+    with open_link(options) as link:
         walks = -(-options.count // images_per_walk(execution, build.program, options.count))
         left = TimeLeft(expected_effort(execution.name, build.program), walks)
         progress = party_progress(options, build.program, build.program.operations[-1].name, left)
         preparer = Preparer(number, build.program, build.program_digest, execution, link, progress)
         try:
-            prepared = preparer.run(root, options.count)
+            prepared = preparer.run(root, options.count, certificate_pair(options))
         except (Refusal, ExecutionFault) as error:
             link.abort(str(error))
             raise
-    with MaterialStore(root, number) as store:
-        bind_certificates(options, store)
     return {
         "material": str(root),
         "party": number,

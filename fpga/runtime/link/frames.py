@@ -7,6 +7,8 @@ import socket
 import ssl
 import struct
 import zlib
+from collections.abc import Iterable
+from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault
 
@@ -25,6 +27,9 @@ HEADER = struct.Struct("!2sBBIII")
 
 FRAME_MAGIC = b"R2"
 
+#: What a peer reads in place of a path of this machine.
+LOCAL_FILE = "(a local file)"
+
 
 class LinkFault(ExecutionFault):
     """The link or the party at its other end failed."""
@@ -35,9 +40,15 @@ def printable(said: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in str(said)[:ABORT_LIMIT])
 
 
-def without_paths(sentence: str) -> str:
-    """A sentence for the peer: from the first path to the end of the last one nothing is left, blanks among it."""
-    return re.sub(r"\S*/(?:.*/)?[^\s:;,]*", "(a local file)", sentence, flags=re.DOTALL)
+def without_paths(sentence: str, known: Iterable[Path] = ()) -> str:
+    """A sentence for the peer: from the first path to the end of the last one nothing is left, blanks among it.
+
+    Where the last name of a path ends cannot be seen when it holds blanks: such paths have to be `known`.
+    """
+    names = {str(form) for path in known for form in (path, path.absolute(), path.resolve())} - {".", "..", "/"}
+    for name in sorted(names, key=len, reverse=True):
+        sentence = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w-])(?:[./][^\s:;,]*)?", LOCAL_FILE, sentence)
+    return re.sub(r"\S*/(?:.*/)?[^\s:;,]*", LOCAL_FILE, sentence, flags=re.DOTALL)
 
 
 class Sender:

@@ -11,7 +11,9 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -58,13 +60,20 @@ class LinkCounters:
 
 
 class Link:
-    """One end of the link; `peer` names the other end in messages.
+    """One end of the link; `peer` names the other end in messages, which hears nothing of `local_paths`.
 
     Raises `LinkFault` when the peer is gone, says something else than the program expects, or is silent for
     `timeout_s`.
     """
 
-    def __init__(self, connection: socket.socket, peer: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        peer: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        local_paths: Sequence[Path] = (),
+    ) -> None:
+        self._local_paths = local_paths
         self._socket = connection
         self._peer = peer
         self._timeout_s = timeout_s
@@ -123,7 +132,8 @@ class Link:
 
     def abort(self, reason: str) -> None:
         """Tell the peer why this party stops, without paths of this machine, as far as the socket still takes it."""
-        sender = Sender(ABORT, memoryview(without_paths(reason).encode()[:ABORT_LIMIT]), self._sequence_out)
+        told = without_paths(reason, self._local_paths).encode()[:ABORT_LIMIT]
+        sender = Sender(ABORT, memoryview(told), self._sequence_out)
         try:
             while not sender.done:
                 if not sender.advance(self._socket):

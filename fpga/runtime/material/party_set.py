@@ -85,8 +85,10 @@ def check_replaceable(path: Path, replace: bool) -> None:
         raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
 
 
-def write_party(path: Path, description: SetDescription, seed: bytes) -> None:
-    """Start a party's directory: description, seed and nothing used."""
+def write_party(path: Path, description: SetDescription, seed: bytes, certificates: str | None = None) -> None:
+    """Start a party's directory: description, seed, nothing used, and whose certificates it is bound to, if any's."""
+    if certificates is not None:
+        write_durably(path / CERTIFICATES, certificates.encode())
     write_durably(path / SEED, seed)
     write_durably(path / USED, json.dumps({"next": 0}).encode())
     write_durably(path / SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())

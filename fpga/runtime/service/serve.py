@@ -109,7 +109,9 @@ def run(options: argparse.Namespace) -> int:
         (options.low, max(options.low, options.high), options.per_set) if filling else None,
         tuple(options.servers),
     )
-    peer = Peer(options.listen or options.connect, options.tls, options.timeout)
+    local_paths = [path for model in models.values() for path in (model.build.path, model.pool.root)]
+    local_paths += [] if options.tls is None else [options.tls]
+    peer = Peer(options.listen or options.connect, options.tls, options.timeout, tuple(local_paths))
     front = Front(options.http, options.http_certificate, options.http_key)
     with tidy_end(options.ends_with_parent):
         Daemon(options.party, models, peer, front, settings).run()

@@ -99,7 +99,7 @@ class Party:
         evaluator = PartyEvaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
         with self._recorder.measure("setup", SHARE_WEIGHTS):
-            shares = share_weights(self._link, self.number, self._program, weights)
+            shares = exchange_weight_shares(self._link, self.number, self._program, weights)
         evaluator.setup(shares, self._store.weight_masks)
         setup_s = time.perf_counter() - started
         opened, first, spent = [], 0, np.zeros(2)
@@ -210,7 +210,7 @@ def split_batches(images: int, largest: int) -> list[int]:
     return [images // parts + (index < images % parts) for index in range(parts)]
 
 
-def share_weights(
+def exchange_weight_shares(
     link: Link, number: int, program: Program, weights: Mapping[str, np.ndarray] | None
 ) -> dict[str, np.ndarray]:
     """Party `number`'s share of every constant (uint32): party 0's is the expansion of a seed that party 1 draws.

@@ -166,8 +166,8 @@ class Preparer:
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
 
-    def run(self, root: Path, count: int) -> PreparedSet:
-        """Prepare `count` inferences and put this party's part into `root`.
+    def run(self, root: Path, count: int, certificates: str | None = None) -> PreparedSet:
+        """Prepare `count` inferences and put this party's part into `root`, bound to the parties' `certificates`.
 
         Raises:
             Refusal: the other party wants something else.
@@ -193,7 +193,7 @@ class Preparer:
                 (both[0], both[1]),
             )
             scratch.chmod(0o700)
-            write_party(scratch, described, seed)
+            write_party(scratch, described, seed, certificates)
             target = party_directory(root, self.number)
             check_replaceable(target, replace=True)  # a run may have begun meanwhile
             if self._link.exchange_control(b"written") != b"written":

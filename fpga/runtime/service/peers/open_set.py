@@ -8,7 +8,7 @@ import numpy as np
 
 from ...link.link import Link
 from ...material.store import MaterialStore
-from ...session.session import PartyEvaluator, share_weights
+from ...session.session import PartyEvaluator, exchange_weight_shares
 from ..models.halves import Answer, Half
 from ..models.model import Model
 
@@ -41,7 +41,7 @@ class OpenSet:
             store.bind_weights(model.build.weights)
         program, weights = model.build.program, model.build.weights if model.party == 1 else None
         self._evaluator = PartyEvaluator(model.party, program, model.execution, link)
-        self._evaluator.setup(share_weights(link, model.party, program, weights), store.weight_masks)
+        self._evaluator.setup(exchange_weight_shares(link, model.party, program, weights), store.weight_masks)
 
     @property
     def position(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,11 +23,19 @@ GREETING_S = 10.0
 
 @dataclass(frozen=True)
 class Peer:
-    """Where the other server is, and with which keys they know each other; `timeout_s` of silence end a connection."""
+    """Where the other server is, and with which keys they know each other.
+
+    `timeout_s` of silence end a connection; of `local_paths` the other server hears nothing.
+    """
 
     address: str
     tls: Path | None
     timeout_s: float
+    local_paths: tuple[Path, ...]
+
+    def link(self, connection: socket.socket, name: str) -> Link:
+        """A link to the other server, which messages call `name`."""
+        return Link(connection, name, self.timeout_s, self.local_paths)
 
     def dial(self) -> Link:
         """Party 0: a fresh authenticated link.
@@ -37,7 +46,7 @@ class Peer:
         connection = connect(self.address, 1.0)
         if self.tls is not None:
             connection = secure(connection, self.tls, False, GREETING_S)
-        return Link(connection, "party 1's server", self.timeout_s)
+        return self.link(connection, "party 1's server")
 
 
 def converse(peer: Peer, serve: Callable[[Link], None]) -> None:

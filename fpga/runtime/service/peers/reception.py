@@ -54,7 +54,7 @@ class Reception:
         try:
             if self._peer.tls is not None:
                 connection = secure(connection, self._peer.tls, True, GREETING_S)
-            with Link(connection, "party 0's server", self._peer.timeout_s) as link:
+            with self._peer.link(connection, "party 0's server") as link:
                 try:
                     self._serve(link)
                 except (Refusal, ExecutionFault) as error:

@@ -21,8 +21,8 @@ from rrnet_nni.fpga.protocols import preparations
 from rrnet_nni.fpga.protocols.shared.preparation import statistical_bits
 from rrnet_nni.fpga.runtime.commands import prepare
 from rrnet_nni.fpga.runtime.commands import run as cli
-from rrnet_nni.fpga.runtime.link.tls import make_pair
-from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_description, unused_count
+from rrnet_nni.fpga.runtime.link.tls import load_identity, make_pair
+from rrnet_nni.fpga.runtime.material.party_set import CERTIFICATES, party_directory, read_description, unused_count
 from rrnet_nni.fpga.runtime.session import two_party_prepare
 
 SECRET_PIXEL = 1.2345678
@@ -130,6 +130,9 @@ def test_two_machines_prepare_over_tls_and_keep_what_is_unused(build):
         assert json.loads(output)["bytes_sent"] == json.loads(output)["predicted_bytes"]
     stored = [read_description(party_directory(build.parent / f"m{party}", party)) for party in (0, 1)]
     assert stored[0].set_id == stored[1].set_id
+    pair = load_identity(build.parent / "keys" / "party-0", server_side=False).pair
+    for party in (0, 1):
+        assert (party_directory(build.parent / f"m{party}", party) / CERTIFICATES).read_text() == pair
     again = [
         "--count",
         1,

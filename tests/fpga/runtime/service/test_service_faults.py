@@ -79,6 +79,7 @@ def test_the_two_parties_make_material_as_it_is_used(tmp_path):
     with Servers(tmp_path, "--batch", 4, options_of=(marks, ())) as servers:
         assert ask_many(servers.urls, images, 2, attempts=20) == list(classes)
         assert '"material made"' in servers.log(0)
+        assert "no material" not in servers.log(0) + servers.log(1), "a set belongs to the lanes once it is in place"
         zero, one = servers.used()
         assert sorted(zero) == sorted(one)
         assert len(set(zero)) == len(zero) == 12

@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from helpers.prepared_by_parties import network
@@ -87,6 +88,16 @@ def test_no_part_of_a_path_is_left_in_a_sentence(parts, absolute):
     assert "Q" not in said
     assert said.startswith("it cannot write ")
     assert said.endswith(": no space left on device")
+
+
+@given(names, names, st.sampled_from(["", "/seed", "/party-0/set.json"]), st.booleans())
+def test_no_part_of_a_known_path_is_left_whatever_blanks_its_last_name_has(parent, name, below, absolute):
+    known = Path(("/" if absolute else "") + f"Q{parent}Q") / f"Q{name}Q"
+    said = without_paths(f"the material in {known}{below} was made for another program", [known])
+    assert said == "the material in (a local file) was made for another program"
+    bare = Path(f"Q{name} Q")
+    said = without_paths(f"{bare}{below} and {bare.absolute()} are damaged", [bare])
+    assert said == "(a local file) and (a local file) are damaged"
 
 
 def test_a_sentence_without_a_path_stays_as_it_is():
