@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
 
 from ..graph import Concat, Pad, Reshape
-from .importer import Importer, Unsupported, attributes
+from .importer import ELEMENTS_LIMIT, Importer, Unsupported, attributes
 from .views import View, copy_value, is_permutation, materialize, one_image, put_view, view_of
 
 
@@ -42,9 +43,15 @@ def listed_axes(graph: Importer, node: onnx.NodeProto, rank: int, default: list[
         if given is None:
             return default
         listed = given.reshape(-1).tolist()
-    if any(not -rank <= int(axis) < rank for axis in listed):
-        raise Unsupported(f"its axes {list(listed)} are not those of a tensor of {rank} axes")
-    return [int(axis) % rank for axis in listed]
+    return axes_of(listed, rank)
+
+
+def axes_of(listed: Iterable[int], rank: int) -> list[int]:
+    """Axes as a node says them, from 0 to rank - 1."""
+    axes = [int(axis) for axis in listed]
+    if any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) < len(axes):
+        raise Unsupported(f"its axes {axes} are not those of a tensor of {rank} axes")
+    return [axis % rank for axis in axes]
 
 
 def import_flatten(graph: Importer, node: onnx.NodeProto) -> None:
@@ -62,6 +69,8 @@ def import_reshape(graph: Importer, node: onnx.NodeProto) -> None:
     if attributes(node).get("allowzero", 0) and 0 in wanted:
         raise Unsupported(f"the shape {wanted} would be empty")
     full = view.index.shape
+    if any(size < -1 for size in wanted):
+        raise Unsupported(f"the shape {wanted} has a negative size")
     if any(size == 0 and axis >= len(full) for axis, size in enumerate(wanted)):
         raise Unsupported(f"the shape {wanted} copies an axis that its input does not have")
     sizes = [full[axis] if size == 0 else size for axis, size in enumerate(wanted)]
@@ -86,10 +95,8 @@ def import_unsqueeze(graph: Importer, node: onnx.NodeProto) -> None:
     view = operand_view(graph, node)
     listed = attributes(node).get("axes")
     axes = list(graph.constant(node, 1, "axes").reshape(-1) if listed is None else listed)
-    rank = view.index.ndim + len(axes)
-    if any(not -rank <= int(axis) < rank for axis in axes) or len({int(axis) % rank for axis in axes}) < len(axes):
-        raise Unsupported(f"its axes {[int(axis) for axis in axes]} are not those of a tensor of {rank} axes")
-    emit_view(graph, node, View(view.base, np.expand_dims(view.index, tuple(int(axis) % rank for axis in axes))))
+    axes = axes_of(axes, view.index.ndim + len(axes))
+    emit_view(graph, node, View(view.base, np.expand_dims(view.index, tuple(axes))))
 
 
 def import_transpose(graph: Importer, node: onnx.NodeProto) -> None:
@@ -108,9 +115,9 @@ def import_slice(graph: Importer, node: onnx.NodeProto) -> None:
     else:
         starts, ends = (graph.constant(node, i, what).reshape(-1) for i, what in ((1, "starts"), (2, "ends")))
         listed, stepped = (graph.optional_constant(node, i, what) for i, what in ((3, "axes"), (4, "steps")))
-    axes = list(range(len(starts))) if listed is None else [int(axis) % rank for axis in listed]
+    axes = list(range(len(starts))) if listed is None else axes_of(listed, rank)
     steps = [1] * len(starts) if stepped is None else [int(step) for step in stepped]
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps or max(axes, default=0) >= rank:
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps or len(axes) > rank:
         raise Unsupported(f"its starts, ends, axes and steps do not fit a tensor of {rank} axes")
     taken = [slice(None)] * rank
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
@@ -121,7 +128,7 @@ def import_slice(graph: Importer, node: onnx.NodeProto) -> None:
 def import_split(graph: Importer, node: onnx.NodeProto) -> None:
     view = operand_view(graph, node)
     given = attributes(node)
-    axis = int(given.get("axis", 0)) % view.index.ndim
+    (axis,) = axes_of([given.get("axis", 0)], view.index.ndim)
     size, parts = view.index.shape[axis], len(node.output)
     listed = given.get("split")
     if listed is None:
@@ -139,7 +146,7 @@ def import_split(graph: Importer, node: onnx.NodeProto) -> None:
 
 def import_gather(graph: Importer, node: onnx.NodeProto) -> None:
     view = operand_view(graph, node)
-    axis = int(attributes(node).get("axis", 0)) % view.index.ndim
+    (axis,) = axes_of([attributes(node).get("axis", 0)], view.index.ndim)
     picked = graph.constant(node, 1, "indices")
     if picked.dtype.kind not in "iu" or not picked.size:
         raise Unsupported("its indices are not whole numbers")
@@ -231,7 +238,7 @@ def import_pad(graph: Importer, node: onnx.NodeProto) -> None:
         for item in (graph.constant(node, 1, "pads") if listed_pads is None else np.array(listed_pads)).reshape(-1)
     ]
     listed = graph.optional_constant(node, 3, "axes")
-    axes = list(range(rank)) if listed is None else [int(axis) % rank for axis in listed.reshape(-1)]
+    axes = list(range(rank)) if listed is None else axes_of(listed.reshape(-1), rank)
     if len(pads) != 2 * len(axes):
         raise Unsupported(f"{len(pads)} pads for {len(axes)} axes")
     before, after = [0] * rank, [0] * rank
@@ -246,7 +253,7 @@ def import_pad(graph: Importer, node: onnx.NodeProto) -> None:
         graph.emit(Pad, node, (graph.tensor(node),), size, padding=padding)
         return
     sizes = [size + low + high for size, low, high in zip(view.index.shape, before, after, strict=True)]
-    if math.prod(sizes) > 2**24:
+    if math.prod(sizes) > ELEMENTS_LIMIT:
         raise Unsupported(f"its output of {sizes} elements is too large")
     index = np.pad(view.index, list(zip(before, after, strict=True)), constant_values=-1)
     put_view(graph, node.output[0], View(view.base, index))
