@@ -22,11 +22,11 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole_json
 
 from .front_gaps import most_promising, widest
+from .pareto_arguments import PARAMETER, TunerArguments
 from .pareto_front import Point, pareto_front
 
 _logger = logging.getLogger(__name__)
 
-PARAMETER = "latency_weight"
 CHECKPOINT_NAME = "pareto_tuner.json"
 #: Two λ closer than this factor count as the same: the search would hardly answer differently.
 _CLOSEST_RATIO = 1.01
@@ -42,9 +42,8 @@ class ParetoTuner(Tuner):
     """
 
     def __init__(self, **class_args: Any) -> None:
-        arguments = check_class_args(class_args)
-        self._low, self._high, self._spread = arguments["low"], arguments["high"], arguments["spread"]
-        self._given = (self._low is not None, self._high is not None)
+        self._given = TunerArguments.of(class_args)
+        self._low, self._high, self._spread = self._given.low, self._given.high, self._given.spread
         self._issued: dict[int, float] = {}
         self._tested: list[float] = []
         self._points: list[Point] = []
@@ -57,10 +56,8 @@ class ParetoTuner(Tuner):
 
     def update_search_space(self, search_space: Mapping[str, Any]) -> None:
         """Take the range of λ from `{latency_weight: {_type: loguniform, _value: [low, high]}}`."""
-        low, high = _range_of(search_space)
-        self._low = self._low if self._given[0] else low
-        self._high = self._high if self._given[1] else high
-        _check_range(self._low, self._high)
+        found = self._given.within(search_space)
+        self._low, self._high = found.low, found.high
 
     def generate_parameters(self, parameter_id: int, **kwargs: Any) -> dict[str, float]:
         weight = self._next_weight()
@@ -132,65 +129,11 @@ class ParetoTuner(Tuner):
         return not any(_same(weight, tested) for tested in self._tested)
 
 
-def check_experiment(class_args: Any, search_space: Any) -> None:
-    """What an experiment file says of the tuner; `search_space` is None where the file names another file for it.
-
-    Raises:
-        Refusal: naming the argument or the part of the search space.
-    """
-    if class_args is not None and not isinstance(class_args, Mapping):
-        raise Refusal(f"ParetoTuner: classArgs must be a mapping, not {class_args!r}")
-    tuner = ParetoTuner(**(class_args or {}))
-    if search_space is not None:
-        tuner.update_search_space(search_space)
-
-
 class ParetoClassArgsValidator(ClassArgsValidator):
     """Checks the tuner's `classArgs` before an experiment starts."""
 
     def validate_class_args(self, **kwargs: Any) -> None:
-        check_class_args(kwargs)
-
-
-def check_class_args(class_args: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with their defaults; refuses unknown, mistyped and impossible ones by name."""
-    known: dict[str, Any] = {"low": None, "high": None, "spread": 5}
-    for name in class_args:
-        if name not in known:
-            raise Refusal(f"ParetoTuner has no argument {name!r}; it takes {', '.join(known)}")
-    arguments = {**known, **class_args}
-    for name in ("low", "high"):
-        value = arguments[name]
-        if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise Refusal(f"ParetoTuner: {name} must be a positive number (λ in 1/ms), not {value!r}")
-            arguments[name] = float(value)
-    spread = arguments["spread"]
-    if isinstance(spread, bool) or not isinstance(spread, int) or spread < 1:
-        raise Refusal(f"ParetoTuner: spread must be a whole number of at least 1, not {spread!r}")
-    _check_range(arguments["low"], arguments["high"])
-    return arguments
-
-
-def _check_range(low: float | None, high: float | None) -> None:
-    if low is not None and high is not None and low >= high:
-        raise Refusal(f"ParetoTuner: low ({low:g}) must be less than high ({high:g})")
-
-
-def _range_of(search_space: Mapping[str, Any]) -> tuple[float, float]:
-    if not isinstance(search_space, Mapping) or set(search_space) != {PARAMETER}:
-        found = sorted(map(str, search_space)) if isinstance(search_space, Mapping) else repr(search_space)
-        raise Refusal(f"ParetoTuner searches {PARAMETER} alone, but the search space has {found}")
-    entry = search_space[PARAMETER]
-    ends = entry.get("_value") if isinstance(entry, Mapping) else None
-    if ends is None or entry.get("_type") not in ("loguniform", "uniform") or not _is_pair(ends):
-        raise Refusal(f"ParetoTuner: {PARAMETER} must be loguniform with _value [low, high], not {entry!r}")
-    checked = check_class_args({"low": ends[0], "high": ends[1]})
-    return checked["low"], checked["high"]
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2
+        TunerArguments.of(kwargs)
 
 
 def _coarse_to_fine(count: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.strategies.pareto_arguments import TunerArguments
 
 from ..starting_files import DEFAULT_TASK, task_named
 from ..task import Task, load_task
@@ -28,7 +29,7 @@ KNOWN_KEYS = (
 )
 NEEDED_KEYS = ("trialCommand", "trialConcurrency", "trainingService")
 COUNTS = ("trialConcurrency", "maxTrialNumber")
-OUR_TUNER, PARAMETER = "ParetoTuner", "latency_weight"
+OUR_TUNER = "ParetoTuner"
 #: What an experiment and its result need at least.
 LEAST_FREE_BYTES = 1 << 30
 
@@ -160,9 +161,9 @@ def _task(path: Path, text: str, document: Mapping[str, Any]) -> Task | None:
 def _check_tuner(path: Path, document: Mapping[str, Any]) -> None:
     tuner = document.get("tuner")
     if isinstance(tuner, dict) and tuner.get("name") == OUR_TUNER:
-        from rrnet_nni.strategies.pareto_tuner import check_experiment
-
         try:
-            check_experiment(tuner.get("classArgs"), document.get("searchSpace"))
+            arguments = TunerArguments.of(tuner.get("classArgs"))
+            if document.get("searchSpace") is not None:  # the file may name another one for it
+                arguments.within(document["searchSpace"])
         except Refusal as refusal:
             raise Refusal(f"{path}: {refusal}") from None

@@ -30,11 +30,16 @@ def test_the_names_that_are_known_without_libraries_are_those_that_exist() -> No
         (["search", "--task", "task.yml", "--latency-weight", "-1", "-o", "out"], 2),
         (["train", "missing.json", "--task", "task.yml", "-o", "out"], 2),
         (["trial", "--task", "wrong.yml"], 2),
+        (["run", "experiment.yml"], 2),
     ],
 )
 def test_words_are_refused_before_anything_heavy_is_imported(tmp_path: Path, arguments: list[str], status: int) -> None:
     (tmp_path / "task.yml").write_text("backbone: resnet8\ndata: {name: digits}\n")
     (tmp_path / "wrong.yml").write_text("backbone: resnet9\ndata: {name: digits}\n")
+    (tmp_path / "experiment.yml").write_text(
+        "trialCommand: rrnet trial --task task.yml\ntrialConcurrency: 1\ntrainingService: {platform: local}\n"
+        "tuner: {name: ParetoTuner}\nsearchSpace: {latency_weight: {_type: choice, _value: [1, 2]}}\n"
+    )
     script = (
         "import sys; from rrnet_nni.cli import main\n"
         "try: status = main(sys.argv[1:])\n"
