@@ -16,8 +16,8 @@ from rrnet_nni.fpga.program.build import CLIENT, load_build
 from rrnet_nni.fpga.program.public_numbers import CLIENT_FILES
 from rrnet_nni.fpga.runtime.commands import run
 
-#: Consecutive words that chance does not repeat.
-RUN = 4
+#: Consecutive words, which are small numbers, and consecutive parameters that chance does not repeat.
+RUN, PARAMETERS = 4, 2
 
 
 def numbers_of(document):
@@ -61,7 +61,7 @@ def found_secrets(files, arrays, words, hashed):
         flat = array.reshape(-1)
         for kind in dict.fromkeys((array.dtype.newbyteorder("<"), np.dtype("<f8"))):
             data = flat.astype(kind).tobytes()
-            size = 2 * kind.itemsize if len(flat) > 1 else kind.itemsize
+            size = kind.itemsize * min(len(flat), PARAMETERS if array.dtype.kind == "f" else RUN)
             pieces = {data[start : start + size] for start in range(0, len(data) - size + 1, kind.itemsize)}
             if any(piece in octets for piece in pieces if piece.strip(b"\0") and len(set(piece)) > 3):
                 found[name] = "octets"
