@@ -15,7 +15,7 @@ HEAD = """\
 # Faults that tests must notice
 
 Each fault is applied to a scratch copy of the package; results stay right, only what is revealed changes. The edits are
-in `tests/mutations/mutations.py`; `make test-all` applies all of them, `make test` two, and the named tests always run.
+in `tests/mutations/`; `make test-all` applies all of them, `make test` two, and the named tests always run.
 Seconds are those of a fresh process until its test fails, on a busy machine of two cores. This table is written by
 `python tests/mutations/table.py`.
 
