@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -87,7 +88,8 @@ def _words(array: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _backend() -> RingBackend:
-    return choose(CompiledBackend, LimbBackend, passes_self_test)
+    compiled: Callable[[], RingBackend] = CompiledBackend
+    return choose(compiled, LimbBackend, passes_self_test)
 
 
 def passes_self_test(backend: RingBackend) -> bool:
