@@ -58,6 +58,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def wait_until(holds, otherwise, deadline_s=30):
+    """Wait until `holds()`; fail by the sentence `otherwise` when it does not in time."""
+    deadline = time.monotonic() + deadline_s
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.01)
+
+
 class Servers:
     """A pair of daemons on `root`/build; each can be killed and started again; `named` tells the page of them."""
 
@@ -154,12 +162,12 @@ class Servers:
         ]
 
 
-def ask_many(urls, images, clients, attempts=5):
+def ask_many(urls, images, clients, attempts=5, timeout_s=30.0):
     """Classes as many clients are told them, one request per image; faults in their place."""
     answers = [None] * len(images)
 
     def work(first):
-        with PrivateClassifier(urls, attempts=attempts) as classifier:
+        with PrivateClassifier(urls, attempts=attempts, timeout_s=timeout_s) as classifier:
             for index in range(first, len(images), clients):
                 try:
                     answers[index] = int(classifier.predict(images[index : index + 1])[0])

@@ -26,9 +26,8 @@ import numpy as np
 
 SEED_BYTES = 16
 MEDIA_TYPE = "application/octet-stream"
-EXECUTION_HEADER = (
-    "rrnet-execution"  #: Answers after which asking again, under a fresh id and with fresh shares, may succeed.
-)
+EXECUTION_HEADER = "rrnet-execution"
+#: Answers after which asking again, under a fresh id and with fresh shares, may succeed.
 PASSING = (408, 409, 429, 500, 502, 503, 504)
 
 
@@ -244,7 +243,7 @@ class _Server:
         return None
 
     def receive(self) -> _Reply:
-        """The answer to what was sent; status 0 where there is none."""
+        """The answer to what was sent; as 503, which is worth another attempt, where there is none."""
         try:
             return self._read(self._open())
         except (OSError, http.client.HTTPException) as error:
