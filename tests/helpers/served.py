@@ -162,23 +162,26 @@ class Servers:
         ]
 
 
-def ask_many(urls, images, clients, attempts=5, timeout_s=30.0):
-    """Classes as many clients are told them, one request per image; faults in their place."""
+def ask_many(urls, images, clients, attempts=5, deadline_s=120):
+    """Classes as many clients are told them, one request per image; faults in their place; fails at the deadline."""
     answers = [None] * len(images)
 
     def work(first):
-        with PrivateClassifier(urls, attempts=attempts, timeout_s=timeout_s) as classifier:
+        with PrivateClassifier(urls, attempts=attempts) as classifier:
             for index in range(first, len(images), clients):
                 try:
                     answers[index] = int(classifier.predict(images[index : index + 1])[0])
                 except ServiceFault as fault:
                     answers[index] = fault
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]
+    deadline = time.monotonic() + deadline_s
+    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(clients)]
     for each in threads:
         each.start()
     for each in threads:
-        each.join()
+        each.join(max(0.0, deadline - time.monotonic()))
+    waiting = sum(answer is None for answer in answers)
+    assert not waiting, f"{waiting} of {len(images)} requests have neither answer nor fault after {deadline_s} s"
     return answers
 
 

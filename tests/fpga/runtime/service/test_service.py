@@ -28,7 +28,7 @@ def served(tmp_path_factory):
 
 def test_requests_of_many_clients_get_the_references_class_and_no_material_twice(served):
     images, classes = clear_images(load_build(served.build), 60)
-    assert ask_many(served.urls, images, 8, attempts=1, timeout_s=10) == list(classes)
+    assert ask_many(served.urls, images, 8, deadline_s=30) == list(classes)
     zero, one = served.used()
     assert len(zero) >= 60
     assert len(set(zero)) == len(zero)
