@@ -50,6 +50,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def count(text: str) -> int:
+    """A whole number from 1 to a million, as the type of an option."""
+    if not text.isdecimal() or not 0 < int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
+    return int(text)
+
+
 def check_one_or_both(options: argparse.Namespace) -> None:
     """Refuse an address, or keys, without a party."""
     if options.party is None and (options.listen or options.connect or options.tls):
@@ -60,10 +67,14 @@ def check_address(options: argparse.Namespace) -> None:
     """Refuse a missing address, one on another machine without TLS, and TLS without its files."""
     if options.link_fd is not None:
         return
-    address = options.listen or options.connect
-    if address is None:
+    if (options.listen or options.connect) is None:
         raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
-    host, _ = parse_address(address)
+    check_encrypted(options)
+
+
+def check_encrypted(options: argparse.Namespace) -> None:
+    """Refuse an address on another machine without TLS, and TLS without its files."""
+    host, _ = parse_address(options.listen or options.connect)
     if options.tls is None and not is_loopback(host):
         raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
     if options.tls is not None:

@@ -27,6 +27,7 @@ from .party_options import (
     certificate_pair,
     check_address,
     check_one_or_both,
+    count,
     material_root,
     open_link,
     party_progress,
@@ -51,7 +52,7 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-prepare", description=__doc__, epilog=EXAMPLES)
     result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
-    result.add_argument("--count", type=_count, required=True, metavar="N", help="images to prepare for")
+    result.add_argument("--count", type=count, required=True, metavar="N", help="images to prepare for")
     result.add_argument("-o", "--output", dest="material", type=Path, metavar="DIR", help="default: BUILD.material")
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     result.add_argument(
@@ -61,12 +62,6 @@ def parser() -> Parser:
     add_party_options(result)
     add_common_options(result)
     return result
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from rrnet_nni.base.errors import Refusal
 
 from ...protocols import executions
 from ..commands.children import tidy_end
+from ..commands.party_options import check_encrypted, count
 from ..link.addresses import is_loopback, parse_address
 from ..link.link import DEFAULT_TIMEOUT_S
 from ..link.tls import load_identity
@@ -59,27 +60,21 @@ def parser() -> Parser:
 
 
 def _add_numbers(result: Parser) -> None:
-    result.add_argument("--batch", type=_count, default=16, help="images that one execution takes (default 16)")
-    result.add_argument("--lanes", type=_count, default=2, help="executions in flight per model (default 2)")
+    result.add_argument("--batch", type=count, default=16, help="images that one execution takes (default 16)")
+    result.add_argument("--lanes", type=count, default=2, help="executions in flight per model (default 2)")
     result.add_argument(
         "--window-ms", type=_amount, default=4.0, help="wait for others to share an execution (default 4)"
     )
     result.add_argument("--expiry", type=_amount, default=10.0, metavar="S", help="a half waits so long (default 10)")
-    result.add_argument("--most-waiting", type=_count, default=512, help="images that may wait (default 512)")
+    result.add_argument("--most-waiting", type=count, default=512, help="images that may wait (default 512)")
     result.add_argument("--rate", type=_amount, default=0.0, help="requests per second of one address (default: any)")
-    result.add_argument("--low", type=_count, default=LOW, help=f"party 0: make material below this (default {LOW})")
-    result.add_argument("--high", type=_count, default=HIGH, help=f"party 0: until there is so much (default {HIGH})")
-    result.add_argument("--per-set", type=_count, default=PER_SET, help=f"inferences made at once (default {PER_SET})")
+    result.add_argument("--low", type=count, default=LOW, help=f"party 0: make material below this (default {LOW})")
+    result.add_argument("--high", type=count, default=HIGH, help=f"party 0: until there is so much (default {HIGH})")
+    result.add_argument("--per-set", type=count, default=PER_SET, help=f"inferences made at once (default {PER_SET})")
     result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
     result.add_argument(
         "--timeout", type=_amount, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends a connection"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
-    return int(text)
 
 
 def _amount(text: str) -> float:
@@ -124,11 +119,7 @@ def check(options: argparse.Namespace) -> None:
         raise Refusal("one party's server needs --http ADDRESS, and --listen or --connect ADDRESS")
     if (options.listen is not None) != (options.party == 1):
         raise Refusal("party 1 waits (--listen) and party 0 comes (--connect)")
-    host, _ = parse_address(options.listen or options.connect)
-    if options.tls is None and not is_loopback(host):
-        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
-    if options.tls is not None:
-        load_identity(options.tls, options.party == 1)
+    check_encrypted(options)
     if (options.http_certificate is None) != (options.http_key is None):
         raise Refusal("--http-certificate and --http-key belong together")
     host, _ = parse_address(options.http)

@@ -114,7 +114,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _interval(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
     if not 0.1 <= value <= 60:
         raise argparse.ArgumentTypeError(f"{text!r} is not from 0.1 to 60 seconds")
     return value

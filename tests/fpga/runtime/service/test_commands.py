@@ -62,6 +62,14 @@ def test_material_is_made_between_the_marks_and_a_little_at_once_when_there_is_n
     assert marks.wanted(left=0, batch=16) == FIRST_COUNT
 
 
+@pytest.mark.parametrize(("interval", "said"), [("soon", "not a number"), ("nan", "0.1 to 60"), ("0", "0.1 to 60")])
+def test_top_refuses_an_interval_that_is_none(capsys, interval, said):
+    with pytest.raises(SystemExit) as ended:
+        top(["http://127.0.0.1:9", "--interval", interval])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_top_says_which_server_does_not_answer(capsys):
     assert top(["http://127.0.0.1:9", "--once", "--interval", "0.1"]) == 0
     assert "does not answer" in capsys.readouterr().out
