@@ -53,8 +53,8 @@ class TunerArguments:
             Refusal: it is no such space, or leaves no range.
         """
         low, high = _range_of(search_space)
-        missing = {"low": low if self.low is None else self.low, "high": high if self.high is None else self.high}
-        return replace(self, **missing).ordered()
+        low, high = (low if self.low is None else self.low), (high if self.high is None else self.high)
+        return replace(self, low=low, high=high).ordered()
 
     def ordered(self) -> TunerArguments:
         if self.low is not None and self.high is not None and self.low >= self.high:

@@ -113,17 +113,21 @@ class ParetoTuner(Tuner):
         for weight in self._log_scale():
             if self._is_new(weight):
                 return weight
-        stretch = most_promising(self._points, self._tested, self._low, self._high)
-        return (stretch or widest(self._low, self._high, self._tested)).middle
+        low, high = self._range()
+        return (most_promising(self._points, self._tested, low, high) or widest(low, high, self._tested)).middle
 
     def _log_scale(self) -> list[float]:
         """`spread` values from low to high: the ends first, then from coarse to fine."""
+        low, high = self._range()
+        if self._spread == 1:
+            return [math.sqrt(low * high)]
+        ratio = (high / low) ** (1 / (self._spread - 1))
+        return [low * ratio**position for position in _coarse_to_fine(self._spread)]
+
+    def _range(self) -> tuple[float, float]:
         if self._low is None or self._high is None:
             raise Refusal("ParetoTuner has no range for latency_weight: give it in the search space or as low and high")
-        if self._spread == 1:
-            return [math.sqrt(self._low * self._high)]
-        ratio = (self._high / self._low) ** (1 / (self._spread - 1))
-        return [self._low * ratio**position for position in _coarse_to_fine(self._spread)]
+        return self._low, self._high
 
     def _is_new(self, weight: float) -> bool:
         return not any(_same(weight, tested) for tested in self._tested)
