@@ -16,8 +16,11 @@ from rrnet_nni.fpga.program.build import CLIENT, load_build
 from rrnet_nni.fpga.program.public_numbers import CLIENT_FILES
 from rrnet_nni.fpga.runtime.commands import run
 
-#: Consecutive words, which are small numbers, and consecutive parameters that chance does not repeat.
-RUN, PARAMETERS = 4, 2
+#: Consecutive numbers of a JSON document that chance does not repeat.
+RUN = 4
+#: Octets: two consecutive parameters, or as many words as hold these bits together, two at least. Words are small
+#: numbers: two of nine bits each do meet two of operands.bin in one build of a hundred.
+PARAMETERS, WORD_BITS = 2, 40
 
 
 def numbers_of(document):
@@ -31,6 +34,16 @@ def numbers_of(document):
 
 def runs_of(values):
     return {tuple(values[start : start + RUN]) for start in range(len(values) - RUN + 1)}
+
+
+def searched_runs(values):
+    """(start, end) of the shortest runs of an array that chance does not repeat in a file."""
+    if values.dtype.kind == "f" or len(values) <= PARAMETERS:
+        count = min(len(values), PARAMETERS)
+        return [(start, start + count) for start in range(len(values) - count + 1)]
+    bits = np.concatenate(([0], np.cumsum([int(value).bit_length() + 1 for value in values])))
+    ends = np.searchsorted(bits, bits[:-1] + WORD_BITS)
+    return [(start, end) for start, end in enumerate(ends.tolist()) if end < len(bits)]
 
 
 def without_the_list(document):
@@ -61,8 +74,7 @@ def found_secrets(files, arrays, words, hashed):
         flat = array.reshape(-1)
         for kind in dict.fromkeys((array.dtype.newbyteorder("<"), np.dtype("<f8"))):
             data = flat.astype(kind).tobytes()
-            size = kind.itemsize * min(len(flat), PARAMETERS if array.dtype.kind == "f" else RUN)
-            pieces = {data[start : start + size] for start in range(0, len(data) - size + 1, kind.itemsize)}
+            pieces = {data[kind.itemsize * a : kind.itemsize * b] for a, b in searched_runs(flat)}
             if any(piece in octets for piece in pieces if piece.strip(b"\0") and len(set(piece)) > 3):
                 found[name] = "octets"
     documents = [without_the_list(json.loads(data)) for name, data in files.items() if name.endswith(".json")]
