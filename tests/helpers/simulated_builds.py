@@ -69,3 +69,16 @@ def handing_on_model() -> onnx.ModelProto:
     squares = [build.x2act(total, "act1", 0.02, 0.8, 0.1), build.x2act(parts[-1], "act2", 0.02, 0.8, 0.1)]
     wide = build.node("GlobalAveragePool", [build.node("Concat", squares, "wide", axis=1)], "global")
     return build.model(build.gemm(build.node("Flatten", [wide], "flat"), "logits", 16, 5))
+
+
+def odd_model() -> onnx.ModelProto:
+    """Sizes that fill no octet and no slice, groups, strides, overlapping pools and a concatenation."""
+    build = ModelBuilder((3, 11, 9), seed=5)
+    x = build.node("Relu", [build.conv("image", "first", 3, 6, stride=2)], "relu1")
+    y = build.node("MaxPool", [x], "pool", kernel_shape=[3, 2], strides=[1, 2], pads=[1, 0, 1, 1])
+    y = build.x2act(build.conv(y, "grouped", 6, 6, groups=3), "act", 0.02, 0.8, 0.1)
+    y = build.node("Concat", [y, build.node("Relu", [build.conv(y, "second", 6, 5)], "relu2")], "both", axis=1)
+    y = build.node("MaxPool", [y], "pool2", kernel_shape=[2, 1], strides=[2, 1])
+    y = build.node("AveragePool", [y], "mean", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 1], count_include_pad=1)
+    shape = 11 * 2 * 3
+    return build.model(build.gemm(build.node("Flatten", [y], "flat"), "logits", shape, 7))

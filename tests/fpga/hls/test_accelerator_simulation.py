@@ -10,7 +10,15 @@ import onnx
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from helpers.rewritten_builds import rewritten
-from helpers.simulated_builds import compiled, handing_on_model, images_for, kernels_model, prepared, software_words
+from helpers.simulated_builds import (
+    compiled,
+    handing_on_model,
+    images_for,
+    kernels_model,
+    odd_model,
+    prepared,
+    software_words,
+)
 from helpers.small_onnx_models import ModelBuilder, mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,25 +32,13 @@ from rrnet_nni.fpga.program.build import Build, calibrated_range, load_build
 from rrnet_nni.fpga.program.isa import Queue, decode_instructions, encode_instructions
 from rrnet_nni.fpga.program.operands import BUS_BYTES, OperandTable, decode_operands
 from rrnet_nni.fpga.program.reference import decode_tensor, encode_images
+from rrnet_nni.fpga.protocols import accelerated_names
 from rrnet_nni.fpga.protocols.masked.comparison_functions import functions
 from rrnet_nni.fpga.runtime.commands.run import main as run_parties
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
 MUTATIONS, AT_ONCE = 10_000, 2_500
-PROTOCOLS = ("beaver-ot", "masked", "masked-dcf")
-
-
-def odd_model() -> onnx.ModelProto:
-    """Sizes that fill no octet and no slice, groups, strides, overlapping pools and a concatenation."""
-    build = ModelBuilder((3, 11, 9), seed=5)
-    x = build.node("Relu", [build.conv("image", "first", 3, 6, stride=2)], "relu1")
-    y = build.node("MaxPool", [x], "pool", kernel_shape=[3, 2], strides=[1, 2], pads=[1, 0, 1, 1])
-    y = build.x2act(build.conv(y, "grouped", 6, 6, groups=3), "act", 0.02, 0.8, 0.1)
-    y = build.node("Concat", [y, build.node("Relu", [build.conv(y, "second", 6, 5)], "relu2")], "both", axis=1)
-    y = build.node("MaxPool", [y], "pool2", kernel_shape=[2, 1], strides=[2, 1])
-    y = build.node("AveragePool", [y], "mean", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 1], count_include_pad=1)
-    shape = 11 * 2 * 3
-    return build.model(build.gemm(build.node("Flatten", [y], "flat"), "logits", shape, 7))
+PROTOCOLS = accelerated_names()
 
 
 def tiny_model() -> onnx.ModelProto:

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers.forked_parties import SURVIVAL_S, wait_for_child
-from helpers.prepared_by_parties import network
+from helpers.parties.forked_parties import SURVIVAL_S, wait_for_child
+from helpers.parties.prepared_by_parties import network
 
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build

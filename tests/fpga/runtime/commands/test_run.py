@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.party_commands import answer, command, run
+from helpers.parties.party_commands import answer, command, run
 from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.reference import run_reference

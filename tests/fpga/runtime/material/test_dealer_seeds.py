@@ -2,7 +2,7 @@
 
 import os
 
-from helpers.prepared_by_parties import network
+from helpers.parties.prepared_by_parties import network
 from helpers.statistics import assert_full_entropy
 
 from rrnet_nni.fpga.protocols import get_execution

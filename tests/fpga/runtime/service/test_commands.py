@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.served import write_digits_sized_build
+from helpers.parties.served import write_digits_sized_build
 
 from rrnet_nni.fpga.runtime.service import client
 from rrnet_nni.fpga.runtime.service.peers.filling import FIRST_COUNT, Marks

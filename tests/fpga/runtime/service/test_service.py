@@ -10,7 +10,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
-from helpers.served import Servers, ask_many, clear_images, post, wait_until, write_digits_sized_build
+from helpers.parties.served import Servers, ask_many, clear_images, post, wait_until, write_digits_sized_build
 
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.link.tls import fingerprint, make_pair, read_certificate

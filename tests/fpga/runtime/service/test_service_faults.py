@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from helpers.served import Servers, ask_many, clear_images, post, write_digits_sized_build
+from helpers.parties.served import Servers, ask_many, clear_images, post, write_digits_sized_build
 
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault

@@ -1,7 +1,7 @@
 """Prepared material for the small network."""
 
 import pytest
-from helpers.executing_parties import DIGEST, IMAGES, network
+from helpers.parties.executing_parties import DIGEST, IMAGES, network
 
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers.executing_parties import DIGEST, network
+from helpers.parties.executing_parties import DIGEST, network
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.protocols import executions

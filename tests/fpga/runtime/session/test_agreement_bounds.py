@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers.prepared_by_parties import network
+from helpers.parties.prepared_by_parties import network
 from hypothesis import given
 from hypothesis import strategies as st
 

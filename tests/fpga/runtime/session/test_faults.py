@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers.executing_parties import DEALT, DIGEST, IMAGES, SECRET, Run, network, used_counts
-from helpers.forked_parties import SURVIVAL_S, wait_for_child
+from helpers.parties.executing_parties import DEALT, DIGEST, IMAGES, SECRET, Run, network, used_counts
+from helpers.parties.forked_parties import SURVIVAL_S, wait_for_child
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.write_build import write_build

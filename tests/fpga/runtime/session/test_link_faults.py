@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from helpers.executing_parties import DIGEST, Run, network
-from helpers.forked_parties import relay_with
+from helpers.parties.executing_parties import DIGEST, Run, network
+from helpers.parties.forked_parties import relay_with
 
 from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.fpga.protocols import executions

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.prepared_by_parties import network
+from helpers.parties.prepared_by_parties import network
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

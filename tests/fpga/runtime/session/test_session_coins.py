@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.prepared_by_parties import network
+from helpers.parties.prepared_by_parties import network
 from helpers.statistics import assert_full_entropy
 
 from rrnet_nni.fpga.protocols import executions, get_execution

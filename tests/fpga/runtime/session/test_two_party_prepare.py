@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.prepared_by_parties import network
+from helpers.parties.prepared_by_parties import network
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import ConvOp

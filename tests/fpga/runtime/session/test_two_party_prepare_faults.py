@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers.forked_parties import relay_with
-from helpers.prepared_by_parties import DIGEST, Preparation
+from helpers.parties.forked_parties import relay_with
+from helpers.parties.prepared_by_parties import DIGEST, Preparation
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import preparations

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.prepared_by_parties import Preparation, network
+from helpers.parties.prepared_by_parties import Preparation, network
 from helpers.statistics import LIMIT, chi_square
 
 from rrnet_nni.fpga.protocols import PROTOCOLS, executions, preparations

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from helpers.served import PROTOCOL, write_digits_sized_build
+from helpers.parties.served import PROTOCOL, write_digits_sized_build
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.protocols import get_execution

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.served import Servers, write_digits_sized_build
+from helpers.parties.served import Servers, write_digits_sized_build
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -1,6 +1,6 @@
 """A small network with every kind of material, and two forked parties that prepare for it."""
 
-from helpers.forked_parties import ForkedParties
+from helpers.parties.forked_parties import ForkedParties
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import AffineOp, ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions

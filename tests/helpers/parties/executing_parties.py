@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.forked_parties import ForkedParties
+from helpers.parties.forked_parties import ForkedParties
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, MaxPoolOp, ReluOp, ReshapeOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions
