@@ -1,7 +1,7 @@
 """Wait for the other party where strangers can connect too: port scans, half handshakes, wrong certificates.
 
-All connections shake hands side by side, each within a time limit of its own; the first one that proves to be the
-expected party is taken. With TLS that is its exact certificate. Without, on one machine, the first octets of a frame
+All connections shake hands side by side, each within a time limit of its own; one that proves to be the expected party
+is taken. With TLS that is its exact certificate. Without, on one machine, the first octets of a frame
 tell a party from what merely opened the port; they authenticate nobody.
 """
 
@@ -13,6 +13,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from rrnet_nni.base.errors import ExecutionFault
 
@@ -95,38 +96,62 @@ def accept_one(
         ExecutionFault: the address cannot be listened on, or the other party did not come in time.
     """
     tls = None if identity is None else load_identity(identity, server_side=True)
-    with listen(address, MOST_PENDING) as server:
-        return _Waiting(server, tls, handshake_s).until(time.monotonic() + timeout_s, address, timeout_s)
+    with Door(address, tls, handshake_s) as door:
+        found = door.next(time.monotonic() + timeout_s)
+        if found is None:
+            raise ExecutionFault(f"nobody connected to {address} within {timeout_s:g} s{door.turned_away}")
+        return found
 
 
-class _Waiting:
-    """The connections that are there, in the order in which they came."""
+class Door:
+    """A listening socket through which only expected parties come; strangers wait outside, in the order they came.
 
-    def __init__(self, server: socket.socket, tls: TlsIdentity | None, handshake_s: float) -> None:
-        self._server, self._tls, self._handshake_s = server, tls, handshake_s
+    Args:
+        address: HOST:PORT to listen on.
+        tls: this party's key and whom it expects; None takes parties of this machine without TLS.
+        handshake_s: how long one connection may take to prove who it is.
+
+    Raises:
+        Refusal, ExecutionFault: the address is none, or cannot be listened on.
+    """
+
+    def __init__(self, address: str, tls: TlsIdentity | None, handshake_s: float = HANDSHAKE_S) -> None:
+        self.tls = tls
+        self._handshake_s = handshake_s
         self._pending: dict[socket.socket, Candidate] = {}
         self._strangers, self._last = 0, ""
-
-    def until(self, deadline: float, address: str, timeout_s: float) -> socket.socket:
-        """The other party's connection."""
+        self._server = listen(address, MOST_PENDING)
         self._server.setblocking(False)
-        with selectors.DefaultSelector() as self._selector:
-            self._selector.register(self._server, selectors.EVENT_READ)
-            try:
-                while (now := time.monotonic()) < deadline:
-                    self._expire(now)
-                    expiries = [candidate.expires for candidate in self._pending.values()]
-                    for key, _ in self._selector.select(min([deadline, *expiries]) - now):
-                        found = self._accept() if key.data is None else self._advance(key.data)
-                        if found is not None:
-                            return found
-            finally:
-                for connection in self._pending:
-                    connection.close()
-        others = ""
-        if self._strangers:
-            others = f" ({self._strangers} other connections were turned away; the last one: {self._last})"
-        raise ExecutionFault(f"nobody connected to {address} within {timeout_s:g} s{others}")
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._server, selectors.EVENT_READ)
+
+    def __enter__(self) -> Door:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connection in (self._server, *self._pending):
+            connection.close()
+        self._selector.close()
+
+    @property
+    def turned_away(self) -> str:
+        """How many strangers came and why the last one was one, for a sentence; nothing where none came."""
+        if not self._strangers:
+            return ""
+        return f" ({self._strangers} other connections were turned away; the last one: {self._last})"
+
+    def next(self, deadline: float) -> socket.socket | None:
+        """The next party's connection; None when nobody proved to be one until `deadline` (monotonic)."""
+        while (now := time.monotonic()) < deadline:
+            self._expire(now)
+            expiries = [candidate.expires for candidate in self._pending.values()]
+            for key, _ in self._selector.select(min([deadline, *expiries]) - now):
+                found = self._accept() if key.data is None else self._advance(key.data)
+                if found is not None:
+                    return found
+        return None
 
     def _accept(self) -> socket.socket | None:
         try:
@@ -136,11 +161,11 @@ class _Waiting:
         connection.setblocking(False)
         expires = time.monotonic() + self._handshake_s
         try:
-            if self._tls is None:
+            if self.tls is None:
                 candidate = Candidate(connection, expires)
             else:
-                wrapped = self._tls.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                candidate = TlsCandidate(wrapped, expires, identity=self._tls)
+                wrapped = self.tls.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                candidate = TlsCandidate(wrapped, expires, identity=self.tls)
         except OSError as error:
             self._turn_away(connection, tls_problem(error))
             return None

@@ -16,6 +16,7 @@ import uvicorn
 
 from ..link.addresses import listen
 from .models.model import Model
+from .peers.answering import MOST_CONNECTIONS, Answering
 from .peers.asking_lane import AskingLane
 from .peers.filling import Marks, fill_once
 from .peers.peer import Peer, converse, keep_conversing
@@ -98,10 +99,15 @@ class Daemon:
                     thread.join(timeout=3)
         self._telemetry.log("ended")
 
-    def _background(self) -> list[partial[None]]:
+    def _background(self) -> list[Callable[[], None]]:
         if self._party == 1:
-            return [partial(Reception(self._peer, self._models, self._stop, self._telemetry).run)]
-        tasks = []
+            answering = Answering(self._models, self._stop, self._telemetry)
+            return [
+                Reception(
+                    self._peer, "party 0's server", MOST_CONNECTIONS, answering.serve, self._stop, self._telemetry
+                ).run
+            ]
+        tasks: list[Callable[[], None]] = []
         for model in self._models.values():
             lane = partial(self._run_lane, model)
             tasks += [partial(self._keep, lane, model.name, "lane down")] * self._settings.lanes

@@ -1,62 +1,71 @@
-"""Party 1's listening socket: every connection of party 0's daemon says what it is for and is served in a thread."""
+"""A door at which parties come as they like: every connection that proves to be one's is served in a thread."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ...link.addresses import listen
-from ...link.frames import LinkFault
 from ...link.link import Link
-from ...link.tls import secure
-from ..models.model import Model
+from ...link.listener import Door
+from ...link.tls import load_identity
 from ..telemetry import Telemetry
-from .answering_lane import AnsweringLane
-from .dialogue import FILL, LANE, check_alike, field_of, hear, versions
-from .filling import answer_fill
 from .peer import GREETING_S, Peer
 
-#: Connections that may be greeted or served at a time.
-MOST_CONNECTIONS = 128
+LOOK_AGAIN_S = 0.5
+#: Serves one connection until it ends; the second argument is the certificate (DER) that it came with, if any.
+Serve = Callable[[Link, bytes | None], None]
 
 
 class Reception:
-    """Party 1's listening socket; every connection gets a thread.
+    """A listening socket and a thread per party that came.
+
+    Args:
+        peer: where to listen, by which keys parties are known, how long one may be silent.
+        name: what messages call whoever comes.
+        most: connections that are served at a time; strangers take none of these places.
+        serve: serves one.
+        stop: ends the accepting.
+        telemetry: hears why a connection ended.
 
     Raises:
+        Refusal: the keys are not there.
         ExecutionFault: the address cannot be listened on.
     """
 
-    def __init__(self, peer: Peer, models: Mapping[str, Model], stop: threading.Event, telemetry: Telemetry) -> None:
-        self._peer, self._models, self._stop, self._telemetry = peer, models, stop, telemetry
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._socket = listen(peer.address, MOST_CONNECTIONS)
-        self._socket.settimeout(0.5)
+    def __init__(
+        self, peer: Peer, name: str, most: int, serve: Serve, stop: threading.Event, telemetry: Telemetry
+    ) -> None:
+        self._peer, self._name, self._serve, self._stop, self._telemetry = peer, name, serve, stop, telemetry
+        self._places = threading.BoundedSemaphore(most)
+        self._door = Door(peer.address, None if peer.tls is None else load_identity(peer.tls, True), GREETING_S)
 
     def run(self) -> None:
         """Accept until `stop` is set."""
-        with self._socket:
+        with self._door as door:
             while not self._stop.is_set():
-                try:
-                    connection, _ = self._socket.accept()
-                except OSError:  # nobody came, or the one who did has left
-                    continue
-                if not self._places.acquire(blocking=False):
-                    connection.close()
-                    continue
-                threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
+                connection = door.next(time.monotonic() + LOOK_AGAIN_S)
+                if connection is not None:
+                    self._admit(connection)
+
+    def _admit(self, connection: socket.socket) -> None:
+        if self._places.acquire(blocking=False):
+            threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
+            return
+        with self._peer.link(connection, self._name) as link:
+            link.abort("all places are taken; come again a little later")
 
     def _greet(self, connection: socket.socket) -> None:
+        certificate = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
         try:
-            if self._peer.tls is not None:
-                connection = secure(connection, self._peer.tls, True, GREETING_S)
-            with self._peer.link(connection, "party 0's server") as link:
+            with self._peer.link(connection, self._name) as link:
                 try:
-                    self._serve(link)
+                    self._serve(link, certificate)
                 except (Refusal, ExecutionFault) as error:
                     link.abort(str(error))
                     raise
@@ -67,18 +76,3 @@ class Reception:
             with contextlib.suppress(OSError):
                 connection.close()
             self._places.release()
-
-    def _serve(self, link: Link) -> None:
-        question = hear(link)
-        name = field_of(question, "model", str)
-        model = self._models.get(name)
-        if model is None:
-            raise Refusal(f"party 1's server has no model {name!r}")
-        check_alike({**versions(), **model.terms}, question)
-        match question.get("purpose"):
-            case purpose if purpose == LANE:
-                AnsweringLane(model, link, self._stop, self._telemetry).run()
-            case purpose if purpose == FILL:
-                answer_fill(model, link, question, self._stop, self._telemetry)
-            case other:
-                raise LinkFault(f"party 0's server connects for {other!r}, which this release does not know")
