@@ -140,10 +140,12 @@ def compile_model(
     images_file: Path | str | None = None,
     output_name: str | None = None,
     input_shape: Sequence[int] | None = None,
+    secret_coefficients: bool = False,
 ) -> Compilation:
-    """`rrnet-2pc-compile`: compile an ONNX file into a build directory; the last two as of `import_model`.
+    """`rrnet-2pc-compile`: compile an ONNX file into a build directory; names and shape as of `import_model`.
 
-    `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says.
+    `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says;
+    `secret_coefficients` keeps the numbers of polynomials out of the public program.
 
     Raises:
         Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
@@ -151,7 +153,7 @@ def compile_model(
     check_output(Path(output))
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
-        graph = read_onnx(model, output_name, input_shape)
+        graph = replace(read_onnx(model, output_name, input_shape), secret_coefficients=secret_coefficients)
         if images_file is not None:
             graph = replace(graph, images=load_format(Path(images_file)))
         _check_format(graph, images_file or model)

@@ -82,6 +82,12 @@ def make_parser() -> Parser:
         help="sizes of the input's axes that the model leaves open, height and width for example",
     )
     parser.add_argument(
+        "--secret-coefficients",
+        action="store_true",
+        help="keep the three numbers of every X2act (per layer or channel) secret, as weights are, at the price of two "
+        "products per element (docs/protocols.md)",
+    )
+    parser.add_argument(
         "--optimal",
         action="store_true",
         help="let constraint programming look for a shorter schedule and prove a bound: small models only, may take "
@@ -118,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
         options.preprocess,
         options.output_name,
         options.input_shape,
+        options.secret_coefficients,
     )
     seconds = time.perf_counter() - started
     if options.json:

@@ -171,6 +171,7 @@ class Graph:
     products that the sum which reads them adds up untruncated. `images` is what the model says of its images. `head` is
     what whoever learns the output applies to it in the clear; `pixels` says that images are whole numbers up to 255.
     `reaches` are copies that the model cuts off at the ends of its integers, until `keep_saturation` has decided which.
+    `secret_coefficients` asks for polynomials whose numbers the public program does not have.
     """
 
     name: str
@@ -185,12 +186,15 @@ class Graph:
     head: tuple[str, ...] = ()
     pixels: bool = False
     reaches: Mapping[str, Reach] = field(default_factory=dict)
+    secret_coefficients: bool = False
 
-    def with_nodes(self, nodes: Iterable[AnyNode], output: str | None = None) -> Graph:
-        """The same graph with other nodes; tensors that nothing makes are forgotten."""
+    def with_nodes(
+        self, nodes: Iterable[AnyNode], output: str | None = None, shapes: Mapping[str, Shape] | None = None
+    ) -> Graph:
+        """The same graph with other nodes; tensors that nothing makes are forgotten, `shapes` has those of new ones."""
         nodes = tuple(nodes)
         made = {self.input, *(node.output for node in nodes)}
-        shapes = {name: shape for name, shape in self.shapes.items() if name in made}
+        shapes = {name: shape for name, shape in (shapes or self.shapes).items() if name in made}
         return replace(self, nodes=nodes, output=output or self.output, shapes=shapes)
 
     def uses(self) -> Counter[str]:
@@ -200,6 +204,11 @@ class Graph:
     def producers(self) -> dict[str, AnyNode]:
         """Tensor name -> the node that makes it."""
         return {node.output: node for node in self.nodes}
+
+
+def is_plain_square(node: Polynomial) -> bool:
+    """Whether it is x², without a number of the model."""
+    return bool((node.square == 1).all() and not node.linear.any() and not node.addend.any())
 
 
 def rename_inputs(node: AnyNode, names: Mapping[str, str]) -> AnyNode:

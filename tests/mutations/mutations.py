@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kinds import Edit, Mutation, one
 from openings import OPENINGS
+from policies import POLICIES
 
 SECURITY = "tests/fpga/protocols/test_security.py"
 KEYS = "tests/fpga/protocols/shared/test_randomness.py"
@@ -23,6 +24,7 @@ OT = "fpga/protocols/shared/oblivious_transfer"
 
 MUTATIONS = (
     *OPENINGS,
+    *POLICIES,
     one(
         "all operations of an image have one stream",
         f"{SECURITY}::test_no_mask_is_used_twice",

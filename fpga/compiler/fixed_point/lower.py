@@ -40,6 +40,7 @@ from ..graph import (
     Relu,
     Reshape,
     Shape,
+    is_plain_square,
 )
 from .formats import Formats, is_exact, weight_bits_wanted
 from .lower_products import lower_mul, lower_piecewise
@@ -109,6 +110,9 @@ def _lower_combine(state: Lowering, node: Combine) -> None:
 def _lower_polynomial(state: Lowering, node: Polynomial) -> None:
     """Square (Eq. 3), then k, w2 and b locally; the square is truncated first where k would vanish otherwise."""
     source, shape = node.inputs[0], state.graph.shapes[node.output]
+    if is_plain_square(node):
+        state.emit_product(SquareOp, node, (source,), 2 * state.fraction_bits(source))
+        return
     have, bits = state.fraction_bits(source), state.formats.budgets[node.output]
     reach = state.formats.bounds[source]
     tolerance = max(2.0 ** -state.formats.caps[node.output], state.formats.bounds[node.output] * POLYNOMIAL_TOLERANCE)

@@ -12,6 +12,7 @@ from .base import Pass
 from .fold_affine import FoldAffine
 from .polynomials import RecognizePolynomials, RemoveUnused
 from .scales import ScaleTensors
+from .secret_coefficients import SecretCoefficients
 from .secret_norms import SecretNorms
 from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
 from .smooth import RecognizeSilu
@@ -28,6 +29,7 @@ PASSES: tuple[Pass, ...] = (
     RemoveIdentities(),
     FoldAffine(),
     MergePadding(),
+    SecretCoefficients(),
     SecretNorms(),
     MaxPoolBeforeRelu(),
     AveragePoolFirst(),

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..graph import AnyNode, Combine, Conv, Graph, Linear
+from ..graph import AnyNode, Combine, Conv, Graph, Linear, Shape
 
 
 class SecretNorms:
@@ -36,7 +36,8 @@ class SecretNorms:
             elif node.output != graph.output and all(map(_takes, readers.get(node.output, ()))):
                 taken[node.output] = node
             else:
-                nodes.append(_product(node, graph))
+                shape = graph.shapes[node.output]
+                nodes.append(channel_product(node.name, node.inputs, node.output, shape, node.scales[0], node.addend))
         changed = len(nodes) < len(graph.nodes) or any(a is not b for a, b in zip(nodes, graph.nodes))
         return graph.with_nodes(nodes), changed
 
@@ -64,10 +65,12 @@ def _taking(node: Conv | Linear, norm: Combine) -> Conv | Linear:
     return replace(node, inputs=norm.inputs, weight=node.weight * of_outputs(norm.scales[0]), bias=node.bias + shift)
 
 
-def _product(node: Combine, graph: Graph) -> AnyNode:
-    channels, *image = graph.shapes[node.output]
-    scale, bias = (np.broadcast_to(value, (channels,)).copy() for value in (node.scales[0], node.addend))
+def channel_product(
+    name: str, inputs: tuple[str, ...], output: str, shape: Shape, scale: np.ndarray, bias: np.ndarray
+) -> Conv | Linear:
+    """scale * x + bias as a product with secret weights: depthwise of an image, diagonal of features."""
+    channels, *image = shape
+    scale, bias = (np.broadcast_to(value, (channels,)).copy() for value in (scale, bias))
     if image:
-        weight = scale.reshape(-1, 1, 1, 1)
-        return Conv(node.name, node.inputs, node.output, weight=weight, bias=bias, groups=channels)
-    return Linear(node.name, node.inputs, node.output, weight=np.diag(scale), bias=bias)
+        return Conv(name, inputs, output, weight=scale.reshape(-1, 1, 1, 1), bias=bias, groups=channels)
+    return Linear(name, inputs, output, weight=np.diag(scale), bias=bias)
