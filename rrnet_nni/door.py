@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .base.extras import refuses_without_libraries
+
 if TYPE_CHECKING:
     from .fpga.compiler.compile import Compilation
     from .fpga.cost.network import NetworkCost
@@ -44,6 +46,7 @@ class Classified:
     offline_s: float
 
 
+@refuses_without_libraries
 def search(task: Path | str, output: Path | str, latency_weight: float | None = None) -> Result:
     """Search the task at one λ (1/ms; None: the task file's), then train, export and compile what was found."""
     from . import pipeline
@@ -59,6 +62,7 @@ def search(task: Path | str, output: Path | str, latency_weight: float | None = 
     return pipeline.finish(bench, architecture, folder, **pipeline.teacher_of(bench))
 
 
+@refuses_without_libraries
 def train(
     task: Path | str,
     output: Path | str,
@@ -87,6 +91,7 @@ def train(
     return pipeline.finish(bench, chosen, folder, **pipeline.teacher_of(bench))
 
 
+@refuses_without_libraries
 def compile(
     model: Path | str,
     output: Path | str,
@@ -102,6 +107,7 @@ def compile(
     return compile_model(model, output, device, protocol, calibrate, images_file=preprocess)
 
 
+@refuses_without_libraries
 def run(
     build: Path | str,
     images: Path | str | np.ndarray,
@@ -139,6 +145,7 @@ def run(
     )
 
 
+@refuses_without_libraries
 def latency(
     network: Path | str,
     *,

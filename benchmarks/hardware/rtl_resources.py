@@ -3,7 +3,7 @@
     python benchmarks/hardware/rtl_resources.py                 all modules, into docs/results/rtl_resources.json
     python benchmarks/hardware/rtl_resources.py --modules truncate bit_and
 
-Needs `pip install rrnet-nni[rtl]`; the first run of yosys compiles it to this machine's code (two minutes). These are
+Needs `pip install 'rrnet-nni[rtl]'`; the first run of yosys compiles it to this machine's code (two minutes). These are
 estimates of a synthesis without placement; block RAM is not taken from yosys but computed (`fpga/cost/budget.py`).
 """
 
@@ -62,7 +62,7 @@ def counted(text: str) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     if not YOSYS.exists():
-        raise Refusal(f"there is no {YOSYS}: pip install rrnet-nni[rtl]")
+        raise Refusal(f"there is no {YOSYS}: pip install 'rrnet-nni[rtl]'")
     version = subprocess.run([str(YOSYS), "-V"], capture_output=True, text=True, check=True).stdout.strip()
     known = json.loads(RESULTS.read_text())["modules"] if RESULTS.exists() else {}
     for module in MODULES:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from rrnet_nni.base.errors import Refusal
 
@@ -25,7 +23,9 @@ class Arrays:
 
 def digits(image_size: int, test_images: int = 500) -> Arrays:
     """scikit-learn's 1,797 handwritten digits, grey, enlarged from 8x8; 500 of them, class by class, are for test."""
+    import torch
     from sklearn.datasets import load_digits
+    from torch.nn import functional
 
     bunch = load_digits()
     images = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)

@@ -91,7 +91,7 @@ def make_parser() -> Parser:
         "--optimal",
         action="store_true",
         help="let constraint programming look for a shorter schedule and prove a bound: small models only, may take "
-        "minutes; needs pip install rrnet-nni[optimal]",
+        "minutes; needs pip install 'rrnet-nni[optimal]'",
     )
     add_common_options(parser)
     return parser

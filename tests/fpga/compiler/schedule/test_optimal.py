@@ -80,7 +80,7 @@ def test_without_ortools_optimal_is_refused_with_what_to_install(
 
     def without(name: str, *arguments: Any, **keywords: Any) -> Any:
         if name.startswith("ortools"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return imported(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
