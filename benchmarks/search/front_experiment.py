@@ -28,11 +28,11 @@ from rrnet_nni.evaluators.images.data import load_dataset
 from rrnet_nni.experiments.nni_manager import (
     Experiment,
     Trial,
-    register_tuner,
     resume_experiment,
     start_experiment,
     wait,
 )
+from rrnet_nni.experiments.tuners import register_tuner
 from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS
 from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.task import Task, load_task

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.image_format import ImageFormat
 from rrnet_nni.base.pictures import Resize
 
 from ..options import DataOptions
 from .batches import Augmentation, BatchLoader
-from .data_sources import Arrays, cifar, digits, stratified, synthetic
+from .data_sources import Arrays, cache_of, cifar, datasets_root, digits, stratified, synthetic
 from .file_datasets import FileParts, default_workers, folder_on_disk, imagenet
 from .image_files import FileBatchLoader, ImageFiles
-from .image_folder import Folder, check_heads, image_folder, read_folder
+from .image_folder import folder_of, image_folder
 
 #: Images that the channel statistics of a folder on disk are estimated from.
 STATISTICS_IMAGES = 2048
@@ -112,33 +110,20 @@ def load_dataset(options: DataOptions) -> ImageDataset:
     Raises:
         Refusal: they are missing or damaged; the sentence says what to do.
     """
-    cache_dir = Path(options.cache_dir) if options.cache_dir else cache_folder()
     size = options.image_size
     if options.name == "imagenet" or (options.name == "folder" and options.workers is not None):
-        return _dataset_on_disk(options, cache_dir)
+        return _dataset_on_disk(options)
     if options.name == "digits":
         arrays, augmentation = digits(size or 16), Augmentation(crop_padding=max(1, (size or 16) // 16))
     elif options.name == "synthetic":
         arrays, augmentation = synthetic(size or 32), Augmentation()
     elif options.name == "folder":
         found = folder_of(options)
-        arrays = image_folder(found, size or found.side(), options.resize, cache_dir)
+        arrays = image_folder(found, size or found.side(), options.resize, cache_of(options))
         augmentation = Augmentation(crop_padding=max(1, arrays.train_images.shape[-1] // 8), flip=True)
     else:
-        root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
-        arrays, augmentation = cifar(options.name, root, options.download), Augmentation(crop_padding=4, flip=True)
+        arrays, augmentation = cifar(options), Augmentation(crop_padding=4, flip=True)
     return _dataset(options, arrays, augmentation)
-
-
-def folder_of(options: DataOptions) -> Folder:
-    """The pictures of an image folder that a task takes, not read yet.
-
-    Raises:
-        Refusal: as `read_folder`.
-    """
-    root = Path(str(options.root)).expanduser()
-    found = read_folder(root, options.test_fraction, options.seed, options.leave_out)
-    return found.limited(options.train_images, options.test_images, options.seed)
 
 
 def holdout(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, tuple[Images, Tensor]]:
@@ -167,8 +152,8 @@ def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -
     return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation, options.resize)
 
 
-def _dataset_on_disk(options: DataOptions, cache_dir: Path) -> ImageDataset:
-    root = Path(options.root).expanduser() if options.root else cache_dir / "datasets"
+def _dataset_on_disk(options: DataOptions) -> ImageDataset:
+    root = datasets_root(options)
     workers = default_workers() if options.workers is None else options.workers
     limits = options.train_images, options.test_images, options.seed
     parts: FileParts = (
@@ -204,15 +189,3 @@ def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean.append(float(average))
         std.append(max(float(variance.sqrt()), 1e-3))
     return tuple(mean), tuple(std)
-
-
-def check_data(options: DataOptions) -> None:
-    """Refuse images that a run would not find or not be able to decode, without decoding them all.
-
-    Raises:
-        Refusal: as `load_dataset`; of a folder only the heads of the files are read.
-    """
-    if options.name.startswith("cifar") and not options.download:
-        load_dataset(replace(options, train_images=1, test_images=1))
-    if options.name == "folder":
-        check_heads(folder_of(options))

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.errors import Refusal
+
+from ..options import DataOptions
+
+#: Folders that torchvision makes below `root`.
+CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 
 
 @dataclass(frozen=True)
@@ -51,23 +57,36 @@ def synthetic(image_size: int, channels: int = 3, classes: int = 10, train: int 
     return Arrays(*draw(train), *draw(test), tuple(f"pattern{index}" for index in range(classes)))
 
 
-def cifar(name: str, root: Path, download: bool) -> Arrays:
-    """CIFAR-10 or CIFAR-100 from torchvision's files under `root`, fetched if `download`.
+def cache_of(options: DataOptions) -> Path:
+    """Where decoded images are kept."""
+    return Path(options.cache_dir) if options.cache_dir else cache_folder()
+
+
+def datasets_root(options: DataOptions) -> Path:
+    """Where torchvision keeps the files of a dataset."""
+    return Path(options.root).expanduser() if options.root else cache_of(options) / "datasets"
+
+
+def cifar(options: DataOptions) -> Arrays:
+    """CIFAR-10 or CIFAR-100 from torchvision's files, fetched where `download` says so.
 
     Raises:
         Refusal: the files are not there, or cannot be fetched.
     """
+    name, root = options.name, datasets_root(options)
+    missing = f"{name} is not under {root}"
+    elsewhere = "or name an image folder (data: {name: folder, root: FOLDER})"
+    # Before torchvision's import, which takes seconds.
+    if not options.download and not (root / CIFAR_FOLDERS[name]).is_dir():
+        raise Refusal(f"{missing}: set download: true where there is a network, {elsewhere}")
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     try:
-        train, test = (kind(str(root), train=part, download=download) for part in (True, False))
+        train, test = (kind(str(root), train=part, download=options.download) for part in (True, False))
     except (RuntimeError, OSError) as error:
-        advice = "check the network" if download else "set download: true where there is a network"
-        raise Refusal(
-            f"{name} is not under {root} ({error}): {advice}, or name an image folder "
-            "(data: {name: folder, root: FOLDER})"
-        ) from None
+        advice = "check the network" if options.download else "set download: true where there is a network"
+        raise Refusal(f"{missing} ({error}): {advice}, {elsewhere}") from None
     parts = [
         (np.ascontiguousarray(np.asarray(part.data).transpose(0, 3, 1, 2)), np.asarray(part.targets, dtype=np.int64))
         for part in (train, test)

@@ -15,6 +15,7 @@ from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.pictures import fitted, is_hidden, is_picture, open_picture, picture_size, pixels_of
 
+from ..options import DataOptions
 from .data_sources import Arrays, stratified
 
 _logger = logging.getLogger(__name__)
@@ -109,6 +110,17 @@ def read_folder(root: Path, test_fraction: float, seed: int, leave_out: Sequence
         raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} has not")
     labels = np.array([classes.index(test_classes[label]) for label in found.labels], dtype=np.int64)
     return Folder(root, classes, train, Part(found.files, labels))
+
+
+def folder_of(options: DataOptions) -> Folder:
+    """The pictures of an image folder that a task takes, not read yet.
+
+    Raises:
+        Refusal: as `read_folder`.
+    """
+    root = Path(str(options.root)).expanduser()
+    found = read_folder(root, options.test_fraction, options.seed, options.leave_out)
+    return found.limited(options.train_images, options.test_images, options.seed)
 
 
 def image_folder(folder: Folder, size: int, resize: str, cache_dir: Path) -> Arrays:

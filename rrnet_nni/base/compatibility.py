@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +87,37 @@ def _silence_nni_about_newer_names() -> None:
     Can go when `test_nni_still_warns_about_newer_names` fails.
     """
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
+
+
+def nni_algorithms(kind: str) -> list[dict[str, Any]]:
+    """What NNI has of `tuners`, `assessors` or `advisors`: its own, and what was registered in this environment.
+
+    Its own function for that, `get_all_algo_meta`, comes with `import nni`, which takes seconds: too long for telling
+    somebody of a typo.
+    Can go when `test_nni_still_imports_much` fails.
+
+    Raises:
+        ModuleNotFoundError: NNI is not installed.
+    """
+    package = importlib.util.find_spec("nni")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("No module named 'nni'", name="nni")
+    builtin = Path(package.origin).parent / "runtime" / "default_config" / "builtin_algorithms.yml"
+    documents = [yaml.safe_load(file.read_text("utf-8")) for file in (builtin, _nni_registry()) if file.is_file()]
+    return [meta for document in documents for meta in (document or {}).get(kind, [])]
+
+
+def _nni_registry() -> Path:
+    """Where NNI writes down what is registered, as its `get_config_directory` finds it."""
+    if named := os.environ.get("NNI_CONFIG_DIR"):
+        folder = Path(named)
+    elif sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir():
+        folder = Path(sys.prefix, "nni")
+    elif sys.platform == "win32":
+        folder = Path(os.environ["APPDATA"], "nni")
+    else:
+        folder = Path.home() / ".config" / "nni"
+    return folder / "registered_algorithms.yml"
 
 
 def keep_nni_off_stdout() -> None:

@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.evaluators.images.check import check_data
 from rrnet_nni.strategies.pareto_arguments import TunerArguments
 
 from ..starting_files import DEFAULT_TASK, task_named
 from ..task import Task, load_task
+from .tuners import OUR_TUNER, known_tuners, register_tuner
 
 #: Top-level keys of NNI's experiments on this machine.
 KNOWN_KEYS = (
@@ -29,7 +31,6 @@ KNOWN_KEYS = (
 )
 NEEDED_KEYS = ("trialCommand", "trialConcurrency", "trainingService")
 COUNTS = ("trialConcurrency", "maxTrialNumber")
-OUR_TUNER = "ParetoTuner"
 #: What an experiment and its result need at least.
 LEAST_FREE_BYTES = 1 << 30
 
@@ -94,17 +95,13 @@ def check_before_trials(experiment: ExperimentFile) -> None:
     if free < LEAST_FREE_BYTES:
         raise Refusal(f"{place} has {free >> 20} MB free: an experiment needs {LEAST_FREE_BYTES >> 20} MB")
     if experiment.tuner:
-        from .nni_manager import known_tuners, register_tuner
-
         if experiment.tuner == OUR_TUNER:
             register_tuner()
         elif experiment.tuner.lower() not in (names := known_tuners()):
             close = get_close_matches(experiment.tuner.lower(), names, n=1)
             hint = f"did you mean {names[close[0]]!r}?" if close else f"there are {', '.join(sorted(names.values()))}"
             raise Refusal(f"{experiment.path}: there is no tuner {experiment.tuner!r}; {hint}")
-    if experiment.task is not None and experiment.task.data.name in ("folder", "cifar10", "cifar100"):
-        from rrnet_nni.evaluators.images.data import check_data
-
+    if experiment.task is not None:
         check_data(experiment.task.data)
 
 

@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -247,24 +246,3 @@ def _parameters(job: Mapping[str, Any]) -> dict[str, Any]:
     for text in job.get("hyperParameters", []):
         return dict(json.loads(text).get("parameters", {}))
     return {}
-
-
-def known_tuners() -> dict[str, str]:
-    """Names and aliases of NNI's tuners and of those that were registered, in lower case -> as NNI writes them."""
-    from nni.tools.package_utils.config_manager import get_all_algo_meta
-
-    metas = [meta for meta in get_all_algo_meta() if meta.algo_type == "tuner"]
-    return {name.lower(): meta.name for meta in metas for name in (meta.name, meta.alias) if name}
-
-
-def register_tuner() -> None:
-    """Register ParetoTuner with the NNI of this environment, as `nnictl algo register` does, where it is not."""
-    import yaml
-    from nni.tools.package_utils import AlgoMeta
-    from nni.tools.package_utils.config_manager import get_algo_meta, register_algo_meta
-
-    described = Path(import_module("rrnet_nni.strategies").__path__[0]) / "pareto_tuner.yml"
-    wanted = AlgoMeta.load(yaml.safe_load(described.read_text(encoding="utf-8")))
-    found = get_algo_meta(wanted.name)
-    if found is None or found.class_name != wanted.class_name:
-        register_algo_meta(wanted)

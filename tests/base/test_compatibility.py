@@ -4,17 +4,27 @@ the workaround whose docstring names it can go."""
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nni.trial
 import pytest
 import torch
+from nni.runtime.config import get_config_file
 from nni.runtime.trial_command_channel import (
     TrialCommandChannel,
     get_default_trial_command_channel,
     set_default_trial_command_channel,
 )
 
-from rrnet_nni.base.compatibility import ManagerChannel, channels_last_is_safe, interrupts_kept, subsampled
+from rrnet_nni.base.compatibility import (
+    ManagerChannel,
+    _nni_registry,
+    channels_last_is_safe,
+    interrupts_kept,
+    nni_algorithms,
+    subsampled,
+)
+from rrnet_nni.experiments.tuners import register_tuner
 from rrnet_nni.search_spaces import SpaceOptions, build_network, build_space, fixed_choices
 
 
@@ -39,6 +49,34 @@ def test_nni_still_warns_about_newer_names() -> None:
 
     with pytest.warns(RuntimeWarning, match=r"is found to be not a nn\.Module"):
         layers.generate_stub_file()
+
+
+def test_nni_still_imports_much() -> None:
+    itself = "import sys; from nni.tools.package_utils.config_manager import get_all_algo_meta; print(len(sys.modules))"
+    ours = "import sys; from rrnet_nni.experiments.tuners import known_tuners; known_tuners(); print(len(sys.modules))"
+    heavy, light = (
+        int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for code in (itself, ours)
+    )
+    assert heavy > 2 * light
+
+
+def test_the_algorithms_are_those_that_nni_itself_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nni.tools.package_utils.config_manager import get_all_algo_meta
+
+    monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path))
+
+    def listed() -> set[tuple[str, str | None]]:
+        kinds = ("tuners", "advisors", "assessors")
+        return {(meta["builtinName"], meta["className"]) for kind in kinds for meta in nni_algorithms(kind)}
+
+    before = listed()
+    assert before == {(meta.name, meta.class_name) for meta in get_all_algo_meta()}
+    register_tuner()
+    assert listed() - before == {("ParetoTuner", "rrnet_nni.strategies.pareto_tuner.ParetoTuner")}
+    assert listed() == {(meta.name, meta.class_name) for meta in get_all_algo_meta()}
+    monkeypatch.delenv("NNI_CONFIG_DIR")
+    assert _nni_registry() == get_config_file("registered_algorithms.yml")
 
 
 def test_nni_still_logs_to_standard_output() -> None:

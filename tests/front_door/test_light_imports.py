@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.processes import rrnet_in_a_new_process
 
 from rrnet_nni.search_spaces.names import OWN_BACKBONES
 from rrnet_nni.search_spaces.registry import BACKBONES
 from rrnet_nni.strategies.options import STRATEGY_NAMES
 from rrnet_nni.strategies.registry import STRATEGIES
-
-HEAVY = ("torch", "torchvision", "nni", "pytorch_lightning", "onnx", "onnxruntime", "sklearn")
 
 
 def test_the_names_that_are_known_without_libraries_are_those_that_exist() -> None:
@@ -40,13 +37,5 @@ def test_words_are_refused_before_anything_heavy_is_imported(tmp_path: Path, arg
         "trialCommand: rrnet trial --task task.yml\ntrialConcurrency: 1\ntrainingService: {platform: local}\n"
         "tuner: {name: ParetoTuner}\nsearchSpace: {latency_weight: {_type: choice, _value: [1, 2]}}\n"
     )
-    script = (
-        "import sys; from rrnet_nni.cli import main\n"
-        "try: status = main(sys.argv[1:])\n"
-        "except SystemExit as ended: status = ended.code or 0\n"
-        f"print(status, sorted(set({HEAVY!r}) & set(sys.modules)))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert ran.stdout.splitlines()[-1] == f"{status} []", ran.stderr
+    ran = rrnet_in_a_new_process(arguments, tmp_path)
+    assert (ran.status, ran.heavy) == (status, []), ran.said

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from helpers.processes import rrnet_in_a_new_process
 from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
@@ -61,16 +63,23 @@ def test_what_is_right_is_read(experiment: Path) -> None:
         ("experiment.yml", "Directory: .", "Directory: src", ":3: trialCodeDirectory .*src is not a folder"),
         ("experiment.yml", "trainingService: {platform: local}", "", "the key 'trainingService' is missing"),
         ("experiment.yml", "ParetoTuner", "ParetoTunr", "there is no tuner 'ParetoTunr'; did you mean 'ParetoTuner'?"),
+        ("experiment.yml", "ParetoTuner", "TPEE", "there is no tuner 'TPEE'; did you mean 'TPE'?"),
+        ("experiment.yml", "loguniform", "loguniforme", "latency_weight .*must be loguniform"),
+        ("task.yml", "digits", "folder, root: pest", r"pest.* is not a folder"),
+        ("task.yml", "digits", "cifar10, root: pest", "cifar10 is not under .*pest"),
     ],
 )
-def test_typos_are_refused_with_file_line_and_advice(
+def test_typos_are_refused_with_file_line_and_advice_before_anything_heavy_is_imported(
     experiment: Path, file: str, written: str, instead: str, words: str
 ) -> None:
     path = experiment.parent / file
     assert written in path.read_text()
     path.write_text(path.read_text().replace(written, instead, 1))
-    with pytest.raises(Refusal, match=words):
-        check_before_trials(read_experiment(experiment))
+    ran = rrnet_in_a_new_process(["run", "experiment.yml"], experiment.parent)
+    assert (ran.status, ran.heavy) == (2, [])
+    assert re.search(words, ran.said), ran.said
+    assert ran.said.count("\n") == 1
+    assert not (experiment.parent / "runs").exists()
 
 
 def test_a_trial_that_names_no_task_runs_the_one_of_the_package(experiment: Path) -> None:
