@@ -17,6 +17,7 @@ from ..link.link import DEFAULT_TIMEOUT_S, Link
 from ..link.listener import accept_one
 from ..link.tls import load_identity, secure
 from ..session.agreement import ROLES
+from ..session.output_policy import check_policy
 
 
 def add_party_options(parser: Parser) -> None:
@@ -55,6 +56,14 @@ def count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 10**6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
     return int(text)
+
+
+def reveal_policy(text: str) -> str:
+    """How much of the logits is revealed, as the type of an option."""
+    try:
+        return check_policy(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def check_one_or_both(options: argparse.Namespace) -> None:

@@ -15,12 +15,12 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...protocols import executions
 from ..material.party_set import PREPROCESSINGS
 from ..session.client_values import UNITS
-from ..session.output_policy import LOGITS, ROUNDED, check_policy
+from ..session.output_policy import LOGITS, ROUNDED
 from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
 from .answer import table
 from .children import tidy_end
 from .local_run import run_local
-from .party_options import add_party_options, check_one_or_both
+from .party_options import add_party_options, check_one_or_both, reveal_policy
 from .party_process import run_party
 
 EXAMPLES = """\
@@ -60,7 +60,7 @@ def parser() -> Parser:
     result.add_argument("--reveal-to", type=int, choices=(0, 1), default=0, help="who learns the logits (default 0)")
     result.add_argument(
         "--reveal",
-        type=_policy,
+        type=reveal_policy,
         default=LOGITS,
         metavar="POLICY",
         help=f"how much of them: {LOGITS} (default), or {ROUNDED}:BITS for so many fraction bits; both must agree",
@@ -82,13 +82,6 @@ def parser() -> Parser:
     )
     add_common_options(result)
     return result
-
-
-def _policy(text: str) -> str:
-    try:
-        return check_policy(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

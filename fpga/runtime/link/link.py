@@ -78,6 +78,7 @@ class Link:
         self._peer = peer
         self._timeout_s = timeout_s
         self._sequence_out = self._sequence_in = 0
+        self._ahead: bytes | None = None
         self.counters = LinkCounters()
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connection.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
@@ -122,12 +123,26 @@ class Link:
     def exchange_control(self, message: bytes) -> bytes:
         """Swap one message of the handshake, of any size up to 64 KiB; counted as overhead."""
         sender = Sender(CONTROL, memoryview(message), self._sequence_out)
-        receiver = ControlReceiver(self._sequence_in, self._peer)
-        self._pump(sender, receiver)
+        if self._ahead is None:
+            received = self._swap_control(sender)
+        else:
+            received, self._ahead = self._ahead, None
+            self._pump(sender, DataReceiver(memoryview(b""), self._sequence_in, self._peer))
         self._sequence_out += 1
-        self._sequence_in += 1
         counted = self.counters
         self.counters = replace(counted, overhead_bytes=counted.overhead_bytes + HEADER.size + len(message))
+        return received
+
+    def hear_ahead(self) -> bytes:
+        """The peer's next message of the handshake before this end's is sent; `exchange_control` still returns it."""
+        if self._ahead is None:
+            self._ahead = self._swap_control(Sender(DATA, memoryview(b""), self._sequence_out))
+        return self._ahead
+
+    def _swap_control(self, sender: Sender) -> bytes:
+        receiver = ControlReceiver(self._sequence_in, self._peer)
+        self._pump(sender, receiver)
+        self._sequence_in += 1
         return bytes(receiver.payload)
 
     def abort(self, reason: str) -> None:

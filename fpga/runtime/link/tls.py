@@ -10,10 +10,11 @@ import argparse
 import datetime
 import hashlib
 import os
+import re
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from rrnet_nni.base.files import write_whole
 from .tls_problems import tls_problem
 
 KEY, CERTIFICATE, PEER = "key.pem", "certificate.pem", "peer.pem"
+#: Folder of the certificates of a party whom several others come to, as NAME.pem each.
+PEERS = "peers"
 VALID_DAYS = 365
 
 EXAMPLE = """\
@@ -45,21 +48,26 @@ example, each line on the machine of the party that it names:
 
 @dataclass(frozen=True)
 class TlsIdentity:
-    """A party's own side of TLS, and the one certificate (DER) that it accepts at the other end."""
+    """A party's own side of TLS, and the names of those that it accepts at the other end, by certificate (DER)."""
 
     context: ssl.SSLContext
     own: bytes
-    peer: bytes
+    peers: Mapping[bytes, str]
 
     @property
     def pair(self) -> str:
-        """A fingerprint of both certificates, the same at both parties."""
-        return hashlib.sha256(b"".join(sorted((self.own, self.peer)))).hexdigest()
+        """A fingerprint of this party's certificate and the only one that it accepts, the same at both parties."""
+        (peer,) = self.peers
+        return self.pair_with(peer)
+
+    def pair_with(self, peer: bytes) -> str:
+        """A fingerprint of this party's certificate and another one, the same at both parties."""
+        return hashlib.sha256(b"".join(sorted((self.own, peer)))).hexdigest()
 
     def problem_with(self, connection: ssl.SSLSocket) -> str | None:
-        """Why the other end of a finished handshake is not the expected party: any certificate but the one pinned."""
+        """Why the other end of a finished handshake is no expected party: any certificate but those pinned."""
         shown = connection.getpeercert(binary_form=True)
-        if shown == self.peer:
+        if shown in self.peers:
             return None
         return "it showed no certificate" if shown is None else "its certificate is not the one in peer.pem"
 
@@ -88,13 +96,17 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
     return secured
 
 
-def load_identity(directory: Path, server_side: bool) -> TlsIdentity:
-    """A party's key and certificate, and the one certificate that it accepts.
+def load_identity(directory: Path, server_side: bool, several: bool = False) -> TlsIdentity:
+    """A party's key and certificate, and the one certificate that it accepts, or those of `several` others.
 
     Raises:
         Refusal: the directory's files are missing or not a key and certificates.
     """
-    missing = [name for name in (KEY, CERTIFICATE, PEER) if not (directory / name).is_file()]
+    accepted = sorted((directory / PEERS).glob("*.pem")) if several else [directory / PEER]
+    missing = [name for name in (KEY, CERTIFICATE) if not (directory / name).is_file()]
+    missing += (
+        [] if accepted and all(path.is_file() for path in accepted) else [f"{PEERS}/NAME.pem" if several else PEER]
+    )
     if missing:
         raise Refusal(f"{directory} lacks {' and '.join(missing)}; rrnet-2pc-certificates makes keys and certificates")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
@@ -108,12 +120,14 @@ def load_identity(directory: Path, server_side: bool) -> TlsIdentity:
         raise Refusal(
             f"{directory / KEY} and {directory / CERTIFICATE} are not a key without a password and its certificate"
         ) from error
-    own, peer = (read_certificate(directory / name) for name in (CERTIFICATE, PEER))
+    peers = {read_certificate(path): path.stem for path in accepted}
+    if len(peers) < len(accepted):
+        raise Refusal(f"{directory / PEERS} has a certificate twice: one name for each")
     try:
-        context.load_verify_locations(cadata=peer)
+        context.load_verify_locations(cadata=b"".join(peers))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{directory / PEER} is not a certificate") from error
-    return TlsIdentity(context, own, peer)
+        raise Refusal(f"{directory / (PEERS if several else PEER)} has what is not a certificate") from error
+    return TlsIdentity(context, read_certificate(directory / CERTIFICATE), peers)
 
 
 def read_certificate(path: Path) -> bytes:
@@ -164,17 +178,23 @@ def make_own(directory: Path, party: int) -> str:
     return fingerprint(read_certificate(directory / CERTIFICATE))
 
 
-def accept_peer(directory: Path, certificate: Path, expected: str) -> None:
-    """Pin the other party's certificate, after its fingerprint came by another way than the certificate did."""
+def accept_peer(directory: Path, certificate: Path, expected: str, name: str | None = None) -> Path:
+    """Pin the other party's certificate, after its fingerprint came by another way than the certificate did.
+
+    Returns where it lies: in place of the one before, or, with a `name`, beside those of others.
+    """
     if not (directory / KEY).is_file():
         raise Refusal(f"{directory} has no key of this party; rrnet-2pc-certificates {directory} --party N makes one")
     found = fingerprint(read_certificate(certificate))
     if found != expected.replace(":", "").lower():
         raise Refusal(f"{certificate} has the fingerprint {found}, not the one that was named: do not trust it")
+    path = directory / PEER if name is None else directory / PEERS / f"{name}.pem"
     try:
-        write_whole(directory / PEER, certificate.read_bytes(), mode=0o600)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_whole(path, certificate.read_bytes(), mode=0o600)
     except OSError as error:
-        raise ExecutionFault(f"{directory / PEER} cannot be written: {error.strerror}") from error
+        raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
+    return path
 
 
 def _make_certificate(name: str) -> tuple[bytes, bytes]:
@@ -209,11 +229,13 @@ def run(options: argparse.Namespace) -> int:
     answer: dict[str, object]
     if (options.peer is None) != (options.fingerprint is None):
         raise Refusal("--peer FILE and --fingerprint SHA256 belong together: the certificate and what it must hash to")
+    if options.name is not None and (options.peer is None or not re.fullmatch("[A-Za-z0-9_-]+", options.name)):
+        raise Refusal("--name belongs to --peer and is made of letters, digits, - and _")
     if options.peer is not None and options.party is not None:
         raise Refusal("--party makes a key, --peer pins the other party's certificate: one after the other")
     if options.peer is not None:
-        accept_peer(directory, options.peer, options.fingerprint)
-        answer, text = {"peer": str(directory / PEER)}, f"the other party's certificate is pinned in {directory}\n"
+        pinned = accept_peer(directory, options.peer, options.fingerprint, options.name)
+        answer, text = {"peer": str(pinned)}, f"the other party's certificate is pinned in {directory}\n"
     elif options.party is not None:
         made = make_own(directory, options.party)
         answer = {"directory": str(directory), "fingerprint": made}
@@ -240,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--party", type=int, choices=(0, 1), help="make this party's key and certificate alone")
     parser.add_argument("--peer", type=Path, metavar="FILE", help="pin the other party's certificate.pem")
     parser.add_argument("--fingerprint", metavar="SHA256", help="what --peer must hash to, as its party told")
+    parser.add_argument("--name", help="with --peer: one of several that come to this party, and what it is called")
     add_common_options(parser)
     return run_command(parser, run, arguments)
 

@@ -27,7 +27,7 @@ def serve_both(options: argparse.Namespace) -> int:
         Refusal: an option of a single server.
         ExecutionFault: a server ended by itself.
     """
-    if options.listen or options.connect or options.http or options.tls or options.http_certificate:
+    if any((options.listen, options.connect, options.direct, options.http, options.tls, options.http_certificate)):
         raise Refusal("addresses and keys belong to one party's server: --party 0 or --party 1")
     link, *ports = _free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -57,6 +57,7 @@ def _start(party: int, options: argparse.Namespace, link: int, port: int, urls: 
         *("--most-waiting", str(options.most_waiting), "--timeout", str(options.timeout)),
     ]
     arguments += ["--protocol", options.protocol] if options.protocol else []
+    arguments += ["--models", str(options.models)] if options.models else []
     arguments += ["--pool", str(options.pool)] if options.pool else []
     arguments += ["--no-filling"] if options.no_filling else []
     command = [sys.executable, "-P", "-m", "rrnet_nni.fpga.runtime.service.serve", *arguments, "--ends-with-parent"]

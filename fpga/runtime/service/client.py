@@ -148,6 +148,7 @@ class PrivateClassifier:
         own = np.frombuffer(hashlib.shake_256(seed).digest(words.nbytes), "<u4").reshape(words.shape)
         bodies = (words - own).astype("<u4").tobytes(), seed
         path = f"/v1/models/{urllib.parse.quote(self.model)}/requests/{request_id}?images={len(words)}"
+        path += f"&program={self.description['program']}"
         problems = [server.send(path, body) for server, body in zip(self._servers, bodies)]
         problem = next((each for each in problems if each is not None), None)
         if problem is not None:

@@ -12,13 +12,17 @@ from rrnet_nni.base.errors import Refusal
 
 from ...protocols import executions
 from ..commands.children import tidy_end
-from ..commands.party_options import check_encrypted, count
+from ..commands.party_options import check_encrypted, count, reveal_policy
 from ..link.addresses import is_loopback, parse_address
 from ..link.link import DEFAULT_TIMEOUT_S
-from ..link.tls import load_identity
+from ..link.tls import TlsIdentity, load_identity
+from ..session.output_policy import LOGITS, ROUNDED
 from .both import serve_both
 from .daemon import Daemon, Front, Settings
+from .direct import serve_clients
+from .models.catalogue import Catalogue, read_list
 from .models.model import Model, load_model
+from .peers.filling import Marks
 from .peers.peer import Peer
 
 EXAMPLES = """\
@@ -26,6 +30,7 @@ examples:
   rrnet-2pc-serve build/                        both servers on this machine, to try; prints the page's address
   rrnet-2pc-serve build/ --party 1 --listen 0.0.0.0:7700 --tls certificates/party-1 --http 127.0.0.1:8701
   rrnet-2pc-serve build/ --party 0 --connect SERVER:7700 --tls certificates/party-0 --http 127.0.0.1:8700
+  rrnet-2pc-serve build/ --party 1 --direct 0.0.0.0:7700 --tls keys/      clients come with rrnet-2pc-run --party 0
 
 A client sends each server one share of its image and adds the two shares of the logits that come back. It is no party
 of the protocol and needs no trust. Neither server sees an image, as long as the two do not pool what they know: party 0
@@ -38,11 +43,17 @@ LOW, HIGH, PER_SET = 64, 256, 64
 def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-serve", description=__doc__, epilog=EXAMPLES)
-    result.add_argument("builds", nargs="+", metavar="[NAME=]BUILD", help="build directories of rrnet-2pc-compile")
+    result.add_argument("builds", nargs="*", metavar="[NAME=]BUILD", help="build directories of rrnet-2pc-compile")
+    result.add_argument(
+        "--models", type=Path, metavar="FILE", help="more of them, one a line; SIGHUP makes the server read it anew"
+    )
     result.add_argument("--party", type=int, choices=(0, 1), help="whose server this is (default: both, here, to try)")
     address = result.add_mutually_exclusive_group()
     address.add_argument("--listen", metavar="ADDRESS", help="party 1: HOST:PORT on which to wait for party 0's server")
     address.add_argument("--connect", metavar="ADDRESS", help="party 0: HOST:PORT of party 1's server")
+    address.add_argument(
+        "--direct", metavar="ADDRESS", help="party 1 alone: HOST:PORT for clients that are party 0 (rrnet-2pc-run)"
+    )
     result.add_argument("--tls", type=Path, metavar="DIR", help="keys of the two servers (rrnet-2pc-certificates)")
     result.add_argument("--http", metavar="ADDRESS", help="HOST:PORT on which clients are answered")
     result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
@@ -71,6 +82,14 @@ def _add_numbers(result: Parser) -> None:
     result.add_argument("--low", type=count, default=LOW, help=f"party 0: make material below this (default {LOW})")
     result.add_argument("--high", type=count, default=HIGH, help=f"party 0: until there is so much (default {HIGH})")
     result.add_argument("--per-set", type=count, default=PER_SET, help=f"inferences made at once (default {PER_SET})")
+    result.add_argument(
+        "--reveal",
+        type=reveal_policy,
+        default=LOGITS,
+        metavar="POLICY",
+        help=f"--direct: how much of the logits clients get: {LOGITS} (default), or {ROUNDED}:BITS fraction bits",
+    )
+    result.add_argument("--sessions", type=count, default=4, help="--direct: clients served at a time (default 4)")
     result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
     result.add_argument(
         "--timeout", type=_amount, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends a connection"
@@ -89,32 +108,43 @@ def _amount(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
+    check(options)
     if options.party is None:
         return serve_both(options)
-    check(options)
-    models = {model.name: model for model in (_load(each, options) for each in options.builds)}
-    if len(models) < len(options.builds):
-        raise Refusal("two models have the same name: give them others, as NAME=BUILD")
-    filling = options.party == 0 and not options.no_filling
-    settings = Settings(
-        options.window_ms / 1e3,
-        options.lanes,
-        options.expiry,
-        options.rate,
-        (options.low, max(options.low, options.high), options.per_set) if filling else None,
-        tuple(options.servers),
-    )
-    local_paths = [path for model in models.values() for path in (model.build.path, model.pool.root)]
-    local_paths += [] if options.tls is None else [options.tls]
-    peer = Peer(options.listen or options.connect, options.tls, options.timeout, tuple(local_paths))
-    front = Front(options.http, options.http_certificate, options.http_key)
+    identity = load_own_identity(options)
+    models = Catalogue(lambda: [_load(each, options, identity) for each in listed(options)])
+    paths = [path for model in models.values() for path in (model.build.path, model.pool.root)]
+    paths += [path for path in (options.tls, options.models) if path is not None]
+    peer = Peer(options.direct or options.listen or options.connect, options.tls, options.timeout, tuple(paths))
     with tidy_end(options.ends_with_parent):
-        Daemon(options.party, models, peer, front, settings).run()
+        if options.direct is not None:
+            serve_clients(models, peer, lambda: load_own_identity(options), options.reveal, options.sessions)
+            return 0
+        front = Front(options.http, options.http_certificate, options.http_key)
+        Daemon(options.party, models, peer, identity, front, _settings(options)).run()
     return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    filling = options.party == 0 and not options.no_filling
+    marks = Marks(options.low, max(options.low, options.high), options.per_set) if filling else None
+    return Settings(options.window_ms / 1e3, options.lanes, options.expiry, options.rate, marks, tuple(options.servers))
+
+
+def listed(options: argparse.Namespace) -> list[str]:
+    """`[NAME=]BUILD` of all models, on the command line and in the file as it is now."""
+    return [*options.builds, *([] if options.models is None else read_list(options.models))]
 
 
 def check(options: argparse.Namespace) -> None:
     """Refuse options that do not fit together, and what would send shares in plain to another machine."""
+    if not options.builds and options.models is None:
+        raise Refusal("there is no model to serve: name a BUILD, or a list of them with --models FILE")
+    if options.party is None:
+        return
+    if options.direct is not None:
+        _check_direct(options)
+        return
     if options.http is None or (options.listen or options.connect) is None:
         raise Refusal("one party's server needs --http ADDRESS, and --listen or --connect ADDRESS")
     if (options.listen is not None) != (options.party == 1):
@@ -127,13 +157,31 @@ def check(options: argparse.Namespace) -> None:
         raise Refusal(f"clients of {host} need HTTPS: --http-certificate and --http-key, or --behind-proxy")
 
 
-def _load(named: str, options: argparse.Namespace) -> Model:
+def _check_direct(options: argparse.Namespace) -> None:
+    if options.party != 1:
+        raise Refusal("--direct is for party 1: a client that is party 0 itself comes to it")
+    if options.http is not None:
+        raise Refusal("--direct answers clients of the protocol, --http those of two servers: run a daemon for each")
+    host, _ = parse_address(options.direct)
+    if options.tls is None and not is_loopback(host):
+        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes keys)")
+
+
+def load_own_identity(options: argparse.Namespace) -> TlsIdentity | None:
+    """This party's key, and whom it expects: the other server, or clients."""
+    if options.tls is None:
+        return None
+    return load_identity(options.tls, server_side=options.party == 1, several=options.direct is not None)
+
+
+def _load(named: str, options: argparse.Namespace, identity: TlsIdentity | None) -> Model:
     name, separator, path = named.partition("=")
     build = Path(path if separator else named)
     name = name if separator else build.resolve().name
     if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
         raise Refusal(f"{name!r} is no name of a model: letters, digits, - _ and . only")
-    pool = build.resolve().with_name(f"{build.resolve().name}.pool") if options.pool is None else options.pool / name
+    kind = "pool" if options.direct is None else "clients"
+    pool = build.resolve().with_name(f"{build.resolve().name}.{kind}") if options.pool is None else options.pool / name
     return load_model(
         name,
         build,
@@ -142,7 +190,7 @@ def _load(named: str, options: argparse.Namespace) -> Model:
         protocol=options.protocol,
         batch=options.batch,
         most_waiting=options.most_waiting,
-        certificates=None if options.tls is None else load_identity(options.tls, options.party == 1).pair,
+        certificates=None if identity is None or options.direct is not None else identity.pair,
     )
 
 

@@ -42,32 +42,16 @@ class Telemetry:
         self.faults = Counter(
             "rrnet_lane_faults", "Connections to the other server that broke", model, registry=registry
         )
-        self._lanes: dict[str, int] = {}
 
-    def watch(self, model: str, left: Callable[[], int], waiting: Callable[[], int]) -> None:
-        """Read two gauges of a model when they are asked for."""
-        self.material.labels(model).set_function(left)
-        self.waiting.labels(model).set_function(waiting)
-        self.lanes.labels(model).set(0)
+    def watch(self, model: str, **readings: Callable[[], int]) -> None:
+        """Read gauges of a model (`lanes`, `material`, `waiting`) when they are asked for."""
+        for name, reading in readings.items():
+            getattr(self, name).labels(model).set_function(reading)
 
-    def lanes_up(self, model: str) -> int:
-        """Connections to the other server that can execute requests of a model."""
-        return self._lanes.get(model, 0)
-
-    @contextlib.contextmanager
-    def lane(self, model: str) -> Iterator[None]:
-        """A lane is up while the block runs."""
-        self._add_lane(model, 1)
-        self.log("lane up", model=model)
-        try:
-            yield
-        finally:
-            self._add_lane(model, -1)
-
-    def _add_lane(self, model: str, change: int) -> None:
-        with self._lock:
-            self._lanes[model] = self._lanes.get(model, 0) + change
-            self.lanes.labels(model).set(self._lanes[model])
+    def forget(self, model: str) -> None:
+        """A model is no longer served: its gauges go, its counters stay."""
+        for gauge in (self.lanes, self.material, self.waiting):
+            gauge.remove(model)
 
     @contextlib.contextmanager
     def execution(self, model: str, images: int, link: Link) -> Iterator[None]:

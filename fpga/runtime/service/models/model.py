@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,33 @@ from .halves import HalfQueue
 from .pool import Pool
 
 
-@dataclass(frozen=True)
+class LaneCount:
+    """How many connections to the other server can execute requests of a model now.
+
+    `awaited` says that the model ought to be ready: it was there from the start, or has been ready once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.up, self.awaited = 0, False
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """A lane is up while the block runs."""
+        with self._lock:
+            self.up, self.awaited = self.up + 1, True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.up -= 1
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
     """What a server needs to answer for one model.
 
-    `batch` is how many images one execution takes at most.
+    `batch` is how many images one execution takes at most. `ended` is set when the model is no longer served.
     """
 
     name: str
@@ -33,6 +58,14 @@ class Model:
     batch: int
     halves: HalfQueue
     pool: Pool
+    lanes: LaneCount = field(default_factory=LaneCount)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def same_build(self, other: Model) -> bool:
+        """Whether the other one computes the same from the same place."""
+        mine, theirs = self.build, other.build
+        alike = (mine.path, mine.images, self.terms) == (theirs.path, theirs.images, other.terms)
+        return alike and all(np.array_equal(mine.weights[name], theirs.weights[name]) for name in mine.weights)
 
     @property
     def terms(self) -> dict[str, Any]:
@@ -105,5 +138,13 @@ def load_model(
         execution,
         batch,
         HalfQueue(most_waiting),
-        Pool(pool, party, build.program_digest, execution.name, corrections, certificates),
+        Pool(
+            pool,
+            party,
+            build.program_digest,
+            execution.name,
+            corrections,
+            certificates,
+            build.weights if party == 1 else None,
+        ),
     )

@@ -12,8 +12,11 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
@@ -48,6 +51,7 @@ class Pool:
         program_digest, protocol: what the sets must be for; others are left alone.
         corrections_bytes: size of one inference's corrections in this release.
         certificates: fingerprint of the two servers' certificates, to which sets are bound; None on one machine.
+        weights: party 1's, to which sets are bound too.
     """
 
     def __init__(
@@ -58,8 +62,9 @@ class Pool:
         protocol: str,
         corrections_bytes: int,
         certificates: str | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        self._certificates = certificates
+        self._certificates, self._weights = certificates, weights
         self.root, self.party = root, party
         self._digest, self._protocol, self._corrections_bytes = program_digest, protocol, corrections_bytes
         self._lock = threading.Lock()
@@ -87,12 +92,13 @@ class Pool:
                     found.append((path.stat().st_mtime, PooledSet(root, described)))
         return [each for _, each in sorted(found, key=lambda pair: pair[0])]
 
-    def open(self, set_id: str) -> MaterialStore:
-        """Open a set for one lane alone.
+    def open(self, set_id: str, certificates: str | None = None) -> MaterialStore:
+        """Open a set for one lane or session alone, of the two servers or bound to other `certificates`.
 
         Raises:
-            Refusal: it is not here, is in use or used up.
+            Refusal: it is not here, is in use or used up, or belongs to others.
         """
+        certificates = certificates or self._certificates
         for each in self.sets():
             if each.description.set_id == set_id:
                 break
@@ -102,8 +108,10 @@ class Pool:
         try:
             store.check_program(self._digest, self._protocol)
             store.check_size(self._corrections_bytes)
-            if self._certificates is not None:
-                store.bind_certificates(self._certificates)
+            if certificates is not None:
+                store.bind_certificates(certificates)
+            if self._weights is not None:
+                store.bind_weights(self._weights)
             left = store.description.count - store.next_index
             if left < 1:
                 self._remove(each.root)

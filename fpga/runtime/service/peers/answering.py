@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 from rrnet_nni.base.errors import Refusal
@@ -20,10 +19,10 @@ MOST_CONNECTIONS = 128
 
 
 class Answering:
-    """Serves connections of party 0's daemon until `stop` is set."""
+    """Serves connections of party 0's daemon, each until its model has ended."""
 
-    def __init__(self, models: Mapping[str, Model], stop: threading.Event, telemetry: Telemetry) -> None:
-        self._models, self._stop, self._telemetry = models, stop, telemetry
+    def __init__(self, models: Mapping[str, Model], telemetry: Telemetry) -> None:
+        self._models, self._telemetry = models, telemetry
 
     def serve(self, link: Link, certificate: bytes | None) -> None:
         """One connection, a lane or a filling of a pool.
@@ -39,8 +38,8 @@ class Answering:
         check_alike({**versions(), **model.terms}, question)
         match question.get("purpose"):
             case purpose if purpose == LANE:
-                AnsweringLane(model, link, self._stop, self._telemetry).run()
+                AnsweringLane(model, link, self._telemetry).run()
             case purpose if purpose == FILL:
-                answer_fill(model, link, question, self._stop, self._telemetry)
+                answer_fill(model, link, question, self._telemetry)
             case other:
                 raise LinkFault(f"party 0's server connects for {other!r}, which this release does not know")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,20 +23,21 @@ PARTNER_WAIT_S = 0.01
 class AnsweringLane:
     """One connection of party 0's daemon, whose introduction was heard and is not answered yet."""
 
-    def __init__(self, model: Model, link: Link, stop: threading.Event, telemetry: Telemetry) -> None:
-        self._model, self._link, self._stop, self._telemetry = model, link, stop, telemetry
+    def __init__(self, model: Model, link: Link, telemetry: Telemetry) -> None:
+        self._model, self._link, self._telemetry = model, link, telemetry
         self._opened: OpenSet | None = None
 
     def run(self) -> None:
-        """Serve until `stop` is set.
+        """Serve until the model has ended.
 
         Raises:
             LinkFault, Refusal, ExecutionFault: the lane cannot go on.
         """
         tell(self._link, {"ok": True})
-        with self._telemetry.lane(self._model.name):
+        with self._model.lanes.one_more():
+            self._telemetry.log("lane up", model=self._model.name)
             try:
-                while not self._stop.is_set():
+                while not self._model.ended.is_set():
                     self._answer(hear(self._link))
             finally:
                 self._close()

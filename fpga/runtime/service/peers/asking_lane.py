@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
@@ -26,27 +25,26 @@ class AskingLane:
         model: whose requests are executed.
         link: to party 1's daemon.
         window_s: how long a request waits for others to share its execution.
-        stop: ends the lane between two batches.
         telemetry: hears of every execution.
     """
 
-    def __init__(self, model: Model, link: Link, window_s: float, stop: threading.Event, telemetry: Telemetry) -> None:
-        self._model, self._link, self._window_s, self._stop = model, link, window_s, stop
-        self._telemetry = telemetry
+    def __init__(self, model: Model, link: Link, window_s: float, telemetry: Telemetry) -> None:
+        self._model, self._link, self._window_s, self._telemetry = model, link, window_s, telemetry
 
     def run(self) -> None:
-        """Serve until `stop` is set.
+        """Serve until the model has ended.
 
         Raises:
             LinkFault, Refusal, ExecutionFault: the lane cannot go on.
         """
         ask(self._link, introduction(LANE, self._model.name, self._model.terms))
-        with self._telemetry.lane(self._model.name):
-            while not self._stop.is_set():
+        with self._model.lanes.one_more():
+            self._telemetry.log("lane up", model=self._model.name)
+            while not self._model.ended.is_set():
                 opened = self._open_next()
                 if opened is None:
                     ask(self._link, {"do": "rest"})
-                    self._stop.wait(REST_S)
+                    self._model.ended.wait(REST_S)
                     continue
                 try:
                     self._use(opened)
@@ -79,7 +77,7 @@ class AskingLane:
 
     def _use(self, opened: OpenSet) -> None:
         """Execute batches until the set is used up."""
-        while not self._stop.is_set() and (most := opened.claim_ahead()):
+        while not self._model.ended.is_set() and (most := opened.claim_ahead()):
             halves = self._model.halves.take(most, self._window_s, REST_S)
             if not halves:
                 ask(self._link, {"do": "rest"})

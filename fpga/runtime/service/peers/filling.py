@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 import subprocess
-import threading
 import time
 from typing import Any
 
@@ -44,6 +43,10 @@ class Marks:
         self._low, self._high, self._per_set = low, high, per_set
         self._filling = False
 
+    def for_one_pool(self) -> Marks:
+        """The same marks, of a pool that has not run low yet."""
+        return Marks(self._low, self._high, self._per_set)
+
     def wanted(self, left: int, batch: int) -> int:
         """How many inferences to make now; the first few come quickly."""
         if left >= self._high:
@@ -55,28 +58,26 @@ class Marks:
         return min(self._per_set, self._high - left) if left else min(self._per_set, batch, FIRST_COUNT)
 
 
-def fill_once(model: Model, peer: Peer, marks: Marks, stop: threading.Event, telemetry: Telemetry) -> None:
+def fill_once(model: Model, peer: Peer, marks: Marks, telemetry: Telemetry) -> None:
     """Party 0: wait until material runs low and make one set.
 
     Raises:
         ExecutionFault, Refusal: it was not made.
     """
     while not (count := marks.wanted(model.pool.left(), model.batch)):
-        if stop.wait(LOOK_AGAIN_S):
+        if model.ended.wait(LOOK_AGAIN_S):
             return
     name = MADE_PREFIX + secrets.token_hex(8)
     held = [each.description.set_id for each in model.pool.sets()]
 
     def ask_and_make(link: Link) -> None:
         ask(link, {**introduction(FILL, model.name, model.terms), "name": name, "count": count, "sets": held})
-        _make(model, link, name, count, stop, telemetry)
+        _make(model, link, name, count, telemetry)
 
     converse(peer, ask_and_make)
 
 
-def answer_fill(
-    model: Model, link: Link, question: dict[str, Any], stop: threading.Event, telemetry: Telemetry
-) -> None:
+def answer_fill(model: Model, link: Link, question: dict[str, Any], telemetry: Telemetry) -> None:
     """Party 1: make the set that party 0 asks for; what party 0 has no part of goes."""
     name, count = field_of(question, "name", str), field_of(question, "count", int)
     held = field_of(question, "sets", list)
@@ -87,10 +88,10 @@ def answer_fill(
         if each.description.set_id not in held:
             model.pool.discard(each.description.set_id)
     tell(link, {"ok": True})
-    _make(model, link, name, count, stop, telemetry)
+    _make(model, link, name, count, telemetry)
 
 
-def _make(model: Model, link: Link, name: str, count: int, stop: threading.Event, telemetry: Telemetry) -> None:
+def _make(model: Model, link: Link, name: str, count: int, telemetry: Telemetry) -> None:
     """Run this party's process until its part of the set is in place."""
     started = time.monotonic()
     ours, theirs = socket.socketpair()
@@ -105,7 +106,7 @@ def _make(model: Model, link: Link, name: str, count: int, stop: threading.Event
             os.setpriority(os.PRIO_PROCESS, child.process.pid, NICENESS)
         theirs.close()
         try:
-            carry(link.hand_over(), ours, stop)
+            carry(link.hand_over(), ours, model.ended)
             ours.close()
             child.process.wait(timeout=30)
         except subprocess.TimeoutExpired as error:

@@ -37,8 +37,6 @@ class OpenSet:
         self.set_id = store.description.set_id
         self._model, self._store = model, store
         self._position = self._claimed = start
-        if model.party == 1:
-            store.bind_weights(model.build.weights)
         program, weights = model.build.program, model.build.weights if model.party == 1 else None
         self._evaluator = PartyEvaluator(model.party, program, model.execution, link)
         self._evaluator.setup(exchange_weight_shares(link, model.party, program, weights), store.weight_masks)

@@ -13,7 +13,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...link.link import Link
 from ...link.listener import Door
-from ...link.tls import load_identity
+from ...link.tls import TlsIdentity
 from ..telemetry import Telemetry
 from .peer import GREETING_S, Peer
 
@@ -26,7 +26,8 @@ class Reception:
     """A listening socket and a thread per party that came.
 
     Args:
-        peer: where to listen, by which keys parties are known, how long one may be silent.
+        peer: where to listen and how long a party may be silent.
+        identity: this server's key and whom it expects; None takes parties of this machine.
         name: what messages call whoever comes.
         most: connections that are served at a time; strangers take none of these places.
         serve: serves one.
@@ -34,16 +35,23 @@ class Reception:
         telemetry: hears why a connection ended.
 
     Raises:
-        Refusal: the keys are not there.
-        ExecutionFault: the address cannot be listened on.
+        Refusal, ExecutionFault: the address cannot be listened on.
     """
 
     def __init__(
-        self, peer: Peer, name: str, most: int, serve: Serve, stop: threading.Event, telemetry: Telemetry
+        self,
+        peer: Peer,
+        identity: TlsIdentity | None,
+        name: str,
+        most: int,
+        serve: Serve,
+        stop: threading.Event,
+        telemetry: Telemetry,
     ) -> None:
         self._peer, self._name, self._serve, self._stop, self._telemetry = peer, name, serve, stop, telemetry
         self._places = threading.BoundedSemaphore(most)
-        self._door = Door(peer.address, None if peer.tls is None else load_identity(peer.tls, True), GREETING_S)
+        self._serving: set[threading.Thread] = set()
+        self._door = Door(peer.address, identity, GREETING_S)
 
     def run(self) -> None:
         """Accept until `stop` is set."""
@@ -53,9 +61,21 @@ class Reception:
                 if connection is not None:
                     self._admit(connection)
 
+    def expect(self, identity: TlsIdentity | None) -> None:
+        """Let those come from now on."""
+        self._door.tls = identity
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait for the connections that are being served."""
+        deadline = time.monotonic() + timeout_s
+        for thread in self._serving:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
     def _admit(self, connection: socket.socket) -> None:
         if self._places.acquire(blocking=False):
-            threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
+            thread = threading.Thread(target=self._greet, args=(connection,), daemon=True)
+            self._serving = {each for each in self._serving if each.is_alive()} | {thread}
+            thread.start()
             return
         with self._peer.link(connection, self._name) as link:
             link.abort("all places are taken; come again a little later")

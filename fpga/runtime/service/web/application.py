@@ -58,7 +58,7 @@ class Desk:
 
     def ready(self, model: Model) -> bool:
         """Whether requests for a model can be executed now."""
-        return not self.draining and self.telemetry.lanes_up(model.name) > 0 and model.pool.left() > 0
+        return not self.draining and model.lanes.up > 0 and model.pool.left() > 0
 
 
 class Pages:
@@ -94,13 +94,14 @@ class Pages:
         return JSONResponse({"party": self._desk.party, "models": list(self._desk.models)})
 
     async def health(self, request: Request) -> Response:
-        """200 when every model can be asked for."""
+        """200 when every model can be asked for that was there from the start or has been ready before."""
         desk = self._desk
+        known = list(desk.models.items())
         models = {
-            name: {"ready": desk.ready(model), "lanes": desk.telemetry.lanes_up(name), "material": model.pool.left()}
-            for name, model in desk.models.items()
+            name: {"ready": desk.ready(model), "lanes": model.lanes.up, "material": model.pool.left()}
+            for name, model in known
         }
-        ready = all(each["ready"] for each in models.values())
+        ready = all(models[name]["ready"] for name, model in known if model.lanes.awaited)
         state = {"party": desk.party, "ready": ready, "draining": desk.draining, "models": models}
         return JSONResponse(state, 200 if ready else 503)
 
@@ -118,10 +119,10 @@ class Pages:
         return Response(content, media_type=PAGE_FILES[name], headers=headers)
 
     def _model(self, request: Request) -> Model:
-        name = request.path_params["model"]
-        if name not in self._desk.models:
+        model = self._desk.models.get(request.path_params["model"])
+        if model is None:
             raise Rejected(404, "this server has no model of that name; GET /v1/models lists them")
-        return self._desk.models[name]
+        return model
 
     async def _take_half(self, request: Request, model: Model) -> Half:
         """Read and queue a half."""
@@ -134,9 +135,12 @@ class Pages:
         request_id = check_request_id(request.path_params["request_id"])
         if request.headers.get("content-type") != MEDIA_TYPE:
             raise Rejected(415, f"the body must be {MEDIA_TYPE}")
+        program = request.query_params.get("program", model.build.program_digest)
+        if program != model.build.program_digest:
+            raise Rejected(412, "this model was replaced by another one meanwhile: read its description anew")
         images = image_count(request.query_params.get("images"), model)
         size = check_length(request.headers.get("content-length"), model, images)
-        if not desk.telemetry.lanes_up(model.name):
+        if not model.lanes.up:
             raise Rejected(503, "the two servers have no connection to each other at the moment", 1.0)
         if model.pool.left() < model.halves.images + images:
             raise Rejected(503, "there is no material left; the servers are making more", 5.0)

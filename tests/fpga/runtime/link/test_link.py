@@ -189,3 +189,17 @@ def test_an_unknown_peer_is_refused_before_anything_is_sent(tmp_path):
     ends = tls_ends([tmp_path / "strangers" / "party-0", tmp_path / "ours" / "party-1"])
     assert any(isinstance(end, ExecutionFault) for end in ends)
     assert "not the expected party" in str(next(end for end in ends if isinstance(end, ExecutionFault)))
+
+
+def test_a_message_that_is_heard_ahead_is_still_the_next_one(ends):
+    first, second = (Link(end, "the other", 10) for end in ends)
+
+    def listen_first():
+        heard = second.hear_ahead(), second.hear_ahead()
+        return *heard, second.exchange_control(b"answer"), second.exchange_control(b"more")
+
+    def speak():
+        return first.exchange_control(b"question"), first.exchange_control(b"and on")
+
+    assert both(speak, listen_first) == ((b"answer", b"more"), (b"question", b"question", b"question", b"and on"))
+    assert first.counters.overhead_bytes == second.counters.overhead_bytes + len(b"question") - len(b"answer") + 2

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,11 +16,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from helpers.parties.served import free_port
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.runtime.link.addresses import connect
 from rrnet_nni.fpga.runtime.link.frames import LinkFault
 from rrnet_nni.fpga.runtime.link.link import Link
-from rrnet_nni.fpga.runtime.link.tls import load_identity, main, make_pair, secure
+from rrnet_nni.fpga.runtime.link.listener import Door
+from rrnet_nni.fpga.runtime.link.tls import (
+    accept_peer,
+    fingerprint,
+    load_identity,
+    main,
+    make_own,
+    make_pair,
+    read_certificate,
+    secure,
+)
 
 
 def handshakes(client, server):
@@ -168,3 +181,38 @@ def test_a_certificate_with_another_fingerprint_is_not_pinned(tmp_path):
     assert not (tmp_path / "c" / "peer.pem").exists()
     assert command(tmp_path / "c", "--peer", certificate)[0] == 2
     assert command(tmp_path / "c", "--party", 0)[0] == 2
+
+
+def test_a_server_of_several_clients_takes_each_that_it_pinned_and_no_other(tmp_path):
+    for party, name in ((1, "s"), (0, "a"), (0, "b"), (0, "stranger")):
+        make_own(tmp_path / name, party)
+    server = read_certificate(tmp_path / "s" / "certificate.pem")
+    for name in ("a", "b", "stranger"):
+        accept_peer(tmp_path / name, tmp_path / "s" / "certificate.pem", fingerprint(server))
+    with pytest.raises(Refusal, match=r"lacks peers/NAME\.pem"):
+        load_identity(tmp_path / "s", True, several=True)
+    for name in "ab":
+        certificate = tmp_path / name / "certificate.pem"
+        printed = fingerprint(read_certificate(certificate))
+        status, said = command(tmp_path / "s", "--peer", certificate, "--fingerprint", printed, "--name", name)
+        assert (status, f"peers/{name}.pem" in said) == (0, False)
+    assert command(tmp_path / "s", "--party", 1, "--name", "a")[0] == 2
+    assert command(tmp_path / "s", "--peer", certificate, "--fingerprint", printed, "--name", "../a")[0] == 2
+    identity = load_identity(tmp_path / "s", True, several=True)
+    assert sorted(identity.peers.values()) == ["a", "b"]
+    for name in ("a", "b", "stranger"):
+        address = f"127.0.0.1:{free_port()}"
+        with Door(address, identity) as door, ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(secure, connect(address, 5), tmp_path / name, False, 5)
+            came = door.next(time.monotonic() + (0.5 if name == "stranger" else 5))
+            coming.result(timeout=10)
+            assert (None if came is None else identity.peers[came.getpeercert(binary_form=True)]) == (
+                None if name == "stranger" else name
+            )
+            if came is not None:
+                shown = read_certificate(tmp_path / name / "certificate.pem")
+                assert identity.pair_with(shown) == load_identity(tmp_path / name, False).pair
+                came.close()
+    shutil.copy(tmp_path / "s" / "peers" / "a.pem", tmp_path / "s" / "peers" / "c.pem")
+    with pytest.raises(Refusal, match="a certificate twice"):
+        load_identity(tmp_path / "s", True, several=True)

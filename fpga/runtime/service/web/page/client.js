@@ -99,7 +99,8 @@ export class PrivateClassifier {
     const options = { method: "POST", headers: { "content-type": MEDIA_TYPE }, body: littleEndian(share), signal };
     let reply;
     try {
-      reply = await fetch(`${url}/v1/models/${encodeURIComponent(this.model)}/requests/${id}`, options);
+      const path = `/v1/models/${encodeURIComponent(this.model)}/requests/${id}?program=${this.description.program}`;
+      reply = await fetch(url + path, options);
     } catch {
       throw new ServiceFault(`${url} does not answer`, true);
     }

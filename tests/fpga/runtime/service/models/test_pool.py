@@ -25,10 +25,10 @@ def deal(tmp_path):
     return add
 
 
-def pool_of(deal, tmp_path, party=1, certificates=None):
+def pool_of(deal, tmp_path, party=1, certificates=None, weights=None):
     traffic = get_execution(PROTOCOL).traffic(deal.build.program, 1)
     corrections = sum(each.offline_bytes[party] for each in traffic)
-    return Pool(tmp_path / "pool", party, deal.build.program_digest, PROTOCOL, corrections, certificates)
+    return Pool(tmp_path / "pool", party, deal.build.program_digest, PROTOCOL, corrections, certificates, weights)
 
 
 def test_only_sets_for_this_program_and_protocol_count(deal, tmp_path):
@@ -93,6 +93,21 @@ def test_a_set_of_other_certificates_does_not_count(deal, tmp_path):
     pool.close(pool.open(first))
     other = pool_of(deal, tmp_path, certificates="b" * 64)
     with pytest.raises(Refusal, match="another pair of certificates"):
+        other.open(first)
+    other.close(other.open(second))
+    assert other.left() == 4
+
+
+def test_a_set_that_was_used_with_other_weights_is_refused_and_does_not_count(deal, tmp_path):
+    deal("a", 3)
+    deal("b", 4)
+    weights = deal.build.weights
+    pool = pool_of(deal, tmp_path, weights=weights)
+    first, second = (each.description.set_id for each in pool.sets())
+    pool.close(pool.open(first))
+    name = next(iter(weights))
+    other = pool_of(deal, tmp_path, weights={**weights, name: weights[name] + 1})
+    with pytest.raises(Refusal, match="other weights"):
         other.open(first)
     other.close(other.open(second))
     assert other.left() == 4

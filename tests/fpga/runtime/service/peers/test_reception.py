@@ -8,7 +8,7 @@ from helpers.parties.served import free_port, wait_until
 
 from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.fpga.runtime.link.addresses import connect
-from rrnet_nni.fpga.runtime.link.tls import make_pair
+from rrnet_nni.fpga.runtime.link.tls import load_identity, make_pair
 from rrnet_nni.fpga.runtime.service.peers.answering import MOST_CONNECTIONS, Answering
 from rrnet_nni.fpga.runtime.service.peers.dialogue import LANE, ask, introduction
 from rrnet_nni.fpga.runtime.service.peers.peer import Peer
@@ -24,8 +24,10 @@ def receive():
     def start(keys=None, most=MOST_CONNECTIONS, serve=None):
         address = f"127.0.0.1:{free_port()}"
         telemetry = Telemetry(1)
-        serve = serve or Answering({}, stop, telemetry).serve
-        reception = Reception(Peer(address, keys, 10.0, ()), "party 0's server", most, serve, stop, telemetry)
+        serve = serve or Answering({}, telemetry).serve
+        identity = None if keys is None else load_identity(keys, server_side=True)
+        peer = Peer(address, keys, 10.0, ())
+        reception = Reception(peer, identity, "party 0's server", most, serve, stop, telemetry)
         threads.append(threading.Thread(target=reception.run))
         threads[-1].start()
         return address
