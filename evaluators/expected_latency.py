@@ -2,6 +2,9 @@
 
     Lat(α) = fixed + Σ_l Σ_j θ_lj · Lat(OP_lj)            [ms]
 
+Slices of one activation exchange their words in the same rounds: what messages take counts once, for the candidate that
+takes the most of them, and Lat(α) has the expectation of that maximum.
+
 The entries come from the latency table of one (device, protocol); θ = softmax(α) comes from the search. The same object
 is a profiler for NNI's own tools: `profile(sample)` for filters and `expression` for expectation penalties.
 """
@@ -17,8 +20,9 @@ from nni.nas.profiler import ExpressionProfiler
 from torch import Tensor
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.fpga.program.operators import relu_count
+from rrnet_nni.fpga.program.operators import comparison_count, relu_count
 
+from .shared_messages import shared_messages
 from .space_operators import SpaceOperators
 
 
@@ -30,6 +34,9 @@ class CandidateCost(Protocol):
 
     @property
     def comparisons(self) -> int: ...
+
+    @property
+    def message_ms(self) -> float: ...
 
 
 class PricedChoices(Protocol):
@@ -49,6 +56,12 @@ class ExpectedLatency(ExpressionProfiler):
         table: the latency table; `entries[label][candidate].latency_ms` and `fixed_ms` are read.
         relus: ReLU activations of each candidate, `relus[label][candidate]`; counted as zero where absent.
         fixed_relus: ReLU activations outside of every choice.
+        fixed_comparisons: comparisons outside of every choice.
+        slices: label of a slice -> the activation that it is a slice of.
+
+    Attributes:
+        milliseconds: label -> candidate -> ms; of a slice without what messages take.
+        messages: activation that is cut -> the messages of its slices.
 
     Example:
         >>> latency = ExpectedLatency(table)                                         # doctest: +SKIP
@@ -56,12 +69,22 @@ class ExpectedLatency(ExpressionProfiler):
     """
 
     def __init__(
-        self, table: PricedChoices, relus: Mapping[str, Mapping[str, int]] | None = None, fixed_relus: int = 0
+        self,
+        table: PricedChoices,
+        relus: Mapping[str, Mapping[str, int]] | None = None,
+        fixed_relus: int = 0,
+        fixed_comparisons: int = 0,
+        slices: Mapping[str, str] | None = None,
     ) -> None:
         self.table = table
         self.fixed_ms = float(table.fixed_ms)
+        slices = slices or {}
+        self.messages = shared_messages(table, slices)
         self.milliseconds: dict[str, dict[str, float]] = {
-            label: {candidate: float(cost.latency_ms) for candidate, cost in candidates.items()}
+            label: {
+                candidate: float(cost.latency_ms - (cost.message_ms if label in slices else 0.0))
+                for candidate, cost in candidates.items()
+            }
             for label, candidates in table.entries.items()
         }
         self.comparison_counts: dict[str, dict[str, int]] = {
@@ -69,7 +92,7 @@ class ExpectedLatency(ExpressionProfiler):
             for label, candidates in table.entries.items()
         }
         self._relus = {label: dict(counts) for label, counts in (relus or {}).items()}
-        self._fixed_relus = fixed_relus
+        self._fixed_relus, self.fixed_comparisons = fixed_relus, fixed_comparisons
         self._last_prices: tuple[object, Tensor] | None = None
         self.expression = self._as_expression()
 
@@ -80,7 +103,9 @@ class ExpectedLatency(ExpressionProfiler):
             label: {candidate: relu_count(shape) for candidate, shape in candidates.items()}
             for label, candidates in operators.choices.items()
         }
-        return cls(table, relus, sum(relu_count(operator.shape) for operator in operators.fixed))
+        fixed = [operator.shape for operator in operators.fixed]
+        counted = sum(map(relu_count, fixed)), sum(map(comparison_count, fixed))
+        return cls(table, relus, *counted, operators.slices)
 
     def __call__(self, theta: Mapping[str, Tensor], candidates: Mapping[str, Sequence[str]] | None = None) -> Tensor:
         """Lat(α) in ms, a scalar tensor with a gradient with respect to θ.
@@ -94,7 +119,10 @@ class ExpectedLatency(ExpressionProfiler):
         probabilities = torch.cat(list(theta.values()))
         known: Mapping[str, Sequence[str] | Mapping[str, float]] = candidates or self.milliseconds
         order = tuple((label, tuple(known.get(label, ()))) for label in theta)
-        return probabilities @ self._prices(order, probabilities) + self.fixed_ms
+        expected = probabilities @ self._prices(order, probabilities) + self.fixed_ms
+        for shared in self.messages.values():
+            expected = expected + shared.expected_ms(theta, dict(order))
+        return expected
 
     def _prices(self, order: tuple[tuple[str, tuple[str, ...]], ...], like: Tensor) -> Tensor:
         """The milliseconds of these candidates in this order, in the type and on the device of `like`."""
@@ -120,7 +148,8 @@ class ExpectedLatency(ExpressionProfiler):
     def profile(self, sample: Mapping[str, str]) -> float:
         """Latency in ms of one architecture, label -> candidate."""
         self.check_covers({label: [candidate] for label, candidate in sample.items()})
-        return self.fixed_ms + sum(self.milliseconds[label][candidate] for label, candidate in sample.items())
+        own_ms = self.fixed_ms + sum(self.milliseconds[label][candidate] for label, candidate in sample.items())
+        return own_ms + sum(shared.of(sample) for shared in self.messages.values())
 
     def relus(self, sample: Mapping[str, str]) -> int:
         """ReLU activations of one architecture and one image."""
@@ -129,14 +158,42 @@ class ExpectedLatency(ExpressionProfiler):
         )
 
     def comparisons(self, sample: Mapping[str, str]) -> int:
-        """Comparisons that the chosen candidates of one architecture make for one image."""
-        return sum(self.comparison_counts[label][candidate] for label, candidate in sample.items())
+        """Comparisons of one architecture and one image."""
+        return self.fixed_comparisons + sum(
+            self.comparison_counts[label][candidate] for label, candidate in sample.items()
+        )
 
     def bounds_ms(self) -> tuple[float, float]:
         """Latency in ms of the fastest and of the slowest architecture."""
-        fastest = self.fixed_ms + sum(min(prices.values()) for prices in self.milliseconds.values())
-        slowest = self.fixed_ms + sum(max(prices.values()) for prices in self.milliseconds.values())
+        cut = {label for shared in self.messages.values() for label in shared.labels}
+        whole = [prices.values() for label, prices in self.milliseconds.items() if label not in cut]
+        together = [shared.bounds_ms(self.milliseconds) for shared in self.messages.values()]
+        fastest = self.fixed_ms + sum(map(min, whole)) + sum(least for least, _ in together)
+        slowest = self.fixed_ms + sum(map(max, whole)) + sum(most for _, most in together)
         return fastest, slowest
+
+    def comparison_bounds(self) -> tuple[int, int]:
+        """The fewest and the most comparisons of an architecture."""
+        counts = [candidates.values() for candidates in self.comparison_counts.values()]
+        return self.fixed_comparisons + sum(map(min, counts)), self.fixed_comparisons + sum(map(max, counts))
+
+    def comparison_ms(self) -> float:
+        """What the choices can save in ms over the comparisons that they can save."""
+        (fastest, slowest), (least, most) = self.bounds_ms(), self.comparison_bounds()
+        return (slowest - fastest) / max(most - least, 1)
+
+    def fastest(self) -> dict[str, str]:
+        """The architecture of the least latency."""
+        chosen = {label: min(prices, key=prices.__getitem__) for label, prices in self.milliseconds.items()}
+        for shared in self.messages.values():
+            chosen |= shared.fastest(self.milliseconds)
+        return chosen
+
+    def expected_comparisons(self, theta: Mapping[str, Tensor], candidates: Mapping[str, Sequence[str]]) -> Tensor:
+        """Σ_l Σ_j θ_lj · comparisons_lj with its gradient, what is always compared included."""
+        counts = [self.comparison_counts[label][name] for label, names in candidates.items() for name in names]
+        probabilities = torch.cat([theta[label] for label in candidates])
+        return probabilities @ probabilities.new_tensor(counts) + self.fixed_comparisons
 
     def _as_expression(self) -> MutableExpression | float:
         """The same sum over NNI's categorical variables, for tools that evaluate expressions."""
@@ -144,4 +201,6 @@ class ExpectedLatency(ExpressionProfiler):
         for label, prices in self.milliseconds.items():
             choice = Categorical(list(prices), label=label)
             expression = MutableExpression.switch_case(choice, dict(prices)) + expression
+        for shared in self.messages.values():
+            expression = shared.expression() + expression
         return expression

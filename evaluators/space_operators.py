@@ -6,7 +6,7 @@ Shapes are read off the real modules, by a forward pass of one image on torch's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, singledispatch
 from itertools import zip_longest
 from typing import Any
@@ -19,7 +19,9 @@ from rrnet_nni.fpga.program import operators as fpga
 from rrnet_nni.fpga.program.operators import NamedOperator, OperatorShape
 from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
 from rrnet_nni.search_spaces.gated_scaling import Multiply, ShiftedClip
-from rrnet_nni.search_spaces.gates import ACTIVATIONS, POOLINGS
+from rrnet_nni.search_spaces.gates import POOLINGS, activation_names
+from rrnet_nni.search_spaces.layers import Identity
+from rrnet_nni.search_spaces.slices import SlicedActivation
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class SpaceOperators:
         choices: label -> candidate -> shape, labels in forward order.
         fixed: every other operator (convolutions, additions, pooling, linear layer) in forward order.
         input_shapes: label -> (channels, height, width) of what the gate gets.
+        slices: label of a slice -> the activation that it is a slice of.
     """
 
     choices: Mapping[str, Mapping[str, OperatorShape]]
     fixed: tuple[NamedOperator, ...]
     input_shapes: Mapping[str, tuple[int, ...]]
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -47,7 +51,9 @@ def describe_space(backbone: str, options: SpaceOptions) -> SpaceOperators:
     choices: dict[str, dict[str, OperatorShape]] = {label: {} for label in candidates}
     fixed: tuple[NamedOperator, ...] = ()
     shapes: dict[str, tuple[int, ...]] = {}
-    candidates_in_turn = zip_longest(reversed(ACTIVATIONS), reversed(POOLINGS), fillvalue=POOLINGS[0])
+    slices: dict[str, str] = {}
+    activations = reversed(activation_names(options))
+    candidates_in_turn = zip_longest(activations, reversed(POOLINGS), fillvalue=POOLINGS[0])
     for activation, pooling in candidates_in_turn:
         chosen = fixed_choices(backbone, options, activation, pooling)
         traced = _trace(_meta_network(backbone, options, chosen), _image_shape(options))
@@ -55,9 +61,11 @@ def describe_space(backbone: str, options: SpaceOptions) -> SpaceOperators:
             if operator.name in chosen:
                 choices[operator.name][chosen[operator.name]] = operator.shape
                 shapes[operator.name] = shape
+                if operator.activation is not None:
+                    slices[operator.name] = operator.activation
         fixed = tuple(operator for operator, _ in traced if operator.name not in chosen)
     ordered = {label: {name: choices[label][name] for name in names} for label, names in candidates.items()}
-    return SpaceOperators(ordered, fixed, shapes)
+    return SpaceOperators(ordered, fixed, shapes, slices)
 
 
 def network_operators(backbone: str, options: SpaceOptions, choices: Mapping[str, str]) -> list[NamedOperator]:
@@ -85,10 +93,13 @@ def trace_operators(network: nn.Module, input_shape: tuple[int, int, int]) -> li
 def _trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[tuple[NamedOperator, tuple[int, ...]]]:
     """Every operator with the shape of its input, without the batch axis."""
     operators: list[tuple[NamedOperator, tuple[int, ...]]] = []
+    cut = (module for module in network.modules() if isinstance(module, SlicedActivation))
+    activations = {label: module.label for module in cut for label in module.labels}
 
     def record(module: nn.Module, path: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            operator = NamedOperator(getattr(module, "label", path), operator_shape(module, inputs[0], output))
+            name = getattr(module, "label", path)
+            operator = NamedOperator(name, operator_shape(module, inputs[0], output), activations.get(name))
             operators.append((operator, tuple(inputs[0].shape[1:])))
 
         return module.register_forward_hook(hook)
@@ -150,6 +161,11 @@ def _(module: nn.Linear, x: Tensor, output: Tensor) -> OperatorShape:
 @operator_shape.register
 def _(module: nn.ReLU, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Relu(output.numel())
+
+
+@operator_shape.register
+def _(module: Identity, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Affine(0)
 
 
 @operator_shape.register

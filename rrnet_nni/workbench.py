@@ -74,5 +74,5 @@ def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
     space = replace(task.space, classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
     operators = describe_space(task.backbone, space)
     device, protocol = load_device(task.hardware.device), get_costs(task.hardware.protocol)
-    table = build_lut(operators.choices, operators.fixed, device, protocol, cache_dir)
+    table = build_lut(operators.choices, operators.fixed, device, protocol, cache_dir, operators.slices)
     return Workbench(task, dataset, validation, space, operators, table)

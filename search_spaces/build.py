@@ -13,7 +13,7 @@ from torch import nn
 
 from rrnet_nni.base.errors import Refusal
 
-from .gates import ACTIVATIONS, POOLINGS
+from .gates import POOLINGS, activation_names
 from .options import SpaceOptions
 from .registry import backbone
 
@@ -50,8 +50,9 @@ def fixed_choices(
     name: str, options: SpaceOptions, activation: str = "relu", pooling: str = "maxpool"
 ) -> dict[str, str]:
     """The same candidate for every gate: all-ReLU with MaxPool, all-polynomial with AvgPool, or their controls."""
-    if activation not in ACTIVATIONS:
-        raise Refusal(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    known = activation_names(options)
+    if activation not in known:
+        raise Refusal(f"activation must be one of {', '.join(known)}, not {activation!r}")
     if pooling not in POOLINGS:
         raise Refusal(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
     return {

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from nni.nas.nn.pytorch import LayerChoice
 from torch import nn
 
-from .layers import AvgPool, ConvNorm, ConvPlan, MaxPool, Relu, ResidualUnit, Shape, Unit, window_output
-from .options import SpaceOptions
+from .layers import AvgPool, ConvNorm, ConvPlan, Identity, MaxPool, Relu, ResidualUnit, Shape, Unit, window_output
+from .options import EXTRA_ACTIVATIONS, SpaceOptions
+from .slices import SlicedActivation
 from .x2act import NormalizedX2act, PlainX2act
 
 
@@ -25,12 +26,19 @@ def _x2act(options: SpaceOptions, label: str, shape: Shape) -> nn.Module:
     return PlainX2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
 
 
-#: Candidates of every activation gate: name -> makes it for a space's options, a label and the shape (C, H, W).
+#: Activations: name -> makes it for a space's options, a label and the shape (C, H, W).
 ACTIVATIONS: dict[str, Callable[[SpaceOptions, str, Shape], nn.Module]] = {
     "relu": lambda options, label, shape: Relu(label),
     "x2act": _x2act,
+    "identity": lambda options, label, shape: Identity(label),
 }
 POOLINGS = ("maxpool", "avgpool")
+
+
+def activation_names(options: SpaceOptions) -> tuple[str, ...]:
+    """The candidates of every activation gate: all but the extra ones that the space does not ask for."""
+    left_out = set(EXTRA_ACTIVATIONS) - set(options.extra_activations)
+    return tuple(name for name in ACTIVATIONS if name not in left_out)
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,16 @@ class Gates:
         return LayerChoice({name: combinations(name) for name in POOLINGS}, label=pooling.label)
 
     def activation(self, label: str, shape: Shape) -> nn.Module:
-        """A gate of activations alone."""
+        """A gate of activations alone, or one for each slice of channels."""
         if not self._activation_gated:
             return Relu(label)
-        return LayerChoice({name: make(self.options, label, shape) for name, make in ACTIVATIONS.items()}, label=label)
+        if self.options.groups > 1:
+            return SlicedActivation(label, shape, self.options.groups, self._gated_activation)
+        return self._gated_activation(label, shape)
+
+    def _gated_activation(self, label: str, shape: Shape) -> nn.Module:
+        names = activation_names(self.options)
+        return LayerChoice({name: ACTIVATIONS[name](self.options, label, shape) for name in names}, label=label)
 
     def pooling(self, pooling: Pooling) -> nn.Module:
         """A gate of poolings alone."""
@@ -93,7 +107,8 @@ class Gates:
     def _activation_unit(self, label: str, shape: Shape, unit: Callable[[nn.Module], nn.Module]) -> nn.Module:
         if self._separate and self._activation_gated:
             return LayerChoice(
-                {name: unit(ACTIVATIONS[name](self.options, label, shape)) for name in ACTIVATIONS}, label=label
+                {name: unit(ACTIVATIONS[name](self.options, label, shape)) for name in activation_names(self.options)},
+                label=label,
             )
         return unit(self.activation(label, shape))
 

@@ -73,6 +73,14 @@ class Relu(nn.ReLU):
         self.label = label
 
 
+class Identity(nn.Identity):
+    """No activation under its gate's label: free."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+
 class MaxPool(nn.MaxPool2d):
     """Max pooling under its gate's label: kernel² − 1 comparisons per output in 2PC."""
 

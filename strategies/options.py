@@ -23,6 +23,7 @@ class SearchOptions:
         warmup_epochs: epochs at the start that train ω alone.
         latency_weight: λ in 1/ms (Sec. III-C).
         target_latency_ms: latency that the derived network must meet; λ is adapted, starting at `latency_weight`.
+        target_comparisons: comparisons that the derived network may make, those of poolings included; λ is adapted.
         order: 2 is Algorithm 1, 1 leaves the look-ahead out.
         hvp: second-order term by `finite_difference` (Eq. 8) or `exact` double backward.
         epsilon: distance of ω± from ω in Eq. 8.
@@ -43,6 +44,7 @@ class SearchOptions:
     warmup_epochs: int = 3
     latency_weight: float = 0.1
     target_latency_ms: float | None = None
+    target_comparisons: int | None = None
     order: int = 2
     hvp: str = "finite_difference"
     epsilon: float = 0.01
@@ -76,6 +78,10 @@ class SearchOptions:
         for name in ("target_latency_ms", "freeze_threshold", "gradient_clip", "budget_s"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), 0.0)
+        if self.target_comparisons is not None:
+            _at_least("target_comparisons", self.target_comparisons, 1)
+            if self.target_latency_ms is not None:
+                raise Refusal("target_comparisons and target_latency_ms are two budgets: give one of them")
         if self.temperature_end > 1.0:
             raise Refusal(f"temperature_end must be at most 1, not {self.temperature_end!r}")
         if self.freeze_threshold is not None and not 0.5 < self.freeze_threshold <= 1.0:

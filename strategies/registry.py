@@ -11,6 +11,7 @@ from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.search_spaces import SpaceOptions
 
+from .budgets import budget_of
 from .evolution_search import search_by_evolution
 from .gradient_search import search_by_first_order, search_by_gradient
 from .greedy_search import search_greedily
@@ -30,7 +31,7 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
-#: Strategies that adapt λ to a `target_latency_ms`; the others search at the λ that they are given.
+#: Strategies that meet a `target_latency_ms` or `target_comparisons`; the others search at the λ that they are given.
 MEETING_A_TARGET = ("rrnet", "rrnet-first-order", "sparsity")
 
 
@@ -63,9 +64,10 @@ def search(
     """
     if options.strategy not in STRATEGIES:
         raise Refusal(f"unknown strategy {options.strategy!r}; there are {', '.join(STRATEGIES)}")
-    if options.target_latency_ms is not None and options.strategy not in MEETING_A_TARGET:
+    target = budget_of(latency, options)
+    if target is not None and options.strategy not in MEETING_A_TARGET:
         raise Refusal(
-            f"target_latency_ms: {options.strategy} searches at a given latency_weight; a target is met by "
+            f"{target.option}: {options.strategy} searches at a given latency_weight; a target is met by "
             f"{', '.join(MEETING_A_TARGET)}"
         )
     directory = Path(run_dir) if run_dir is not None else None

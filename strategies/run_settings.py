@@ -41,7 +41,7 @@ def _settings(problem: SearchProblem, options: SearchOptions) -> dict[str, Any]:
     """Everything that a search depends on but the images, under flat names."""
     settings = {
         "backbone": problem.backbone,
-        "space": asdict(problem.space),
+        "space": problem.space.to_dict(),
         "search": asdict(options),
         "training": asdict(problem.training),
         "milliseconds": {label: dict(prices) for label, prices in problem.latency.milliseconds.items()},

@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
-
-from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 
 from .darts.module import RRNetDartsModule
 from .darts.strategy import RRNetDARTS
@@ -39,23 +36,11 @@ class SparsityModule(RRNetDartsModule):
         """λ · (mean ms of a comparison) · Σ_l Σ_j θ_lj · comparisons_lj."""
         if self.latency is None:
             return None
-        counts = self.latency.comparison_counts
-        theta = self.gates.theta()
-        expected = [
-            (theta[label] * theta[label].new_tensor([counts[label][name] for name in names])).sum()
-            for label, names in self.gates.candidates.items()
-        ]
-        return self.latency_weight * mean_ms_per_comparison(self.latency) * torch.stack(expected).sum()
+        expected = self.latency.expected_comparisons(self.gates.theta(), self.gates.candidates)
+        return self.latency_weight * self.latency.comparison_ms() * expected
 
 
 class SparsityStrategy(RRNetDARTS):
     """The strategy around `SparsityModule`."""
 
     module_class = SparsityModule
-
-
-def mean_ms_per_comparison(latency: ExpectedLatency) -> float:
-    """What the gates can save in ms over the comparisons that they can save."""
-    fastest, slowest = latency.bounds_ms()
-    savable = sum(max(counts.values()) - min(counts.values()) for counts in latency.comparison_counts.values())
-    return (slowest - fastest) / max(savable, 1)

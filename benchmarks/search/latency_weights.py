@@ -41,7 +41,9 @@ def main() -> None:
     dataset = load_dataset(DataOptions(**DATA))
     space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=0.5)
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
+    table = build_lut(
+        operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"), slices=operators.slices
+    )
     latency = ExpectedLatency.of_space(operators, table)
     searches: list[dict[str, Any]] = []
     falls = True

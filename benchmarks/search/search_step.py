@@ -77,7 +77,9 @@ def problem_of(options: argparse.Namespace) -> SearchProblem:
     dataset: ImageDataset = load_dataset(DataOptions(image_size=options.image_size))
     space = SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels)
     operators = describe_space(options.backbone, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
+    table = build_lut(
+        operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"), slices=operators.slices
+    )
     training = TrainingOptions(batch_size=options.batch_size)
     return SearchProblem(options.backbone, space, dataset, ExpectedLatency.of_space(operators, table), training)
 

@@ -63,7 +63,9 @@ def main() -> None:
         classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=options.width
     )
     operators = describe_space(BACKBONE, space)
-    table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
+    table = build_lut(
+        operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"), slices=operators.slices
+    )
     latency = ExpectedLatency.of_space(operators, table)
     bench = Bench(space, dataset, latency, options.epochs, options.training_epochs)
     settings = {

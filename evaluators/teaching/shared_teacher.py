@@ -57,6 +57,7 @@ def shared_teacher(
     Raises:
         ExecutionFault: its training diverged again and again.
     """
+    space = space.uncut()  # its slices would all be ReLU
     defaults: dict[str, Any] = {field.name: field.default for field in fields(TrainingOptions)}
     options = replace(options, **{name: defaults[name] for name in _UNHEEDED})
     directory = (cache_dir or cache_folder()) / "teachers"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from rrnet_nni.base.errors import Refusal
 
@@ -74,6 +74,16 @@ def phase_cost(phase: Phase, device: Device) -> OperatorCost:
 def total_cost(costs: Iterable[OperatorCost]) -> OperatorCost:
     """Sum of costs, in their order."""
     return sum(costs, OperatorCost())
+
+
+def together(costs: Sequence[OperatorCost]) -> OperatorCost:
+    """Cost of the slices of one activation, which exchange their words in the same rounds: those of the longest."""
+    total = total_cost(costs)
+    return replace(
+        total,
+        rounds=max((cost.rounds for cost in costs), default=0),
+        message_ms=max((cost.message_ms for cost in costs), default=0.0),
+    )
 
 
 def operator_cost(shape: OperatorShape, device: Device, protocol: ProtocolCosts, batch: int = 1) -> OperatorCost:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rrnet_nni.base.errors import Refusal
 
 from ..devices import Device
 from ..program.operators import NamedOperator, OperatorShape
-from .latency import OperatorCost, operator_cost, total_cost
+from .latency import OperatorCost, operator_cost, together, total_cost
 from .lut_cache import CostGroups, content_hash, read_cached, write_cached
 from .protocol import ProtocolCosts
 
@@ -21,13 +21,16 @@ Choices = Mapping[str, Mapping[str, OperatorShape]]
 class LatencyTable:
     """Costs of a search space on one device under one protocol.
 
-    `entries[label][candidate]` are the choices, `fixed[name]` the operators that are there in any case.
+    `entries[label][candidate]` are the choices, `fixed[name]` the operators that are there in any case. `slices` names
+    the activation of each label that is a slice of one: slices of one activation are opened in the same rounds, so that
+    of what their entries say of rounds the largest counts.
     """
 
     device: str
     protocol: str
     entries: Mapping[str, Mapping[str, OperatorCost]]
     fixed: Mapping[str, OperatorCost]
+    slices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fixed_cost(self) -> OperatorCost:
@@ -39,20 +42,18 @@ class LatencyTable:
 
     def cost(self, choices: Mapping[str, str]) -> OperatorCost:
         """Cost of one architecture: the fixed part and one candidate of every choice."""
-        return total_cost([self.fixed_cost, *(self._entry(label, choices) for label in self._labels(choices))])
+        return total_cost([self.fixed_cost, *self._activations(choices)])
 
     def latency_ms(self, choices: Mapping[str, str]) -> float:
-        """Latency of one architecture: exactly the sum of its entries."""
-        return self.fixed_ms + sum(self._entry(label, choices).latency_ms for label in self._labels(choices))
+        """Latency of one architecture: exactly the sum of its entries, rounds that slices share counted once."""
+        return self.fixed_ms + sum(cost.latency_ms for cost in self._activations(choices))
 
-    def expected_ms(self, theta: Mapping[str, Mapping[str, float]]) -> float:
-        """Lat(α) = Σ_l Σ_j θ_lj · Lat(OP_lj) plus the fixed part (Sec. III-C)."""
-        self._labels(theta)
-        return self.fixed_ms + sum(
-            theta[label][candidate] * cost.latency_ms
-            for label, candidates in self.entries.items()
-            for candidate, cost in candidates.items()
-        )
+    def _activations(self, choices: Mapping[str, str]) -> list[OperatorCost]:
+        """What every gate costs at these choices, the slices of one activation together."""
+        entries: dict[str, list[OperatorCost]] = {}
+        for label in self._labels(choices):
+            entries.setdefault(self.slices.get(label, label), []).append(self._entry(label, choices))
+        return [costs[0] if len(costs) == 1 else together(costs) for costs in entries.values()]
 
     def _labels(self, given: Mapping[str, object]) -> list[str]:
         if missing := [label for label in self.entries if label not in given]:
@@ -74,11 +75,12 @@ def build_lut(
     device: Device,
     protocol: ProtocolCosts,
     cache_dir: str | Path | None = None,
+    slices: Mapping[str, str] | None = None,
 ) -> LatencyTable:
     """Price every candidate and every fixed operator for one image.
 
-    With `cache_dir` the table is read from there if a whole and fresh one lies under its content hash, and kept there
-    otherwise.
+    `slices`: label -> activation, see `LatencyTable`. With `cache_dir` the table is read from there if a whole and
+    fresh one lies under its content hash, and kept there otherwise.
 
     Raises:
         Refusal: two fixed operators have the same name.
@@ -94,7 +96,7 @@ def build_lut(
         if directory:
             write_cached(directory, key, groups)
     entries, fixed_costs = groups
-    return LatencyTable(device.name, protocol.name, entries, fixed_costs)
+    return LatencyTable(device.name, protocol.name, entries, fixed_costs, slices or {})
 
 
 def _priced(choices: Choices, fixed: Sequence[NamedOperator], device: Device, protocol: ProtocolCosts) -> CostGroups:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..devices import Device
 from ..program.operators import NamedOperator, OperatorShape, relu_count
 from .energy import Energy, inference_energy
-from .latency import OperatorCost, operator_cost, total_cost
+from .latency import OperatorCost, operator_cost, together, total_cost
 from .pipeline import pipelined_ms
 from .protocol import ProtocolCosts
 
@@ -56,6 +56,9 @@ def network_cost(
         )
         for operator in operators
     )
-    total = total_cost(row.cost for row in rows)
+    apart: dict[str, list[OperatorCost]] = {}
+    for operator, row in zip(operators, rows, strict=True):
+        apart.setdefault(operator.activation or operator.name, []).append(row.cost)
+    total = total_cost(costs[0] if len(costs) == 1 else together(costs) for costs in apart.values())
     relus = batch * sum(relu_count(operator.shape) for operator in operators)
     return NetworkCost(rows, total, batch, relus, inference_energy(total, device))

@@ -182,10 +182,14 @@ OperatorShape: TypeAlias = (
 
 @dataclass(frozen=True)
 class NamedOperator:
-    """One operator of one network, under the name that reports show (`layer2.0.act1`)."""
+    """One operator of one network, under the name that reports show (`layer2.0.act1`).
+
+    `activation`: of which activation it is a slice of channels, if it is one.
+    """
 
     name: str
     shape: OperatorShape
+    activation: str | None = None
 
 
 def comparison_count(shape: OperatorShape) -> int:

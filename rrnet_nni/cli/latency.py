@@ -186,7 +186,7 @@ def _run_table(options: argparse.Namespace, device: Device) -> int:
     if len(names) > 2:
         raise Refusal("--table: expected one protocol, or two to see what differs")
     cache_dir = cache_folder("latency")
-    tables = [build_lut(space.choices, space.fixed, device, get_costs(name), cache_dir) for name in names]
+    tables = [build_lut(space.choices, space.fixed, device, get_costs(name), cache_dir, space.slices) for name in names]
     if options.table:
         draw_table(tables[0], Path(options.table))
     if options.json:

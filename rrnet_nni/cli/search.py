@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EPILOG = """example:
   rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first
+  rrnet search --task examples/digits.yml --comparisons 5000 -o runs/second
 """
 
 
@@ -28,6 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_task_option(parser)
     parser.add_argument("--latency-weight", type=float, metavar="λ", help="λ in 1/ms (default: the task file's)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--target-latency", type=float, metavar="MS", help="find the best network of at most MS ms")
+    budget.add_argument(
+        "--comparisons", type=int, metavar="N", help="find the best network of at most N comparisons, all included"
+    )
     parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
     parser.add_argument("--search-only", action="store_true", help="stop after architecture.json")
@@ -51,6 +57,9 @@ def run(options: argparse.Namespace) -> int:
             task = replace(task, search=replace(task.search, strategy=options.strategy))
         except ValueError as error:
             raise Refusal(f"--strategy: {error}") from None
+    if options.target_latency is not None or options.comparisons is not None:
+        budget = {"target_latency_ms": options.target_latency, "target_comparisons": options.comparisons}
+        task = replace(task, search=replace(task.search, **budget))
     output_folder(options.output)
     # Everything that can be refused for its words alone is refused before torch and NNI take seconds to import.
     from .. import pipeline

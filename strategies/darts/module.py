@@ -16,13 +16,14 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.kept_settings import refuse_other_settings
 
+from ..budgets import budget_of, most_probable
 from ..checkpoint import HARMLESS_OPTIONS, random_states, restore_random_states, save_checkpoint
 from ..options import SearchOptions
 from ..record import TENSORBOARD_NAME, EpochRecord, RecordFile, TensorBoardRecord
 from .architecture_gradient import ArchitectureGradient, first_order, second_order
+from .controller import BudgetController
 from .epoch_statistics import EpochStatistics
 from .gates import SupernetGates
-from .latency_target import LatencyController, derive_within
 from .look_ahead import LookAhead
 from .supernet_loss import Batch, SupernetLoss, criterion_of, random_state_kept
 
@@ -61,9 +62,10 @@ class RRNetDartsModule(DartsLightningModule):
         self.latency = latency
         self.options = options
         self.latency_weight = options.latency_weight
-        self.controller: LatencyController | None = None
-        if latency is not None and options.target_latency_ms is not None:
-            self.controller = LatencyController(latency, options.latency_weight, options.target_latency_ms)
+        self.budget = None if latency is None else budget_of(latency, options)
+        self.controller: BudgetController | None = None
+        if self.budget is not None:
+            self.controller = BudgetController(self.budget, options.latency_weight)
             self.latency_weight = self.controller.integral
         self._criterion = criterion_of(training_module)
         self._records = RecordFile(record_path) if record_path else None
@@ -107,21 +109,19 @@ class RRNetDartsModule(DartsLightningModule):
             weight_decay=self.options.alpha_weight_decay,
         )
 
-    def expected_latency_ms(self) -> Tensor | None:
-        """Lat(α) in ms with its gradient, or None without a latency table."""
+    def latency_penalty(self) -> Tensor | None:
+        """λ·Lat(α), what is added to ζ_CE, or λ times the price of the budget; None without a latency table."""
         if self.latency is None:
             return None
-        return self.latency(self.gates.theta(), self.gates.candidates)
-
-    def latency_penalty(self) -> Tensor | None:
-        """λ·Lat(α), what is added to ζ_CE; None without a latency table."""
-        expected = self.expected_latency_ms()
-        return None if expected is None else self.latency_weight * expected
+        theta, candidates = self.gates.theta(), self.gates.candidates
+        if self.budget is None:
+            return self.latency_weight * self.latency(theta, candidates)
+        return self.latency_weight * self.budget.penalty_ms(self.budget.expected(theta, candidates))
 
     def derived(self) -> Sample:
-        """argmax θ, or the most probable network within `target_latency_ms`."""
-        if self.latency is not None and self.options.target_latency_ms is not None:
-            return derive_within(self.gates.probabilities(), self.latency, self.options.target_latency_ms)
+        """argmax θ, or the most probable network within the budget."""
+        if self.budget is not None:
+            return most_probable(self.gates.probabilities(), self.budget)
         return self.gates.argmax()
 
     def export(self) -> Sample:
@@ -159,8 +159,7 @@ class RRNetDartsModule(DartsLightningModule):
         else:
             self._observe_validation(validation)
         if self.controller is not None:
-            expected = self.expected_latency_ms()
-            assert expected is not None
+            expected = self.controller.budget.expected(self.gates.theta(), self.gates.candidates)
             self.latency_weight = self.controller.update(float(expected.detach()))
 
     def architecture_gradient(

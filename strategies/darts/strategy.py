@@ -74,8 +74,9 @@ class RRNetDARTS(DARTS):
         }
         given = {name: value for name, value in changes.items() if value is not None}
         self.options = replace(options or SearchOptions(), **given)
-        if self.options.target_latency_ms is not None and latency is None:
-            raise Refusal("target_latency_ms needs the latency of the space: give latency")
+        for name in ("target_latency_ms", "target_comparisons"):
+            if getattr(self.options, name) is not None and latency is None:
+                raise Refusal(f"{name} needs the latency of the space: give latency")
         super().__init__(
             arc_learning_rate=self.options.alpha_learning_rate,
             gradient_clip_val=self.options.gradient_clip,
@@ -140,7 +141,7 @@ class RRNetDARTS(DARTS):
         return super().state_dict()
 
     def derived(self) -> Sample:
-        """The network that the search ended with: argmax θ, or the most probable one within `target_latency_ms`."""
+        """The network that the search ended with: argmax θ, or the most probable one within its budget."""
         module = self.oneshot_module
         assert isinstance(module, RRNetDartsModule)
         return module.derived()

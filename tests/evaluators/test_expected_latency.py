@@ -56,6 +56,51 @@ def test_one_network_has_latency_relus_and_comparisons() -> None:
     assert (latency.comparisons(slowest), latency.comparisons(fastest)) == (700, 50)
 
 
+def cut_activation(messages: tuple[float, float, float] = (3.0, 1.0, 0.0)) -> ExpectedLatency:
+    """One activation in three slices of different sizes, and a pooling."""
+    names = ("relu", "x2act", "identity")
+    entries = {
+        f"act.g{number}": {
+            name: SimpleNamespace(latency_ms=size * own + shared, message_ms=shared, comparisons=int(size * own))
+            for name, own, shared in zip(names, (4.0, 2.0, 0.0), messages)
+        }
+        for number, size in enumerate((1.0, 2.0, 1.5))
+    }
+    entries["pool"] = {"maxpool": SimpleNamespace(latency_ms=3.0, message_ms=2.0, comparisons=5)}
+    table = SimpleNamespace(entries=entries, fixed_ms=1.0)
+    return ExpectedLatency(table, slices={f"act.g{number}": "act" for number in range(3)}, fixed_comparisons=2)
+
+
+def networks(latency: ExpectedLatency) -> list[dict[str, str]]:
+    return [dict(zip(latency.milliseconds, names)) for names in product(*latency.milliseconds.values())]
+
+
+@given(st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_the_expectation_over_slices_that_share_rounds_is_the_mean_over_all_networks(weights: list[Any]) -> None:
+    latency = cut_activation()
+    theta = {f"act.g{n}": torch.tensor(row).double() / sum(row) for n, row in enumerate(weights)}
+    theta["pool"] = torch.ones(1).double()
+    mean, compared = 0.0, 0.0
+    for sample in networks(latency):
+        places = [list(latency.milliseconds[label]).index(name) for label, name in sample.items()]
+        chance = float(torch.stack([theta[label][place] for label, place in zip(sample, places)]).prod())
+        mean, compared = mean + chance * latency.profile(sample), compared + chance * latency.comparisons(sample)
+    assert float(latency(theta)) == pytest.approx(mean)
+    order = {label: tuple(prices) for label, prices in latency.milliseconds.items()}
+    assert float(latency.expected_comparisons(theta, order)) == pytest.approx(compared)
+
+
+@pytest.mark.parametrize("messages", [(3.0, 1.0, 0.0), (0.5, 4.0, 0.0), (1.0, 1.0, 1.0)])
+def test_bounds_and_expression_of_a_cut_activation_are_those_of_its_networks(messages: tuple[float, ...]) -> None:
+    latency = cut_activation(messages)  # type: ignore[arg-type]
+    profiles = [latency.profile(sample) for sample in networks(latency)]
+    assert latency.bounds_ms() == pytest.approx((min(profiles), max(profiles)))
+    counts = [latency.comparisons(sample) for sample in networks(latency)]
+    assert latency.comparison_bounds() == (min(counts), max(counts))
+    for sample, profile in zip(networks(latency), profiles):
+        assert latency.expression.evaluate(sample) == pytest.approx(profile)
+
+
 def test_nnis_filter_and_penalty_accept_it_as_a_profiler() -> None:
     latency = priced(PRICES)
     within = RangeProfilerFilter(latency, max=5.0)

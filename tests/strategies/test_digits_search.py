@@ -18,6 +18,7 @@ from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.devices.load import load_device
+from rrnet_nni.fpga.program.operators import comparison_count
 from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 from rrnet_nni.strategies import SearchOptions, SearchResult, search, strategy_names
@@ -108,9 +109,26 @@ def searched_at_target(digits: Any, relus: int, pooling: str) -> tuple[float, fl
     return found.latency_ms, target_ms
 
 
+def test_a_search_over_slices_ends_within_its_comparisons_and_close_below(digits: Any) -> None:
+    space, dataset, _ = digits
+    cut = replace(space, groups=4, extra_activations=("identity",))
+    operators = describe_space(BACKBONE, cut)
+    table = build_lut(
+        operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"), slices=operators.slices
+    )
+    latency = ExpectedLatency.of_space(operators, table)
+    target = latency.comparison_bounds()[1] // 4
+    found = run((cut, dataset, latency), target_comparisons=target, epochs=4)
+    assert 0.95 * target <= found.comparisons <= target
+    shapes = [operators.choices[label][name] for label, name in found.choices.items()]
+    assert found.comparisons == sum(map(comparison_count, [*shapes, *(o.shape for o in operators.fixed)]))
+
+
 def test_an_impossible_target_is_refused(digits: Any) -> None:
     with pytest.raises(Refusal, match="fastest network"):
         run(digits, target_latency_ms=0.5 * digits[2].bounds_ms()[0])
+    with pytest.raises(Refusal, match="two budgets: give one"):
+        SearchOptions(target_latency_ms=1.0, target_comparisons=5)
 
 
 @pytest.mark.parametrize("strategy", ["random", "greedy", "sparsity", "evolution"])

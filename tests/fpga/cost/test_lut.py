@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.cost import LatencyTable, build_lut, lut, lut_cache, operator_cost
+from rrnet_nni.fpga.cost.latency import total_cost
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.operators import AvgPool, Conv, Linear, MaxPool, NamedOperator, Relu, X2act
 from rrnet_nni.fpga.protocols import get_costs, protocol_names
@@ -54,16 +53,21 @@ def test_the_latency_of_an_architecture_is_the_sum_of_its_entries() -> None:
     assert built.cost(choices).comparisons == 3 * 1024
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_the_expected_latency_is_linear_in_theta(act: float, pool: float) -> None:
-    built = table()
-    theta = {"stem.act": {"relu": act, "x2act": 1 - act}, "stem.pool": {"maxpool": pool, "avgpool": 1 - pool}}
-    wanted = sum(
-        weight_act * weight_pool * built.latency_ms({"stem.act": one, "stem.pool": other})
-        for one, weight_act in theta["stem.act"].items()
-        for other, weight_pool in theta["stem.pool"].items()
-    )
-    assert built.expected_ms(theta) == pytest.approx(wanted, rel=1e-9)
+def test_slices_of_one_activation_take_their_rounds_once() -> None:
+    protocol = get_costs("beaver-ot")
+    parts = {f"act.g{i}": {"relu": Relu(256), "x2act": X2act(256)} for i in range(4)}
+    built = build_lut(parts, FIXED, DEVICE, protocol, slices=dict.fromkeys(parts, "act"))
+    whole = {"relu": operator_cost(Relu(1024), DEVICE, protocol), "x2act": operator_cost(X2act(1024), DEVICE, protocol)}
+    for name, alone in whole.items():
+        cost = built.cost(dict.fromkeys(parts, name))
+        expected = total_cost([built.fixed_cost, alone])
+        assert (cost.rounds, cost.bytes_sent, cost.comparisons) == (
+            expected.rounds, expected.bytes_sent, expected.comparisons
+        )  # fmt: skip
+        assert cost.message_ms == pytest.approx(expected.message_ms, rel=1e-12)
+    mixed = dict.fromkeys(parts, "x2act") | {"act.g2": "relu"}
+    assert built.cost(mixed).rounds == built.fixed_cost.rounds + max(cost.rounds for cost in whole.values())
+    assert built.latency_ms(mixed) == pytest.approx(built.cost(mixed).latency_ms, rel=1e-12)
 
 
 def test_choices_that_do_not_fit_the_table_are_refused() -> None:
