@@ -79,7 +79,10 @@ class ExpectedLatency(ExpressionProfiler):
         self.table = table
         self.fixed_ms = float(table.fixed_ms)
         slices = slices or {}
-        self.messages = shared_messages(table, slices)
+        message_ms = {
+            label: {name: float(cost.message_ms) for name, cost in table.entries[label].items()} for label in slices
+        }
+        self.messages = shared_messages(message_ms, slices)
         self.milliseconds: dict[str, dict[str, float]] = {
             label: {
                 candidate: float(cost.latency_ms - (cost.message_ms if label in slices else 0.0))

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from nni.mutable import Categorical, MutableExpression
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .expected_latency import PricedChoices
 
 
 @dataclass(frozen=True)
@@ -78,14 +75,11 @@ class SharedMessages:
         return MutableExpression.max([MutableExpression.switch_case(choice, prices) for choice in choices])
 
 
-def shared_messages(table: PricedChoices, slices: Mapping[str, str]) -> dict[str, SharedMessages]:
-    """Activation -> the messages of its slices, from the entries of a latency table."""
+def shared_messages(
+    message_ms: Mapping[str, Mapping[str, float]], slices: Mapping[str, str]
+) -> dict[str, SharedMessages]:
+    """Activation -> the messages of its slices, from what they take of every slice's candidates."""
     labels: dict[str, list[str]] = {}
     for label, activation in slices.items():
         labels.setdefault(activation, []).append(label)
-    return {
-        activation: SharedMessages(
-            tuple(names), {name: float(cost.message_ms) for name, cost in table.entries[names[0]].items()}
-        )
-        for activation, names in labels.items()
-    }
+    return {activation: SharedMessages(tuple(names), message_ms[names[0]]) for activation, names in labels.items()}
