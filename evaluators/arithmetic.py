@@ -1,8 +1,8 @@
-"""In which numbers and in which layout a network trains, and how `precision: auto` decides it.
+"""In which numbers, in which layout and by which kernels a network trains, and how `precision: auto` decides it.
 
-bfloat16 with tensors that lie as N, H, W, C trains two to three times as fast as float32 on processors with AMX or
-AVX-512 bf16, but not small networks. A short self-test on the machine decides, once for a kind of network: what it
-found is kept in the cache, so that the same run takes the same arithmetic again.
+Tensors that lie as N, H, W, C suit most networks on a processor, and bfloat16 is up to three times as fast as float32
+where there is AMX or AVX-512 bf16, but neither is for all. A short self-test on the machine decides, once for a kind of
+network: what it found is kept in the cache, so that the same run takes the same arithmetic again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,8 @@ from rrnet_nni.base.array_cache import cached_arrays
 from rrnet_nni.base.caches import cache_folder
 from rrnet_nni.base.compatibility import channels_last_is_safe
 
+from .fused_squares import has_normalized_squares, square_kernels, use_kernels
+
 #: How many times as fast bfloat16 must be to be taken: less does not pay for its rounding.
 WORTHWHILE = 1.2
 #: Timed steps of each kind, after one that pays for the start.
@@ -35,15 +38,29 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """`precision` is `float32` or `bfloat16` (mixed); `channels_last` lays tensors out as N, H, W, C."""
+    """`precision` is `float32` or `bfloat16` (mixed); `channels_last` lays tensors out as N, H, W, C.
+
+    With `fused` the kernels of `fused_squares` compute X2act, where they can be built.
+    """
 
     precision: str
     channels_last: bool
+    fused: bool = False
 
     @property
     def lightning(self) -> Literal["32-true", "bf16-mixed"]:
         """What a Lightning trainer calls it."""
         return "bf16-mixed" if self.precision == "bfloat16" else "32-true"
+
+    def prepare(self, network: nn.Module) -> None:
+        """Lay out a network's weights, and let its X2act be computed as this says."""
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        use_kernels(network, square_kernels() if self.fused else None)
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images in this layout."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
 
 def choose_arithmetic(
@@ -54,21 +71,26 @@ def choose_arithmetic(
     Args:
         images: a batch of normalized images as the network takes them, on the device of the training.
         precision: `float32`, `bfloat16` or `auto`.
-        channels_last: whether float32 may lie as N, H, W, C; bfloat16 on the CPU always does where that is safe.
+        channels_last: whether float32 lies as N, H, W, C; on the CPU bfloat16 always does where that is safe, and
+            `auto` may find it faster in float32 too.
         cache_dir: where the finding of a self-test is kept (None: the default cache).
     """
     device = images.device
     safe = channels_last_is_safe(network, device)
-    plain = Arithmetic("float32", channels_last and safe)
-    fast = Arithmetic("bfloat16", safe if device.type == "cpu" else channels_last)
+    laid_out = safe if device.type == "cpu" else channels_last
+    fused = laid_out and device.type == "cpu" and has_normalized_squares(network) and square_kernels() is not None
+    plain = Arithmetic("float32", channels_last and safe, fused and channels_last)
+    half = Arithmetic("bfloat16", laid_out, fused)
     if precision != "auto":
-        return fast if precision == "bfloat16" else plain
+        return half if precision == "bfloat16" else plain
     if device.type == "cuda":
-        return fast if torch.cuda.is_bf16_supported() else plain
-    if not safe or not processor_has_bfloat16():
+        return half if torch.cuda.is_bf16_supported() else plain
+    if not safe:
         return plain
-    gain = _kept_gain(network, images, plain, fast, cache_dir or cache_folder())
-    return fast if gain >= WORTHWHILE else plain
+    others = [Arithmetic("float32", True, fused), *([half] if processor_has_bfloat16() else [])]
+    gains = _kept_gains(network, images, plain, others, cache_dir or cache_folder())
+    full, gain = (others[0], gains[0]) if gains[0] > 1 else (plain, 1.0)
+    return half if len(others) > 1 and gains[1] >= WORTHWHILE * gain else full
 
 
 @cache
@@ -81,34 +103,39 @@ def processor_has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & words)
 
 
-def _kept_gain(network: nn.Module, images: Tensor, plain: Arithmetic, fast: Arithmetic, cache_dir: Path) -> float:
-    """What `measured_gain` found for a network of this kind on this machine, measured now where it never was."""
+def _kept_gains(
+    network: nn.Module, images: Tensor, plain: Arithmetic, others: Sequence[Arithmetic], cache_dir: Path
+) -> list[float]:
+    """What `measured_gains` found for a network of this kind on this machine, measured now where it never was."""
     what = {
         "torch": torch.__version__,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "images": list(images.shape),
-        "plain": asdict(plain),
+        "compared": [asdict(arithmetic) for arithmetic in (plain, *others)],
         "modules": [type(module).__name__ for module in network.modules()],
         "weights": [list(parameter.shape) for parameter in network.parameters()],
     }
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
     def measure() -> dict[str, np.ndarray]:
-        return {"gain": np.array(measured_gain(network, images, plain, fast))}
+        return {"gains": np.array(measured_gains(network, images, plain, others))}
 
-    return float(cached_arrays(cache_dir, f"arithmetic-{digest}", measure)["gain"])
+    kept: list[float] = cached_arrays(cache_dir, f"arithmetic-{digest}", measure)["gains"].tolist()
+    return kept
 
 
-def measured_gain(network: nn.Module, images: Tensor, plain: Arithmetic, fast: Arithmetic) -> float:
-    """Seconds of a training step in `plain` over those in `fast`; 0 where `fast` does not give the same loss.
+def measured_gains(network: nn.Module, images: Tensor, plain: Arithmetic, others: Sequence[Arithmetic]) -> list[float]:
+    """Seconds of a training step in `plain` over those in each of the others; 0 where its loss is another.
 
-    A copy of the network steps, and torch's random state stays as it is.
+    Copies of the network step, and torch's random state stays as it is.
     """
-    seconds: dict[Arithmetic, list[float]] = {plain: [], fast: []}
+    seconds: dict[Arithmetic, list[float]] = {arithmetic: [] for arithmetic in (plain, *others)}
     losses: dict[Arithmetic, float] = {}
     with torch.random.fork_rng(devices=[]):
         twins = {arithmetic: copy.deepcopy(network).train() for arithmetic in seconds}
+        for arithmetic, twin in twins.items():
+            arithmetic.prepare(twin)
         for step in range(STEPS + 1):
             for arithmetic, twin in twins.items():
                 started = time.process_time()
@@ -117,18 +144,20 @@ def measured_gain(network: nn.Module, images: Tensor, plain: Arithmetic, fast: A
                     seconds[arithmetic].append(time.process_time() - started)
                 else:
                     losses[arithmetic] = loss
-    if not abs(losses[fast] - losses[plain]) <= 0.05 * abs(losses[plain]):
-        return 0.0
-    return statistics.median(seconds[plain]) / statistics.median(seconds[fast])
+    usual = statistics.median(seconds[plain])
+    return [
+        usual / statistics.median(seconds[other]) if _alike(losses[other], losses[plain]) else 0.0 for other in others
+    ]
+
+
+def _alike(loss: float, usual: float) -> bool:
+    return abs(loss - usual) <= 0.05 * abs(usual)
 
 
 def _step(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> float:
     """A forward and a backward pass; the loss."""
-    if arithmetic.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=arithmetic.precision == "bfloat16"):
-        logits = network(images)
+        logits = network(arithmetic.images(images))
         loss = functional.cross_entropy(logits, torch.zeros(len(images), dtype=torch.int64, device=images.device))
     loss.backward()
     return float(loss.detach())

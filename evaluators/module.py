@@ -60,8 +60,9 @@ class ClassificationModule(LightningModule):
         self.range_strength = RANGE_START
         self.teacher: Teacher | None = None
         if teacher is not None:
+            arithmetic.prepare(teacher)
             self.teacher = Teacher(
-                _laid_out(teacher, arithmetic),
+                teacher,
                 options.distillation_weight,
                 options.distillation_temperature,
                 options.feature_weight,
@@ -72,7 +73,8 @@ class ClassificationModule(LightningModule):
 
     def set_model(self, model: nn.Module) -> None:
         """Take the network to train; with the option `compile`, run it compiled (its weights and names stay)."""
-        super().set_model(_laid_out(model, self.arithmetic))
+        super().set_model(model)
+        self.arithmetic.prepare(model)
         self._squares = tuple(x2act_modules(model))
         for square in self._squares:
             square.range_bound = self.options.range_bound
@@ -83,11 +85,8 @@ class ClassificationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: normalized float [N, C, H, W] -> logits [N, classes]."""
-        images = self._laid_out_images(images)
+        images = self.arithmetic.images(images)
         return self._compiled(images) if self._compiled is not None else self.model(images)
-
-    def _laid_out_images(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.arithmetic.channels_last else images
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and in training the range loss of the forward pass that made `logits`; no side effects."""
@@ -103,7 +102,7 @@ class ClassificationModule(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         self.range_strength = self.range_strength_at(self.global_step)
-        images = self._laid_out_images(images)
+        images = self.arithmetic.images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)
         if self.teacher is not None:
@@ -173,7 +172,3 @@ class ClassificationModule(LightningModule):
         kept = clip_or_drop_gradients(parameters, self.options.clip_norm)
         self.skipped_steps += not kept
         return kept
-
-
-def _laid_out(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
-    return network.to(memory_format=torch.channels_last) if arithmetic.channels_last else network  # type: ignore[call-overload,no-any-return]

@@ -101,10 +101,10 @@ class TrainingOptions:
         distillation_temperature: softens the probabilities of both.
         feature_weight: factor of the distance between the features of both at the end of every stage, relative to the
             teacher's; 0 leaves features alone.
-        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it, and on a processor
-            that has it where a self-test finds this network faster in it.
-        channels_last: lay tensors out as N, H, W, C, which convolutions of GPUs prefer; bfloat16 on a processor always
-            does.
+        precision: `float32`, `bfloat16` (mixed precision), or `auto`: bfloat16 on a GPU that has it; on a processor
+            what a self-test finds this network fastest in, of float32 in both layouts and bfloat16.
+        channels_last: lay tensors out as N, H, W, C, which convolutions of GPUs prefer; on a processor bfloat16 always
+            does, and `auto` where it is faster.
         compile: run the network through `torch.compile`, which needs a C++ compiler; pays off in long runs.
         seed: of order and augmentation.
     """

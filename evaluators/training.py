@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rrnet_nni.base.files import whole_file
 from .accuracy import Evaluation, evaluate
 from .arithmetic import Arithmetic, choose_arithmetic
 from .divergence import DivergenceGuard, Fallback
+from .fused_squares import use_kernels
 from .images.data import ImageDataset
 from .kept_settings import read_checkpoint, refuse_other_settings
 from .module import ClassificationModule, TrainingOptions
@@ -93,6 +94,8 @@ def train_network(
     if arithmetic is None:
         some = dataset.normalized(dataset.train_images[: options.batch_size])
         arithmetic = choose_arithmetic(network, some, options.precision, options.channels_last)
+        if options.compile:
+            arithmetic = replace(arithmetic, fused=False)  # a compiler that sees through X2act fuses it itself
     module = ClassificationModule(options, len(loader), teacher.to(device) if teacher is not None else None, arithmetic)
     module.set_model(network)
     with quiet_lightning():
@@ -114,6 +117,7 @@ def train_network(
                 module.teacher.forget()
     network.to(device)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    use_kernels(network, None)
     test = evaluate(network, dataset)
     seconds = time.monotonic() - started
     return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)

@@ -1,4 +1,4 @@
-"""What our training costs beside the bare minimum: three ratios, each of two things measured in turns in one run.
+"""What our training costs beside the bare minimum: four ratios, each of two things measured in turns in one run.
 
     python benchmarks/search/training.py [--backbone resnet18 --width 0.25] [--json]
 
@@ -8,6 +8,7 @@
    without workers, both on one core. Bar: at least 10.
 3. A training step of the same network in bfloat16 with tensors that lie as N, H, W, C against one in float32: what
    `precision: auto` decides by.
+4. A training step of the all-polynomial network in bfloat16 with X2act by torch against one by the compiled kernels.
 
 Seconds are of the processor, on one thread, and a ratio is the median of the ratios of neighbours in time, so that
 other work on the machine counts little.
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrnet_nni.evaluators.arithmetic import Arithmetic, measured_gain
+from rrnet_nni.evaluators.arithmetic import Arithmetic, measured_gains
 from rrnet_nni.evaluators.images.batches import Augmentation, BatchLoader
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.module import TrainingOptions
@@ -70,8 +71,17 @@ def precision_ratio(backbone: str, width: float, activation: str, pooling: str, 
     space = SpaceOptions(width=width)
     network = build_network(backbone, space, fixed_choices(backbone, space, activation, pooling))
     images = torch.randn(128, space.channels, space.image_size, space.image_size)
-    plain, fast = Arithmetic("float32", channels_last=False), Arithmetic("bfloat16", channels_last=True)
-    return statistics.median(measured_gain(network, images, plain, fast) for _ in range(rounds))
+    plain, fast = Arithmetic("float32", channels_last=False), Arithmetic("bfloat16", channels_last=True, fused=True)
+    return statistics.median(measured_gains(network, images, plain, [fast])[0] for _ in range(rounds))
+
+
+def kernel_ratio(backbone: str, width: float, rounds: int) -> float:
+    """How many times as fast a step of 128 images is where compiled kernels compute X2act, median of the rounds."""
+    space = SpaceOptions(width=width)
+    network = build_network(backbone, space, fixed_choices(backbone, space, "x2act", "avgpool"))
+    images = torch.randn(128, space.channels, space.image_size, space.image_size)
+    by_torch, fused = (Arithmetic("bfloat16", channels_last=True, fused=kernels) for kernels in (False, True))
+    return statistics.median(measured_gains(network, images, by_torch, [fused])[0] for _ in range(rounds))
 
 
 class BareLoop:
@@ -161,6 +171,7 @@ def main() -> None:
     }
     for kind, choice in kinds.items():
         answer[f"bfloat16_{kind}"] = precision_ratio(options.backbone, options.width, *choice, options.rounds)
+    answer["kernels_x2act"] = kernel_ratio(options.backbone, options.width, options.rounds)
     answer["input"] = input_ratio(options.images, options.rounds)
     if options.json:
         print(json.dumps(answer, indent=2))
@@ -171,6 +182,10 @@ def main() -> None:
     for kind in kinds:
         ratio = answer[f"bfloat16_{kind}"]
         print(f"training step, {options.backbone} {kind}: {ratio:.2f} times as fast in bfloat16 as in float32")
+    print(
+        f"training step, {options.backbone} x2act: {answer['kernels_x2act']:.2f} times as fast by compiled kernels as "
+        "by torch"
+    )
     rates = answer["input"]
     print(
         f"input pipeline: {rates['ours_images_per_s']:,.0f} images/s, {rates['ratio']:.1f}x torchvision's "

@@ -8,12 +8,19 @@ import torch
 from torch import nn
 
 from rrnet_nni.evaluators import arithmetic
-from rrnet_nni.evaluators.arithmetic import Arithmetic, choose_arithmetic, measured_gain
+from rrnet_nni.evaluators.arithmetic import Arithmetic, choose_arithmetic, measured_gains
+from rrnet_nni.evaluators.fused_squares import square_kernels
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
-from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
+from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
-FLOAT32, BFLOAT16 = Arithmetic("float32", False), Arithmetic("bfloat16", True)
+#: Kernels for X2act take part where they can be built.
+FUSED = square_kernels() is not None
+FLOAT32, LAID_OUT, BFLOAT16 = (
+    Arithmetic("float32", False),
+    Arithmetic("float32", True, FUSED),
+    Arithmetic("bfloat16", True, FUSED),
+)
 SPACE = SpaceOptions(image_size=16, channels=1, width=0.5)
 
 
@@ -31,13 +38,30 @@ def choose(images: torch.Tensor, cache: Path, precision: str = "auto", model: nn
     return choose_arithmetic(model or network(), images, precision, False, cache)
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(1.19, FLOAT32), (1.2, BFLOAT16)])
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([1.0, 1.19], FLOAT32),
+        ([1.0, 1.2], BFLOAT16),
+        ([1.1, 1.3], LAID_OUT),
+        ([1.1, 1.33], BFLOAT16),
+        ([0.0, 0.0], FLOAT32),
+    ],
+)
 def test_the_self_test_decides(
-    images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float, expected: Arithmetic
+    images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gains: list[float], expected: Arithmetic
 ) -> None:
     monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: True)
-    monkeypatch.setattr(arithmetic, "measured_gain", lambda *_: gain)
+    monkeypatch.setattr(arithmetic, "measured_gains", lambda *_: gains)
     assert choose(images, tmp_path) == expected
+
+
+def test_a_processor_without_bfloat16_still_tries_the_layout(
+    images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: False)
+    monkeypatch.setattr(arithmetic, "measured_gains", lambda *_: [1.5])
+    assert choose(images, tmp_path) == LAID_OUT
 
 
 def test_what_was_found_is_kept_for_networks_of_the_same_kind(
@@ -45,12 +69,12 @@ def test_what_was_found_is_kept_for_networks_of_the_same_kind(
 ) -> None:
     measured: list[float] = []
 
-    def measure(*_: object) -> float:
+    def measure(*_: object) -> list[float]:
         measured.append(2.0 if not measured else 1.0)
-        return measured[-1]
+        return [1.0, measured[-1]]
 
     monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: True)
-    monkeypatch.setattr(arithmetic, "measured_gain", measure)
+    monkeypatch.setattr(arithmetic, "measured_gains", measure)
     assert choose(images, tmp_path) == choose(images, tmp_path) == BFLOAT16
     assert len(measured) == 1
     assert choose(images, tmp_path, model=network("relu")) == FLOAT32
@@ -61,12 +85,8 @@ def test_what_was_found_is_kept_for_networks_of_the_same_kind(
     assert len(measured) == 3
 
 
-def test_a_processor_without_bfloat16_and_a_named_precision_need_no_test(
-    images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arithmetic, "measured_gain", lambda *_: pytest.fail("tested"))
-    monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: False)
-    assert choose(images, tmp_path) == FLOAT32
+def test_a_named_precision_needs_no_test(images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "measured_gains", lambda *_: pytest.fail("tested"))
     assert choose(images, tmp_path, "float32") == FLOAT32
     assert choose(images, tmp_path, "bfloat16") == BFLOAT16
 
@@ -75,7 +95,7 @@ def test_a_network_that_is_unsafe_in_channels_last_stays_in_float32(
     images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arithmetic, "processor_has_bfloat16", lambda: True)
-    monkeypatch.setattr(arithmetic, "measured_gain", lambda *_: 5.0)
+    monkeypatch.setattr(arithmetic, "measured_gains", lambda *_: pytest.fail("tested"))
     foreign = nn.Sequential(nn.Conv2d(1, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert choose(images, tmp_path, model=foreign) == FLOAT32
 
@@ -83,7 +103,8 @@ def test_a_network_that_is_unsafe_in_channels_last_stays_in_float32(
 def test_measuring_leaves_network_and_random_state_alone(images: torch.Tensor) -> None:
     model = network()
     before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    assert measured_gain(model, images, FLOAT32, BFLOAT16) > 0
+    assert min(measured_gains(model, images, FLOAT32, [LAID_OUT, BFLOAT16])) > 0
+    assert all(square.kernels is None for square in x2act_modules(model))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
 
@@ -98,7 +119,7 @@ def test_an_arithmetic_with_another_loss_is_no_gain(images: torch.Tensor) -> Non
             logits = self.linear(x.flatten(1))
             return logits * (100.0 if logits.dtype == torch.bfloat16 else 1.0)
 
-    assert measured_gain(Coarse(), images, FLOAT32, BFLOAT16) == 0.0
+    assert measured_gains(Coarse(), images, FLOAT32, [BFLOAT16]) == [0.0]
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +158,4 @@ def test_a_network_trained_in_bfloat16_lies_as_usual_afterwards(digits: ImageDat
     model = network()
     train_network(model, digits, TrainingOptions(epochs=1, precision="bfloat16"))
     assert all(parameter.is_contiguous() and parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert all(square.kernels is None for square in x2act_modules(model))
