@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import warnings
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from torch import nn
 
 from rrnet_nni.base.files import write_whole
 from rrnet_nni.base.image_format import METADATA_KEY, ImageFormat
+from rrnet_nni.fpga.compiler.onnx.layer_names import name_after_layers
 from rrnet_nni.search_spaces.x2act import X2act
 
 OPSET = 20
@@ -74,10 +74,12 @@ def export_onnx(
     model = exported.model_proto
     if any(node.domain == X2ACT_DOMAIN for node in model.graph.node):
         model.functions.append(_x2act_function())
-    leaves = {name for name, module in exportable.named_modules() if not any(module.children())}
-    _name_nodes_by_module(model, leaves)
+    name_after_layers(model)
+    for node in model.graph.node:
+        del node.metadata_props[:]
     model.producer_name = "rrnet-nni"
     if images is not None:
+        model.graph.name = images.task or model.graph.name
         model.metadata_props.add(key=METADATA_KEY, value=images.to_json())
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
@@ -116,27 +118,3 @@ def _x2act_function() -> onnx.FunctionProto:
     return helper.make_function(
         X2ACT_DOMAIN, "X2act", ["x", "k", "w2", "b"], ["y"], nodes, [helper.make_opsetid("", OPSET)]
     )
-
-
-def _name_nodes_by_module(model: onnx.ModelProto, leaves: set[str]) -> None:
-    """Reports name layers; the exporter's own names are counters, so take the module's path where it is known."""
-    taken: set[str] = set()
-    for node in model.graph.node:
-        base = _module_of(node)
-        if base not in leaves:
-            base = f"{base}.{node.op_type.lower()}".lstrip(".")
-        name, suffix = base, 2
-        while name in taken:
-            name, suffix = f"{base}_{suffix}", suffix + 1
-        taken.add(name)
-        node.name = name
-        del node.metadata_props[:]
-
-
-def _module_of(node: onnx.NodeProto) -> str:
-    """Path of the module whose forward made this node, '' where the exporter does not say."""
-    for entry in node.metadata_props:
-        if entry.key == "pkg.torch.onnx.name_scopes":
-            scopes = ast.literal_eval(entry.value)
-            return str(scopes[-2]) if len(scopes) > 1 else ""
-    return ""

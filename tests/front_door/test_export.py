@@ -68,7 +68,9 @@ def test_x2act_is_a_local_function_and_nodes_carry_the_names_of_modules(tmp_path
     assert [(function.domain, function.name) for function in model.functions] == [("rrnet", "X2act")]
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
-    assert all(not name.startswith("node_") for name in names)
+    assert names[:2] == ["stem.conv.norm", "stem.act"]
+    assert {"stages.layer2.0.unit2.act", "stages.layer2.0.unit2.add", "classifier.linear"} <= set(names)
+    assert [node.output[0] for node in model.graph.node] == [*names[:-1], "logits"]
 
 
 def test_the_network_itself_is_left_as_it_was(tmp_path: Path) -> None:

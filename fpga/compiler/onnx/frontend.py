@@ -22,6 +22,7 @@ from .dispatch import import_node, importer_for
 from .heads import check_head, split_head
 from .importer import Importer
 from .inputs import image_input, in_readable_opset
+from .layer_names import NAMELESS, name_after_layers
 from .prune import needed_nodes, without_decided
 from .views import materialize
 
@@ -58,7 +59,7 @@ def import_model(
     output_name: str | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> Graph:
-    """Turn a loaded model into a graph; `where` names it in refusals.
+    """Turn a loaded model into a graph; `where` names it in refusals. Its layers' names are written into the model.
 
     Args:
         output_name: which output, where the model has several.
@@ -68,6 +69,7 @@ def import_model(
         Refusal: as of `read_onnx`.
     """
     _check_text(model, where)
+    name_after_layers(model)
     model, opset = in_readable_opset(model, where)
     model = _inline_functions(model, where)
     graph = model.graph
@@ -102,7 +104,7 @@ def import_model(
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     described = metadata.pop(METADATA_KEY, None)
     return Graph(
-        name=graph.name or "model",
+        name=Path(where).stem if graph.name in NAMELESS else graph.name,
         input=image.name,
         output=output,
         shapes=importer.shapes,
