@@ -24,13 +24,13 @@ import torch
 from accuracy import Bench, read_row, space_of, table
 from accuracy_plan import KINDS, POLYNOMIAL, TUNING, Run, family
 
+from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.training import TrainingOptions
 from rrnet_nni.fpga.cost import LatencyTable, build_lut
-from rrnet_nni.fpga.cost.plot import figure_canvas, save_figure
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.operators import comparison_count, relu_count
 from rrnet_nni.fpga.protocols import get_costs

@@ -16,8 +16,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.evaluators.space_operators import describe_space
-from rrnet_nni.fpga.cost.plot import figure_canvas, save_figure
 from rrnet_nni.fpga.program.operators import relu_count
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 

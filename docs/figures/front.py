@@ -13,7 +13,7 @@ import math
 import sys
 from pathlib import Path
 
-from rrnet_nni.fpga.cost.plot import figure_canvas, save_figure
+from rrnet_nni.base.figures import figure_canvas, save_figure
 
 RESULTS = Path(__file__).parents[1] / "results" / "front_cifar10_jpeg.json"
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.cli.paper_table import paper_operators, paper_rows
 from rrnet_nni.fpga.cost.network import network_cost
-from rrnet_nni.fpga.cost.plot import draw_sweeps, figure_canvas, save_figure
 from rrnet_nni.fpga.cost.sweep import sweep
+from rrnet_nni.fpga.cost.sweep_map import draw_sweeps
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.protocols import get_costs
 

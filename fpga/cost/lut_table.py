@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.base.tables import text_table
 
 from .latency import OperatorCost
 from .lut import LatencyTable
-from .plot import figure_canvas, save_figure
 from .text import COST_HEADER, cost_columns
 
 Key = tuple[str, str]

@@ -16,8 +16,8 @@ from rrnet_nni.fpga.cost.latency import OperatorCost
 from rrnet_nni.fpga.cost.lut import build_lut
 from rrnet_nni.fpga.cost.lut_table import diff_tables, draw_table, format_table, table_to_dict
 from rrnet_nni.fpga.cost.network import NetworkCost, network_cost
-from rrnet_nni.fpga.cost.plot import draw_sweeps
 from rrnet_nni.fpga.cost.sweep import Sweep, sweep
+from rrnet_nni.fpga.cost.sweep_map import draw_sweeps
 from rrnet_nni.fpga.cost.text import COST_HEADER, cost_columns
 from rrnet_nni.fpga.devices import Device, load_device
 from rrnet_nni.fpga.program.operators import NamedOperator

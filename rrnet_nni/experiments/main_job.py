@@ -25,8 +25,8 @@ from rrnet_nni.fpga.protocols import get_costs
 
 from ..reports.agreement import Agreement, compare_logits
 from ..reports.report import ExecutedBatch, Report, collect
-from ..reports.report_page import format_weight, save_report
-from ..reports.results import RESULT_FILE, Result, choose, results_on_front
+from ..reports.report_page import save_report
+from ..reports.results import RESULT_FILE, Result, choose, format_weight, results_on_front
 from .background import forget_job, note_job
 from .experiment_file import check_before_trials, read_experiment
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait

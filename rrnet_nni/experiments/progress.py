@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ..reports.report_page import format_weight
+from ..reports.results import format_weight
 from .nni_manager import Trial
 
 

@@ -1,6 +1,6 @@
 """The report of a whole run: what was searched, what was chosen, how well two parties execute it.
 
-`Report` is data (report.json); `report_page.py` makes the page that people look at.
+`Report` is data (report.json); `report_page.py` makes the pages that people look at.
 """
 
 from __future__ import annotations
@@ -57,12 +57,14 @@ class ExecutedBatch:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run. `searches[i]` are the epoch records of `results[i]`; `chosen` is an index into `results`."""
+    """A whole run. `searches[i]` are the epoch records of `results[i]`, `folders[i]` is where it lies; `chosen` is an
+    index into `results`."""
 
     title: str
     results: tuple[Result, ...]
     searches: tuple[tuple[Mapping[str, Any], ...], ...]
     architectures: tuple[Architecture, ...]
+    folders: tuple[Path, ...]
     chosen: int | None = None
     execution: ExecutedBatch | None = None
     links: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +93,8 @@ def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | 
         # Not where the result says: a folder may have moved, and paths in it may be relative to where it was made.
         architectures.append(Architecture.load(directory / ARCHITECTURE))
         searches.append(read_search_record(directory / RECORD_NAME))
-    return Report(title, tuple(results), tuple(searches), tuple(architectures), links=links or {})
+    found = tuple(results), tuple(searches), tuple(architectures), tuple(directories)
+    return Report(title, *found, links=links or {})
 
 
 def read_search_record(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -87,6 +87,11 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
+def format_weight(weight: float | None) -> str:
+    """λ as people write it: 0, 0.02, 1e-04; a dash where no search was made."""
+    return "–" if weight is None else f"{weight:.3g}"
+
+
 def results_on_front(results: Sequence[Result]) -> list[Result]:
     """The results that no other one beats in both test accuracy and latency, by rising latency."""
     front: list[Result] = []

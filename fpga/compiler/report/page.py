@@ -6,6 +6,8 @@ import json
 from importlib import resources
 from typing import Any
 
+from rrnet_nni.base.page import page_style
+
 from ...devices import Device
 from ...program import Program
 from ...program.isa import Queue
@@ -22,7 +24,7 @@ def report_page(report: dict[str, Any], schedule: Schedule, program: Program, de
         "operations": [op.name for op in program.operations],
     }
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return template.replace("/*DATA*/null", text).encode()
+    return template.replace("/*STYLE*/", page_style()).replace("/*DATA*/null", text).encode()
 
 
 def gantt_bars(schedule: Schedule, device: Device) -> dict[str, list[list[float]]]:

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.extras import refuses_without_libraries
 from rrnet_nni.fpga.cost import build_lut
 from rrnet_nni.fpga.cost.explain import bottleneck, polynomial_counterpart, savings
 from rrnet_nni.fpga.cost.latency import OperatorCost
 from rrnet_nni.fpga.cost.lut_table import diff_tables, draw_table, format_table, table_to_dict
 from rrnet_nni.fpga.cost.network import network_cost
-from rrnet_nni.fpga.cost.plot import draw_sweeps
 from rrnet_nni.fpga.cost.sweep import Sweep, sweep
+from rrnet_nni.fpga.cost.sweep_map import draw_sweeps
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.operators import AvgPool, Conv, MaxPool, NamedOperator, Relu, X2act
 from rrnet_nni.fpga.protocols import get_costs, protocol_names
@@ -97,7 +98,9 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(Refusal, match=r"rrnet-nni\[figures\]"):
-        draw_sweeps([sweep(RESNET18, DEVICE, get_costs("paper"))], "resnet18", tmp_path / "map.png")
+        refuses_without_libraries(draw_sweeps)(
+            [sweep(RESNET18, DEVICE, get_costs("paper"))], "resnet18", tmp_path / "map.png"
+        )
 
 
 CHOICES = {"act": {"relu": Relu(4096), "x2act": X2act(4096)}}

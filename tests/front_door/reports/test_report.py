@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.example_result import RESULT
-from hypothesis import given
+from helpers.example_result import RESULT, example_report
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -19,17 +20,10 @@ from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.experiments.main_job import pareto_table
 from rrnet_nni.reports.agreement import compare_logits
-from rrnet_nni.reports.report import ExecutedBatch, Report, collect, read_search_record
-from rrnet_nni.reports.report_page import difference_figure, pareto_figure, save_report
-
-ANSWER = {
-    "online_s": 1.5,
-    "offline_s": 0.5,
-    "bytes_sent": [1000, 2000],
-    "predicted_bytes": [1000, 2000],
-    "rounds": 12,
-    "preprocessing": "dealer",
-}
+from rrnet_nni.reports.charts import difference_figure, front_figure
+from rrnet_nni.reports.report import collect, read_search_record
+from rrnet_nni.reports.report_page import save_report
+from rrnet_nni.reports.results import format_weight
 
 
 class WellFormed(HTMLParser):
@@ -50,40 +44,40 @@ class WellFormed(HTMLParser):
             assert self.open.pop() == tag
 
 
-def report(tmp_path: Path) -> Report:
-    logits = np.array([[1.0, 2.0], [3.0, 0.0], [0.2, 0.1]])
-    agreement = compare_logits(logits, logits + np.array([[0.0, 0.1], [0.0, -0.3], [-0.2, 0.0]]))
-    slower = replace(RESULT, latency_ms=3.0, accuracy=0.99, latency_weight=0.0)
-    searched = (
-        {"epoch": 0, "theta": {"act1": {"relu": 0.5, "x2act": 0.5}, "pool": {"maxpool": 0.5, "avgpool": 0.5}}},
-        {"epoch": 1, "theta": {"act1": {"relu": 0.1, "x2act": 0.9}, "pool": {"maxpool": 0.8, "avgpool": 0.2}}},
-    )
-    architecture = Architecture("resnet8", {}, {"act1": "x2act"}, {"act1": {"relu": 0.1, "x2act": 0.9}})
-    return Report(
-        "A <run>",
-        (RESULT, slower),
-        (searched, ()),
-        (architecture, architecture),
-        chosen=0,
-        execution=ExecutedBatch.of(agreement, ANSWER, "beaver-ot"),
-        links={"model": "model.onnx"},
-    )
-
-
 def test_the_page_is_well_formed_self_contained_and_shows_the_differences(tmp_path: Path) -> None:
-    page = save_report(report(tmp_path), tmp_path).read_text()
-    parser = WellFormed()
-    parser.feed(page)
-    assert parser.open == []
-    assert "<script" not in page
-    assert "http" not in page
-    assert "A &lt;run&gt;" in page
+    page = save_report(example_report(tmp_path), tmp_path).read_text()
+    trial = (tmp_path / "trial-0.html").read_text()
+    for written in (page, trial):
+        parser = WellFormed()
+        parser.feed(written)
+        assert parser.open == []
+        assert "<script" not in written
+        assert "http" not in written
+        assert "A &lt;run&gt;" in written
     assert "0.3000" in page
-    assert "66.7%" in page
+    assert "66.7 %" in page
+    assert ">layer1.0.act1</text>" in trial  # the gate's name is a word of the figure
+
+
+def test_every_network_has_its_row_by_latency_and_every_figure_its_own_word(tmp_path: Path) -> None:
+    results = [replace(RESULT, latency_ms=latency, accuracy=0.5) for latency in (3.0, 1.0, 2.0)]
+    report = example_report(tmp_path, *results)
+    page = save_report(report, tmp_path).read_text()
+    rows = re.findall(r'data-head="modelled latency \[ms\]">([\d.]+)<', page)
+    assert rows == ["1.000", "2.000", "3.000"]
+    for head, value in (
+        ("validation accuracy", "98.0 %"),
+        ("test accuracy", "50.0 %"),
+        ("fixed-point test accuracy", "97.0 %"),
+        ("comparisons", "150"),
+        ("exploded test images", "0"),
+    ):
+        assert page.count(f'<td data-head="{head}">{value}</td>') == 3
+    assert 'data-head="accuracy"' not in page
 
 
 def test_the_data_behind_the_page_keep_every_image(tmp_path: Path) -> None:
-    save_report(report(tmp_path), tmp_path)
+    save_report(example_report(tmp_path), tmp_path)
     document = json.loads((tmp_path / "report.json").read_text())
     assert np.allclose(document["execution"]["difference_per_image"], [0.1, 0.3, 0.2])
     assert document["chosen"] == 0
@@ -92,7 +86,7 @@ def test_the_data_behind_the_page_keep_every_image(tmp_path: Path) -> None:
 
 def test_the_table_on_a_terminal_has_its_units(tmp_path: Path) -> None:
     printed = io.StringIO()
-    Console(file=printed, width=120).print(pareto_table(report(tmp_path)))
+    Console(file=printed, width=120).print(pareto_table(example_report(tmp_path)))
     assert "λ [1/ms]" in printed.getvalue()
     assert "latency [ms]" in printed.getvalue()
 
@@ -128,26 +122,42 @@ def test_a_damaged_search_record_is_refused(tmp_path: Path) -> None:
         read_search_record(path)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.floats(0, 1e6), max_size=40))
 def test_any_differences_can_be_drawn(differences: list[float]) -> None:
-    figure = difference_figure(differences)
-    assert figure.count("<rect") == len(differences)
-    assert "nan" not in figure
+    assert "nan" not in difference_figure(differences)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1e5)), min_size=1, max_size=9))
-def test_any_results_can_be_drawn(points: list[tuple[float, float]]) -> None:
-    results = [replace(RESULT, accuracy=accuracy, latency_ms=latency) for accuracy, latency in points]
-    figure = pareto_figure(results, chosen=0)
-    assert figure.count("<circle") == len(results)
+def test_any_results_are_drawn_with_their_latency_weights_and_end_at_100_percent(
+    points: list[tuple[float, float]],
+) -> None:
+    results = [
+        replace(RESULT, accuracy=accuracy, latency_ms=latency, latency_weight=(number + 1) / 8)
+        for number, (accuracy, latency) in enumerate(points)
+    ]
+    figure = front_figure(results, chosen=0)
     assert "nan" not in figure
+    labels = [label for text in re.findall(r">λ ([^<]*)</text>", figure) for label in text.split(", ")]
+    assert sorted(labels) == sorted(format_weight(result.latency_weight) for result in results)
+    assert max(ticks_of(figure)) <= 100
 
 
-@pytest.mark.parametrize("accuracy", [0.0, 5e-324, 1e-310, 1.0])
+def ticks_of(figure: str) -> list[float]:
+    """The numbers along the upright axis."""
+    upright = figure[figure.index('id="front-matplotlib.axis_2"') :]
+    return [float(text) for text in re.findall(r">([\d.]+)</text>", upright[: upright.index("test accuracy")])]
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 5e-324, 1.0])
 @pytest.mark.parametrize("latency", [1e-9, 3.0, 3.0 + 1e-13, 1e5])
-def test_results_that_are_equal_but_for_rounding_can_be_drawn(accuracy: float, latency: float) -> None:
-    results = [replace(RESULT, accuracy=accuracy, latency_ms=value) for value in (latency, latency * (1 + 1e-15))]
-    assert pareto_figure(results).count("<circle") == 2
+def test_results_that_are_equal_but_for_rounding_share_a_label(accuracy: float, latency: float) -> None:
+    results = [
+        replace(RESULT, accuracy=accuracy, latency_ms=latency * factor, latency_weight=weight)
+        for factor, weight in ((1, 0.25), (1 + 1e-15, 0.5))
+    ]
+    assert ">λ 0.25, 0.5</text>" in front_figure(results)
 
 
 def test_logits_of_another_shape_are_not_compared() -> None:

@@ -1,12 +1,9 @@
 """The page, in a real browser: a digit drawn by mouse is shared, classified by two servers and shown."""
 
-import shutil
-
 import numpy as np
 import pytest
+from helpers.browser import CHROMIUM, chromium
 from helpers.parties.served import Servers, write_digits_sized_build
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +18,8 @@ def servers(tmp_path_factory):
 def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def draw(page, points):
