@@ -29,7 +29,7 @@ class Classified:
     Attributes:
         logits: [N, classes].
         classes: the found class of every image: its name, or its number where the build knows no names.
-        probabilities: of those classes.
+        probabilities: of those classes; None where the build reveals the argmax alone.
         accuracy: part of the images whose class is the right one; None where the right ones are not known.
         bytes_sent: by party 0 and party 1.
         rounds: messages that one of the parties had to wait for.
@@ -38,7 +38,7 @@ class Classified:
 
     logits: np.ndarray
     classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float | None, ...]
     accuracy: float | None
     bytes_sent: tuple[int, int]
     rounds: int

@@ -18,17 +18,16 @@ from rrnet_nni.base.image_format import load_format
 
 from ..cost.budget import check_budget
 from ..devices import Device, device_file, load_device
-from ..program import Program, program_to_dict
+from ..program import LOGITS, Program, program_to_dict
 from ..program.build import DEVICE, IMAGES, INSTRUCTIONS, OPERANDS, PAGE, TILES, TRACE
 from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
 from .fixed_point.calibration import Calibration, calibrate, load_calibration
 from .fixed_point.certificate import approximations, certify, estimated_error
-from .fixed_point.formats import choose_formats
-from .fixed_point.lower import lower
-from .fixed_point.rings import NARROW, WHOLE, narrow_rings
+from .fixed_point.rings import NARROW, WHOLE
 from .fixed_point.saturation import keep_saturation
+from .fixed_point.to_program import to_program
 from .graph import Graph
 from .onnx.frontend import read_onnx
 from .passes import PassResult, run_passes
@@ -81,9 +80,7 @@ def compile_program(
     graph = keep_saturation(graph, images)
     optimized, passes = run_passes(graph, disabled)
     optimized, calibration = equalize(optimized, calibrate(optimized, images))
-    program, weights = lower(optimized, choose_formats(optimized, calibration, narrow=ring == NARROW))
-    if ring == NARROW:
-        program = narrow_rings(program, calibration.seen)
+    program, weights = to_program(optimized, calibration, narrow=ring == NARROW)
     return FixedPoint(optimized, program, weights, calibration, passes)
 
 
@@ -122,7 +119,7 @@ def compile_graph(
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )
-    of_logits = next(error for error in errors if error.tensor == program.output)
+    of_logits = next(error for error in errors if error.tensor == fixed.graph.output)
     report["logits_error"] = float(f"{estimated_error(of_logits):.6g}")
     report["approximations"] = [asdict(each) for each in approximations(fixed.graph)]
     return Compilation(fixed.graph, program, fixed.weights, calibration, schedule, instructions, passes, report)
@@ -141,11 +138,12 @@ def compile_model(
     output_name: str | None = None,
     input_shape: Sequence[int] | None = None,
     secret_coefficients: bool = False,
+    reveal: str = LOGITS,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory; names and shape as of `import_model`.
 
     `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says;
-    `secret_coefficients` keeps the numbers of polynomials out of the public program.
+    `secret_coefficients` keeps the numbers of polynomials out of the public program; `reveal` is of REVEALED.
 
     Raises:
         Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
@@ -153,7 +151,8 @@ def compile_model(
     check_output(Path(output))
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
-        graph = replace(read_onnx(model, output_name, input_shape), secret_coefficients=secret_coefficients)
+        graph = read_onnx(model, output_name, input_shape)
+        graph = replace(graph, secret_coefficients=secret_coefficients, reveals=reveal)
         if images_file is not None:
             graph = replace(graph, images=load_format(Path(images_file)))
         _check_format(graph, images_file or model)

@@ -13,7 +13,7 @@ from rrnet_nni.base.console import Parser, add_common_options, print_json, run_c
 from rrnet_nni.base.errors import Refusal
 
 from ..devices import device_names
-from ..program import is_narrow
+from ..program import ARGMAX, LOGITS, REVEALED, is_narrow
 from ..program.build import CLIENT
 from ..program.public_numbers import count_coefficients, public_numbers
 from ..protocols import protocol_names
@@ -88,6 +88,13 @@ def make_parser() -> Parser:
         "products per element (docs/protocols.md)",
     )
     parser.add_argument(
+        "--reveal",
+        choices=REVEALED,
+        default=LOGITS,
+        help="what a run of the build opens: the logits (the default), or the argmax alone, which the parties then "
+        "compute with three comparisons per class (docs/protocols.md)",
+    )
+    parser.add_argument(
         "--optimal",
         action="store_true",
         help="let constraint programming look for a shorter schedule and prove a bound: small models only, may take "
@@ -125,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
         options.output_name,
         options.input_shape,
         options.secret_coefficients,
+        options.reveal,
     )
     seconds = time.perf_counter() - started
     if options.json:
@@ -171,7 +179,9 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
     print(f"  network      {sent} bytes sent in {report['rounds']} rounds, {report['comparisons']:,} comparisons")
     print(f"  fixed point  logits at most about {lost:.2%} of their root mean square off;")
     print(f"               tightest margin {tightest['margin_bits']:.2f} bits, at {tightest['tensor']}")
-    if head := compilation.program.head:
+    if compilation.program.reveals == ARGMAX:
+        print("  reveals      the class of the largest logit alone, computed by both parties")
+    elif head := compilation.program.head:
         print(f"  head         {', '.join(head)}: in the clear, by the party that learns the logits")
     for each in report["approximations"]:
         print(f"               {each['function']} at {each['node']} within {each['largest_error']:g} of the exact one")

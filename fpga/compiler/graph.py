@@ -15,6 +15,8 @@ import numpy as np
 
 from rrnet_nni.base.image_format import ImageFormat
 
+from ..program import LOGITS
+
 Shape: TypeAlias = tuple[int, ...]
 
 
@@ -171,7 +173,8 @@ class Graph:
     products that the sum which reads them adds up untruncated. `images` is what the model says of its images. `head` is
     what whoever learns the output applies to it in the clear; `pixels` says that images are whole numbers up to 255.
     `reaches` are copies that the model cuts off at the ends of its integers, until `keep_saturation` has decided which.
-    `secret_coefficients` asks for polynomials whose numbers the public program does not have.
+    `secret_coefficients` asks for polynomials whose numbers the public program does not have, `reveals` for a program
+    that ends in the logits or in their argmax.
     """
 
     name: str
@@ -187,6 +190,7 @@ class Graph:
     pixels: bool = False
     reaches: Mapping[str, Reach] = field(default_factory=dict)
     secret_coefficients: bool = False
+    reveals: str = LOGITS
 
     def with_nodes(
         self, nodes: Iterable[AnyNode], output: str | None = None, shapes: Mapping[str, Shape] | None = None

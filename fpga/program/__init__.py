@@ -23,10 +23,13 @@ from .operations import (
     Tensor,
     TruncateOp,
 )
-from .program import SCHEMA_VERSION, Program, is_narrow, program_from_dict, program_to_dict
+from .program import ARGMAX, LOGITS, REVEALED, SCHEMA_VERSION, Program, is_narrow, program_from_dict, program_to_dict
 
 __all__ = [
+    "ARGMAX",
+    "LOGITS",
     "OPERATION_KINDS",
+    "REVEALED",
     "RING_BITS",
     "SCHEMA_VERSION",
     "TRUNCATION_BOUND_BITS",

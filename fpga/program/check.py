@@ -29,6 +29,7 @@ from . import (
     TruncateOp,
 )
 from .picks import pick_index
+from .revealed import check_revealed
 
 Box = tuple[int, int, int, int]
 
@@ -51,6 +52,7 @@ def check_program(program: Program) -> None:
     if program.output not in defined:
         raise Refusal(f"the output {program.output!r} is never made")
     _check_constants(program)
+    check_revealed(program)
 
 
 def _check_constants(program: Program) -> None:

@@ -26,6 +26,9 @@ Record = TypeVar("Record")
 
 SCHEMA_VERSION = 2
 
+#: What the output of a program is: the logits, or a one for the class of the largest and zeros (`revealed.py`).
+REVEALED = LOGITS, ARGMAX = "logits", "argmax"
+
 
 @dataclass(frozen=True)
 class Program:
@@ -40,6 +43,7 @@ class Program:
     source: Mapping[str, str] = field(default_factory=dict)
     #: What the party that learns the output applies to it in the clear (`heads.py`).
     head: tuple[str, ...] = ()
+    reveals: str = LOGITS
 
     def tensor(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -68,6 +72,7 @@ def program_to_dict(program: Program) -> dict[str, Any]:
         "input": program.input,
         "output": program.output,
         **({"head": list(program.head)} if program.head else {}),
+        **({"reveals": program.reveals} if program.reveals != LOGITS else {}),
         "tensors": [asdict(tensor) for tensor in program.tensors.values()],
         "constants": [asdict(constant) for constant in program.constants.values()],
         "operations": [{"kind": operation.kind, **asdict(operation)} for operation in program.operations],
@@ -89,7 +94,14 @@ def program_from_dict(document: Mapping[str, Any], where: str = "program.json") 
         constants={entry.name: entry for entry in _records(document, "constants", lambda _: Constant, where)},
         operations=tuple(_records(document, "operations", _operation_type, where)),
         head=_head(document.get("head", []), where),
+        reveals=_reveals(document.get("reveals", LOGITS), where),
     )
+
+
+def _reveals(name: Any, where: str) -> str:
+    if name not in REVEALED:
+        raise Refusal(f"{where}: 'reveals' is {name!r:.60}, expected one of {', '.join(REVEALED)}")
+    return str(name)
 
 
 def _head(names: Any, where: str) -> tuple[str, ...]:

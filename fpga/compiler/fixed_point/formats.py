@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...program import TRUNCATION_BOUND_BITS
+from ...program import ARGMAX, TRUNCATION_BOUND_BITS
 from ..graph import (
     AnyNode,
     AvgPool,
@@ -146,8 +146,10 @@ def _narrow_cap(bound: float, reach: float) -> int:
 
 
 def _compared_reach(graph: Graph, bounds: Mapping[str, float]) -> dict[str, float]:
-    """How far the words of a tensor reach: a clip compares it less the ceiling too."""
+    """How far the words of a tensor reach: a clip compares it less the ceiling too, an argmax two logits."""
     reach = dict(bounds)
+    if graph.reveals == ARGMAX:
+        reach[graph.output] *= 2
     for node in graph.nodes:
         if isinstance(node, Relu) and node.ceiling is not None:
             name = node.inputs[0]

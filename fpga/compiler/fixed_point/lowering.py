@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...program import AffineOp, AnyOperation, Constant, Tensor, TruncateOp
+from ...program import LOGITS, AffineOp, AnyOperation, Constant, Tensor, TruncateOp
 from ..graph import AnyNode, Graph, Shape
 from .calibration import UnfitRange
 from .formats import Formats
@@ -65,12 +65,13 @@ class Lowering:
     ) -> None:
         """An operation with `bits` fraction bits, truncated to the cap of the node's output if that is fewer.
 
-        The logits stay untruncated: opening them ends the computation, and the bits cost nothing. So do products that
-        are truncated with the sum that reads them.
+        Logits that are opened stay untruncated: that ends the computation, and the bits cost nothing. So do products
+        that are truncated with the sum that reads them.
         """
         shape, name = self.graph.shapes[node.output], name or node.name
         surplus = bits - self.formats.caps[node.output]
-        if surplus <= 0 or node.output == self.graph.output or node.output in self.graph.deferred:
+        opened = node.output == self.graph.output and self.graph.reveals == LOGITS
+        if surplus <= 0 or opened or node.output in self.graph.deferred:
             self.emit(kind, name, inputs, node.output, shape, bits, **fields)
             return
         untruncated = self.emit(kind, name, inputs, node.output + UNTRUNCATED, shape, bits, **fields)

@@ -13,9 +13,7 @@ from ...cost.protocol import ProtocolCosts
 from ...devices import Device
 from ...program import Program, is_narrow
 from ..fixed_point.calibration import calibrate
-from ..fixed_point.formats import choose_formats
-from ..fixed_point.lower import lower
-from ..fixed_point.rings import narrow_rings
+from ..fixed_point.to_program import to_program
 from ..graph import Graph
 from ..passes import PassResult, optional_passes, run_passes
 from ..passes.equalize import equalize
@@ -54,9 +52,7 @@ def pass_gains(
         try:
             optimized, _ = run_passes(graph, {*disabled, name})
             optimized, calibration = equalize(optimized, calibrate(optimized, images))
-            without, _ = lower(optimized, choose_formats(optimized, calibration, narrow))
-            if narrow:
-                without = narrow_rings(without, calibration.seen)
+            without, _ = to_program(optimized, calibration, narrow)
             costs = _costs(without, device, protocol)
             row |= {key: costs[key] - with_all[key] for key in SUMMED}
         except Refusal as refusal:

@@ -70,7 +70,7 @@ def run_pool_tree(share: np.ndarray, shape: MaxPool, relu: Callable[[int, np.nda
     for index, level in enumerate(tree.levels):
         window, slot = level.places
         left, right = values[:, :, window, 2 * slot], values[:, :, window, 2 * slot + 1]
-        positive = relu(index, (left - right).reshape(images, -1))
+        positive = relu(index, _flat(left - right))
         merged = np.zeros((images, channels, len(tree.taps), level.slots), np.uint32)
         merged[:, :, window, slot] = right + positive.reshape(right.shape)
         window, slot = level.odd
@@ -86,7 +86,12 @@ def first_differences(x: np.ndarray, shape: MaxPool) -> np.ndarray:
     window, slot = tree.levels[0].places
     flat = x.reshape(images, channels, -1)
     left, right = tree.taps[window, 2 * slot], tree.taps[window, 2 * slot + 1]
-    return (flat[:, :, left] - flat[:, :, right]).reshape(images, -1)
+    return _flat(flat[:, :, left] - flat[:, :, right])
+
+
+def _flat(picked: np.ndarray) -> np.ndarray:
+    """[N, ...] -> [N, E] in order: indexing leaves the elements of one channel in another one, image by image."""
+    return np.ascontiguousarray(picked.reshape(len(picked), -1))
 
 
 def tournament(valid: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rrnet_nni.base.image_format import ImageFormat
 
-from ...program import Program
+from ...program import ARGMAX, Program
 from ...program.heads import apply_head
 from ...program.reference import decode
 from ...protocols import preparations
@@ -118,8 +118,13 @@ def _decode(words: np.ndarray, program: Program) -> np.ndarray:
     return decode(np.ascontiguousarray(words), program.tensor(program.output).fraction_bits)
 
 
-def recognized(logits: list[list[float]] | None, known: ImageFormat | None, images: ClientImages) -> dict[str, Any]:
-    """Class names and probabilities of opened logits, and the accuracy where the right classes are known."""
+def recognized(
+    logits: list[list[float]] | None, known: ImageFormat | None, images: ClientImages, reveal: str
+) -> dict[str, Any]:
+    """Class names of opened logits, and the accuracy where the right classes are known.
+
+    Probabilities too, unless the argmax alone was opened (`reveal`): a one for the class and zeros.
+    """
     if logits is None:
         return {}
     flat = np.asarray(logits, dtype=np.float64).reshape(len(images.words), -1)
@@ -131,7 +136,7 @@ def recognized(logits: list[list[float]] | None, known: ImageFormat | None, imag
         {
             "image": images.names[index] if images.names else str(index),
             "class": classes[label] if classes else str(label),
-            "probability": float(probabilities[index]),
+            "probability": None if reveal == ARGMAX else float(probabilities[index]),
         }
         for index, label in enumerate(best)
     ]
@@ -165,10 +170,11 @@ def table(answer: Mapping[str, Any]) -> str:
         f"{answer['rounds']} rounds; bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}",
     ]
     if answer["logits"] is None:
-        lines.append(f"the logits were opened to party {answer['reveal_to']} alone")
+        what = "argmax was" if answer["reveal"] == ARGMAX else "logits were"
+        lines.append(f"the {what} opened to party {answer['reveal_to']} alone")
     else:
         lines += _class_lines(answer) if answer.get("classes") else _logits_lines(answer)
-        if "head" in answer:
+        if "head" in answer and answer["reveal"] != ARGMAX:
             lines.append(f"{' of '.join(reversed(answer['head']))} of the logits, in the clear by this party:")
             lines += [_output_line(index, row) for index, row in enumerate(answer["outputs"][:SHOWN])]
         if len(answer["logits"]) > SHOWN:
@@ -191,13 +197,16 @@ def _logits_lines(answer: Mapping[str, Any]) -> list[str]:
     for index, logits in enumerate(answer["logits"][:SHOWN]):
         flat = np.asarray(logits).reshape(-1)
         best = int(np.argmax(flat))
-        lines.append(f"image {index}: class {best} (logit {flat[best]:.4f})")
+        logit = "" if answer["reveal"] == ARGMAX else f" (logit {flat[best]:.4f})"
+        lines.append(f"image {index}: class {best}{logit}")
     return lines
 
 
 def _class_lines(answer: Mapping[str, Any]) -> list[str]:
     return [
-        f"{shown['image']}: {shown['class']} ({shown['probability']:.1%})" for shown in answer["predictions"][:SHOWN]
+        f"{shown['image']}: {shown['class']}"
+        + ("" if shown["probability"] is None else f" ({shown['probability']:.1%})")
+        for shown in answer["predictions"][:SHOWN]
     ]
 
 

@@ -22,6 +22,7 @@ from ...protocols.party import Execution
 from ..material.party_set import TWO_PARTY, party_directory, read_description, unused_count
 from ..material.scratch import temporary_directory
 from ..session.inputs import load_build_images
+from ..session.output_policy import dropped_bits
 from ..session.two_party_prepare import check_preparation, set_warning
 from .answer import recognized
 from .children import Display, start_child, supervise
@@ -34,6 +35,7 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
     if options.input is None:
         raise Refusal("the client's images are missing: --input FILE")
     build = load_build(options.build)
+    dropped_bits(options.reveal or build.program.reveals, build.program)  # refuses before anything is made
     execution = get_execution(options.protocol or build.protocol_name)
     loaded = load_build_images(options.input, build, execution.opens_narrow, options.units)
     if loaded.warning is not None:
@@ -42,12 +44,12 @@ def run_local(options: argparse.Namespace) -> dict[str, Any]:
     root = material_root(options)
     if options.material is not None or _suffices(root, images, build.program_digest, options, execution):
         answer = _run_parties(options, root, execution.name) | {"preprocessing_source": "prepared before"}
-        return answer | recognized(answer["logits"], build.images, loaded)
+        return answer | recognized(answer["logits"], build.images, loaded, answer["reveal"])
     with temporary_directory() as scratch:
         material = scratch / "material"
         _prepare(options, material, images, execution, build.program)
         answer = _run_parties(options, material, execution.name) | {"preprocessing_source": "made for this run"}
-        return answer | recognized(answer["logits"], build.images, loaded)
+        return answer | recognized(answer["logits"], build.images, loaded, answer["reveal"])
 
 
 def _suffices(root: Path, images: int, program_digest: str, options: argparse.Namespace, execution: Execution) -> bool:
@@ -93,12 +95,12 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments = [
             *(str(options.build), "--party", str(number), "--link-fd", str(end.fileno())),
             *("--material", str(material), "--protocol", protocol, "--reveal-to", str(options.reveal_to)),
-            *("--reveal", options.reveal),
             *("--timeout", str(options.timeout), "--pace", options.pace, "--json"),
         ]
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
         arguments += ["--units", options.units] if number == 0 and options.units else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
+        arguments += ["--reveal", options.reveal] if options.reveal else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []
         children.append(start_child(f"party {number}", "run", arguments, display, (end.fileno(),)))
     for end in ends:

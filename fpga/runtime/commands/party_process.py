@@ -11,11 +11,13 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
+from ..link.tls import fingerprint, load_identity
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
 from ..session.agreement import Terms
 from ..session.inputs import ClientImages, load_build_images
 from ..session.pacing import DEVICE_CLOCK, Pace
+from ..session.quota import Quota
 from ..session.session import Party
 from .answer import default_batch, describe_run, recognized
 from .party_options import certificate_pair, check_address, material_root, open_link, party_progress
@@ -40,7 +42,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         options.reveal_to,
         None if images is None else len(images),
         batch,
-        options.reveal,
+        options.reveal or build.program.reveals,
     )
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)
@@ -50,9 +52,8 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
             store.bind_certificates(pair)
         with open_link(options) as link:
             pace = _pace(options, build, execution.name)
-            party = Party(
-                number, build.program, execution, link, store, party_progress(options, build.program, OPEN_LOGITS), pace
-            )
+            progress = party_progress(options, build.program, OPEN_LOGITS)
+            party = Party(number, build.program, execution, link, store, progress, pace, _quota(options))
             try:
                 result = party.run(terms, images, build.weights if number == 1 else None)
             except (Refusal, ExecutionFault) as error:
@@ -62,7 +63,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         if pace is not None:
             answer |= {"clock": pace.clock, "modelled_s": pace.modelled_s, "late_s": pace.late_s}
         if loaded is not None and not options.ends_with_parent:
-            answer |= recognized(answer["logits"], build.images, loaded)
+            answer |= recognized(answer["logits"], build.images, loaded, terms.reveal)
         return answer
 
 
@@ -72,6 +73,13 @@ def _client_images(options: argparse.Namespace, build: Build, execution: Executi
     if loaded.warning is not None and not options.ends_with_parent:
         sys.stderr.write(f"rrnet-2pc-run: {loaded.warning}\n")
     return loaded
+
+
+def _quota(options: argparse.Namespace) -> Quota | None:
+    if options.quota is None:
+        return None
+    (peer,) = load_identity(options.tls, options.listen is not None).peers
+    return Quota(options.tls, fingerprint(peer), options.quota)
 
 
 def _pace(options: argparse.Namespace, build: Build, protocol: str) -> Pace | None:

@@ -12,15 +12,16 @@ import numpy as np
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
+from ...program import ARGMAX, LOGITS
 from ...protocols import executions
 from ..material.party_set import PREPROCESSINGS
 from ..session.client_values import UNITS
-from ..session.output_policy import LOGITS, ROUNDED
+from ..session.output_policy import ROUNDED
 from ..session.pacing import DEVICE_CLOCK, WALL_CLOCK
 from .answer import table
 from .children import tidy_end
 from .local_run import run_local
-from .party_options import add_party_options, check_one_or_both, reveal_policy
+from .party_options import add_party_options, check_one_or_both, count, reveal_policy
 from .party_process import run_party
 
 EXAMPLES = """\
@@ -61,9 +62,9 @@ def parser() -> Parser:
     result.add_argument(
         "--reveal",
         type=reveal_policy,
-        default=LOGITS,
         metavar="POLICY",
-        help=f"how much of them: {LOGITS} (default), or {ROUNDED}:BITS for so many fraction bits; both must agree",
+        help=f"how much of them: {LOGITS}, {ROUNDED}:BITS for so many fraction bits, or {ARGMAX} of a build that "
+        "computes it (default: what the build computes); both must agree",
     )
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
@@ -74,6 +75,12 @@ def parser() -> Parser:
         help="who makes the correlated randomness (default: who made what is there, else a dealer)",
     )
     add_party_options(result)
+    result.add_argument(
+        "--quota",
+        type=count,
+        metavar="N",
+        help="images that the other party's certificate may have evaluated in all, over sessions and sets of material",
+    )
     result.add_argument(
         "--pace",
         choices=(WALL_CLOCK, DEVICE_CLOCK),
@@ -93,6 +100,8 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Execute and report."""
     check_one_or_both(options)
+    if options.quota is not None and options.tls is None:
+        raise Refusal("--quota counts what the other party's certificate uses: it needs --tls DIR")
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise Refusal(f"{options.output} cannot be written: it is a directory, or there is none to hold it")
     with tidy_end(options.ends_with_parent):

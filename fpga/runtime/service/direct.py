@@ -11,6 +11,7 @@ from types import FrameType
 from rrnet_nni.base.errors import Refusal
 
 from ..link.tls import TlsIdentity
+from ..session.quota import Quota
 from .models.catalogue import Catalogue
 from .peers.direct_clients import DirectClients
 from .peers.peer import Peer
@@ -24,8 +25,9 @@ def serve_clients(
     catalogue: Catalogue,
     peer: Peer,
     load_identity: Callable[[], TlsIdentity | None],
-    reveal: str,
+    reveal: str | None,
     sessions: int,
+    quota_of: Callable[[bytes], Quota] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let sessions finish; at SIGHUP read models and certificates anew.
 
@@ -33,15 +35,16 @@ def serve_clients(
         catalogue: the models.
         peer: where clients come.
         load_identity: reads this server's key and its clients' certificates; None for clients of this machine.
-        reveal: how much of the logits is opened to clients (`output_policy`).
+        reveal: how much of the logits is opened to clients (`output_policy`); None opens what each build computes.
         sessions: how many run at once.
+        quota_of: what the holder of a certificate may use; None bounds nothing.
 
     Raises:
         Refusal: the keys are not there.
         ExecutionFault: the address cannot be listened on.
     """
     stop, telemetry, identity = threading.Event(), Telemetry(1), load_identity()
-    clients = DirectClients(catalogue, identity, reveal, sessions, telemetry)
+    clients = DirectClients(catalogue, identity, reveal, sessions, telemetry, quota_of)
     reception = Reception(peer, identity, "the client", sessions, clients.serve, stop, telemetry)
     staff = Staff(catalogue, lambda model: [], telemetry)
     staff.start()

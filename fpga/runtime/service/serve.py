@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rrnet_nni.base.console import Parser, add_common_options, run_command
 from rrnet_nni.base.errors import Refusal
 
+from ...program import ARGMAX, LOGITS
 from ...protocols import executions
 from ..commands.children import tidy_end
 from ..commands.party_options import check_encrypted, count, reveal_policy
 from ..link.addresses import is_loopback, parse_address
 from ..link.link import DEFAULT_TIMEOUT_S
-from ..link.tls import TlsIdentity, load_identity
-from ..session.output_policy import LOGITS, ROUNDED
+from ..link.tls import TlsIdentity, fingerprint, load_identity
+from ..session.output_policy import ROUNDED
+from ..session.quota import Quota
 from .both import serve_both
 from .daemon import Daemon, Front, Settings
 from .direct import serve_clients
@@ -85,9 +88,12 @@ def _add_numbers(result: Parser) -> None:
     result.add_argument(
         "--reveal",
         type=reveal_policy,
-        default=LOGITS,
         metavar="POLICY",
-        help=f"--direct: how much of the logits clients get: {LOGITS} (default), or {ROUNDED}:BITS fraction bits",
+        help=f"--direct: what clients get: {LOGITS}, {ROUNDED}:BITS fraction bits of them, or {ARGMAX} (default: what "
+        "each build computes)",
+    )
+    result.add_argument(
+        "--quota", type=count, metavar="N", help="--direct: images in all that each client's certificate may use"
     )
     result.add_argument("--sessions", type=count, default=4, help="--direct: clients served at a time (default 4)")
     result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
@@ -118,11 +124,18 @@ def run(options: argparse.Namespace) -> int:
     peer = Peer(options.direct or options.listen or options.connect, options.tls, options.timeout, tuple(paths))
     with tidy_end(options.ends_with_parent):
         if options.direct is not None:
-            serve_clients(models, peer, lambda: load_own_identity(options), options.reveal, options.sessions)
+            identify = functools.partial(load_own_identity, options)
+            serve_clients(models, peer, identify, options.reveal, options.sessions, _quotas(options))
             return 0
         front = Front(options.http, options.http_certificate, options.http_key)
         Daemon(options.party, models, peer, identity, front, _settings(options)).run()
     return 0
+
+
+def _quotas(options: argparse.Namespace) -> Callable[[bytes], Quota] | None:
+    if options.quota is None:
+        return None
+    return lambda certificate: Quota(options.tls, fingerprint(certificate), options.quota)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -162,6 +175,8 @@ def _check_direct(options: argparse.Namespace) -> None:
         raise Refusal("--direct is for party 1: a client that is party 0 itself comes to it")
     if options.http is not None:
         raise Refusal("--direct answers clients of the protocol, --http those of two servers: run a daemon for each")
+    if options.quota is not None and options.tls is None:
+        raise Refusal("--quota counts what each client's certificate uses: it needs --tls DIR")
     host, _ = parse_address(options.direct)
     if options.tls is None and not is_loopback(host):
         raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes keys)")

@@ -1,7 +1,8 @@
-"""How much of the logits leaves the party that does not learn them: all, or so many fraction bits and no more.
+"""How much of the logits leaves the party that does not learn them: all, so many fraction bits, or the argmax alone.
 
 The low bits of a share are dropped before it is sent, so that the other party cannot undo it: floor or one more of the
-logits on the bits that are kept, as in every truncation that needs no message.
+logits on the bits that are kept, as in every truncation that needs no message. An argmax is what the program computes,
+or it is not revealed: a party whose policy it is takes part in no other program.
 """
 
 from __future__ import annotations
@@ -10,24 +11,37 @@ import numpy as np
 
 from rrnet_nni.base.errors import Refusal
 
-from ...program import RING_BITS, Program
+from ...program import ARGMAX, LOGITS, RING_BITS, Program
+from ...program.revealed import check_revealed
 
-LOGITS, ROUNDED = "logits", "rounded"
+ROUNDED = "rounded"
 #: Bits of the ring that must be left, the sign among them.
 LEAST_BITS = 2
 
 
 def check_policy(text: str) -> str:
-    """`logits` or `rounded:BITS`; raises ValueError for anything else."""
+    """`logits`, `rounded:BITS` or `argmax`; raises ValueError for anything else."""
     kind, _, bits = text.partition(":")
-    if text == LOGITS or (kind == ROUNDED and bits.isdecimal() and int(bits) < RING_BITS):
+    if text in (LOGITS, ARGMAX) or (kind == ROUNDED and bits.isdecimal() and int(bits) < RING_BITS):
         return text
-    raise ValueError(f"{text!r} is neither {LOGITS} nor {ROUNDED}:BITS with 0 to {RING_BITS - 1} fraction bits")
+    raise ValueError(
+        f"{text!r} is neither {LOGITS} nor {ARGMAX} nor {ROUNDED}:BITS with 0 to {RING_BITS - 1} fraction bits"
+    )
 
 
 def dropped_bits(policy: str, program: Program) -> int:
-    """How many low bits of the output's words are not revealed; refuses where nothing would be left."""
-    if policy == LOGITS:
+    """How many low bits of the output's words are not revealed.
+
+    Raises:
+        Refusal: nothing would be left, or the program does not compute what the policy reveals.
+    """
+    if (policy == ARGMAX) != (program.reveals == ARGMAX):
+        raise Refusal(
+            f"--reveal {policy}: this build computes the {program.reveals}; rrnet-2pc-compile --reveal says what a "
+            "build computes"
+        )
+    check_revealed(program)
+    if policy in (LOGITS, ARGMAX):
         return 0
     dropped = max(0, program.tensor(program.output).fraction_bits - int(policy.partition(":")[2]))
     if dropped > RING_BITS - LEAST_BITS:

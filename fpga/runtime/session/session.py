@@ -25,6 +25,7 @@ from .accounting import OPEN_LOGITS, SHARE_INPUT, SHARE_WEIGHTS, MeasuredOperati
 from .agreement import Terms, agree, agree_on_start
 from .output_policy import drop, dropped_bits, restore
 from .pacing import Pace
+from .quota import Quota
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Party:
         store: this party's preprocessed material.
         progress: hears the phase and the name of every operation that starts.
         pace: the clock of a device that the online phase keeps; None runs as fast as this machine can.
+        quota: what the other party may use; None bounds nothing but the material does.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Party:
         store: MaterialStore,
         progress: Callable[[str, str], None] | None = None,
         pace: Pace | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self.number = number
+        self._quota = quota
         self._pace = pace
         self._program, self._execution, self._link, self._store = program, execution, link, store
         self._recorder = Recorder(link, progress)
@@ -82,7 +86,7 @@ class Party:
             weights: int32 words by constant; the server's, None at the client.
 
         Raises:
-            Refusal: the other party wants something else, or the material does not suffice.
+            Refusal: the other party wants something else, or the material or its quota does not suffice.
             ExecutionFault: the link or the other party failed.
         """
         dropped_bits(terms.reveal, self._program)  # refuses before anything is used up
@@ -91,6 +95,8 @@ class Party:
             sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
         )
         count, start = agree(self._link, self.number, terms, self._store)
+        if self._quota is not None:
+            self._quota.claim(count)
         if weights is not None:
             self._store.bind_weights(weights)
         material = self._store.claim(start, count)

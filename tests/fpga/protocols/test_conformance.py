@@ -125,18 +125,19 @@ def test_relu_is_exact_at_its_corners(execution):
 def poolings(draw):
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     padding = tuple(draw(st.integers(0, kernel[axis % 2] - 1)) for axis in range(4))
-    return kernel, (draw(st.integers(1, 3)), draw(st.integers(1, 3))), padding, draw(st.integers(0, 2**32))
+    stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return draw(st.integers(1, 2)), kernel, stride, padding, draw(st.integers(0, 2**32))
 
 
 @given(poolings())
 @settings(max_examples=15, deadline=None)
 def test_max_pooling_is_exact_for_every_geometry(execution, pooling):
-    kernel, stride, padding, seed = pooling
+    channels, kernel, stride, padding, seed = pooling
     height = (5 + padding[0] + padding[2] - kernel[0]) // stride[0] + 1
     width = (6 + padding[1] + padding[3] - kernel[1]) // stride[1] + 1
-    b = ProgramBuilder((2, 5, 6), 0)
-    b.add(MaxPoolOp, "pool", ["image"], (2, height, width), 0, kernel=kernel, stride=stride, padding=padding)
-    words = np.random.default_rng(seed).integers(-(2**30), 2**30, (2, 2, 5, 6)).astype(np.int32)
+    b = ProgramBuilder((channels, 5, 6), 0)
+    b.add(MaxPoolOp, "pool", ["image"], (channels, height, width), 0, kernel=kernel, stride=stride, padding=padding)
+    words = np.random.default_rng(seed).integers(-(2**30), 2**30, (2, channels, 5, 6)).astype(np.int32)
     assert first_divergence(b.program(), {}, words, execution) is None
     assert traffic_mismatch(b.program(), {}, words, execution) is None
 

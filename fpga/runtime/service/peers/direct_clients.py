@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rrnet_nni.base.errors import Refusal
@@ -20,6 +20,7 @@ from ...commands.answer import BATCH_BYTES
 from ...link.link import Link
 from ...link.tls import TlsIdentity
 from ...session.agreement import PREPARATION_KEY, Terms, read_hello
+from ...session.quota import Quota
 from ...session.session import Party
 from ...session.two_party_prepare import Preparer
 from ..models.model import Model
@@ -35,7 +36,8 @@ class DirectClients:
     Args:
         models: by name; clients find theirs by the program that both have.
         identity: this server's key and its clients' certificates; None for clients of this machine.
-        reveal: how much of the logits is opened to clients (`output_policy`).
+        reveal: how much of the logits is opened to clients (`output_policy`); None opens what each build computes.
+        quota_of: what the holder of a certificate may use; None bounds nothing.
         sessions: how many run at once, so that their memory is bounded together.
         telemetry: hears of every session.
     """
@@ -44,11 +46,13 @@ class DirectClients:
         self,
         models: Mapping[str, Model],
         identity: TlsIdentity | None,
-        reveal: str,
+        reveal: str | None,
         sessions: int,
         telemetry: Telemetry,
+        quota_of: Callable[[bytes], Quota] | None = None,
     ) -> None:
         self._models, self.identity, self._reveal, self._telemetry = models, identity, reveal, telemetry
+        self._quota_of = quota_of
         self._most_bytes = BATCH_BYTES // sessions
 
     def serve(self, link: Link, certificate: bytes | None) -> None:
@@ -68,18 +72,23 @@ class DirectClients:
         if PREPARATION_KEY in hello:
             self._prepare(model, field_of(hello, "count", int), link, name, pair)
         else:
-            self._run(model, hello, link, name, pair)
+            quota = self._quota_of(certificate) if self._quota_of is not None and certificate is not None else None
+            self._run(model, hello, link, name, pair, quota)
 
-    def _run(self, model: Model, hello: Mapping[str, Any], link: Link, name: str, pair: str | None) -> None:
+    def _run(
+        self, model: Model, hello: Mapping[str, Any], link: Link, name: str, pair: str | None, quota: Quota | None
+    ) -> None:
         images, batch = field_of(hello, "images", int), field_of(hello, "batch", int)
         most = max(1, self._most_bytes // max(1, model.execution.bytes_per_image(model.build.program)))
         if not 1 <= min(images, batch) <= most:
             raise Refusal(f"this server evaluates 1 to {most} images at once: --batch {most}")
-        terms = Terms(model.build.program_digest, model.execution.name, 0, None, batch, self._reveal)
+        reveal = self._reveal or model.build.program.reveals
+        terms = Terms(model.build.program_digest, model.execution.name, 0, None, batch, reveal)
         store = model.pool.open(field_of(hello, "material", str), pair)
         started = time.monotonic()
         try:
-            Party(1, model.build.program, model.execution, link, store).run(terms, weights=model.build.weights)
+            party = Party(1, model.build.program, model.execution, link, store, quota=quota)
+            party.run(terms, weights=model.build.weights)
         finally:
             left = store.description.count - store.next_index
             model.pool.close(store, used_up=left < 1)

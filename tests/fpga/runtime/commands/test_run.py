@@ -12,10 +12,13 @@ from helpers.parties.party_commands import answer, command, run
 from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.fpga.program.revealed import with_argmax
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
-from rrnet_nni.fpga.runtime.link.tls import make_pair
+from rrnet_nni.fpga.runtime.commands.answer import table
+from rrnet_nni.fpga.runtime.link.tls import CERTIFICATE, fingerprint, make_pair, read_certificate
 from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_count
+from rrnet_nni.fpga.runtime.session.quota import LEDGER
 
 
 def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
@@ -73,7 +76,7 @@ def test_two_commands_on_two_ends_of_a_network_reveal_to_the_server_alone(build,
     make_pair(tmp_path / "certificates")
     tls = [tmp_path / "certificates" / f"party-{party}" for party in (0, 1)]
     address, common = f"127.0.0.1:{unused_tcp_port}", ["--json", "--reveal-to", 1]
-    arguments = [build, "--party", 1, "--listen", address, "--tls", tls[1], *common]
+    arguments = [build, "--party", 1, "--listen", address, "--tls", tls[1], "--quota", 5, *common]
     server = subprocess.Popen(
         [sys.executable, "-m", "rrnet_nni.fpga.runtime.commands.run", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -85,6 +88,7 @@ def test_two_commands_on_two_ends_of_a_network_reveal_to_the_server_alone(build,
     assert client["logits"] is None
     assert np.shape(served["logits"]) == (3, 3)
     assert client["bytes_sent"] == served["bytes_sent"] == client["predicted_bytes"]
+    assert json.loads((tls[1] / LEDGER).read_text()) == {fingerprint(read_certificate(tls[0] / CERTIFICATE)): 3}
 
 
 @pytest.fixture
@@ -126,6 +130,7 @@ def test_what_is_seen_beforehand_is_refused_before_material_is_used(build, tmp_p
         ("--output", tmp_path): "is a directory",
         ("--party", 0, "--connect", "127.0.0.1:9", "--tls", tmp_path / "none"): "lacks key.pem",
         ("--tls", tmp_path): "belong to one party",
+        ("--party", 0, "--connect", "127.0.0.1:9", "--quota", 5): "it needs --tls",
     }
     for arguments, sentence in cases.items():
         refused = run(build, *arguments)
@@ -243,6 +248,23 @@ def test_no_secret_is_printed(build):
     said = completed.stdout + completed.stderr
     assert completed.returncode == 0
     assert "1.2345" not in said
+
+
+def test_an_argmax_build_opens_the_class_and_nothing_else(build):
+    program, weights = digits_network()
+    reference = run_reference(program, weights, np.load(build.parent / "x.npy"))
+    write_build(build, with_argmax(program), weights, {"device": "zcu104", "protocol": "masked"})
+    result = answer(run(build, "--json"))
+    assert result["reveal"] == "argmax"
+    assert result["logits"] == np.eye(3)[reference.argmax(axis=1)].tolist()
+    assert result["outputs"] == reference.argmax(axis=1).tolist()
+    assert result["bytes_sent"] == result["predicted_bytes"]
+    assert all(one["probability"] is None for one in result["predictions"])
+    assert f"image 0: class {reference[0].argmax()}\n" in table(result) + "\n"
+    refused = run(build, "--reveal", "logits")
+    assert refused.returncode == 2
+    assert "this build computes the argmax" in refused.stderr
+    assert "makes it now" not in refused.stderr
 
 
 def test_rounded_logits_are_multiples_of_what_is_kept_for_the_predicted_bytes(build):

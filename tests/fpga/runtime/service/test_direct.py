@@ -21,6 +21,8 @@ from rrnet_nni.fpga.runtime.service.serve import main
 
 PROTOCOL = "masked"
 NAMES = "alice", "bob"
+#: Images of each client: three sessions.
+QUOTA = 9
 
 
 class Server:
@@ -93,7 +95,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("direct")) as server:
+    with Server(tmp_path_factory.mktemp("direct"), "--quota", QUOTA) as server:
         for name in NAMES:
             server.deal(name, 12)
         yield server
@@ -155,6 +157,7 @@ def test_a_client_makes_its_set_with_the_server_and_uses_it(server):
         lambda: command("prepare", server.root / "build", *address, *prepare).returncode == 0,
         "the new client is not let in",
     )
+    wait_until(lambda: server.events("material made"), "the set was not logged")
     made = server.events("material made")[-1]
     assert (made["client"], made["count"]) == ("carol", 3)
     result = answer(server.run("carol"))
@@ -165,9 +168,23 @@ def test_a_client_makes_its_set_with_the_server_and_uses_it(server):
     assert "left for 0 of 3 images" in again.stderr or "no set" in again.stderr
 
 
+def test_a_client_beyond_its_quota_is_told_so_and_its_material_stays(server):
+    server.admit("dora")
+    server.process.send_signal(signal.SIGHUP)
+    server.deal("dora", 12)
+    server.check(answer(server.run("dora"))["logits"])
+    for _ in range(2):
+        answer(server.run("dora"))
+    refused = server.run("dora")
+    assert refused.returncode == 1
+    assert "may have 0 of 9 images more evaluated, and 3 are asked for" in refused.stderr
+    assert unused_count(party_directory(server.root / "build.clients" / "for-dora", 1)) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (("--party", "1", "--direct", "127.0.0.1:7", "--quota", "5"), "it needs --tls"),
         (("--party", "0", "--direct", "127.0.0.1:7"), "for party 1"),
         (("--party", "1", "--direct", "0.0.0.0:7"), "another machine: --tls"),
         (("--party", "1", "--direct", "127.0.0.1:7", "--http", "127.0.0.1:8"), "a daemon for each"),

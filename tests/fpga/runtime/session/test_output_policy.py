@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.fpga.program.revealed import with_argmax
 from rrnet_nni.fpga.runtime.session.accounting import Recorder
 from rrnet_nni.fpga.runtime.session.agreement import Terms
 from rrnet_nni.fpga.runtime.session.output_policy import check_policy, drop, dropped_bits, restore
@@ -58,10 +59,24 @@ def test_the_server_sends_only_the_bits_of_the_policy(policy, dropped, monkeypat
     assert np.array_equal(party._link.sent, share) == (dropped == 0)
 
 
-@pytest.mark.parametrize("text", ["argmax", "rounded", "rounded:", "rounded:-1", "rounded:32", "rounded:1.5", ""])
+@pytest.mark.parametrize("text", ["arg", "rounded", "rounded:", "rounded:-1", "rounded:32", "rounded:1.5", ""])
 def test_another_policy_is_refused(text):
     with pytest.raises(ValueError, match="neither"):
         check_policy(text)
+
+
+def test_the_argmax_policy_refuses_a_build_that_opens_logits_and_the_other_way_round():
+    program, _ = network()
+    for policy, refused in (("argmax", program), ("logits", with_argmax(program)), ("rounded:3", with_argmax(program))):
+        with pytest.raises(Refusal, match="this build computes the"):
+            dropped_bits(policy, refused)
+    assert dropped_bits("argmax", with_argmax(program)) == 0
+
+
+def test_a_build_that_says_argmax_and_does_not_end_in_it_is_refused():
+    program, _ = network()
+    with pytest.raises(Refusal, match="does not end in computing it"):
+        dropped_bits("argmax", replace(program, reveals="argmax"))
 
 
 def test_a_policy_that_leaves_nothing_is_refused():
