@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Literal
 
-from rrnet_nni.base.errors import Refusal
+from annotated_types import Ge, Le
+
 from rrnet_nni.base.pictures import Resize
+from rrnet_nni.base.settings import (
+    Count,
+    Natural,
+    NotNegative,
+    OpenShare,
+    Positive,
+    Share,
+    WrongSetting,
+    check_settings,
+)
 from rrnet_nni.search_spaces.options import RANGE_BOUND
-
-DATASETS = ("digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic")
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -36,45 +43,33 @@ class DataOptions:
         cache_dir: where decoded images are kept (None: `~/.cache/rrnet-nni`, or `$RRNET_CACHE`).
     """
 
-    name: str = "digits"
+    name: Literal["digits", "cifar10", "cifar100", "imagenet", "folder", "synthetic"] = "digits"
     root: str | None = None
-    image_size: int | None = None
-    train_images: int | None = None
-    test_images: int | None = None
-    seed: int = 0
-    workers: int | None = None
+    image_size: Count | None = None
+    train_images: Count | None = None
+    test_images: Count | None = None
+    seed: Natural = 0
+    workers: Natural | None = None
     download: bool = False
     cache_dir: str | None = None
     resize: Resize = "squeeze"
-    test_fraction: float = 0.2
+    test_fraction: OpenShare = 0.2
     leave_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in DATASETS:
-            raise Refusal(f"unknown dataset {self.name!r}; there are {', '.join(DATASETS)}")
-        for field in ("image_size", "train_images", "test_images"):
-            value = getattr(self, field)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise Refusal(f"{field} must be a positive whole number, not {value!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        check_settings(self)
         if self.name == "folder" and self.root is None:
-            raise Refusal(
+            raise WrongSetting(
                 "the dataset folder needs root: the folder that has CLASS/*.jpg, or train/CLASS/*.jpg "
                 "and test/CLASS/*.jpg"
             )
-        if self.workers is not None:
-            if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 0:
-                raise Refusal(f"workers must be a whole number of at least 0, not {self.workers!r}")
-            if self.name not in ("folder", "imagenet"):
-                raise Refusal(f"workers decode a folder or imagenet; {self.name} is held in memory")
-        if not 0 < self.test_fraction < 1:
-            raise Refusal(f"test_fraction must lie between 0 and 1, not {self.test_fraction}")
+        if self.workers is not None and self.name not in ("folder", "imagenet"):
+            raise WrongSetting(f"workers decode a folder or imagenet; {self.name} is held in memory")
         for field in ("resize", "test_fraction", "leave_out"):
             if self.name != "folder" and getattr(self, field) != getattr(DataOptions, field):
-                raise Refusal(f"{field} belongs to an image folder, and {self.name} is none")
+                raise WrongSetting(f"{field} belongs to an image folder, and {self.name} is none")
         if self.name.startswith("cifar") and self.image_size not in (None, 32):
-            raise Refusal(f"{self.name} images are 32 pixels, not {self.image_size}")
+            raise WrongSetting(f"{self.name} images are 32 pixels, not {self.image_size}")
 
 
 @dataclass(frozen=True)
@@ -109,43 +104,29 @@ class TrainingOptions:
         seed: of order and augmentation.
     """
 
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    x2act_factor: float = 0.01
-    range_weight: float = 0.1
-    range_bound: float = RANGE_BOUND
-    range_onset: float = 0.4
-    w1_bound: float = 0.1
-    clip_norm: float = 5.0
-    distillation_weight: float = 0.5
-    distillation_temperature: float = 4.0
-    feature_weight: float = 0.0
-    precision: str = "auto"
+    epochs: Count = 20
+    batch_size: Count = 64
+    learning_rate: Positive = 0.1
+    momentum: Share = 0.9
+    weight_decay: NotNegative = 5e-4
+    warmup_epochs: NotNegative = 1.0
+    label_smoothing: Share = 0.0
+    x2act_factor: NotNegative = 0.01
+    range_weight: NotNegative = 0.1
+    range_bound: Positive = RANGE_BOUND
+    range_onset: Share = 0.4
+    w1_bound: Positive = 0.1
+    clip_norm: Positive = 5.0
+    distillation_weight: Annotated[float, Ge(0), Le(1)] = 0.5
+    distillation_temperature: Positive = 4.0
+    feature_weight: NotNegative = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = False
     compile: bool = False
-    seed: int = 0
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise Refusal(f"{name} must be a positive whole number, not {value!r}")
-        for name in ("learning_rate", "w1_bound", "range_bound", "clip_norm", "distillation_temperature"):
-            _require(name, getattr(self, name), low=0.0, open_low=True)
-        for name in ("weight_decay", "warmup_epochs", "x2act_factor", "range_weight", "feature_weight"):
-            _require(name, getattr(self, name), low=0.0)
-        for name in ("momentum", "label_smoothing", "range_onset"):
-            _require(name, getattr(self, name), low=0.0, high=1.0)
-        _require("distillation_weight", self.distillation_weight, low=0.0, high=1.0 + 1e-9)
-        if self.precision not in PRECISIONS:
-            raise Refusal(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise Refusal(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -158,20 +139,13 @@ class TeacherOptions:
         initial_weights: networks start from its weights; without, they only learn its probabilities and features.
     """
 
-    epochs: int = 0
-    learning_rate: float = 0.1
+    epochs: Natural = 0
+    learning_rate: Positive = 0.1
     initial_weights: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 0:
-            raise Refusal(f"epochs must be a whole number of at least 0, not {self.epochs!r}")
+        check_settings(self)
 
     def training(self, task: TrainingOptions) -> TrainingOptions:
         """How the teacher of a task with this `training` is trained."""
         return replace(task, epochs=self.epochs, learning_rate=self.learning_rate)
-
-
-def _require(name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < low or value >= high or (open_low and value == low):
-        raise Refusal(f"{name} must be a number {'above' if open_low else 'from'} {low:g}, not {value!r}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.base.image_format import format_of
+from rrnet_nni.base.image_format import ImageFormat
+from rrnet_nni.base.settings import Mistake, WrongSetting, checked, read_json
 
 from . import __version__
 
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "architecture.json"
 SCHEMA_VERSION = 1
-#: What the keys of the file hold.
-_KINDS: tuple[tuple[str, tuple[type, ...], tuple[str, ...]], ...] = (
-    ("text", (str,), ("backbone",)),
-    ("a mapping", (dict,), ("options", "choices", "theta", "versions")),
-    ("a mapping or null", (dict, type(None)), ("images",)),
-    ("text or null", (str, type(None)), ("strategy", "device", "protocol")),
-    ("a number or null", (int, float, type(None)), ("latency_weight", "expected_latency_ms", "latency_ms")),
-    ("a whole number or null", (int, type(None)), ("seed", "relus", "comparisons")),
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,13 @@ class Architecture:
     versions: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        try:
+            if self.images is not None:
+                checked(self.images, ImageFormat)
+        except Mistake as mistake:
+            raise WrongSetting(f"images {mistake}") from None
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         document = {"schema": SCHEMA_VERSION, **asdict(self)}
@@ -74,23 +72,7 @@ class Architecture:
         Raises:
             Refusal: the file is missing, is not JSON, or is not an architecture.
         """
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise Refusal(f"{path}: there is no such file") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise Refusal(f"{path}: not a readable JSON file ({error})") from None
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA_VERSION:
-            raise Refusal(f"{path}: not an architecture of schema {SCHEMA_VERSION}")
-        known = {item.name for item in fields(cls)}
-        values = {key: value for key, value in document.items() if key != "schema"}
-        if unknown := sorted(set(values) - known):
-            raise Refusal(f"{path}: unknown key {unknown[0]!r}")
-        if missing := sorted({"backbone", "options", "choices"} - set(values)):
-            raise Refusal(f"{path}: the key {missing[0]!r} is missing")
-        if wrong := _wrong_kind(values):
-            raise Refusal(f"{path}: {wrong}")
-        return cls(**values)
+        return read_json(path, cls, "an architecture", SCHEMA_VERSION)
 
     def space(self) -> SpaceOptions:
         """The options of its backbone.
@@ -100,14 +82,11 @@ class Architecture:
         """
         from rrnet_nni.search_spaces import SpaceOptions
 
-        known = [item.name for item in fields(SpaceOptions)]
-        if unknown := sorted(set(self.options) - set(known)):
-            raise Refusal(f"options: unknown key {unknown[0]!r}; known keys: {', '.join(known)}")
         try:
             # Files that do not name the form of X2act were written when there was the plain one alone.
-            return SpaceOptions(**{"x2act": "plain", **self.options})
-        except Refusal as refusal:
-            raise Refusal(f"options: {refusal}") from None
+            return checked({"x2act": "plain", **self.options}, SpaceOptions)
+        except Mistake as mistake:
+            raise Refusal(f"options: {mistake}") from None
 
 
 def read_architecture(path: Path) -> tuple[Architecture, SpaceOptions]:
@@ -121,24 +100,6 @@ def read_architecture(path: Path) -> tuple[Architecture, SpaceOptions]:
         return architecture, architecture.space()
     except Refusal as refusal:
         raise Refusal(f"{path}: {refusal}") from None
-
-
-def _wrong_kind(values: Mapping[str, Any]) -> str | None:
-    """What is wrong with the first value that is not of its key's kind; None where all are."""
-    for words, kinds, keys in _KINDS:
-        for key in keys:
-            if key in values and (not isinstance(values[key], kinds) or isinstance(values[key], bool)):
-                return f"{key!r} must be {words}, not {values[key]!r}"
-    if not all(isinstance(chosen, str) for chosen in values["choices"].values()):
-        return "'choices' must map labels to the names of candidates"
-    try:
-        if values.get("images") is not None:
-            format_of(values["images"])
-    except ValueError as error:
-        return f"'images': {error}"
-    if not all(isinstance(probabilities, dict) for probabilities in values.get("theta", {}).values()):
-        return "'theta' must map labels to the probabilities of candidates"
-    return None
 
 
 def installed_versions() -> dict[str, str]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.typed_yaml import read_yaml
+from rrnet_nni.base.settings import Count, OpenShare, WrongSetting, check_settings, read_yaml
 from rrnet_nni.evaluators.options import DataOptions, TeacherOptions, TrainingOptions
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.protocols import get_costs
@@ -21,10 +24,10 @@ from rrnet_nni.strategies.options import STRATEGY_NAMES, SearchOptions
 #: Seeds of epochs are multiples of it, and torch takes 64 bits.
 LARGEST_SEED = 2**32 - 1
 _FROM_DATASET = "it follows from the dataset"
+_FROM_TASK = "the task's seed holds for everything"
 _DERIVED = {
-    SpaceOptions: {"classes": _FROM_DATASET, "image_size": _FROM_DATASET, "channels": _FROM_DATASET},
-    SearchOptions: {"seed": "the task's seed holds for everything"},
-    TrainingOptions: {"seed": "the task's seed holds for everything"},
+    **dict.fromkeys(("space.classes", "space.image_size", "space.channels"), _FROM_DATASET),
+    **dict.fromkeys(("search.seed", "training.seed"), _FROM_TASK),
 }
 
 
@@ -56,26 +59,19 @@ class Task:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
-    calibration_images: int = 256
-    validation_fraction: float = 0.15
-    seed: int = 0
+    calibration_images: Count = 256
+    validation_fraction: OpenShare = 0.15
+    seed: Annotated[int, Ge(0), Le(LARGEST_SEED)] = 0
     name: str = ""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         try:
             check_backbone(self.backbone)
         except Refusal as refusal:
-            raise Refusal(f"backbone {refusal}") from None
-        if self.search.strategy not in STRATEGY_NAMES:
-            raise ValueError(
-                f"search: there is no strategy {self.search.strategy!r}; there are {', '.join(STRATEGY_NAMES)}"
-            )
-        if self.calibration_images < 1:
-            raise ValueError(f"calibration_images must be positive, not {self.calibration_images}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must lie between 0 and 1, not {self.validation_fraction}")
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise ValueError(f"seed must lie between 0 and {LARGEST_SEED}, not {self.seed}")
+            raise WrongSetting(f"backbone {refusal}") from None
+        if (strategy := self.search.strategy) not in STRATEGY_NAMES:
+            raise WrongSetting(f"search: there is no strategy {strategy!r}; there are {', '.join(STRATEGY_NAMES)}")
 
 
 def load_task(path: Path) -> Task:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-from rrnet_nni.base.errors import Refusal
+from annotated_types import Ge
+
+from rrnet_nni.base.settings import Count, Positive, WrongSetting, check_settings
 
 #: Where installed packages announce backbones of their own.
 ENTRY_POINT_GROUP = "rrnet_nni.backbones"
-STEMS = ("pool", "plain", "imagenet")
-CONV_WEIGHTS = ("shared", "separate")
-GATES = ("both", "activation", "pooling")
-X2ACT_FORMS = ("normalized", "plain")
-COEFFICIENTS = ("layer", "channel")
+Stem = Literal["pool", "plain", "imagenet"]
+X2ActForm = Literal["normalized", "plain"]
 #: Candidates that a gate has only where the space asks for them.
-EXTRA_ACTIVATIONS = ("identity",)
+ExtraActivation = Literal["identity"]
+EXTRA_ACTIVATIONS: tuple[ExtraActivation, ...] = get_args(ExtraActivation)
 #: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
 #: outside of it squares start to double from layer to layer.
 RANGE_BOUND = 8.0
@@ -45,58 +44,38 @@ class SpaceOptions:
             and b at 0 (STPAI, Sec. III-A).
     """
 
-    classes: int = 10
-    image_size: int = 32
-    channels: int = 3
-    width: float = 1.0
-    stem: str | None = None
-    conv_weights: str = "shared"
-    gates: str = "both"
-    groups: int = 1
-    extra_activations: tuple[str, ...] = ()
-    x2act: str = "normalized"
-    coefficients: str = "layer"
-    x2act_c: float | None = None
+    classes: Annotated[int, Ge(2)] = 10
+    image_size: Count = 32
+    channels: Count = 3
+    width: Positive = 1.0
+    stem: Stem | None = None
+    conv_weights: Literal["shared", "separate"] = "shared"
+    gates: Literal["both", "activation", "pooling"] = "both"
+    groups: Count = 1
+    extra_activations: tuple[ExtraActivation, ...] = ()
+    x2act: X2ActForm = "normalized"
+    coefficients: Literal["layer", "channel"] = "layer"
+    x2act_c: Positive | None = None
     x2act_w1: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("classes", 2), ("image_size", 1), ("channels", 1), ("groups", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise Refusal(f"{name} must be a whole number of at least {least}, not {value!r}")
-        _require_positive("width", self.width)
-        if self.x2act_c is not None:
-            _require_positive("x2act_c", self.x2act_c)
-        if self.x2act_w1 is not None and not _is_number(self.x2act_w1):
-            raise Refusal(f"x2act_w1 must be a finite number, not {self.x2act_w1!r}")
-        for name, allowed in (
-            ("conv_weights", CONV_WEIGHTS),
-            ("gates", GATES),
-            ("x2act", X2ACT_FORMS),
-            ("coefficients", COEFFICIENTS),
-            ("stem", (None, *STEMS)),
-        ):
-            if getattr(self, name) not in allowed:
-                words = ", ".join(word for word in allowed if word)
-                raise Refusal(f"{name} must be one of {words}, not {getattr(self, name)!r}")
-        self._check_activations()
+        check_settings(self)
+        if len(set(self.extra_activations)) < len(self.extra_activations):
+            raise WrongSetting(f"extra_activations must name each once, not {list(self.extra_activations)}")
+        if self.groups > 1 and self.conv_weights == "separate":
+            raise WrongSetting(
+                "groups must be 1 where candidates have their own convolutions: set conv_weights: shared"
+            )
         for name in ("x2act_c", "x2act_w1"):
             if self.x2act != "plain" and getattr(self, name) is not None:
-                raise Refusal(f"{name} belongs to the plain form: set x2act: plain, or leave {name} out")
+                raise WrongSetting(f"{name} belongs to the plain form: set x2act: plain, or leave {name} out")
         if self.x2act != "plain" and self.coefficients != "layer":
-            raise Refusal("coefficients belong to the plain form (normalized bases are per channel): set x2act: plain")
-
-    def _check_activations(self) -> None:
-        extra = self.extra_activations
-        if isinstance(extra, str) or set(extra) - set(EXTRA_ACTIVATIONS) or len(set(extra)) < len(extra):
-            allowed = ", ".join(EXTRA_ACTIVATIONS)
-            raise Refusal(f"extra_activations must be a list of some of {allowed}, each once, not {extra!r}")
-        object.__setattr__(self, "extra_activations", tuple(extra))  # a list where it comes from JSON
-        if self.groups > 1 and self.conv_weights == "separate":
-            raise Refusal("groups must be 1 where every candidate has its own convolution: set conv_weights: shared")
+            raise WrongSetting(
+                "coefficients belong to the plain form (normalized bases have them per channel): set x2act: plain"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as plain JSON values; `SpaceOptions(**options.to_dict())` gives them back.
+        """The options as plain JSON values; `checked` reads them back.
 
         What cuts activations or adds candidates stands there only where it does, so that other spaces keep their files.
         """
@@ -112,12 +91,3 @@ class SpaceOptions:
         """`channels` times the width multiplier, rounded to a multiple of `divisor`, at least 4 channels."""
         rounded = int(channels * self.width / divisor + 0.5) * divisor
         return max(rounded, divisor, 4)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not _is_number(value) or value <= 0:
-        raise Refusal(f"{name} must be a positive number, not {value!r}")

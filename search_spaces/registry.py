@@ -18,7 +18,7 @@ from .backbones.mobilenet_v2 import MobileNetV2
 from .backbones.mobilenet_v3 import BLOCKS, PUBLISHED, MobileNetV3
 from .backbones.resnet import PLANS, ResNet
 from .backbones.vgg import VGG16
-from .options import ENTRY_POINT_GROUP, SpaceOptions
+from .options import ENTRY_POINT_GROUP, SpaceOptions, Stem
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Backbone:
 
     name: str
     build: Callable[[SpaceOptions], ModelSpace]
-    stems: tuple[str, ...]
+    stems: tuple[Stem, ...]
     x2act_w1: float = 0.05
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.settings import checked
 from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
@@ -189,19 +189,12 @@ class CandidateTrainer:
             return
         try:
             for line in self._path.read_text(encoding="utf-8").splitlines():
-                candidate = _measured(json.loads(line))
+                candidate = checked(json.loads(line), MeasuredCandidate)
                 self._known[_key(candidate.choices)] = candidate
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refusal(
                 f"{self._path} holds no candidates of a search ({type(error).__name__}): remove it to start anew"
             ) from None
-
-
-def _measured(fields: Any) -> MeasuredCandidate:
-    """One line of the file that candidates are kept in."""
-    choices = {str(label): str(chosen) for label, chosen in fields["choices"].items()}
-    figures = {name: float(fields[name]) for name in ("loss", "accuracy", "latency_ms", "seconds")}
-    return MeasuredCandidate(choices, **figures)
 
 
 def _key(choices: Mapping[str, str]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from rrnet_nni.base.errors import Refusal
+from annotated_types import Gt, Le
+
+from rrnet_nni.base.settings import Count, Natural, NotNegative, Positive, WrongSetting, check_settings
 
 #: `registry.STRATEGIES` has their functions.
 STRATEGY_NAMES = ("rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution")
-HESSIAN_PRODUCTS = ("finite_difference", "exact")
 
 
 @dataclass(frozen=True)
@@ -40,64 +40,32 @@ class SearchOptions:
     """
 
     strategy: str = "rrnet"
-    epochs: int = 15
-    warmup_epochs: int = 3
-    latency_weight: float = 0.1
-    target_latency_ms: float | None = None
-    target_comparisons: int | None = None
-    order: int = 2
-    hvp: str = "finite_difference"
-    epsilon: float = 0.01
-    alpha_learning_rate: float = 0.05
-    alpha_weight_decay: float = 0.0
-    temperature_end: float = 0.1
-    freeze_threshold: float | None = 0.999
-    gradient_clip: float | None = 5.0
-    budget_s: float | None = None
-    candidates: int = 12
-    candidate_epochs: int = 4
+    epochs: Count = 15
+    warmup_epochs: Natural = 3
+    latency_weight: NotNegative = 0.1
+    target_latency_ms: Positive | None = None
+    target_comparisons: Count | None = None
+    order: Literal[1, 2] = 2
+    hvp: Literal["finite_difference", "exact"] = "finite_difference"
+    epsilon: Positive = 0.01
+    alpha_learning_rate: Positive = 0.05
+    alpha_weight_decay: NotNegative = 0.0
+    temperature_end: Annotated[float, Gt(0), Le(1)] = 0.1
+    freeze_threshold: Annotated[float, Gt(0.5), Le(1)] | None = 0.999
+    gradient_clip: Positive | None = 5.0
+    budget_s: Positive | None = None
+    candidates: Count = 12
+    candidate_epochs: Count = 4
     tensorboard: bool = False
-    seed: int = 0
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("warmup_epochs", self.warmup_epochs, 0)
-        _at_least("candidates", self.candidates, 1)
-        _at_least("candidate_epochs", self.candidate_epochs, 1)
-        _at_least("seed", self.seed, 0)
+        check_settings(self)
         if self.warmup_epochs >= self.epochs:
-            raise Refusal(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
-        if self.order not in (1, 2):
-            raise Refusal(f"order must be 1 or 2, not {self.order!r}")
-        if self.hvp not in HESSIAN_PRODUCTS:
-            raise Refusal(f"hvp must be one of {', '.join(HESSIAN_PRODUCTS)}, not {self.hvp!r}")
-        for name in ("latency_weight", "alpha_weight_decay"):
-            _number(name, getattr(self, name), 0.0, inclusive=True)
-        for name in ("epsilon", "alpha_learning_rate", "temperature_end"):
-            _number(name, getattr(self, name), 0.0)
-        for name in ("target_latency_ms", "freeze_threshold", "gradient_clip", "budget_s"):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0.0)
-        if self.target_comparisons is not None:
-            _at_least("target_comparisons", self.target_comparisons, 1)
-            if self.target_latency_ms is not None:
-                raise Refusal("target_comparisons and target_latency_ms are two budgets: give one of them")
-        if self.temperature_end > 1.0:
-            raise Refusal(f"temperature_end must be at most 1, not {self.temperature_end!r}")
-        if self.freeze_threshold is not None and not 0.5 < self.freeze_threshold <= 1.0:
-            raise Refusal(f"freeze_threshold must lie above 0.5 and be at most 1, not {self.freeze_threshold!r}")
+            raise WrongSetting(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+        if self.target_comparisons is not None and self.target_latency_ms is not None:
+            raise WrongSetting("target_comparisons and target_latency_ms are two budgets: give one of them")
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain JSON values; `SearchOptions(**options.to_dict())` gives them back."""
         return asdict(self)
-
-
-def _at_least(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise Refusal(f"{name} must be a whole number of at least {least}, not {value!r}")
-
-
-def _number(name: str, value: object, least: float, inclusive: bool = False) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < least or (value == least and not inclusive):  # type: ignore[operator]
-        raise Refusal(f"{name} must be a number {'of at least' if inclusive else 'above'} {least:g}, not {value!r}")

@@ -19,7 +19,7 @@ import platform
 import statistics
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -27,7 +27,7 @@ from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, holdout, load_dataset
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices
-from rrnet_nni.search_spaces.options import X2ACT_FORMS
+from rrnet_nni.search_spaces.options import X2ActForm
 
 KINDS = {
     "relu": ("relu", "maxpool"),
@@ -159,7 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--x2act", default="normalized", choices=X2ACT_FORMS, help="how X2act is trained")
+    parser.add_argument("--x2act", default="normalized", choices=get_args(X2ActForm), help="how X2act is trained")
     parser.add_argument("--x2act-w1", type=float, help="w1 before training (default: the backbone's own)")
     parser.add_argument("--x2act-factor", type=float, default=0.01, help="learning rate of w1, w2 and b, relative")
     parser.add_argument("--choose", action="store_true", help="choose settings of X2act on held-out training images")

@@ -31,7 +31,7 @@ class ImageFiles:
         root: folder that the names are relative to.
         names: the files.
         size: S; images of other sizes are resized.
-        resize: how (`pictures.RESIZES`).
+        resize: how (`pictures.Resize`).
         workers: processes that decode; 0 decodes in this one.
         crops: take ImageNet's views of an image instead of the whole of it.
         device: where batches go.

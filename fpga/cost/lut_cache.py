@@ -6,12 +6,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.settings import checked
 
 from ..devices import Device
 from ..program import RING_BITS
@@ -22,7 +22,6 @@ SCHEMA_VERSION = 1
 _FPGA = Path(__file__).parents[1]
 #: Relative to the room; folders with all that lies below them.
 _SOURCES = ("ring/geometry.py", "program", "cost", "protocols", "devices")
-_COST_FIELDS = {item.name for item in fields(OperatorCost)}
 _log = logging.getLogger(__name__)
 
 CostGroups = tuple[dict[str, dict[str, OperatorCost]], dict[str, OperatorCost]]
@@ -74,10 +73,10 @@ def read_cached(directory: Path, key: str) -> CostGroups | None:
             raise ValueError("its content does not match its digest")
         table = document["table"]
         entries = {
-            label: {candidate: _cost(values) for candidate, values in candidates.items()}
+            label: {candidate: checked(values, OperatorCost) for candidate, values in candidates.items()}
             for label, candidates in table["entries"].items()
         }
-        return entries, {name: _cost(values) for name, values in table["fixed"].items()}
+        return entries, {name: checked(values, OperatorCost) for name, values in table["fixed"].items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -100,10 +99,3 @@ def write_cached(directory: Path, key: str, groups: CostGroups) -> None:
         write_whole(directory / f"{key}.json", json.dumps(document, indent=1, allow_nan=False).encode())
     except OSError as error:
         _log.warning("latency table not kept in %s (%s)", directory, error)
-
-
-def _cost(values: Mapping[str, Any]) -> OperatorCost:
-    if values.keys() != _COST_FIELDS:
-        raise ValueError(f"a cost has the fields {sorted(values)}")
-    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return OperatorCost(**known)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 from .accelerator import Accelerator
 from .constants import constant
 
 #: Where a constant comes from: a document, a measurement, a fit to published figures, or nothing better than judgement.
-PROVENANCES = ("given", "measured", "fitted", "assumed")
+ProvenanceKind = Literal["given", "measured", "fitted", "assumed"]
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a constant is known: one of `PROVENANCES`, and where, how or to what, in words."""
+    """How a constant is known: and where, how or to what, in words."""
 
-    kind: str
+    kind: ProvenanceKind
     source: str
 
 

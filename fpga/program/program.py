@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.json_fields import read_fields
+from rrnet_nni.base.settings import checked
 
 from .heads import HEADS
 from .operations import OPERATION_KINDS, RING_BITS, TRUNCATION_BOUND_BITS, AnyOperation, Constant, Tensor
@@ -120,9 +120,9 @@ def _records(
     for entry in entries:
         try:
             kind = type_of(entry)
-            values = read_fields(kind, {key: item for key, item in entry.items() if key != "kind"})
-            _check_numbers(values)
-            found.append(kind(**values))
+            record = checked({key: item for key, item in entry.items() if key != "kind"}, kind)
+            _check_numbers(vars(record))
+            found.append(record)
         except ValueError as error:
             raise Refusal(f"{where}: {entry.get('name')!r:.60} in {section!r}: {error}") from error
     return found

@@ -6,17 +6,16 @@ It travels with the architecture, the ONNX file's metadata and the client's part
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Gt, Le
 
 from .errors import Refusal
-from .json_fields import read_fields
-from .pictures import RESIZES, fitted, open_picture, pixels_of
-from .typed_yaml import read_yaml
+from .pictures import Resize, fitted, open_picture, pixels_of
+from .settings import Count, Positive, WrongSetting, check_settings, checked, read_yaml
 
 #: The key of an ONNX file's `metadata_props` under which the format stands.
 METADATA_KEY = "rrnet.images"
@@ -33,40 +32,29 @@ class ImageFormat:
         mean, std: one number for each channel; with scale 1 of values in 0..255.
         classes: names of the logits, in their order; empty where they have none.
         scale: what a pixel is divided by first: 255, or 1 where the network takes 0..255.
-        resize: how a picture of another shape is brought to the size (`pictures.RESIZES`).
+        resize: how a picture of another shape is brought to the size (`pictures.Resize`).
         central_share: of the largest middle part, the share that `crop` takes.
         task: what the network was trained for.
     """
 
-    height: int
-    width: int
-    color: str
+    height: Count
+    width: Count
+    color: Literal["gray", "rgb", "bgr"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
-    scale: float = 255.0
-    resize: Literal["squeeze", "crop", "pad"] = "squeeze"
-    central_share: float = 1.0
+    scale: Positive = 255.0
+    resize: Resize = "squeeze"
+    central_share: Annotated[float, Gt(0), Le(1)] = 1.0
     task: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.color not in _CHANNELS:
-            raise ValueError(f"color must be one of {', '.join(_CHANNELS)}, not {self.color!r}")
+        check_settings(self)
         for name in ("mean", "std"):
-            values = getattr(self, name)
-            if len(values) != self.channels or not all(map(math.isfinite, values)):
-                raise ValueError(f"{name} must be {self.channels} finite numbers, one a channel, not {list(values)}")
+            if len(values := getattr(self, name)) != self.channels:
+                raise WrongSetting(f"{name} must be {self.channels} numbers, one a channel, not {list(values)}")
         if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, not {min(self.std)}")
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale must be above 0, not {self.scale}")
-        if self.resize not in RESIZES:
-            raise ValueError(f"resize must be one of {', '.join(RESIZES)}, not {self.resize!r}")
-        if not 0 < self.central_share <= 1:
-            raise ValueError(f"central_share must lie above 0 and be at most 1, not {self.central_share}")
+            raise WrongSetting(f"std must be above 0, not {min(self.std)}")
 
     @property
     def channels(self) -> int:
@@ -109,20 +97,9 @@ def read_format(text: str | bytes, where: str) -> ImageFormat:
         Refusal: it is none.
     """
     try:
-        return format_of(json.loads(text))
+        return checked(json.loads(text), ImageFormat)
     except ValueError as error:
         raise Refusal(f"{where}: not a description of images ({error})") from None
-
-
-def format_of(document: Any) -> ImageFormat:
-    """The format that a JSON object holds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(document, dict):
-        raise ValueError("not an object")
-    return ImageFormat(**read_fields(ImageFormat, document))
 
 
 def load_format(path: Path) -> ImageFormat:

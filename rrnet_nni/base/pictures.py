@@ -14,10 +14,9 @@ PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".jp2", ".tga"),
 )
-Resize = Literal["squeeze", "crop", "pad"]
 #: How a picture of another shape becomes the network's: both sides scaled for themselves; the middle part of the right
 #: shape; or the whole of it between black bars.
-RESIZES: tuple[Resize, ...] = ("squeeze", "crop", "pad")
+Resize = Literal["squeeze", "crop", "pad"]
 #: The lowest byte of 16 bits is left away as if 65535 were 255.
 SIXTEEN_TO_EIGHT_BITS = 257
 
@@ -67,7 +66,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def fitted(picture: Image.Image, width: int, height: int, resize: str, central_share: float = 1.0) -> Image.Image:
-    """A picture at the network's size by one of `RESIZES`; `crop` takes `central_share` of the largest middle part."""
+    """A picture at the network's size as `resize` says; `crop` takes `central_share` of the largest middle part."""
     if resize == "crop":
         box = central_box(*picture.size, width, height, central_share)
         return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)

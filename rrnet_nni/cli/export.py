@@ -22,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     from rrnet_nni.base.files import output_file
-    from rrnet_nni.base.image_format import format_of
+    from rrnet_nni.base.image_format import ImageFormat
+    from rrnet_nni.base.settings import checked
 
     from ..architecture import read_architecture
     from ..export import export_onnx
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     architecture, space = read_architecture(options.run / ARCHITECTURE)
     network = load_trained(architecture, options.run / WEIGHTS)
     shape = (space.channels, space.image_size, space.image_size)
-    images = None if architecture.images is None else format_of(architecture.images)
+    images = None if architecture.images is None else checked(architecture.images, ImageFormat)
     model = export_onnx(network, shape, output_file(options.output), images)
     answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
     print_json(answer) if options.json else print(f"wrote {options.output}")

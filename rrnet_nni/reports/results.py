@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.base.settings import read_json
 
 RESULT_FILE = "result.json"
 
@@ -67,24 +66,7 @@ class Result:
         Raises:
             Refusal: there is none, or it is not one of this version.
         """
-        path = path / RESULT_FILE if path.is_dir() else path
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            # Results without these were written when networks did not know their images and always had a build.
-            document = {"images": None, "uncompiled": None, **document}
-            return cls(**{name: _checked(name, document[name], kind) for name, kind in get_type_hints(cls).items()})
-        except FileNotFoundError:
-            raise Refusal(f"{path}: there is no such file") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Refusal(f"{path}: not a result of this version ({type(error).__name__}: {error})") from None
-
-
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    kinds = get_args(kind) or (kind,)
-    allowed = (*kinds, int) if float in kinds else kinds
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise TypeError(f"{name} is {value!r}")
-    return value
+        return read_json(path / RESULT_FILE if path.is_dir() else path, cls, "a result of this version")
 
 
 def format_weight(weight: float | None) -> str:

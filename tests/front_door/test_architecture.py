@@ -40,7 +40,10 @@ def test_an_architecture_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         ('{"schema": 1, "backbone": 3, "options": {}, "choices": {}}', "'backbone' must be text, not 3"),
         ('{"schema": 1, "backbone": "x", "options": [], "choices": {}}', "'options' must be a mapping"),
         ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "theta": null}', "'theta' must be a mapping"),
-        ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "theta": {"a": 1}}', "'theta' must map"),
+        (
+            '{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "theta": {"a": 1}}',
+            "'theta.a' must be a mapping",
+        ),
         ('{"schema": 1, "backbone": "x", "options": {}, "choices": {}, "latency_ms": "2"}', "'latency_ms' must be"),
     ],
 )
@@ -54,7 +57,10 @@ def test_what_is_not_an_architecture_is_refused(tmp_path: Path, content: str, wo
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"colour": 1}, "options: unknown key 'colour'"), ({"width": "wide"}, "options: width must be a positive number")],
+    [
+        ({"colour": 1}, "options: unknown key 'colour'"),
+        ({"width": "wide"}, "options: 'width' must be a number, not 'wide'"),
+    ],
 )
 def test_options_that_no_backbone_has_are_refused_by_file_and_name(
     tmp_path: Path, options: dict[str, object], words: str

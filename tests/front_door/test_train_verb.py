@@ -56,7 +56,7 @@ def test_polynomial_network_is_tuned_from_relu_weights_and_distilled(
         ([], "name either an architecture.json or --activation"),
         (["missing.json"], "missing.json: there is no such file"),
         (["missing.json", "--activation", "relu"], "name either"),
-        (["--activation", "relu", "--epochs", "0"], "epochs must be a positive whole number"),
+        (["--activation", "relu", "--epochs", "0"], "epochs must be at least 1"),
         (["--activation", "relu", "--initial-weights", "missing.pt"], "missing.pt: there is no such file"),
         (["--activation", "relu", "--teacher", "missing"], "missing/architecture.json: there is no such file"),
     ],

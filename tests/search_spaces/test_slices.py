@@ -7,6 +7,7 @@ import torch
 
 from rrnet_nni.base.compatibility import freeze_apart
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.settings import checked
 from rrnet_nni.evaluators.space_operators import describe_space, network_operators
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.fpga.program.operators import comparison_count
@@ -33,7 +34,7 @@ def test_a_space_that_is_not_cut_leaves_the_files_that_it_always_left() -> None:
 def test_what_cuts_activations_stands_in_the_files() -> None:
     document = CUT.to_dict()
     assert (document["groups"], document["extra_activations"]) == (3, ["identity"])
-    assert SpaceOptions(**document) == CUT
+    assert checked(document, SpaceOptions) == CUT
     assert CUT.uncut() == SMALL
 
 
@@ -84,9 +85,9 @@ def test_a_slice_costs_its_share_of_the_comparisons() -> None:
 
 def test_impossible_cuts_are_refused() -> None:
     for options, named in (
-        ({"groups": 0}, "groups must be a whole number of at least 1"),
-        ({"groups": 2, "conv_weights": "separate"}, "groups must be 1 where every candidate has its own convolution"),
-        ({"extra_activations": ("swish",)}, "extra_activations must be a list of some of identity"),
+        ({"groups": 0}, "groups must be at least 1"),
+        ({"groups": 2, "conv_weights": "separate"}, "groups must be 1 where candidates have their own"),
+        ({"extra_activations": ("swish",)}, "extra_activations must be one of identity, not 'swish'"),
         ({"extra_activations": ("identity", "identity")}, "each once"),
         ({"extra_activations": "identity"}, "extra_activations must be a list"),
     ):

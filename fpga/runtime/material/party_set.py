@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import write_whole
+from rrnet_nni.base.settings import Mistake, checked
 
 from ...protocols.shared.randomness import ROOT_BYTES
 
@@ -59,13 +60,9 @@ def read_description(path: Path) -> SetDescription:
     if not isinstance(document, dict) or document.pop("schema", None) != SET_SCHEMA:
         raise Refusal(f"{path / SET} has another schema; run rrnet-2pc-prepare again")
     try:
-        document["exchanged_bytes"] = tuple(document.get("exchanged_bytes", (0, 0)))
-        described = SetDescription(**document)
-    except TypeError as error:
-        raise Refusal(f"{path / SET} is damaged") from error
-    if any(type(getattr(described, name)) is not int for name in ("count", "party", "corrections_bytes")):
-        raise Refusal(f"{path / SET} is damaged")
-    return described
+        return checked(document, SetDescription)
+    except Mistake as mistake:
+        raise Refusal(f"{path / SET} is damaged: {mistake}") from None
 
 
 def unused_count(path: Path) -> int:

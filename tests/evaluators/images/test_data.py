@@ -117,7 +117,7 @@ def test_failing_write_leaves_no_half_written_cache(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"name": "mnist"}, "unknown dataset 'mnist'"),
+        ({"name": "mnist"}, "name must be one of digits, .* not 'mnist'"),
         ({"name": "folder"}, "needs root"),
         ({"name": "folder", "root": "/nowhere"}, "/nowhere/train is not a folder"),
         ({"name": "cifar10", "root": "/nowhere"}, "download: true"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import rrnet_nni.fpga.devices as devices
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.fpga.devices import PROVENANCES, Device, device_file, device_names, load_device, parse_device
+from rrnet_nni.fpga.devices import Device, ProvenanceKind, device_file, device_names, load_device, parse_device
 
 ZCU104 = Path(devices.__file__).parent / "zcu104.yaml"
 CONSTANTS = sorted(load_device("zcu104").constants())
@@ -43,7 +44,7 @@ def test_every_packaged_device_loads_and_says_where_each_constant_comes_from(nam
     device = load_device(name)
     assert device.name == name
     assert set(device.provenance) == set(device.constants())
-    assert all(entry.kind in PROVENANCES and entry.source for entry in device.provenance.values())
+    assert all(entry.kind in get_args(ProvenanceKind) and entry.source for entry in device.provenance.values())
 
 
 def test_zcu104_is_the_experiment_of_section_iv() -> None:
@@ -74,10 +75,10 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_constant_is_refused_by_name(tmp_path: Path, key: str) -> None:
     content = document()
     del content["constants"][key]
-    assert repr(key) in refusal_of(tmp_path, content)
+    assert f"the key 'constants.{key}' is missing" in refusal_of(tmp_path, content)
 
 
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "200e6", True, None, [1], 10**19, 1e-300, 1e300])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "fast", True, None, [1], 10**19, 1e-300, 1e300])
 @pytest.mark.parametrize("key", CONSTANTS)
 def test_a_constant_that_is_no_possible_quantity_is_refused(tmp_path: Path, key: str, value: object) -> None:
     content = document()
@@ -100,11 +101,11 @@ def test_zero_is_a_latency_but_no_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda d: d.update(colour="red"), "'colour'"),
+        (lambda d: d.update(colour="red"), "unknown key 'colour'"),
         (lambda d: d.update(schema=2), "schema"),
         (lambda d: d.update(name=""), "name"),
-        (lambda d: d["constants"].update(luck=1), "'luck'"),
-        (lambda d: d["constants"]["clock_hz"].update(unit="Hz"), "'unit'"),
+        (lambda d: d["constants"].update(luck=1), "unknown key 'constants.luck'"),
+        (lambda d: d["constants"]["clock_hz"].update(unit="Hz"), "unknown key 'constants.clock_hz.unit'"),
         (lambda d: d["constants"]["clock_hz"].update(provenance="guessed"), "provenance"),
         (lambda d: d["constants"]["clock_hz"].update(source=" "), "source"),
         (lambda d: d["constants"].update(clock_hz=200), "constants.clock_hz"),
@@ -128,7 +129,8 @@ def test_what_is_no_device_file_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     text = ZCU104.read_text()
-    assert "line" in refusal_of(tmp_path, text + "name: again\n")
+    line = text.count("\n") + 1
+    assert f":{line}: the key 'name' stands here a second time" in refusal_of(tmp_path, text + "name: again\n")
 
 
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers())

@@ -55,7 +55,7 @@ def test_a_changed_program_is_refused_or_sound(path: tuple[Any, ...], value: Any
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("tensors", 0, "shape"), None, r"'image' in 'tensors': 'shape' is None, expected tuple"),
+        (("tensors", 0, "shape"), None, r"'image' in 'tensors': 'shape' must be a list, not null"),
         (("operations", 0, "stride"), [0, 1], r"in 'operations': 'stride' is \(0, 1\), expected 1 to"),
         (("operations", 0, "inputs"), [], "in 'operations': it has no inputs"),
         (("operations", 0, "kind"), "sigmoid", "the kind 'sigmoid' is unknown"),

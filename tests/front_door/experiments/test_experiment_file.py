@@ -11,7 +11,7 @@ from helpers.processes import rrnet_in_a_new_process
 from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
-from rrnet_nni.experiments.experiment_file import KNOWN_KEYS, check_before_trials, read_experiment
+from rrnet_nni.experiments.experiment_file import NniExperiment, check_before_trials, read_experiment
 from rrnet_nni.experiments.main_job import common_failure, give_up_when_doomed, last_error
 from rrnet_nni.experiments.nni_manager import Experiment, Trial
 from rrnet_nni.starting_files import experiment_named, packaged_text, write_starting_files
@@ -53,14 +53,19 @@ def test_what_is_right_is_read(experiment: Path) -> None:
     [
         ("task.yml", "resnet8", "resnet9", r"task\.yml:1: .*unknown backbone 'resnet9'"),
         ("task.yml", "epochs: 2", "epoch: 2", r"task\.yml:3: unknown key 'training\.epoch'; did you mean 'epochs'"),
-        ("task.yml", "digits", "digit", "unknown dataset 'digit'"),
+        ("task.yml", "digits", "digit", r"task\.yml:2: 'data\.name' must be one of digits, .* not 'digit'"),
         ("task.yml", "zcu104", "zcu105", "hardware.device"),
         ("task.yml", "epochs: 2", "epochs: two", r"task\.yml:3"),
         ("experiment.yml", "task.yml", "tusk.yml", r"experiment\.yml:2: .*tusk\.yml: there is no such file"),
         ("experiment.yml", "rrnet trial", "rrnet trail", "a trial is `rrnet trial`"),
         ("experiment.yml", "maxTrialNumber", "maxTrialNumbers", r":6: unknown key 'maxTrialNumbers'; did you mean"),
-        ("experiment.yml", "trialConcurrency: 2", "trialConcurrency: two", ":5: trialConcurrency must be a positive"),
-        ("experiment.yml", "Directory: .", "Directory: src", ":3: trialCodeDirectory .*src is not a folder"),
+        (
+            "experiment.yml",
+            "trialConcurrency: 2",
+            "trialConcurrency: two",
+            ":5: 'trialConcurrency' must be a whole number, not 'two'",
+        ),
+        ("experiment.yml", "Directory: .", "Directory: src", ":3: trialCodeDirectory: .*src is not a folder"),
         ("experiment.yml", "trainingService: {platform: local}", "", "the key 'trainingService' is missing"),
         ("experiment.yml", "ParetoTuner", "ParetoTunr", "there is no tuner 'ParetoTunr'; did you mean 'ParetoTuner'?"),
         ("experiment.yml", "ParetoTuner", "TPEE", "there is no tuner 'TPEE'; did you mean 'TPE'?"),
@@ -98,9 +103,9 @@ def test_the_known_keys_are_those_of_nni(experiment: Path) -> None:
         first, *rest = name.split("_")
         return first + "".join(word.capitalize() for word in rest)
 
-    assert {camel(field.name) for field in fields(ExperimentConfig) if not field.name.startswith("_")} == set(
-        KNOWN_KEYS
-    )
+    assert {camel(field.name) for field in fields(ExperimentConfig) if not field.name.startswith("_")} == {
+        field.name for field in fields(NniExperiment)
+    }
 
 
 def test_pictures_that_are_none_are_named_before_a_trial_starts(experiment: Path) -> None:
