@@ -15,6 +15,8 @@ from .results import Result, format_weight, results_on_front
 COMPARING = ("relu", "maxpool")
 #: Points nearer to each other than this part of an axis get one label.
 NEAR = 0.04
+#: Points nearer than this part of an axis have their labels on different sides.
+CROWDED = 0.25
 
 
 def front_figure(results: Sequence[Result], chosen: int | None = None) -> str:
@@ -105,13 +107,18 @@ def _label_points(axis: Any, results: Sequence[Result], x: Sequence[float], y: S
         across, up = (latency - left) / (right - left), (accuracy - low) / (high - low)
         near = [place for place in places if abs(place[0] - across) < NEAR and abs(place[1] - up) < NEAR]
         near[0][2].append(weight) if near else places.append((across, up, [weight]))
+    before: tuple[float, float, bool] | None = None
     for across, up, weights in places:
         side, shift = ("right", -7) if across > 0.75 else ("left", 7)
+        below = up > 0.5
+        if before and across - before[0] < CROWDED and abs(up - before[1]) < CROWDED:
+            below = not before[2]
+        before = across, up, below
         axis.annotate(
             f"λ {', '.join(weights)}",
             (across, up),
             xycoords="axes fraction",
-            xytext=(shift, -10 if up > 0.5 else 8),
+            xytext=(shift, -10 if below else 8),
             textcoords="offset points",
             ha=side,
             va="center",

@@ -110,7 +110,7 @@ def _results_table(report: Report, directory: Path) -> str:
         pages = [("trial", trial_page_name(number)), *_build_link(report, number, directory)]
         links = "".join(f'<a href="{escape(href)}">{words}</a>' for words, href in pages)
         weight, *others = _cells(results[number])
-        rows.append((f"{weight}{marks}", *others, links))
+        rows.append((f"{weight}{marks}", *others, f"<span>{links}</span>"))
     classes = ["chosen" if number == report.chosen else "" for number in order]
     return html_table(TABLE, rows, classes) + f"<p class=note>◆ on the Pareto front. {_LATENCIES}</p>"
 
