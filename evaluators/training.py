@@ -31,13 +31,17 @@ CHECKPOINT = "training.ckpt"
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """Where a training run stands after an epoch: `epoch` of `epochs` done, mean loss, and the time still needed."""
+    """Where a training run stands after an epoch: `epoch` of `epochs` done, mean loss, and the time still needed.
+
+    `network` is the one that trains on: who looks at it leaves it as it is.
+    """
 
     epoch: int
     epochs: int
     loss: float
     skipped_steps: int
     remaining_s: float
+    network: nn.Module
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ class _EpochReport(lightning.Callback):
             done = trainer.current_epoch + 1
             per_epoch = (time.monotonic() - self._started) / (done - self._first_epoch)
             remaining_s = per_epoch * (self.epochs - done)
-            self.progress(EpochProgress(done, self.epochs, self.loss, module.skipped_steps, remaining_s))
+            self.progress(EpochProgress(done, self.epochs, self.loss, module.skipped_steps, remaining_s, module.model))
 
 
 class _EpochCheckpoint(lightning.Callback):

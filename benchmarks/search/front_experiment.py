@@ -41,7 +41,7 @@ from rrnet_nni.trained import load_trained
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = ROOT / "examples" / "cifar10_front_experiment.yml"
 #: What of a trial's final result is reported.
-REPORTED = ("fixed_point_accuracy", "relus", "comparisons", "expected_latency_ms")
+REPORTED = ("fixed_point_test_accuracy", "relus", "comparisons", "expected_latency_ms")
 
 
 def main() -> None:

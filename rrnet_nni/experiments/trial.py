@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import nni
 from rrnet_nni.base.compatibility import ManagerChannel
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import output_folder
+from rrnet_nni.evaluators.accuracy import evaluate
+from rrnet_nni.evaluators.training import EpochProgress
 from rrnet_nni.strategies import EpochRecord
 
 from .. import pipeline
+from ..architecture import Architecture
 from ..reports.results import Result
 from ..task import Task, check_latency_weight
 from ..workbench import prepare
@@ -38,7 +42,12 @@ def run_trial(task: Task, directory: Path) -> Result:
         channel.report_intermediate(epoch_metrics(record))
 
     architecture = pipeline.search_architecture(bench, weight, directory, report)
-    result = pipeline.finish(bench, architecture, directory, **pipeline.teacher_of(bench))
+
+    def report_training(progress: EpochProgress) -> None:
+        validation = evaluate(progress.network, bench.dataset, *bench.validation)
+        channel.report_intermediate(training_metrics(progress, validation.accuracy, architecture))
+
+    result = pipeline.finish(bench, architecture, directory, report_training, **pipeline.teacher_of(bench))
     channel.report_final(final_metrics(result))
     return result
 
@@ -62,12 +71,26 @@ def epoch_metrics(record: EpochRecord) -> dict[str, float]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
+def training_metrics(
+    progress: EpochProgress, validation_accuracy: float, architecture: Architecture
+) -> dict[str, float]:
+    """What the web UI shows of an epoch in which the found network is trained; `default` is its validation accuracy."""
+    shown = {
+        "default": validation_accuracy,
+        "training_loss": progress.loss,
+        "latency_ms": architecture.latency_ms,
+        "relus": architecture.relus,
+        "comparisons": architecture.comparisons,
+    }
+    return {name: value for name, value in shown.items() if value is not None and math.isfinite(value)}
+
+
 def final_metrics(result: Result) -> dict[str, float]:
     """What the tuner and the web UI get in the end; `default` is the validation accuracy, never the test accuracy."""
     shown = {
         "default": result.validation_accuracy,
-        "accuracy": result.accuracy,
-        "fixed_point_accuracy": result.fixed_point_accuracy,
+        "test_accuracy": result.accuracy,
+        "fixed_point_test_accuracy": result.fixed_point_accuracy,
         "latency_ms": result.latency_ms,
         "expected_latency_ms": result.expected_latency_ms,
         "relus": result.relus,

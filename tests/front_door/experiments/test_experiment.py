@@ -70,10 +70,13 @@ def test_every_trial_succeeds_at_its_own_latency_weight(experiment: tuple[Experi
 
 
 @pytest.mark.experiment
-def test_the_manager_has_one_intermediate_result_per_search_epoch(experiment: tuple[Experiment, list[Trial]]) -> None:
+def test_the_manager_has_one_intermediate_result_per_epoch(experiment: tuple[Experiment, list[Trial]]) -> None:
     for trial in experiment[1]:
-        assert len(trial.intermediate) == 3
-        for epoch in trial.intermediate:
+        searched, trained = trial.intermediate[:3], trial.intermediate[3:]
+        assert len(trained) == 2
+        assert all({"training_loss", "latency_ms", "comparisons"} <= set(epoch) for epoch in trained)
+        assert trained[-1]["default"] == pytest.approx(trial.final["default"])
+        for epoch in searched:
             assert 0.0 <= epoch["default"] <= 1.0
             assert epoch["expected_latency_ms"] > 0
             assert epoch["relus"] >= 0
@@ -86,8 +89,9 @@ def test_the_manager_has_the_final_metrics_of_every_trial(experiment: tuple[Expe
     for trial in trials:
         result = Result.load(running.trial_directory(trial))
         assert trial.final["default"] == pytest.approx(result.validation_accuracy)
-        assert trial.final["accuracy"] == pytest.approx(result.accuracy)
-        assert trial.final["fixed_point_accuracy"] == pytest.approx(result.fixed_point_accuracy)
+        assert trial.final["test_accuracy"] == pytest.approx(result.accuracy)
+        assert trial.final["fixed_point_test_accuracy"] == pytest.approx(result.fixed_point_accuracy)
+        assert "accuracy" not in trial.final
         assert trial.final["latency_ms"] == pytest.approx(result.latency_ms)
         assert trial.final["comparisons"] == result.comparisons
         assert trial.final["latency_weight"] == pytest.approx(trial.parameters["latency_weight"])
