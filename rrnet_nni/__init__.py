@@ -10,8 +10,9 @@ The functions are those of `rrnet_nni.door`; nothing heavy is imported before on
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base.errors import ExecutionFault, Refusal
@@ -21,9 +22,6 @@ __version__ = "0.1.0"
 
 __all__ = ["Classified", "ExecutionFault", "Refusal", "compile", "latency", "run", "search", "train"]
 
+_HOMES = {name: "base.errors" if name in ("ExecutionFault", "Refusal") else "door" for name in __all__}
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "base.errors" if name in ("ExecutionFault", "Refusal") else "door"
-    return getattr(import_module(f".{home}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

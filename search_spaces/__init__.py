@@ -5,10 +5,10 @@ Names are imported when they are first used: a task file is read and refused bef
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rrnet_nni.base.compatibility import prepare_libraries
+from rrnet_nni.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .build import build_network, build_space, candidates_of, fixed_choices
@@ -51,8 +51,4 @@ _HOMES = {
     "x2act_modules": "x2act",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

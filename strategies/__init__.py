@@ -6,10 +6,10 @@ answer, in which torch and Lightning must not be imported.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rrnet_nni.base.compatibility import prepare_libraries
+from rrnet_nni.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .darts.strategy import RRNetDARTS
@@ -43,8 +43,4 @@ _HOMES = {
     "strategy_names": "registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--rounds", type=int, default=9, help="timed epochs of each loop, and passes of each pipeline")
-    parser.add_argument("--images", type=int, default=4096, help="images of a round of the input pipelines")
+    parser.add_argument("--count", type=int, default=4096, help="images of a round of the input pipelines")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -172,7 +172,7 @@ def main() -> None:
     for kind, choice in kinds.items():
         answer[f"bfloat16_{kind}"] = precision_ratio(options.backbone, options.width, *choice, options.rounds)
     answer["kernels_x2act"] = kernel_ratio(options.backbone, options.width, options.rounds)
-    answer["input"] = input_ratio(options.images, options.rounds)
+    answer["input"] = input_ratio(options.count, options.rounds)
     if options.json:
         print(json.dumps(answer, indent=2))
         return

@@ -1,8 +1,12 @@
-"""Tables as plain text."""
+"""Tables: as plain text for what is printed and kept, as rich ones for what is watched on a screen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -17,3 +21,18 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int =
         for line in lines
     )
     return "\n".join(aligned) + "\n"
+
+
+def watched_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 0, caption: str | None = None
+) -> Table:
+    """A table for a terminal that redraws it; the first `left` columns are words, the others figures."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption, title_justify="left")
+    for column, head in enumerate(header):
+        table.add_column(escape(head), justify="left" if column < left else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "experiment", type=Path, help="NNI experiment file whose trials are `rrnet trial`, or a task of the package"
     )
     parser.add_argument("--resume", metavar="ID", help="go on with this stopped experiment instead of a new one")
-    parser.add_argument("--images", type=int, default=EXECUTED_IMAGES, help="test images that two parties execute")
+    parser.add_argument("--count", type=int, default=EXECUTED_IMAGES, help="test images that two parties execute")
     parser.add_argument("--timeout", type=float, metavar="S", help="give up after that many seconds of searching")
     parser.add_argument("--detach", action="store_true", help="run in the background, and return once it has started")
     add_common_options(parser)
@@ -31,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.images < 1:
-        raise Refusal(f"--images must be at least 1, not {options.images}")
+    if options.count < 1:
+        raise Refusal(f"--count must be at least 1, not {options.count}")
     if options.timeout is not None and not options.timeout > 0:
         raise Refusal(f"--timeout must be above 0, not {options.timeout:g}")
     from ..starting_files import experiment_named
@@ -51,7 +51,7 @@ def _detach(options: argparse.Namespace) -> int:
 
     described = read_experiment(options.experiment)
     check_before_trials(described)
-    arguments = [str(options.experiment), "--images", str(options.images)]
+    arguments = [str(options.experiment), "--count", str(options.count)]
     arguments += ["--resume", options.resume] if options.resume else []
     arguments += ["--timeout", str(options.timeout)] if options.timeout is not None else []
     experiment, web_ui, log = start_detached(arguments, described.directory)

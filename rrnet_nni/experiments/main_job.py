@@ -12,15 +12,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from rrnet_nni.base.console import print_json
 from rrnet_nni.base.errors import ExecutionFault
+from rrnet_nni.base.tables import watched_table
 from rrnet_nni.fpga.protocols import get_costs
 
 from ..reports.agreement import Agreement, compare_logits
@@ -31,6 +31,9 @@ from .background import forget_job, note_job
 from .experiment_file import check_before_trials, read_experiment
 from .nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
 from .progress import TrialsDisplay
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 #: Trials that must fail with the same words, before any succeeds, for the rest to be given up.
 DOOMED_TRIALS = 2
@@ -59,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
             trials = wait(experiment, follow, timeout_s=options.timeout)
         directory = working_directory / experiment.id / "result"
-        answer = finish(experiment, trials, directory, options.images, console)
+        answer = finish(experiment, trials, directory, options.count, console)
     except KeyboardInterrupt:
         again = f"rrnet run {options.experiment} --resume {experiment.id}"
         console.print(f"stopping; go on later with: {again}", soft_wrap=True)
@@ -189,13 +192,13 @@ def executed_protocol(name: str) -> str:
 def pareto_table(report: Report) -> Table:
     """The table of all trials by latency; the front and the chosen trial are marked."""
     front = results_on_front(report.results)
-    table = Table(title="Accuracy against 2PC latency (* on the Pareto front, > chosen)")
-    for head in ("", "λ [1/ms]", "test accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"):
-        table.add_column(escape(head), justify="right")
-    order = sorted(range(len(report.results)), key=lambda i: report.results[i].latency_ms)
-    for i in order:
-        table.add_row(*_table_row(report.results[i], i == report.chosen, report.results[i] in front))
-    return table
+    order = sorted(report.results, key=lambda result: result.latency_ms)
+    chosen = report.results[report.chosen] if report.chosen is not None else None
+    return watched_table(
+        "Accuracy against 2PC latency (* on the Pareto front, > chosen)",
+        ("", "λ [1/ms]", "test accuracy", "fixed point", "latency [ms]", "ReLUs", "comparisons"),
+        [_table_row(result, result is chosen, result in front) for result in order],
+    )
 
 
 def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
+
+from rrnet_nni.base.tables import watched_table
 
 from ..reports.results import format_weight
 from .nni_manager import Trial
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class TrialsDisplay:
@@ -52,15 +55,20 @@ class TrialsDisplay:
 
     def _table(self, trials: Sequence[Trial]) -> Table:
         ended = sum(trial.ended for trial in trials)
-        table = Table(title=f"{ended} of {len(trials)} started trials ended, {self._elapsed()}")
-        for head in ("trial", "state", "λ [1/ms]", "epochs", "validation accuracy", "latency [ms]"):
-            table.add_column(escape(head), justify="right")
-        for trial in trials:
-            accuracy, latency = _metrics(trial)
-            table.add_row(
-                str(trial.number), trial.status.lower(), _weight(trial), str(len(trial.intermediate)), accuracy, latency
-            )
-        return table
+        return watched_table(
+            f"{ended} of {len(trials)} started trials ended, {self._elapsed()}",
+            ("trial", "state", "λ [1/ms]", "epochs", "validation accuracy", "latency [ms]"),
+            [
+                (
+                    str(trial.number),
+                    trial.status.lower(),
+                    _weight(trial),
+                    str(len(trial.intermediate)),
+                    *_metrics(trial),
+                )
+                for trial in trials
+            ],
+        )
 
 
 def _line(trial: Trial) -> str:

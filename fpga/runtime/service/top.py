@@ -10,13 +10,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
+from rrnet_nni.base.tables import watched_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 FIGURES = ("lanes", "requests/s", "errors/s", "mean ms", "images/batch", "waiting", "material", "MB/s")
 
@@ -75,21 +79,15 @@ def read_numbers(url: str) -> dict[tuple[str, str], float]:
 
 def table(servers: Sequence[Watched]) -> Table:
     """All models at all servers."""
-    result = Table(title="Private inference", title_justify="left")
-    for name in ("server", "model"):
-        result.add_column(name)
-    for name in FIGURES:
-        result.add_column(name, justify="right")
-    silent = []
+    rows, silent = [], []
     for number, server in enumerate(servers):
-        rows = list(server.rows())
-        for model, figures in rows:
-            cells = [f"{figures[name]:,.{2 if name == 'MB/s' else 0}f}" for name in FIGURES]
-            result.add_row(str(number), model, *cells)
-        if not rows:
+        models = list(server.rows())
+        for model, figures in models:
+            rows.append([str(number), model, *(f"{figures[name]:,.{2 if name == 'MB/s' else 0}f}" for name in FIGURES)])
+        if not models:
             silent.append(f"{server.url} does not answer")
-    result.caption = "\n".join(silent) or None
-    return result
+    header = ("server", "model", *FIGURES)
+    return watched_table("Private inference", header, rows, left=2, caption="\n".join(silent) or None)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -229,7 +229,7 @@ def test_resuming_what_never_was_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "words"), [("--images=0", "--images must be at least 1"), ("--timeout=-1", "--timeout must be above 0")]
+    ("option", "words"), [("--count=0", "--count must be at least 1"), ("--timeout=-1", "--timeout must be above 0")]
 )
 def test_impossible_numbers_are_refused_before_an_experiment_starts(
     tmp_path: Path, option: str, words: str, capsys: pytest.CaptureFixture[str]
