@@ -6,6 +6,7 @@ import math
 
 from ..program import operators as shapes
 from ..program.operators import NamedOperator, OperatorShape
+from ..program.picks import channel_range
 from .graph import (
     AnyNode,
     AvgPool,
@@ -16,7 +17,9 @@ from .graph import (
     Linear,
     MaxPool,
     Pad,
+    Pick,
     Piecewise,
+    PixelAffine,
     Polynomial,
     Product,
     Relu,
@@ -79,7 +82,9 @@ def _shape(node: AnyNode, graph: Graph) -> OperatorShape | None:
             return shapes.X2act(elements)
         case Combine():
             return shapes.Add(elements) if len(node.inputs) > 1 else shapes.Affine(elements)
-        case Concat() | Pad():
+        case Pick() if channel_range(node.offsets, source) is not None:
+            return None
+        case Concat() | Pad() | Pick() | PixelAffine():
             return shapes.Affine(elements)
         case Reshape():
             return None

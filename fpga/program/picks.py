@@ -29,6 +29,25 @@ def pick(words: np.ndarray, offsets: Offsets) -> np.ndarray:
     return picked if index.min(initial=0) >= 0 else np.where(index < 0, np.zeros((), words.dtype), picked)
 
 
+def channel_offsets(first: int, end: int, shape: tuple[int, ...]) -> Offsets:
+    """The offsets that take channels [first, end) of a tensor."""
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    inner = (tuple(range(0, size * stride, stride)) for size, stride in zip(shape[1:], strides[1:]))
+    return (tuple(range(first * strides[0], end * strides[0], strides[0])), *inner)
+
+
+def channel_range(offsets: Offsets, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The channels [first, end) of a tensor of this shape that are picked as they are; None where it is another pick.
+
+    These words lie side by side in the tensor, so that nothing needs to be moved.
+    """
+    size = math.prod(shape[1:])
+    first, rest = divmod(offsets[0][0], size)
+    end = first + len(offsets[0])
+    found = not rest and 0 <= first < end <= shape[0] and offsets == channel_offsets(first, end, shape)
+    return (first, end) if found else None
+
+
 def separate(index: np.ndarray) -> Offsets | None:
     """The offsets of an index array, or None where it is not a sum of one offset per axis."""
     zero = index < 0

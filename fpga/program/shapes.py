@@ -22,6 +22,7 @@ from . import (
     TruncateOp,
 )
 from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
+from .views import view_channel
 
 
 def spread_coefficients(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -34,7 +35,8 @@ def spread_coefficients(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
 def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
     """The primitive shape of one operation, for one image.
 
-    Moving words (concat, pad, pick) is priced as an affine operation; a reshape moves nothing: `Affine(elements=0)`.
+    Moving words (concat, pad, pick) is priced as an affine operation; a reshape, and a pick of neighbouring channels,
+    moves nothing: `Affine(elements=0)`.
     """
     source, result = program.tensor(operation.inputs[0]), program.tensor(operation.output)
     match operation:
@@ -70,6 +72,8 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
                 return Add(elements=result.elements)
             return Affine(elements=result.elements)
         case ReshapeOp():
+            return Affine(elements=0)
+        case PickOp() if view_channel(operation, program) is not None:
             return Affine(elements=0)
         case ConcatOp() | PadOp() | PickOp():
             return Affine(elements=result.elements)

@@ -104,6 +104,37 @@ def mixed_model(image_size: int = 16, seed: int = 0) -> onnx.ModelProto:
     return build.model(build.gemm(build.node("Flatten", [x], "flatten"), "logits", 16, 10))
 
 
+def sliced_model(kinds: str = "rrpir", whole: bool = False, seed: int = 3) -> onnx.ModelProto:
+    """Two activations, the second behind a residual addition, whose slices of channels are of several kinds.
+
+    Args:
+        kinds: a letter for each slice of two channels: `r` ReLU, `p` X2act, `i` nothing.
+        whole: one activation of the first letter's kind in place of the slices.
+    """
+    build, channels = ModelBuilder((3, 8, 8), seed), 2 * len(kinds)
+
+    def activation(x: str, label: str) -> str:
+        if whole:
+            return act(kinds[0], x, label)
+        parts = [f"{label}.{number}.in" for number in range(len(kinds))]
+        sizes = numpy_helper.from_array(np.full(len(kinds), 2, np.int64), f"{label}.sizes")
+        build.initializers.append(sizes)
+        build.nodes.append(helper.make_node("Split", [x, sizes.name], parts, name=f"/{label}.split", axis=1))
+        made = [act(kind, part, f"{label}.{number}") for number, (kind, part) in enumerate(zip(kinds, parts))]
+        return build.node("Concat", made, label, axis=1)
+
+    def act(kind: str, x: str, label: str) -> str:
+        if kind == "i":
+            return x
+        return build.node("Relu", [x], label) if kind == "r" else build.x2act(x, label, 0.03, 0.9, 0.1)
+
+    x = activation(build.conv("image", "first", 3, channels), "act1")
+    y = build.conv(x, "second", channels, channels)
+    x = activation(build.node("Add", [y, x], "add"), "act2")
+    x = build.node("GlobalAveragePool", [build.conv(x, "third", channels, 6, stride=2)], "mean")
+    return build.model(build.gemm(build.node("Flatten", [x], "flat"), "logits", 6, 4))
+
+
 def run_onnx(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -12,9 +12,10 @@ from typing import TypeVar
 from rrnet_nni.base.errors import Refusal
 
 from ...devices import Device
-from ...program import AnyOperation, Program, ReshapeOp
+from ...program import AnyOperation, Program
 from ...program.build import INSTRUCTIONS, Build
 from ...program.isa import Instruction, Opcode, Queue
+from ...program.views import view_channel
 from ...protocols import get_costs
 from ..schedule.operand_table import Box, TiledStage
 
@@ -129,7 +130,7 @@ def makers(scheduled: ScheduledBuild, tensor: str) -> list[TiledStage]:
     """The stage whose tiles make a tensor; none makes the program's input."""
     for index, operation in enumerate(scheduled.program.operations):
         if operation.output == tensor:
-            if isinstance(operation, ReshapeOp):
+            if view_channel(operation, scheduled.program) is not None:
                 return makers(scheduled, operation.inputs[0])
             return [scheduled.by_operation[index][-1]]
     return []

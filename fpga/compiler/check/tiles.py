@@ -7,9 +7,10 @@ import math
 from rrnet_nni.base.errors import Refusal
 
 from ...cost.protocol import Exchange, comparison_start
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, ReluOp, ReshapeOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, ReluOp
 from ...program.isa import Opcode
 from ...program.shapes import operation_shape, tile_shape
+from ...program.views import view_channel
 from ..schedule.operand_table import TiledStage
 from .scheduled_build import WORD_BYTES, ScheduledBuild, boxes_overlap, image_shape
 
@@ -22,7 +23,7 @@ def check_tiles(scheduled: ScheduledBuild) -> None:
     """
     for index, operation in enumerate(scheduled.program.operations):
         stages = scheduled.by_operation.get(index, [])
-        if isinstance(operation, ReshapeOp):
+        if view_channel(operation, scheduled.program) is not None:
             continue
         if not stages or stages[-1].tensor != operation.output:
             raise Refusal(f"operation {operation.name!r} has no tiles")

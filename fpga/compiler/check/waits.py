@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ...program import AnyOperation, MulOp, ReshapeOp, TruncateOp
+from ...program import AnyOperation, MulOp, TruncateOp
 from ...program.check import needed_region
 from ...program.isa import Opcode
+from ...program.views import origin, view_channel
 from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
 from ...protocols.shared.opened_words import OperationPlan, opened_by
@@ -71,7 +72,9 @@ def _check_read(scheduled: ScheduledBuild, stage: TiledStage, tile: int, source:
     """What `tile` needs of `source` is certainly stored by the tiles of `maker` when it is loaded."""
     operation, box, load = scheduled.operation(stage), stage.tiles[tile], scheduled.load(stage, tile)
     needed = box if stage.tensor != operation.output else needed_region(operation, scheduled.program, source, box)
-    flat = image_shape(scheduled.program, maker.tensor) != image_shape(scheduled.program, source)
+    whole, first = origin(scheduled.program, source)
+    needed = (needed[0] + first, needed[1] + first, *needed[2:])
+    flat = image_shape(scheduled.program, maker.tensor) != image_shape(scheduled.program, whole)
     for other, made in enumerate(maker.tiles):
         if flat or boxes_overlap(made, needed):
             store = scheduled.store(maker, other)
@@ -105,7 +108,7 @@ def check_opened_words(scheduled: ScheduledBuild) -> None:
         zip(scheduled.program.operations, plan_words(scheduled.program), strict=True)
     ):
         source = operation.inputs[0]
-        if isinstance(operation, ReshapeOp):
+        if view_channel(operation, scheduled.program) is not None:
             if source in openers:
                 openers[operation.output] = openers[source]
             continue

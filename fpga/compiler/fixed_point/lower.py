@@ -211,7 +211,12 @@ def _lower_reshape(state: Lowering, node: Reshape) -> None:
 
 
 def _lower_pick(state: Lowering, node: Pick) -> None:
-    shape, bits = state.graph.shapes[node.output], state.fraction_bits(node.inputs[0])
+    """Of what is untruncated, each pick truncates its own words."""
+    source = node.inputs[0]
+    if source in state.graph.deferred:
+        state.emit_product(PickOp, node, node.inputs, state.fraction_bits(source), offsets=node.offsets)
+        return
+    shape, bits = state.graph.shapes[node.output], state.fraction_bits(source)
     state.emit(PickOp, node.name, node.inputs, node.output, shape, bits, offsets=node.offsets)
 
 

@@ -15,6 +15,7 @@ from .scales import ScaleTensors
 from .secret_coefficients import SecretCoefficients
 from .secret_norms import SecretNorms
 from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
+from .slices import CutBeforeTruncation, JoinSlices
 from .smooth import RecognizeSilu
 from .sums import AddBeforeTruncation
 
@@ -31,10 +32,12 @@ PASSES: tuple[Pass, ...] = (
     MergePadding(),
     SecretCoefficients(),
     SecretNorms(),
+    JoinSlices(),
     MaxPoolBeforeRelu(),
     AveragePoolFirst(),
     ScaleTensors(),
     AddBeforeTruncation(),
+    CutBeforeTruncation(),
 )
 #: A pass that still changes something after so many rounds goes round in a circle.
 ROUNDS_LIMIT = 1000

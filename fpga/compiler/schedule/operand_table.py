@@ -22,15 +22,16 @@ from ...program import (
     LinearOp,
     MaxPoolOp,
     PadOp,
+    PickOp,
     Program,
     ReluOp,
-    ReshapeOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
 )
 from ...program.operands import BUS_BYTES, NO_BAND, Flag, Kind, OperandTable, Record
 from ...program.shapes import operation_shape
+from ...program.views import view_word
 from ...protocols import get_protocol
 from ...protocols.shared.opened_words import OperationPlan
 from .accelerated import why_not_accelerated
@@ -124,13 +125,19 @@ class _Layout:
         ]
 
     def _hands_on(self, operation: AnyOperation) -> bool:
-        return self.plans is not None and self.plans[operation.name].wire and not isinstance(operation, ReshapeOp)
+        return self.plans is not None and self.plans[operation.name].wire and self._view(operation) is None
+
+    def _view(self, operation: AnyOperation) -> int | None:
+        """How many bus words behind its input's address a result that moves nothing lies."""
+        word = view_word(operation, self.program)
+        return None if word is None else WORD_BYTES * word // BUS_BYTES
 
     def addresses(self, index: int, operation: AnyOperation) -> Record:
         """Where an operation's output, opened words, constants and corrections lie."""
         program = self.program
-        if isinstance(operation, ReshapeOp):
-            self.tensors[operation.output] = self.tensors[operation.inputs[0]]
+        view = self._view(operation)
+        if view is not None:
+            self.tensors[operation.output] = self.tensors[operation.inputs[0]] + view
         else:
             self.tensors[operation.output] = self._take_share(operation, operation.output)
         product = isinstance(operation, ConvOp | LinearOp)
@@ -155,8 +162,9 @@ class _Layout:
         if self.plans is None:
             product = isinstance(operation, ConvOp | LinearOp)
             return self._take(self.program.tensor(name).elements if product else 0)
-        if isinstance(operation, ReshapeOp) and name in self.open:
-            self.open[operation.output] = self.open[name]
+        view = self._view(operation)
+        if view is not None and name in self.open:
+            self.open[operation.output] = self.open[name] + view
         plan = self.plans[operation.name]
         if self._hands_on(operation):
             self.open[operation.output] = self._take(self.program.tensor(operation.output).elements)
@@ -238,7 +246,8 @@ def _geometry(operation: AnyOperation, program: Program) -> Record:
     if isinstance(operation, ConvOp | LinearOp) and operation.bias is not None:
         flags |= Flag.BIAS
     return {
-        "kind": Kind[operation.kind.upper()],
+        # a pick that the accelerator takes is a view, as a reshape is
+        "kind": Kind.RESHAPE if isinstance(operation, PickOp) else Kind[operation.kind.upper()],
         "bits": operation.bits if isinstance(operation, TruncateOp) else 0,
         "flags": flags,
         "groups": groups,

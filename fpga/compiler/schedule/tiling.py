@@ -33,6 +33,7 @@ from ...program import (
 )
 from ...program.operators import Conv, Linear
 from ...program.shapes import operation_shape
+from ...program.views import view_channel
 from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
 from .job_writer import WORD_BYTES, JobWriter, TileWork, granules
@@ -91,10 +92,10 @@ class _Builder:
 
     def add(self, index: int, operation: AnyOperation) -> None:
         """Append the stages of the next operation."""
-        if isinstance(operation, ReshapeOp):
+        if (first := view_channel(operation, self.program)) is not None:
             for known in (self.made, self.opened):
                 if operation.inputs[0] in known:
-                    known[operation.output] = known[operation.inputs[0]]
+                    known[operation.output] = self._viewed(operation, first, known[operation.inputs[0]])
             return
         shape = operation_shape(operation, self.program)
         phases = self.placed[operation.name].phases(shape, self.device)
@@ -103,6 +104,14 @@ class _Builder:
             return
         material = max(self.placed[operation.name].offline_bytes(shape))
         self._add_elementwise(index, operation, phases, material / self.program.tensor(operation.output).elements)
+
+    def _viewed(self, operation: AnyOperation, first: int, tiles: Tiles) -> Tiles:
+        """The tiles of the input as tiles of what is its channels from `first` on."""
+        if isinstance(operation, ReshapeOp):
+            return tiles
+        count = channel_count(self.program, operation.output)
+        ranges = [(max(band[0] - first, 0), min(band[1] - first, count)) for (band, _), _ in tiles]
+        return [(Region(band, region.rows), job) for band, (region, job) in zip(ranges, tiles) if band[0] < band[1]]
 
     def _add_elementwise(self, index: int, operation: AnyOperation, phases: Sequence[Phase], material: float) -> None:
         """Every operation but a product: `material` bytes of corrections per element, and its inputs' shares."""

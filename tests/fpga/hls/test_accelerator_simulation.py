@@ -19,7 +19,7 @@ from helpers.simulated_builds import (
     prepared,
     software_words,
 )
-from helpers.small_onnx_models import ModelBuilder, mixed_model
+from helpers.small_onnx_models import ModelBuilder, mixed_model, sliced_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +52,9 @@ def tiny_model() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3)])
+@pytest.mark.parametrize(
+    ("model", "seed"), [(mixed_model(16), 0), (odd_model(), 11), (tiny_model(), 3), (sliced_model(), 2)]
+)
 def test_accelerators_open_the_logits_of_the_software_parties(
     tmp_path: Path, model: onnx.ModelProto, seed: int, protocol: str
 ) -> None:
@@ -81,7 +83,9 @@ def test_accelerators_open_what_the_command_for_software_parties_prints(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(("model", "accelerated"), [(mixed_model(16), 0), (odd_model(), 1), (tiny_model(), 0)])
+@pytest.mark.parametrize(
+    ("model", "accelerated"), [(mixed_model(16), 0), (odd_model(), 1), (tiny_model(), 0), (sliced_model(), 1)]
+)
 def test_one_accelerator_works_with_one_software_party(
     tmp_path: Path, model: onnx.ModelProto, accelerated: int, protocol: str
 ) -> None:
