@@ -79,6 +79,16 @@ class Child:
         for thread in self.threads:
             thread.join(timeout=5)
 
+    def end(self) -> None:
+        """Kill the process if it is still there, and let go of all that belongs to it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.finish()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
     @property
     def sentence(self) -> str:
         """What the process said before it failed, or what ended it."""

@@ -32,7 +32,7 @@ def add_party_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
         help=f"silence of the other party that ends the run, seconds (default {DEFAULT_TIMEOUT_S:g})",
@@ -41,7 +41,8 @@ def add_party_options(parser: Parser) -> None:
     parser.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A positive number of seconds, as the type of an option."""
     try:
         value = float(text)
     except ValueError as error:
@@ -78,16 +79,18 @@ def check_address(options: argparse.Namespace) -> None:
         return
     if (options.listen or options.connect) is None:
         raise Refusal("a single party needs --listen ADDRESS or --connect ADDRESS")
-    check_encrypted(options)
+    check_encrypted(options.listen or options.connect, options.tls, server_side=options.listen is not None)
 
 
-def check_encrypted(options: argparse.Namespace) -> None:
-    """Refuse an address on another machine without TLS, and TLS without its files."""
-    host, _ = parse_address(options.listen or options.connect)
-    if options.tls is None and not is_loopback(host):
-        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes a pair)")
-    if options.tls is not None:
-        load_identity(options.tls, options.listen is not None)
+def check_encrypted(
+    address: str, tls: Path | None, *, server_side: bool, several: bool = False, named: str = "--tls"
+) -> None:
+    """Refuse an address on another machine without TLS, and TLS without its files; `named` is the option for them."""
+    host, _ = parse_address(address)
+    if tls is None and not is_loopback(host):
+        raise Refusal(f"{host} is another machine: {named} DIR is needed (rrnet-2pc-certificates makes a pair)")
+    if tls is not None:
+        load_identity(tls, server_side, several)
 
 
 def open_socket(options: argparse.Namespace) -> socket.socket:

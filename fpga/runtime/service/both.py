@@ -27,7 +27,7 @@ def serve_both(options: argparse.Namespace) -> int:
         Refusal: an option of a single server.
         ExecutionFault: a server ended by itself.
     """
-    if any((options.listen, options.connect, options.direct, options.http, options.tls, options.http_certificate)):
+    if any((options.listen, options.connect, options.direct, options.dealer, options.http, options.tls)):
         raise Refusal("addresses and keys belong to one party's server: --party 0 or --party 1")
     link, *ports = _free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]

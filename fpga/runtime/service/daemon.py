@@ -22,6 +22,7 @@ from .peers.dialling import Dialling
 from .peers.filling import Marks
 from .peers.peer import Peer
 from .peers.reception import Reception
+from .peers.taking import Taking
 from .signals import heard
 from .staff import DRAIN_S, Staff
 from .telemetry import Telemetry
@@ -48,7 +49,10 @@ class Front:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may choose: `lanes` are executions in flight per model; without `marks` no pool is filled."""
+    """What an operator may choose: `lanes` are executions in flight per model.
+
+    With `marks` the two parties fill their pools, with a `dealer` it does; without both an operator must.
+    """
 
     window_s: float = 0.004
     lanes: int = 2
@@ -56,6 +60,7 @@ class Settings:
     per_second: float = 0.0
     marks: Marks | None = None
     servers: tuple[str, ...] = ()
+    dealer: Peer | None = None
 
 
 class Daemon:
@@ -84,6 +89,7 @@ class Daemon:
         self._telemetry = Telemetry(party)
         self._catalogue = catalogue
         self._dialling = Dialling(peer, settings.lanes, settings.window_s, settings.marks, self._telemetry)
+        self._dealer = None if settings.dealer is None else Taking(settings.dealer, self._telemetry)
         self._staff = Staff(catalogue, self._tasks, self._telemetry)
         rate = RateLimit(settings.per_second)
         self._desk = Desk(catalogue, self._telemetry, rate, settings.expiry_s, settings.servers, party=party)
@@ -115,14 +121,14 @@ class Daemon:
         if self._party == 0:
             return None
         serve = Answering(self._catalogue, self._telemetry).serve
-        name = "party 0's server"
-        reception = Reception(self._peer, self._identity, name, MOST_CONNECTIONS, serve, self._stop, self._telemetry)
+        reception = Reception(self._peer, self._identity, MOST_CONNECTIONS, serve, self._stop, self._telemetry)
         thread = threading.Thread(target=reception.run, daemon=True)
         thread.start()
         return thread
 
     def _tasks(self, model: Model) -> list[Callable[[], None]]:
-        return self._dialling.tasks(model) if self._party == 0 else []
+        tasks = self._dialling.tasks(model) if self._party == 0 else []
+        return tasks if self._dealer is None else [*tasks, self._dealer.task(model)]
 
     def _begin_drain(self) -> None:
         if not self._desk.draining:

@@ -45,7 +45,7 @@ def serve_clients(
     """
     stop, telemetry, identity = threading.Event(), Telemetry(1), load_identity()
     clients = DirectClients(catalogue, identity, reveal, sessions, telemetry, quota_of)
-    reception = Reception(peer, identity, "the client", sessions, clients.serve, stop, telemetry)
+    reception = Reception(peer, identity, sessions, clients.serve, stop, telemetry)
     staff = Staff(catalogue, lambda model: [], telemetry)
     staff.start()
 

@@ -23,9 +23,9 @@ from ..session.quota import Quota
 from .both import serve_both
 from .daemon import Daemon, Front, Settings
 from .direct import serve_clients
-from .models.catalogue import Catalogue, read_list
+from .models.catalogue import Catalogue, named_build, read_list
 from .models.model import Model, load_model
-from .peers.filling import Marks
+from .options import add_marks, marks_of
 from .peers.peer import Peer
 
 EXAMPLES = """\
@@ -40,7 +40,6 @@ of the protocol and needs no trust. Neither server sees an image, as long as the
 must be an operator of its own that does not collude with party 1. Party 1 owns the model (weights.bin); party 0 needs
 none of it. Clients on other machines need HTTPS: --http-certificate and --http-key, or a proxy in front.
 """
-LOW, HIGH, PER_SET = 64, 256, 64
 
 
 def parser() -> Parser:
@@ -58,6 +57,8 @@ def parser() -> Parser:
         "--direct", metavar="ADDRESS", help="party 1 alone: HOST:PORT for clients that are party 0 (rrnet-2pc-run)"
     )
     result.add_argument("--tls", type=Path, metavar="DIR", help="keys of the two servers (rrnet-2pc-certificates)")
+    result.add_argument("--dealer", metavar="ADDRESS", help="HOST:PORT of rrnet-2pc-deal, which fills the pools then")
+    result.add_argument("--dealer-tls", type=Path, metavar="DIR", help="this party's key for it, and its certificate")
     result.add_argument("--http", metavar="ADDRESS", help="HOST:PORT on which clients are answered")
     result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
     result.add_argument("--http-key", type=Path, metavar="FILE", help="its key")
@@ -82,9 +83,7 @@ def _add_numbers(result: Parser) -> None:
     result.add_argument("--expiry", type=_amount, default=10.0, metavar="S", help="a half waits so long (default 10)")
     result.add_argument("--most-waiting", type=count, default=512, help="images that may wait (default 512)")
     result.add_argument("--rate", type=_amount, default=0.0, help="requests per second of one address (default: any)")
-    result.add_argument("--low", type=count, default=LOW, help=f"party 0: make material below this (default {LOW})")
-    result.add_argument("--high", type=count, default=HIGH, help=f"party 0: until there is so much (default {HIGH})")
-    result.add_argument("--per-set", type=count, default=PER_SET, help=f"inferences made at once (default {PER_SET})")
+    add_marks(result, "party 0: ")
     result.add_argument(
         "--reveal",
         type=reveal_policy,
@@ -120,15 +119,17 @@ def run(options: argparse.Namespace) -> int:
     identity = load_own_identity(options)
     models = Catalogue(lambda: [_load(each, options, identity) for each in listed(options)])
     paths = [path for model in models.values() for path in (model.build.path, model.pool.root)]
-    paths += [path for path in (options.tls, options.models) if path is not None]
-    peer = Peer(options.direct or options.listen or options.connect, options.tls, options.timeout, tuple(paths))
+    paths += [path for path in (options.tls, options.dealer_tls, options.models) if path is not None]
+    who = "the client" if options.direct else f"party {1 - options.party}'s server"
+    address = options.direct or options.listen or options.connect
+    peer = Peer(who, address, options.tls, options.timeout, tuple(paths))
     with tidy_end(options.ends_with_parent):
         if options.direct is not None:
             identify = functools.partial(load_own_identity, options)
             serve_clients(models, peer, identify, options.reveal, options.sessions, _quotas(options))
             return 0
         front = Front(options.http, options.http_certificate, options.http_key)
-        Daemon(options.party, models, peer, identity, front, _settings(options)).run()
+        Daemon(options.party, models, peer, identity, front, _settings(options, tuple(paths))).run()
     return 0
 
 
@@ -138,10 +139,18 @@ def _quotas(options: argparse.Namespace) -> Callable[[bytes], Quota] | None:
     return lambda certificate: Quota(options.tls, fingerprint(certificate), options.quota)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    filling = options.party == 0 and not options.no_filling
-    marks = Marks(options.low, max(options.low, options.high), options.per_set) if filling else None
-    return Settings(options.window_ms / 1e3, options.lanes, options.expiry, options.rate, marks, tuple(options.servers))
+def _settings(options: argparse.Namespace, local_paths: tuple[Path, ...]) -> Settings:
+    filling = options.party == 0 and not options.no_filling and options.dealer is None
+    dealer = options.dealer and Peer("the dealer", options.dealer, options.dealer_tls, options.timeout, local_paths)
+    return Settings(
+        options.window_ms / 1e3,
+        options.lanes,
+        options.expiry,
+        options.rate,
+        marks_of(options) if filling else None,
+        tuple(options.servers),
+        dealer,
+    )
 
 
 def listed(options: argparse.Namespace) -> list[str]:
@@ -162,7 +171,9 @@ def check(options: argparse.Namespace) -> None:
         raise Refusal("one party's server needs --http ADDRESS, and --listen or --connect ADDRESS")
     if (options.listen is not None) != (options.party == 1):
         raise Refusal("party 1 waits (--listen) and party 0 comes (--connect)")
-    check_encrypted(options)
+    check_encrypted(options.listen or options.connect, options.tls, server_side=options.party == 1)
+    if options.dealer is not None:
+        check_encrypted(options.dealer, options.dealer_tls, server_side=False, named="--dealer-tls")
     if (options.http_certificate is None) != (options.http_key is None):
         raise Refusal("--http-certificate and --http-key belong together")
     host, _ = parse_address(options.http)
@@ -177,9 +188,7 @@ def _check_direct(options: argparse.Namespace) -> None:
         raise Refusal("--direct answers clients of the protocol, --http those of two servers: run a daemon for each")
     if options.quota is not None and options.tls is None:
         raise Refusal("--quota counts what each client's certificate uses: it needs --tls DIR")
-    host, _ = parse_address(options.direct)
-    if options.tls is None and not is_loopback(host):
-        raise Refusal(f"{host} is another machine: --tls DIR is needed (rrnet-2pc-certificates makes keys)")
+    check_encrypted(options.direct, options.tls, server_side=True, several=True)
 
 
 def load_own_identity(options: argparse.Namespace) -> TlsIdentity | None:
@@ -190,11 +199,7 @@ def load_own_identity(options: argparse.Namespace) -> TlsIdentity | None:
 
 
 def _load(named: str, options: argparse.Namespace, identity: TlsIdentity | None) -> Model:
-    name, separator, path = named.partition("=")
-    build = Path(path if separator else named)
-    name = name if separator else build.resolve().name
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-        raise Refusal(f"{name!r} is no name of a model: letters, digits, - _ and . only")
+    name, build = named_build(named)
     kind = "pool" if options.direct is None else "clients"
     pool = build.resolve().with_name(f"{build.resolve().name}.{kind}") if options.pool is None else options.pool / name
     return load_model(

@@ -18,9 +18,9 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Telemetry:
-    """The counters of one daemon."""
+    """The counters of one daemon: a party's, or the dealer's."""
 
-    def __init__(self, party: int) -> None:
+    def __init__(self, party: int | str) -> None:
         self._party, self._lock = party, threading.Lock()
         self.registry = registry = CollectorRegistry()
         model = ["model"]

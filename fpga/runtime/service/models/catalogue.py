@@ -70,3 +70,13 @@ def read_list(path: Path) -> list[str]:
         raise Refusal(f"the list of models {path} cannot be read") from error
     named = [line.rpartition("=") for line in lines if line]
     return [f"{name.strip()}{separator}{path.parent / build.strip()}" for name, separator, build in named]
+
+
+def named_build(text: str) -> tuple[str, Path]:
+    """`[NAME=]BUILD` as a name, by default the directory's, and a path; refuses what addresses could not hold."""
+    name, separator, path = text.partition("=")
+    build = Path(path if separator else text)
+    name = name if separator else build.resolve().name
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise Refusal(f"{name!r} is no name of a model: letters, digits, - _ and . only")
+    return name, build

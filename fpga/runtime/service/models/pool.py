@@ -12,7 +12,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,9 @@ class Pool:
         certificates: str | None = None,
         weights: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        self._certificates, self._weights = certificates, weights
+        self.certificates, self._weights = certificates, weights
         self.root, self.party = root, party
-        self._digest, self._protocol, self._corrections_bytes = program_digest, protocol, corrections_bytes
+        self._digest, self._protocol, self.corrections_bytes = program_digest, protocol, corrections_bytes
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
         self._aside_until_s: dict[str, float] = {}
@@ -98,7 +98,7 @@ class Pool:
         Raises:
             Refusal: it is not here, is in use or used up, or belongs to others.
         """
-        certificates = certificates or self._certificates
+        certificates = certificates or self.certificates
         for each in self.sets():
             if each.description.set_id == set_id:
                 break
@@ -107,7 +107,7 @@ class Pool:
         store = MaterialStore(each.root, self.party)
         try:
             store.check_program(self._digest, self._protocol)
-            store.check_size(self._corrections_bytes)
+            store.check_size(self.corrections_bytes)
             if certificates is not None:
                 store.bind_certificates(certificates)
             if self._weights is not None:
@@ -166,6 +166,13 @@ class Pool:
                 self._unopened, self._scanned_s = self._count_unopened(), time.monotonic()
             return self._unopened + sum(self._open.values())
 
+    def left_by_set(self) -> dict[str, int]:
+        """Set -> its unused inferences, without sets that one party could not use; the oldest first."""
+        with self._lock:
+            aside = self._aside()
+            unopened = {name: left for name, left in self._unopened_sets() if name not in aside}
+            return unopened | self._open
+
     def note(self, set_id: str, start: int, count: int, left: int) -> None:
         """Write down that an execution uses `count` inferences from `start`, of which `left` remain."""
         with self._lock:
@@ -181,13 +188,21 @@ class Pool:
                 raise ExecutionFault(f"{path} cannot be written: {error.strerror}") from error
 
     def _count_unopened(self) -> int:
-        now, total = time.monotonic(), 0
+        aside = self._aside()
+        return sum(left for name, left in self._unopened_sets() if name not in aside)
+
+    def _aside(self) -> set[str]:
+        """Sets that do not count now."""
+        now = time.monotonic()
         self._aside_until_s = {name: until for name, until in self._aside_until_s.items() if until > now}
+        return set(self._aside_until_s)
+
+    def _unopened_sets(self) -> Iterator[tuple[str, int]]:
         for each in self.sets():
-            if each.description.set_id not in {*self._open, *self._aside_until_s}:
+            if each.description.set_id not in self._open:
                 with contextlib.suppress(Refusal):
-                    total += max(0, unused_count(party_directory(each.root, self.party)))
-        return total
+                    left = unused_count(party_directory(each.root, self.party))
+                    yield each.description.set_id, max(0, left)
 
     def _remove(self, root: Path) -> None:
         """Remove this party's part; what a crash leaves of it lacks something that a run needs, or is used up."""

@@ -35,7 +35,7 @@ class Answering:
         model = self._models.get(name)
         if model is None:
             raise Refusal(f"party 1's server has no model {name!r}")
-        check_alike({**versions(), **model.terms}, question)
+        check_alike({**versions(), **model.terms}, question, "party 1", "party 0")
         match question.get("purpose"):
             case purpose if purpose == LANE:
                 AnsweringLane(model, link, self._telemetry).run()

@@ -9,7 +9,7 @@ from ..models.model import Model
 from ..telemetry import Telemetry
 from .asking_lane import AskingLane
 from .filling import Marks, fill_once
-from .peer import Peer, converse, keep_conversing
+from .peer import Peer, converse, converse_for
 
 
 class Dialling:
@@ -29,20 +29,12 @@ class Dialling:
 
     def tasks(self, model: Model) -> list[Callable[[], None]]:
         """What to run for a model, each in a thread, until the model has ended."""
-        tasks: list[Callable[[], None]] = [partial(self._keep, partial(self._lane, model), model, "lane down")]
-        tasks *= self._lanes
+        lane = partial(converse_for, model, partial(self._lane, model), "lane down", self._telemetry)
+        tasks: list[Callable[[], None]] = [lane] * self._lanes
         if self._marks is not None:
             fill = partial(fill_once, model, self._peer, self._marks.for_one_pool(), self._telemetry)
-            tasks.append(partial(self._keep, fill, model, "no material made"))
+            tasks.append(partial(converse_for, model, fill, "no material made", self._telemetry))
         return tasks
 
     def _lane(self, model: Model) -> None:
         converse(self._peer, lambda link: AskingLane(model, link, self._window_s, self._telemetry).run())
-
-    def _keep(self, converse_once: Callable[[], None], model: Model, event: str) -> None:
-        def complain(reason: str) -> None:
-            if not model.ended.is_set():
-                self._telemetry.faults.labels(model.name).inc()
-                self._telemetry.log(event, model=model.name, reason=reason)
-
-        keep_conversing(converse_once, model.ended, complain)

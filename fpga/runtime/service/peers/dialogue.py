@@ -1,4 +1,4 @@
-"""Questions of party 0's daemon and answers of party 1's, as control messages on a link between the two."""
+"""Questions of one daemon and answers of another, as control messages on the link between the two."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ...session.agreement import RELEASE, read_hello
 
 SERVICE_VERSION = 1
 #: What a connection between the two daemons is for.
-LANE, FILL = "lane", "fill"
+LANE, FILL, DEAL = "lane", "fill", "deal"
 #: The answer for a set that party 1 has no part of.
 UNKNOWN_SET = "unknown set"
 _LISTENING = b"{}"
 
 
 def ask(link: Link, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Party 0: one question, one answer, one round trip."""
+    """One question, one answer, one round trip."""
     link.exchange_control(json.dumps(question).encode())
     return read_hello(link.exchange_control(_LISTENING))
 
 
 def hear(link: Link) -> dict[str, Any]:
-    """Party 1: the next question."""
+    """The next question."""
     return read_hello(link.exchange_control(_LISTENING))
 
 
 def tell(link: Link, answer: Mapping[str, Any]) -> None:
-    """Party 1: the answer to the question that was heard."""
+    """The answer to the question that was heard."""
     link.exchange_control(json.dumps(answer).encode())
 
 
@@ -46,12 +46,12 @@ def versions() -> dict[str, Any]:
     return {"service": SERVICE_VERSION, "wire": WIRE_VERSION, "release": RELEASE, "ring_bits": RING_BITS}
 
 
-def check_alike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Refuse a peer that says something else of the two daemons' common matters."""
+def check_alike(mine: Mapping[str, Any], theirs: Mapping[str, Any], here: str, there: str) -> None:
+    """Refuse a peer that says something else of common matters; the sentence names both."""
     for key, value in mine.items():
         if theirs.get(key) != value:
             raise Refusal(
-                f"the two servers differ in {key}: {printable(theirs.get(key))} at party 0, {value} at party 1"
+                f"the two servers differ in {key}: {printable(theirs.get(key))} at {there}, {value} at {here}"
             )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ....protocols.shared.preparation import statistical_bits
-from ...commands.children import Child, Display, start_child
+from ...commands.children import Display, start_child
 from ...link.link import Link
 from ...material.party_set import TWO_PARTY
 from ..models.model import Model
@@ -47,8 +47,8 @@ class Marks:
         """The same marks, of a pool that has not run low yet."""
         return Marks(self._low, self._high, self._per_set)
 
-    def wanted(self, left: int, batch: int) -> int:
-        """How many inferences to make now; the first few come quickly."""
+    def wanted(self, left: int, batch: int = FIRST_COUNT) -> int:
+        """How many inferences to make now; the first few, of a batch at most, come quickly."""
         if left >= self._high:
             self._filling = False
         elif left < self._low:
@@ -112,19 +112,9 @@ def _make(model: Model, link: Link, name: str, count: int, telemetry: Telemetry)
         except subprocess.TimeoutExpired as error:
             raise ExecutionFault("the process that makes material does not end") from error
         finally:
-            _end(child)
+            child.end()
     if child.process.returncode:
         raise ExecutionFault(f"no material was made: {child.sentence}")
     model.pool.changed()
     bits, seconds = statistical_bits(model.build.program, count), round(time.monotonic() - started, 3)
     telemetry.log("material made", model=model.name, count=count, seconds=seconds, statistical_bits=bits)
-
-
-def _end(child: Child) -> None:
-    if child.process.poll() is None:
-        child.process.kill()
-        child.process.wait()
-    child.finish()
-    for stream in (child.process.stdin, child.process.stdout, child.process.stderr):
-        if stream is not None:
-            stream.close()

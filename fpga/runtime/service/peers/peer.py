@@ -1,4 +1,4 @@
-"""How party 0's daemon reaches party 1's: it dials, and after a fault dials again with back-off."""
+"""How a daemon reaches another one, or is reached: who comes dials, and after a fault dials again with back-off."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...link.addresses import connect
 from ...link.link import Link
 from ...link.tls import secure
+from ..models.model import Model
+from ..telemetry import Telemetry
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.1, 3.0
 #: What the other end gets to finish the TLS handshake.
@@ -23,22 +25,23 @@ GREETING_S = 10.0
 
 @dataclass(frozen=True)
 class Peer:
-    """Where the other server is, and with which keys they know each other.
+    """Where the other end is, what messages call it, and with which keys both know each other.
 
-    `timeout_s` of silence end a connection; of `local_paths` the other server hears nothing.
+    `timeout_s` of silence end a connection; of `local_paths` the other end hears nothing.
     """
 
+    name: str
     address: str
     tls: Path | None
     timeout_s: float
     local_paths: tuple[Path, ...]
 
-    def link(self, connection: socket.socket, name: str) -> Link:
-        """A link to the other server, which messages call `name`."""
-        return Link(connection, name, self.timeout_s, self.local_paths)
+    def link(self, connection: socket.socket) -> Link:
+        """A link to the other end."""
+        return Link(connection, self.name, self.timeout_s, self.local_paths)
 
     def dial(self) -> Link:
-        """Party 0: a fresh authenticated link.
+        """A fresh authenticated link.
 
         Raises:
             ExecutionFault: nobody answers there, or not the expected party.
@@ -46,11 +49,11 @@ class Peer:
         connection = connect(self.address, 1.0)
         if self.tls is not None:
             connection = secure(connection, self.tls, False, GREETING_S)
-        return self.link(connection, "party 1's server")
+        return self.link(connection)
 
 
 def converse(peer: Peer, serve: Callable[[Link], None]) -> None:
-    """Party 0: dial once and `serve`; the other end is told why when that fails.
+    """Dial once and `serve`; the other end is told why when that fails.
 
     Raises:
         ExecutionFault, Refusal: nobody answers there, or `serve` raised it.
@@ -63,8 +66,19 @@ def converse(peer: Peer, serve: Callable[[Link], None]) -> None:
             raise
 
 
+def converse_for(model: Model, converse_once: Callable[[], None], event: str, telemetry: Telemetry) -> None:
+    """Converse for a model until it has ended; faults are counted and logged as `event`."""
+
+    def complain(reason: str) -> None:
+        if not model.ended.is_set():
+            telemetry.faults.labels(model.name).inc()
+            telemetry.log(event, model=model.name, reason=reason)
+
+    keep_conversing(converse_once, model.ended, complain)
+
+
 def keep_conversing(converse_once: Callable[[], None], stop: threading.Event, complain: Callable[[str], None]) -> None:
-    """Party 0: converse until `stop` is set; after a fault wait a little, and longer while faults go on."""
+    """Converse until `stop` is set; after a fault wait a little, and longer while faults go on."""
     backoff_s = FIRST_BACKOFF_S
     while not stop.is_set():
         started = time.monotonic()

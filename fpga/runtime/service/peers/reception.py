@@ -26,9 +26,8 @@ class Reception:
     """A listening socket and a thread per party that came.
 
     Args:
-        peer: where to listen and how long a party may be silent.
+        peer: who comes, where to listen, how long they may be silent.
         identity: this server's key and whom it expects; None takes parties of this machine.
-        name: what messages call whoever comes.
         most: connections that are served at a time; strangers take none of these places.
         serve: serves one.
         stop: ends the accepting.
@@ -42,13 +41,12 @@ class Reception:
         self,
         peer: Peer,
         identity: TlsIdentity | None,
-        name: str,
         most: int,
         serve: Serve,
         stop: threading.Event,
         telemetry: Telemetry,
     ) -> None:
-        self._peer, self._name, self._serve, self._stop, self._telemetry = peer, name, serve, stop, telemetry
+        self._peer, self._serve, self._stop, self._telemetry = peer, serve, stop, telemetry
         self._places = threading.BoundedSemaphore(most)
         self._serving: set[threading.Thread] = set()
         self._door = Door(peer.address, identity, GREETING_S)
@@ -77,13 +75,13 @@ class Reception:
             self._serving = {each for each in self._serving if each.is_alive()} | {thread}
             thread.start()
             return
-        with self._peer.link(connection, self._name) as link:
+        with self._peer.link(connection) as link:
             link.abort("all places are taken; come again a little later")
 
     def _greet(self, connection: socket.socket) -> None:
         certificate = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
         try:
-            with self._peer.link(connection, self._name) as link:
+            with self._peer.link(connection) as link:
                 try:
                     self._serve(link, certificate)
                 except (Refusal, ExecutionFault) as error:

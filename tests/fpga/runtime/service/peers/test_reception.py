@@ -26,8 +26,8 @@ def receive():
         telemetry = Telemetry(1)
         serve = serve or Answering({}, telemetry).serve
         identity = None if keys is None else load_identity(keys, server_side=True)
-        peer = Peer(address, keys, 10.0, ())
-        reception = Reception(peer, identity, "party 0's server", most, serve, stop, telemetry)
+        peer = Peer("party 0's server", address, keys, 10.0, ())
+        reception = Reception(peer, identity, most, serve, stop, telemetry)
         threads.append(threading.Thread(target=reception.run))
         threads[-1].start()
         return address
@@ -52,24 +52,24 @@ def test_more_strangers_than_places_that_say_nothing_do_not_keep_party_0_away(tm
     keys = [tmp_path / f"party-{party}" if encrypted else None for party in (0, 1)]
     address = receive(keys[1], most=2)
     strangers = [connect(address, 10) for _ in range(150)]
-    assert is_served(Peer(address, keys[0], 10.0, ()))
+    assert is_served(Peer("party 1's server", address, keys[0], 10.0, ()))
     for each in strangers:
         each.close()
 
 
 def test_who_finds_all_places_taken_is_told_so(receive):
     over = threading.Event()
-    address = receive(most=1, serve=lambda link, certificate: over.wait(10))
-    first = Peer(address, None, 10.0, ()).dial()
+    peer = Peer("party 1's server", receive(most=1, serve=lambda link, certificate: over.wait(10)), None, 10.0, ())
+    first = peer.dial()
     first.hand_over().send(b"R2")
-    with Peer(address, None, 10.0, ()).dial() as link, pytest.raises(ExecutionFault, match="all places are taken"):
+    with peer.dial() as link, pytest.raises(ExecutionFault, match="all places are taken"):
         ask(link, {})
     over.set()
     first.close()
 
 
 def test_a_place_is_free_again_when_its_connection_ends(receive):
-    peer = Peer(receive(most=1), None, 10.0, ())
+    peer = Peer("party 1's server", receive(most=1), None, 10.0, ())
     for _ in range(3):
         connection = socket.create_connection(peer.address.split(":"))
         connection.sendall(b"R2 and nothing that makes sense")
