@@ -18,7 +18,7 @@ ExtraActivation = Literal["identity"]
 EXTRA_ACTIVATIONS: tuple[ExtraActivation, ...] = get_args(ExtraActivation)
 #: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
 #: outside of it squares start to double from layer to layer.
-RANGE_BOUND = 8.0
+RANGE_BOUND = 6.0
 
 
 @dataclass(frozen=True)

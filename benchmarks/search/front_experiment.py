@@ -3,7 +3,8 @@
     python benchmarks/search/front_experiment.py [EXPERIMENT] [--images DIR] [--stop-after 6] [-o FILE.json]
 
 EXPERIMENT is a configuration of `nnictl create` (default: examples/cifar10_front_experiment.yml, about 45 minutes on
-two cores). It is run from a copy of its folder. The result holds every trial, in order, and which are on the front:
+two cores). It is run from a copy of its folder. With --directory DIR the same command goes on with the experiment that
+DIR holds. The result holds every trial, in order, and which are on the front:
 those that no other trial beats in both validation accuracy and latency. Every trained network is judged on all test
 images too, which nothing was chosen by.
 """
@@ -22,7 +23,7 @@ from typing import Any
 import yaml
 
 from rrnet_nni.architecture import Architecture
-from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.images.data import load_dataset
 from rrnet_nni.experiments.nni_manager import (
@@ -62,22 +63,33 @@ def main() -> None:
 
 
 def prepare(experiment: Path, folder: Path, images: Path | None) -> Path:
-    """Copy the experiment's folder, with working directory and image folder set; returns the configuration."""
+    """Copy the experiment's folder, with working directory and image folder set; returns the configuration.
+
+    A copy that is there already stays: an experiment goes on with what it began with.
+    """
     code = folder / "experiment"
-    shutil.copytree(experiment.parent, code)
+    if (code / experiment.name).exists():
+        return code / experiment.name
+    shutil.copytree(experiment.parent, code, dirs_exist_ok=True)
     configuration = yaml.safe_load(experiment.read_text())
     configuration["experimentWorkingDirectory"] = str(folder / "runs")
     configuration["trialCodeDirectory"] = str(code)
     if images is not None:
         configuration["trialCommand"] += f" --images {images.resolve()}"
-    (code / experiment.name).write_text(yaml.safe_dump(configuration))
+    with whole_file(code / experiment.name) as unfinished:
+        unfinished.write_text(yaml.safe_dump(configuration))
     return code / experiment.name
 
 
 def stopped_and_resumed(configuration: Path, runs: Path, stop_after: int, timeout_s: float) -> list[Trial]:
-    """Trials of an experiment that is created, stopped once `stop_after` have ended, and resumed to its end."""
+    """Trials of an experiment that is created, stopped once `stop_after` have ended, and resumed to its end.
+
+    One that `runs` holds already is resumed at once.
+    """
     register_tuner()
     deadline = time.monotonic() + timeout_s
+    if (begun := begun_before(runs)) is not None:
+        return resumed(begun, runs, deadline)
     experiment: Experiment = start_experiment(configuration, runs)
     print(f"experiment {experiment.id}, {experiment.web_ui}", flush=True)
     try:
@@ -88,12 +100,25 @@ def stopped_and_resumed(configuration: Path, runs: Path, stop_after: int, timeou
     finally:
         experiment.stop()
     print(f"stopped after {stop_after} trials", flush=True)
-    resumed = resume_experiment(experiment.id, runs)
-    print(f"resumed, {resumed.web_ui}", flush=True)
+    return resumed(experiment.id, runs, deadline)
+
+
+def begun_before(runs: Path) -> str | None:
+    """The id of the experiment that a folder holds, if any."""
+    found = [path.parent.name for path in runs.glob("[!_]*/db") if path.is_dir()]
+    if len(found) > 1:
+        raise SystemExit(f"{runs} holds {len(found)} experiments: give another --directory")
+    return found[0] if found else None
+
+
+def resumed(experiment_id: str, runs: Path, deadline: float) -> list[Trial]:
+    """Resume an experiment and wait for its last trial."""
+    experiment = resume_experiment(experiment_id, runs)
+    print(f"resumed, {experiment.web_ui}", flush=True)
     try:
-        return wait(resumed, lambda trials: None, timeout_s=deadline - time.monotonic())
+        return wait(experiment, lambda trials: None, timeout_s=deadline - time.monotonic())
     finally:
-        resumed.stop()
+        experiment.stop()
 
 
 def finished(trials: list[Trial]) -> list[Trial]:
