@@ -164,6 +164,11 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
             f"rrnet-2pc-compile: no --calibrate: formats assume normalized images in ±{DEFAULT_RANGE:g}; values "
             "outside may overflow\n"
         )
+    if kind := compilation.calibration.left_out:
+        sys.stderr.write(
+            f"rrnet-2pc-compile: {kind} images make this model's activations explode, so that formats assume none: "
+            "give --calibrate images of its own kind\n"
+        )
     lost = report["logits_error"]
     if lost > LOST_LOGITS:
         way_out = "--ring 32 keeps more; " if is_narrow(compilation.program) else ""

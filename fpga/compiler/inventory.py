@@ -42,9 +42,10 @@ def graph_operators(graph: Graph) -> list[NamedOperator]:
 def _piecewise(node: Piecewise, elements: int) -> list[NamedOperator]:
     """Comparisons with all knots, the squares of all segments, and their sum."""
     table = PIECEWISE[node.function]
+    squares = sum(curve != 0 for curve in table.curves)
     return [
         NamedOperator(f"{node.name}.knots", shapes.Relu(table.comparisons * elements)),
-        NamedOperator(f"{node.name}.squares", shapes.Square(len(table.curves) * elements)),
+        NamedOperator(f"{node.name}.squares", shapes.Square(squares * elements)),
         NamedOperator(f"{node.name}.sum", shapes.Affine(elements)),
         NamedOperator(f"{node.name}.truncate", shapes.Truncate(elements)),
     ]

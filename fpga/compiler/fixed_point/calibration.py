@@ -17,8 +17,11 @@ from ..graph import Graph
 
 #: Without calibration images, normalized images are assumed to lie in ±DEFAULT_RANGE ...
 DEFAULT_RANGE = 3.0
-#: ... and are drawn at random: some of independent pixels, some of smooth patches, as flat areas of pictures are.
+#: ... and are drawn at random, in turn of smooth patches, as flat areas of pictures are, and of independent pixels.
 DEFAULT_IMAGES = 8
+KINDS = "smooth", "noisy"
+#: Where one kind makes activations so many times larger than the other, formats follow the other alone.
+EXPLODED = 64.0
 DEFAULT_SEED = 20230207
 #: A model of whole numbers gets pixels from 0 to this.
 PIXEL_MAXIMUM = 255
@@ -43,6 +46,8 @@ class Calibration:
         images: how many images were used.
         assumed: no images were given; they were drawn from the default range.
         channels: tensor -> largest absolute value of every channel.
+        powers: tensor -> mean square of every channel, of an image that most images are not smaller than.
+        left_out: the kind of assumed images on which activations explode, and which do not count therefore.
         sample: a few of the images, float32, for the error budget.
     """
 
@@ -51,6 +56,12 @@ class Calibration:
     assumed: bool
     sample: np.ndarray
     channels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    powers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    left_out: str | None = None
+
+    def typical(self, name: str) -> float:
+        """Root mean square of a tensor where images leave it small: what rounding is to be measured by."""
+        return float(np.sqrt(self.powers[name].mean()))
 
 
 def load_calibration(path: Path | str, graph: Graph) -> np.ndarray:
@@ -75,14 +86,14 @@ def check_images(images: np.ndarray, graph: Graph, where: str) -> np.ndarray:
 
 
 def assumed_images(graph: Graph) -> np.ndarray:
-    """Synthetic images in ±DEFAULT_RANGE for a model that comes without calibration data."""
+    """Synthetic images in ±DEFAULT_RANGE, of each of KINDS in turn, for a model without calibration data."""
     generator = np.random.default_rng(DEFAULT_SEED)
     shape = graph.shapes[graph.input]
     pixels = generator.normal(size=(DEFAULT_IMAGES, *shape))
     if len(shape) == 3:
-        coarse = generator.normal(size=(DEFAULT_IMAGES // 2, shape[0], -(-shape[1] // 8), -(-shape[2] // 8)))
+        coarse = generator.normal(size=(DEFAULT_IMAGES // len(KINDS), shape[0], -(-shape[1] // 8), -(-shape[2] // 8)))
         smooth = np.kron(coarse, np.ones((1, 1, 8, 8)))[:, :, : shape[1], : shape[2]]
-        pixels[: DEFAULT_IMAGES // 2] = 1.5 * smooth + 0.25 * pixels[: DEFAULT_IMAGES // 2]
+        pixels[:: len(KINDS)] = 1.5 * smooth + 0.25 * pixels[:: len(KINDS)]
     clipped = np.clip(pixels, -DEFAULT_RANGE, DEFAULT_RANGE)
     if graph.pixels:
         clipped = np.rint(PIXEL_MAXIMUM / 2 * (1 + clipped / DEFAULT_RANGE))
@@ -95,23 +106,47 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
     Raises:
         Refusal: a tensor overflows; names the first one.
     """
-    assumed = images is None
-    affordable = max(1, SAMPLE_ELEMENTS // sum(math.prod(shape) for shape in graph.shapes.values()))
-    if images is None:
-        images = assumed_images(graph)[:affordable]
-    images = images[:CALIBRATION_LIMIT]
-    seen: dict[str, float] = {}
-    channels: dict[str, np.ndarray] = {}
-    largest = max(math.prod(shape) for shape in graph.shapes.values())
-    step = max(1, BATCH_ELEMENTS // largest)
+    affordable = max(len(KINDS), SAMPLE_ELEMENTS // sum(math.prod(shape) for shape in graph.shapes.values()))
+    given = assumed_images(graph)[:affordable] if images is None else images[:CALIBRATION_LIMIT]
+    reached, squares = _statistics(graph, given)
+    left_out = _left_out(reached) if images is None else None
+    kept = np.array([left_out is None or KINDS[row % len(KINDS)] != left_out for row in range(len(given))])
+    channels = {name: rows[kept].max(axis=0) for name, rows in reached.items()}
+    seen = {name: float(reach.max()) for name, reach in channels.items()}
+    for name, extreme in seen.items():
+        if not math.isfinite(extreme):
+            image = int(np.flatnonzero(kept & ~np.isfinite(reached[name]).all(axis=1))[0])
+            raise UnfitRange(f"tensor {name!r} overflows on calibration image {image}: no format fits")
+    powers = {name: _of_small_image(rows[kept]) for name, rows in squares.items()}
+    sample = given[kept][: min(SAMPLE_IMAGES, affordable)]
+    return Calibration(seen, int(kept.sum()), images is None, sample, channels, powers, left_out)
+
+
+def _statistics(graph: Graph, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Per tensor [N, C], of every image and channel: the largest absolute value (infinite for NaN), and mean square."""
+    reached: dict[str, list[np.ndarray]] = {}
+    squares: dict[str, list[np.ndarray]] = {}
+    step = max(1, BATCH_ELEMENTS // max(math.prod(shape) for shape in graph.shapes.values()))
     for start in range(0, len(images), step):
         for name, value in walk_float(graph, images[start : start + step]):
-            reached = np.abs(value).max(axis=(0, *range(2, value.ndim)))
-            extreme = float(reached.max())
-            if not math.isfinite(extreme):
-                raise UnfitRange(
-                    f"tensor {name!r} overflows on calibration image {start} or soon after: no format fits"
-                )
-            seen[name] = max(seen.get(name, 0.0), extreme)
-            channels[name] = np.maximum(channels.get(name, 0.0), reached)
-    return Calibration(seen, len(images), assumed, images[: min(SAMPLE_IMAGES, affordable)], channels)
+            inside = tuple(range(2, value.ndim))
+            largest = np.abs(value).max(axis=inside)
+            reached.setdefault(name, []).append(np.where(np.isfinite(largest), largest, np.inf))
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares.setdefault(name, []).append(np.mean(np.square(value), axis=inside))
+    joined = ({name: np.concatenate(parts) for name, parts in rows.items()} for rows in (reached, squares))
+    first, second = joined
+    return first, second
+
+
+def _left_out(reached: Mapping[str, np.ndarray]) -> str | None:
+    """The kind of assumed images on which activations explode, which a network is not made for."""
+    furthest = np.max([rows.max(axis=1) for rows in reached.values()], axis=0)
+    of_kinds = {kind: float(furthest[place :: len(KINDS)].max()) for place, kind in enumerate(KINDS)}
+    worst = max(of_kinds, key=lambda kind: of_kinds[kind])
+    return worst if of_kinds[worst] > EXPLODED * min(of_kinds.values()) else None
+
+
+def _of_small_image(squares: np.ndarray) -> np.ndarray:
+    """The row [C] of mean squares [N, C] whose mean a quarter of the images stays below."""
+    return np.asarray(squares[np.argsort(squares.mean(axis=1))[len(squares) // 4]])

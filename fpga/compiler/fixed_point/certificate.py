@@ -22,6 +22,8 @@ from .lowering import UNTRUNCATED
 
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
 LEAST_MARGIN_BITS = 0.5
+#: An image whose tensor is smaller than this part of the sample's counts as one that is not.
+SMALLEST_IMAGE = 1 / 16
 #: How much more other images may lose than those of the sample.
 ESTIMATE_MARGIN = 1.5
 
@@ -42,12 +44,14 @@ class Certificate:
 class LayerError:
     """Difference of one tensor between fixed point and floating point, over the sample.
 
-    `worst_image_error` is the root mean square of the image that loses most.
+    `worst_image_error` is the root mean square of the image that loses most, `worst_share` the largest part of its own
+    root mean square that an image loses.
     """
 
     tensor: str
     rms_error: float
     worst_image_error: float
+    worst_share: float
     largest_error: float
     rms_value: float
 
@@ -66,7 +70,7 @@ def approximations(graph: Graph) -> list[Approximation]:
     return [
         Approximation(node.name, node.function, PIECEWISE[node.function].largest_error)
         for node in graph.nodes
-        if isinstance(node, Piecewise)
+        if isinstance(node, Piecewise) and PIECEWISE[node.function].largest_error
     ]
 
 
@@ -93,27 +97,33 @@ def certify(
             )
         certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3), tensor.ring_bits))
         if name in exact:
-            difference = values - exact[name]
-            errors.append(
-                LayerError(
-                    name,
-                    float(np.sqrt(np.mean(difference**2))),
-                    float(np.sqrt(np.mean(difference.reshape(len(difference), -1) ** 2, axis=1).max())),
-                    float(np.abs(difference).max()),
-                    float(np.sqrt(np.mean(np.square(exact[name], dtype=np.float64)))),
-                )
-            )
+            errors.append(_layer_error(name, values - exact[name], exact[name]))
     return certificates, errors
+
+
+def _layer_error(name: str, difference: np.ndarray, exact: np.ndarray) -> LayerError:
+    lost, sizes = (
+        np.sqrt(np.mean(np.square(values.reshape(len(values), -1), dtype=np.float64), axis=1))
+        for values in (difference, exact)
+    )
+    size = float(np.sqrt(np.mean(sizes**2)))
+    shares = lost / np.maximum(sizes, SMALLEST_IMAGE * size) if size else np.zeros(1)
+    return LayerError(
+        name,
+        float(np.sqrt(np.mean(lost**2))),
+        float(lost.max()),
+        float(shares.max()),
+        float(np.abs(difference).max()),
+        size,
+    )
 
 
 def estimated_error(error: LayerError) -> float:
     """How far other images may be off, by the size of the tensor: what most sets of images stay below.
 
-    The sample is small, so half as much again is added, and no less than its worst image is promised.
+    They may be like the image of the sample that loses most; the sample is small, so half as much again is added.
     """
-    if not error.rms_value:
-        return 0.0
-    return max(ESTIMATE_MARGIN * error.rms_error, error.worst_image_error) / error.rms_value
+    return ESTIMATE_MARGIN * error.worst_share
 
 
 def certificate_rows(certificates: list[Certificate]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from ..graph import (
     Relu,
     Reshape,
 )
-from ..piecewise import CURVE_BITS, PIECEWISE
+from ..piecewise import PIECEWISE
 from .calibration import Calibration, UnfitRange
 
 #: A larger range than calibration saw by this factor still fits.
@@ -52,6 +52,8 @@ LEAST_NARROW_BITS = 8
 LEAST_SIGNIFICANT_BITS = 4
 #: The range of a tensor that was zero in all of calibration, and the smallest one that formats follow.
 UNSEEN_RANGE, SMALLEST_RANGE = 2.0**-2, 2.0**-24
+#: No tensor's typical size counts as less than this part of its bound.
+SMALLEST_SHARE = 2.0**-14
 #: What a tensor less a constant keeps as a whole: the constant does not grow, and the certificate asks for half a bit.
 SHIFTED_HEADROOM = 1.45
 
@@ -89,7 +91,7 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
         if isinstance(node, Polynomial):
             bounds[node.output] = max(bounds[node.output], _polynomial_bound(node, bounds))
         elif isinstance(node, Piecewise):
-            bounds[node.output] = max(bounds[node.output], PIECEWISE[node.function].least_bound)
+            bounds[node.output] = _piecewise_bound(node, bounds)
     budgets = {name: math.floor(TRUNCATION_BOUND_BITS - math.log2(bound)) for name, bound in bounds.items()}
     for name, budget in budgets.items():
         if budget < 1:
@@ -106,8 +108,9 @@ def choose_formats(graph: Graph, calibration: Calibration, narrow: bool = False)
         caps = {name: min(cap, _narrow_cap(bounds[name], reach[name])) for name, cap in caps.items()}
     else:
         _widen_sums(graph, caps, reach)
+    wishes = _Wishes(bounds, _typical_sizes(calibration, bounds), products, caps, graph.deferred)
     for node in reversed(graph.nodes):
-        for name, wanted in zip(node.inputs, _input_caps(node, bounds, products, caps), strict=True):
+        for name, wanted in zip(node.inputs, wishes.of_inputs(node), strict=True):
             caps[name] = min(caps[name], wanted)
     for name, cap in caps.items():
         if cap + math.log2(bounds[name]) < LEAST_SIGNIFICANT_BITS and not _only_summed(graph, name):
@@ -180,65 +183,86 @@ def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:
     return min(float(worst.max()), 2 * bounds[node.output])
 
 
-def _input_caps(
-    node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]
-) -> list[int]:
-    """Fraction bits that this node wants each of its inputs to have at most."""
-    if isinstance(node, Product):
-        return _factor_caps(node, bounds, budgets[node.output], caps)
-    return [_input_cap(node, bounds, budgets, caps)] * len(node.inputs)
+def _piecewise_bound(node: Piecewise, bounds: Mapping[str, float]) -> float:
+    """An even activation reaches as far as its input; the others never further than they may at all."""
+    table = PIECEWISE[node.function]
+    reach = table.reach(bounds[node.inputs[0]])
+    return max(bounds[node.output], reach) if table.even else reach
 
 
-def _factor_caps(node: Product, bounds: Mapping[str, float], budget: int, caps: Mapping[str, int]) -> list[int]:
-    """Share a product's budget so that both factors keep equally many significant bits, where they can use them."""
-    first, second = node.inputs
-    even = math.floor((budget + math.log2(bounds[second]) - math.log2(bounds[first])) / 2)
-    first_bits = min(even, caps[first])
-    second_bits = min(budget - first_bits, caps[second])
-    return [min(budget - second_bits, caps[first]), second_bits]
+def _typical_sizes(calibration: Calibration, bounds: Mapping[str, float]) -> dict[str, float]:
+    """Root mean squares, not so small that a tensor that some images leave nearly empty takes all bits."""
+    return {name: max(calibration.typical(name), bound * SMALLEST_SHARE) for name, bound in bounds.items()}
 
 
-def _input_cap(node: AnyNode, bounds: Mapping[str, float], budgets: Mapping[str, int], caps: Mapping[str, int]) -> int:
-    """Fraction bits that this node wants its inputs to have at most."""
-    budget, cap = budgets[node.output], caps[node.output]
-    match node:
-        case Conv() | Linear():
-            return _product_input_cap(node, budget, cap, bounds[node.inputs[0]])
-        case Polynomial():
-            return _square_input_cap(node, budget, bounds[node.inputs[0]])
-        case Piecewise():
-            square_fits = (TRUNCATION_BOUND_BITS - 1) / 2 - math.log2(PIECEWISE[node.function].longest_segment)
-            return min(math.floor(square_fits), (budget - CURVE_BITS) // 2)
-        case AvgPool():
-            growth = math.ceil(math.log2(node.divisor))
-            if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:
-                return cap - growth
-            return budget - growth
-        case Combine():
-            unit = all(is_exact(scale) for scale in node.scales)
-            return cap if unit else budget - 2
-        case PixelAffine():
-            return cap if is_exact(node.scale[node.scale != 0]) else budget - 2
-        case Relu() | MaxPool() | Reshape() | Concat() | Pad() | Pick():
-            return cap
-    raise ValueError(f"{type(node).__name__} cannot be lowered")
+@dataclass(frozen=True)
+class _Wishes:
+    """Fraction bits that a node wants its inputs to have at most; `products` are budgets, `caps` shrink meanwhile."""
+
+    bounds: Mapping[str, float]
+    typical: Mapping[str, float]
+    products: Mapping[str, int]
+    caps: Mapping[str, int]
+    deferred: frozenset[str]
+
+    def of_inputs(self, node: AnyNode) -> list[int]:
+        match node:
+            case Product():
+                return self._of_factors(node)
+            case Combine() if all(is_exact(scale) for scale in node.scales):
+                truncated = bool(self.deferred.intersection(node.inputs))
+                bits = self.products[node.output] if truncated else self.caps[node.output]
+                return [bits + int(np.log2(np.abs(scale)).min()) for scale in node.scales]
+        return [self._of_input(node)] * len(node.inputs)
+
+    def _of_factors(self, node: Product) -> list[int]:
+        """Share a product's budget so that rounding either factor costs as much, where they can use their bits."""
+        budget = self.products[node.output]
+        first, second = node.inputs
+        first_bits = min(_fair_share(budget, self.typical[first], self.typical[second]), self.caps[first])
+        second_bits = min(budget - first_bits, self.caps[second])
+        return [min(budget - second_bits, self.caps[first]), second_bits]
+
+    def _of_input(self, node: AnyNode) -> int:
+        budget, cap, source = self.products[node.output], self.caps[node.output], node.inputs[0]
+        match node:
+            case Conv() | Linear():
+                most = min(weight_bits_wanted(node.weight), cap + math.ceil(math.log2(self.bounds[source])))
+                fair = _fair_share(budget, self.typical[source], _root_mean_square(node.weight))
+                return max(fair, budget - most - SPARE_WEIGHT_BITS)
+            case Polynomial():
+                return _square_input_cap(node, budget, self.bounds[source])
+            case Piecewise():
+                table = PIECEWISE[node.function]
+                fits = table.input_bits(self.bounds[source])
+                return min(fits, cap) if table.even else fits
+            case AvgPool():
+                growth = math.ceil(math.log2(node.divisor))
+                if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:
+                    return cap - growth
+                return budget - growth
+            case Combine():
+                return budget - 2
+            case PixelAffine():
+                scales = np.abs(node.scale[node.scale != 0])
+                return cap + int(np.log2(scales.min(initial=1.0))) if is_exact(scales) else budget - 2
+            case Relu() | MaxPool() | Reshape() | Concat() | Pad() | Pick():
+                return cap
+        raise ValueError(f"{type(node).__name__} cannot be lowered")
+
+
+def _fair_share(budget: int, first: float, second: float) -> int:
+    """Fraction bits of the first of two factors of these sizes, so that rounding either costs the product as much."""
+    return math.floor((budget + math.log2(second) - math.log2(first) + 1) / 2)
+
+
+def _root_mean_square(weight: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(weight)))) or 1.0
 
 
 def weight_bits_wanted(weight: np.ndarray) -> int:
     """Fraction bits that keep the weights' significant bits."""
-    typical = float(np.sqrt(np.mean(np.square(weight)))) or 1.0
-    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(typical)))
-
-
-def _product_input_cap(node: Conv | Linear, budget: int, cap: int, bound: float) -> int:
-    """Share the product's budget between weights and input; where it is short, both give.
-
-    Weights so small that the product's own format rounds them off take no bits from the input.
-    """
-    weight_bits = min(weight_bits_wanted(node.weight), cap + math.ceil(math.log2(bound)) + SPARE_WEIGHT_BITS)
-    input_bits = math.ceil(ACTIVATION_SIGNIFICANT_BITS - math.log2(bound))
-    missing = weight_bits + input_bits - budget
-    return budget - weight_bits if missing <= 0 else input_bits - math.ceil(missing / 2)
+    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(_root_mean_square(weight))))
 
 
 def _square_input_cap(node: Polynomial, budget: int, bound: float) -> int:

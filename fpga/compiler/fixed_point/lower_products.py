@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ...program import AffineOp, MulOp, ReluOp, SquareOp
 from ..graph import Piecewise, Product
 from ..piecewise import PIECEWISE
-
-if TYPE_CHECKING:
-    from .lowering import Lowering
+from .lowering import UNTRUNCATED, Lowering
 
 
 def lower_mul(state: Lowering, node: Product) -> None:
@@ -21,9 +17,12 @@ def lower_mul(state: Lowering, node: Product) -> None:
 
 
 def lower_piecewise(state: Lowering, node: Piecewise) -> None:
-    """A comparison per knot, a square per segment, and one truncation of their sum (`piecewise.PiecewiseQuadratic`)."""
+    """A comparison per knot, a square per segment, and one truncation of their sum (`piecewise.PiecewiseQuadratic`).
+
+    An even activation adds relu(x) behind the truncation: however large x is, the sum of the segments keeps its bits.
+    """
     table, source, shape = PIECEWISE[node.function], node.inputs[0], state.graph.shapes[node.output]
-    have, bits = state.fraction_bits(source), state.formats.budgets[node.output]
+    have, bits = state.fraction_bits(source), table.sum_bits(state.formats.bounds[source])
 
     def relu(label: str, name: str) -> str:
         return state.emit(ReluOp, f"{node.name}.{label}", (name,), f"{node.output}.{label}", shape, have)
@@ -34,25 +33,31 @@ def lower_piecewise(state: Lowering, node: Piecewise) -> None:
         fields = {"multipliers": rows, "addend": (addend,)}
         return state.emit(AffineOp, f"{node.name}.{label}", names, output, shape, have, **fields)
 
-    line, above, summands, multipliers = source, [], [], []
+    line, positive, above, summands, multipliers = source, "", [], [], []
     if table.even:
         positive = relu("positive", source)
         line = affine("magnitude", (positive, source), (2, -1))
         above.append(line)
-        summands.append(positive)
-        multipliers.append(1 << (bits - have))
     for place, knot in enumerate(table.knots[len(above) :], start=len(above)):
         shifted = affine(f"knot{place}", (line,), (1,), -_word(knot, have))
         above.append(relu(f"above{place}", shifted))
     for place, (slope, curve) in enumerate(zip(table.slopes, table.curves, strict=True)):
         segment = affine(f"segment{place}", (above[place], above[place + 1]), (1, -1))
-        output = f"{node.output}.square{place}"
-        square = state.emit(SquareOp, f"{node.name}.square{place}", (segment,), output, shape, 2 * have)
-        summands += [segment, square]
-        multipliers += [_word(slope, bits - have), _word(curve, bits - 2 * have)]
+        summands.append(segment)
+        multipliers.append(_word(slope, bits - have))
+        if curve:
+            output = f"{node.output}.square{place}"
+            summands.append(state.emit(SquareOp, f"{node.name}.square{place}", (segment,), output, shape, 2 * have))
+            multipliers.append(_word(curve, bits - 2 * have))
     rows = tuple((multiplier,) for multiplier in multipliers)
     fields = {"multipliers": rows, "addend": (_word(table.constant, bits),)}
-    state.emit_product(AffineOp, node, tuple(summands), bits, name=f"{node.name}.sum", **fields)
+    if not table.even:
+        state.emit_product(AffineOp, node, tuple(summands), bits, name=f"{node.name}.sum", **fields)
+        return
+    total, rest = f"{node.output}.even{UNTRUNCATED}", f"{node.output}.even"
+    state.emit(AffineOp, f"{node.name}.sum", tuple(summands), total, shape, bits, **fields)
+    state.truncate(node, total, rest, bits - have)
+    state.emit(AffineOp, node.name, (positive, rest), node.output, shape, have, multipliers=((1,), (1,)))
 
 
 def _word(value: float, bits: int) -> int:

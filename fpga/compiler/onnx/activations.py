@@ -1,7 +1,7 @@
 """Importers of activations: those that comparisons compute exactly, and those that piecewise quadratics approximate.
 
-Everything that is affine in x and relu(x) takes one comparison per element and breakpoint. HardSwish is one product
-more. Sigmoid, Tanh and SiLU become `Piecewise` nodes, whose largest error is known.
+Everything that is affine in x and relu(x) takes one comparison per element and breakpoint. HardSwish, Sigmoid, Tanh and
+SiLU become `Piecewise` nodes, whose largest error is known.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from ..graph import Combine, Piecewise, Product, Relu, Shape
+from ..graph import Combine, Piecewise, Relu, Shape
 from .arithmetic import per_channel
 from .importer import Importer, Unsupported, attributes
-
-#: HardSwish(x) = x · clip(x + 3, 0, 6) / 6.
-HARD_SWISH_SHIFT, HARD_SWISH_CEILING = 3.0, 6.0
 
 
 class _Chain:
@@ -120,14 +117,6 @@ def import_hard_sigmoid(graph: Importer, node: onnx.NodeProto) -> None:
     chain.last(Relu, (line,), ceiling=1.0)
 
 
-def import_hard_swish(graph: Importer, node: onnx.NodeProto) -> None:
-    source, chain = graph.tensor(node), _Chain(graph, node, graph.shape(node))
-    raised = chain.shifted("shifted", source, np.array([HARD_SWISH_SHIFT]))
-    gate = chain.step(Relu, "gate", (raised,), ceiling=HARD_SWISH_CEILING)
-    product = chain.step(Product, "product", (source, gate))
-    chain.last_sum((product,), (np.array([1 / HARD_SWISH_CEILING]),))
-
-
 def _extreme(graph: Importer, node: onnx.NodeProto, sign: float) -> None:
     """The largest (sign 1) or least (sign −1) of tensors and constants: max(a, b) = b + relu(a − b)."""
     tensors = [index for index, name in enumerate(node.input) if name in graph.names]
@@ -188,7 +177,7 @@ ACTIVATIONS: dict[tuple[str, str], ActivationImporter] = {
     ("", "Abs"): import_abs,
     ("", "Clip"): import_clip,
     ("", "HardSigmoid"): import_hard_sigmoid,
-    ("", "HardSwish"): import_hard_swish,
+    ("", "HardSwish"): _piecewise("hardswish"),
     ("", "LeakyRelu"): import_leaky_relu,
     ("", "Max"): import_max,
     ("", "Min"): import_min,

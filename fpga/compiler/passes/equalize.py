@@ -30,16 +30,17 @@ def equalize(graph: Graph, calibration: Calibration) -> tuple[Graph, Calibration
         factors[node.output] = _factor(node, graph, calibration, targets, factors)
     if all((factor == 1).all() for factor in factors.values()):
         return graph, calibration
-    seen, channels = dict(calibration.seen), dict(calibration.channels)
+    seen, channels, powers = dict(calibration.seen), dict(calibration.channels), dict(calibration.powers)
     for name, factor in factors.items():
         if name in channels and (factor != 1).any():
             channels[name] = channels[name] * factor
             seen[name] = float(channels[name].max())
+            powers[name] = powers[name] * factor**2
     scales = dict(graph.scales) | {
         name: graph.scales.get(name, np.ones(1)) * factor for name, factor in factors.items() if (factor != 1).any()
     }
     scaled = replace(graph, scales=scales).with_nodes(rescaled(node, factors) for node in graph.nodes)
-    return scaled, replace(calibration, seen=seen, channels=channels)
+    return scaled, replace(calibration, seen=seen, channels=channels, powers=powers)
 
 
 def _passes_factors_on(node: AnyNode) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from ..graph import (
     Reshape,
     Shape,
 )
+from ..piecewise import SCALED
 
 #: Numbers this close to a power of two are one.
 SNAP = 1e-9
@@ -68,8 +69,11 @@ class ScaleTensors:
 def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
     """One factor per tensor; the input's is 1."""
     demands: dict[str, Demand] = {graph.output: Demand(np.ones(1), hard=True)}
+    exact = {node.output: SCALED[node.function][1] for node in graph.nodes if _has_exact_factor(node)}
     for node in reversed(graph.nodes):
         wanted = demands.get(node.output, Demand(np.ones(1), hard=False))
+        if isinstance(node, Combine) and not wanted.hard and (summands := exact.keys() & set(node.inputs)):
+            wanted = demands[node.output] = Demand(np.array([exact[min(summands)]]), hard=True)
         for name, demand in zip(node.inputs, _input_demands(node, wanted), strict=True):
             known = demands.get(name)
             if demand is not None and (known is None or (demand.hard and not known.hard)):
@@ -80,13 +84,22 @@ def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
     return factors
 
 
+def _has_exact_factor(node: AnyNode) -> TypeGuard[Piecewise]:
+    return isinstance(node, Piecewise) and node.function in SCALED
+
+
 def _possible(graph: Graph, factors: dict[str, np.ndarray]) -> bool:
     """Logits and arguments of smooth functions must be as they are, and a clip has one ceiling for all channels."""
     clipped = [factors[node.output] for node in graph.nodes if isinstance(node, Relu) and node.ceiling is not None]
-    smooth = [factors[name] for node in graph.nodes if isinstance(node, Piecewise) for name in node.inputs]
-    fixed = [factors[graph.output], *smooth]
+    smooth = all(_computes(node, factors) for node in graph.nodes if isinstance(node, Piecewise))
     known = all(np.isfinite(factor).all() for factor in factors.values())
-    return known and all((factor == 1).all() for factor in fixed) and all(factor.size == 1 for factor in clipped)
+    return known and smooth and (factors[graph.output] == 1).all() and all(factor.size == 1 for factor in clipped)
+
+
+def _computes(node: Piecewise, factors: Mapping[str, np.ndarray]) -> bool:
+    """Whether there is a table for this factor on the argument."""
+    factor = factors[node.inputs[0]]
+    return bool((factor == 1).all() or (_has_exact_factor(node) and (factor == SCALED[node.function][1]).all()))
 
 
 def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
@@ -101,7 +114,8 @@ def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
             hard = wanted.hard or len(node.inputs) > 1
             return [Demand(_near_one(factor * _magnitudes(scale)), hard) for scale in node.scales]
         case Piecewise():
-            return [Demand(np.ones(1), hard=True)]
+            exact = np.array([SCALED[node.function][1]]) if _has_exact_factor(node) else np.ones(1)
+            return [Demand(exact if not wanted.hard or (factor == exact).all() else np.ones(1), hard=True)]
         case Relu(ceiling=ceiling) if ceiling is not None and factor.size > 1:
             return [None]
         case Relu() | MaxPool() | Pad() | AvgPool() | PixelAffine():
@@ -121,7 +135,7 @@ def _output_factor(
         case Conv() | Linear():
             return np.ones(1) if demand is None else demand.factor
         case Piecewise():
-            return np.ones(1)
+            return first if _has_exact_factor(node) else np.ones(1)
         case Product():
             return first * factors[node.inputs[1]]
         case Polynomial():
@@ -184,6 +198,8 @@ def rescaled(node: AnyNode, factors: Mapping[str, np.ndarray]) -> AnyNode:
             return replace(node, scales=scales, addend=node.addend * out)
         case PixelAffine():
             return replace(node, addend=node.addend * out.reshape(-1, 1, 1))
+        case Piecewise() if (into[0] != 1).any():
+            return replace(node, function=SCALED[node.function][0])
         case Relu(ceiling=ceiling) if ceiling is not None:
             return replace(node, ceiling=float(ceiling * out[0]))
     return node

@@ -1,10 +1,23 @@
-"""Smooth activations by the products that spell them."""
+"""Smooth activations: recognized by the products that spell them, and computed finer where that costs little."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
-from ..graph import AnyNode, Graph, Piecewise, Product
+import numpy as np
+
+from ...program.operators import comparison_count
+from ..graph import AnyNode, Combine, Graph, Piecewise, Product, Relu
+from ..inventory import graph_operators
+from ..piecewise import FINER, PIECEWISE
+
+#: Constants in models are float32.
+HARD_SWISH_TOLERANCE = 1e-5
+#: Finer tables together may take this part of all comparisons more.
+FINER_SHARE = 0.02
 
 
 class RecognizeSilu:
@@ -31,3 +44,72 @@ class RecognizeSilu:
             nodes.append(node)
         changed = any(new is not old for new, old in zip(nodes, graph.nodes, strict=True))
         return graph.with_nodes(nodes), changed
+
+
+class RecognizeHardSwish:
+    """x * clip(x + 3, 0, 6), in any scale: one piecewise quadratic, with a square in place of a product of secrets."""
+
+    name: ClassVar[str] = "recognize-hardswish"
+    gain: ClassVar[str] = "a square in place of a product of two secrets"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        producers, nodes, changed = graph.producers(), list[AnyNode](), False
+        for node in graph.nodes:
+            found = _hard_swish_factor(node, producers) if isinstance(node, Product) else None
+            if found is None:
+                nodes.append(node)
+                continue
+            source, ceiling = found
+            plain = f"{node.output}.hardswish"
+            nodes.append(Piecewise(f"{node.name}.hardswish", (source,), plain, "hardswish"))
+            nodes.append(Combine(node.name, (plain,), node.output, (np.array([ceiling]),)))
+            graph = replace(graph, shapes={**graph.shapes, plain: graph.shapes[node.output]})
+            changed = True
+        return graph.with_nodes(nodes), changed
+
+
+def _hard_swish_factor(node: Product, producers: Mapping[str, AnyNode]) -> tuple[str, float] | None:
+    """x and c where the product is x * clip(c (x + 3) / 6, 0, c), which is c times HardSwish of x."""
+    for source, gate in (node.inputs, node.inputs[::-1]):
+        clip = producers.get(gate)
+        if not isinstance(clip, Relu) or clip.ceiling is None:
+            continue
+        line = producers.get(clip.inputs[0])
+        if isinstance(line, Combine) and line.inputs == (source,):
+            wanted = clip.ceiling / 6
+            if np.allclose(line.scales[0], wanted, rtol=HARD_SWISH_TOLERANCE) and np.allclose(
+                line.addend, 3 * wanted, rtol=HARD_SWISH_TOLERANCE
+            ):
+                return source, clip.ceiling
+    return None
+
+
+class RefineSmall:
+    """Small tensors, as the gates of squeeze-and-excitation, take the tables with more segments.
+
+    What a gate is off, all pixels of its channel are off, and its comparisons are few beside theirs.
+    """
+
+    name: ClassVar[str] = "refine-small"
+    gain: ClassVar[str] = "a smaller error of gates, for few comparisons more"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        smooth = [node for node in graph.nodes if isinstance(node, Piecewise)]
+        if not smooth:
+            return graph, False
+        total = sum(comparison_count(each.shape) for each in graph_operators(graph))
+        taken = sum(_added(node, graph) for node in smooth if node.function in FINER.values())
+        left = FINER_SHARE * (total - taken) - taken
+        nodes: dict[str, AnyNode] = {}
+        for node in sorted(smooth, key=lambda each: math.prod(graph.shapes[each.output])):
+            if node.function in FINER and (left := left - _added(node, graph)) >= 0:
+                nodes[node.output] = replace(node, function=FINER[node.function])
+        return graph.with_nodes(nodes.get(node.output, node) for node in graph.nodes), bool(nodes)
+
+
+def _added(node: Piecewise, graph: Graph) -> int:
+    """Comparisons that the finer table of this function takes more."""
+    coarse, fine = next(pair for pair in FINER.items() if node.function in pair)
+    return (PIECEWISE[fine].comparisons - PIECEWISE[coarse].comparisons) * math.prod(graph.shapes[node.output])

@@ -68,6 +68,7 @@ def build_report(
         "calibration": {
             "images": calibration.images,
             "assumed_range": DEFAULT_RANGE if calibration.assumed else None,
+            "assumed_images_left_out": calibration.left_out,
             "headroom": HEADROOM,
         },
         **({"head": list(program.head)} if program.head else {}),
