@@ -35,7 +35,7 @@ class TunerArguments:
         try:
             return checked({} if class_args is None else class_args, cls)
         except Mistake as mistake:
-            raise Refusal(f"ParetoTuner: {mistake}") from None
+            raise Refusal(f"ParetoTuner: classArgs: {mistake}") from None
 
     def within(self, search_space: Any) -> TunerArguments:
         """With the bounds of `{latency_weight: {_type: loguniform, _value: [low, high]}}` where there are none.

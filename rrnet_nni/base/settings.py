@@ -226,7 +226,7 @@ def _mistake(error: Any, place: Place, described: type, derived: Mapping[str, st
         return Mistake(place[:-1], f"the key '{key}' is missing")
     if kind == "value_error":
         sentence = str(error["ctx"]["error"])
-        guilty = sentence.split(" ", 1)[0].strip("'`")
+        guilty = sentence.split(" ", 1)[0].strip("'`:")
         if guilty in _keys(described, place):
             return Mistake((*place, guilty), f"{key}.{sentence}" if key else sentence)
         return Mistake(place, f"{key}: {sentence}" if key else sentence)

@@ -62,12 +62,14 @@ class NniExperiment:
             raise WrongSetting(f"tuner must be a mapping with a name, such as {OUR_TUNER}")
         if tuner.get("name") != OUR_TUNER:
             return
+        key = "tuner"
         try:
             arguments = TunerArguments.of(tuner.get("classArgs"))
+            key = "searchSpace"
             if self.searchSpace is not None:  # the file may name another one for it
                 arguments.within(self.searchSpace)
         except Refusal as refusal:
-            raise WrongSetting(f"tuner: {refusal}") from None
+            raise WrongSetting(f"{key}: {refusal}") from None
 
 
 @dataclass(frozen=True)
