@@ -38,6 +38,13 @@ POLICIES: tuple[Mutation, ...] = (
         "ReshapeOp(hot, (reached,), hot)",
     ),
     one(
+        "a set takes the modulus that hides one of its images",
+        f"{SESSION}/test_two_party_prepare.py::test_a_set_takes_the_smallest_modulus_under_which_all_of_its_images_keep_forty_bits",
+        "fpga/protocols/shared/preparation.py",
+        "if statistical_bits(program, images, each) >= STATISTICAL_BITS)",
+        "if statistical_bits(program, 1, each) >= STATISTICAL_BITS)",
+    ),
+    one(
         "a quota is forgotten with the session",
         f"{SESSION}/test_quota.py::test_a_quota_holds_over_processes_and_identities_have_their_own",
         "fpga/runtime/session/quota.py",

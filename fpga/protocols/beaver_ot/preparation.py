@@ -10,6 +10,7 @@ import numpy as np
 from ...cost.protocol import Exchange
 from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
 from ..material import CorrectionWriter, RandomSource
+from ..shared.lattice.modulus import Modulus
 from ..shared.pool_tree import pool_levels, pool_shape
 from ..shared.preparation import Observer, Preparation, Sources, image_parts, images_together, linear_material
 from ..shared.square_material import mul_rounds, mul_share, square_rounds, square_share
@@ -23,8 +24,8 @@ class BeaverOTPreparation(Preparation):
     protocol: ClassVar[str] = "beaver-ot"
 
     @classmethod
-    def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
-        return [_rounds(operation, program, images) for operation in program.operations]
+    def rounds(cls, program: Program, images: int, modulus: Modulus) -> Sequence[tuple[Exchange, ...]]:
+        return [_rounds(operation, program, images, modulus) for operation in program.operations]
 
     def prepare(self, sources: Sources, indices: range, observe: Observer) -> list[list[np.ndarray]]:
         corrections: list[list[np.ndarray]] = []
@@ -89,11 +90,11 @@ class BeaverOTPreparation(Preparation):
             receive_relu(self._transfers, elements, source, writer)
 
 
-def _rounds(operation: AnyOperation, program: Program, images: int) -> tuple[Exchange, ...]:
+def _rounds(operation: AnyOperation, program: Program, images: int, modulus: Modulus) -> tuple[Exchange, ...]:
     elements = program.tensor(operation.output).elements
     match operation:
         case ConvOp() | LinearOp():
-            return linear_material(operation, program).image_rounds(images)
+            return linear_material(operation, program, modulus).image_rounds(images)
         case SquareOp():
             return square_rounds(elements, images)
         case MulOp():

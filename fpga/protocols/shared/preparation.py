@@ -19,9 +19,9 @@ from ...program import AnyOperation, ConvOp, LinearOp, Program
 from ...ring import pack_weights
 from ..material import RandomSource
 from ..party import Channel, Observer
-from .lattice.encryption import KEY_BYTES, Evaluator, SecretKey
+from .lattice.encryption import Evaluator, SecretKey
 from .lattice.linear_material import LinearMaterial, receive_linear, send_linear
-from .lattice.sampling import MASK_BITS
+from .lattice.modulus import MODULI, SMALL, Modulus
 from .linear_geometry import linear_geometry
 from .oblivious_transfer.punctured_seeds import SECURITY_BITS
 from .oblivious_transfer.transfers import SETUP_BYTES, Transfers
@@ -31,8 +31,8 @@ GROUP_BYTES, ELEMENT_BYTES = 192 << 20, 1200
 
 WEIGHT_KEY_BYTES = 16
 
-#: What both parties send before the first operation: base OTs, the encryption key, party 0's part of the weight masks.
-PREPARATION_SETUP_BYTES = (SETUP_BYTES[0] + KEY_BYTES + WEIGHT_KEY_BYTES, SETUP_BYTES[1])
+#: Least -log2 of what the encrypted products of a whole set may tell beyond the shares.
+STATISTICAL_BITS = 40
 
 #: Indices of some images and an operation -> this party's expansion.
 Sources = Callable[[range, int], RandomSource]
@@ -46,18 +46,38 @@ class PreparationTraffic:
     bytes_sent: tuple[int, int]
 
 
-def statistical_bits(program: Program, images: int = 1) -> int:
+def setup_bytes(modulus: Modulus) -> tuple[int, int]:
+    """What both parties send before the first operation.
+
+    Base OTs, the encryption key, and party 0's part of the weight masks.
+    """
+    return SETUP_BYTES[0] + modulus.key_bytes + WEIGHT_KEY_BYTES, SETUP_BYTES[1]
+
+
+def modulus_for(program: Program, images: int) -> Modulus:
+    """The smallest modulus under which a set of so many images keeps `STATISTICAL_BITS`; the largest if none does."""
+    enough = (each for each in MODULI if statistical_bits(program, images, each) >= STATISTICAL_BITS)
+    return next(enough, MODULI[-1])
+
+
+def statistical_bits(program: Program, images: int, modulus: Modulus) -> int:
     """How well flooding hides the weight masks from party 0: -log2 of the statistical distance, rounded down.
 
     Of all `images` of a set together, which share the weight masks. The worst case over all inputs and errors; 128
     where nothing is multiplied.
     """
-    return min(SECURITY_BITS, MASK_BITS - (images * _hidden_total(program)).bit_length())
+    return min(SECURITY_BITS, modulus.mask_bits - (images * _hidden_total(program)).bit_length())
 
 
-def images_within(program: Program, bits: int) -> int:
+def set_bits(program: Program, images: int) -> tuple[int, int]:
+    """The `statistical_bits` of one image and of a whole set, under the modulus that the set gets."""
+    modulus = modulus_for(program, images)
+    return statistical_bits(program, 1, modulus), statistical_bits(program, images, modulus)
+
+
+def images_within(program: Program, bits: int, modulus: Modulus) -> int:
     """How many images a set may have that keeps so many `statistical_bits`, which some product costs; 0 if not one."""
-    return (2 ** (MASK_BITS - bits) - 1) // _hidden_total(program)
+    return (2 ** (modulus.mask_bits - bits) - 1) // _hidden_total(program)
 
 
 def _hidden_total(program: Program) -> int:
@@ -66,10 +86,10 @@ def _hidden_total(program: Program) -> int:
     return sum(linear_material(operation, program).hidden_total() for operation in products)
 
 
-def linear_material(operation: ConvOp | LinearOp, program: Program) -> LinearMaterial:
+def linear_material(operation: ConvOp | LinearOp, program: Program, modulus: Modulus = SMALL) -> LinearMaterial:
     """How the material of a linear operation is made."""
     source, result = program.tensor(operation.inputs[0]), program.tensor(operation.output)
-    return LinearMaterial(linear_geometry(operation, program), source.shape, result.shape)
+    return LinearMaterial(linear_geometry(operation, program), source.shape, result.shape, modulus)
 
 
 def image_parts(indices: range, size: int) -> Iterator[range]:
@@ -90,23 +110,24 @@ class Preparation(ABC):
         number: 0, the client, or 1, the server, which owns the model.
         program: the two-party program, the same at both.
         channel: to the other party.
+        modulus: of the encryption, the same at both.
     """
 
     protocol: ClassVar[str]
 
-    def __init__(self, number: int, program: Program, channel: Channel) -> None:
-        self.number, self._program, self._channel = number, program, channel
+    def __init__(self, number: int, program: Program, channel: Channel, modulus: Modulus) -> None:
+        self.number, self._program, self._channel, self._modulus = number, program, channel, modulus
 
     @classmethod
     @abstractmethod
-    def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
+    def rounds(cls, program: Program, images: int, modulus: Modulus) -> Sequence[tuple[Exchange, ...]]:
         """What both parties send, per operation in program order."""
 
     @classmethod
-    def traffic(cls, program: Program, images: int) -> Sequence[PreparationTraffic]:
-        """Predicted bytes of every operation, in program order; `PREPARATION_SETUP_BYTES` come once per set."""
+    def traffic(cls, program: Program, images: int, modulus: Modulus) -> Sequence[PreparationTraffic]:
+        """Predicted bytes of every operation, in program order; `setup_bytes` come once per set."""
         result = []
-        for operation, rounds in zip(program.operations, cls.rounds(program, images), strict=True):
+        for operation, rounds in zip(program.operations, cls.rounds(program, images, modulus), strict=True):
             sent = sum(each.bytes_sent[0] for each in rounds), sum(each.bytes_sent[1] for each in rounds)
             result.append(PreparationTraffic(operation.name, sent))
         return result
@@ -121,13 +142,13 @@ class Preparation(ABC):
         """
         self._transfers = Transfers(self.number, self._channel, session)
         if self.number == 0:
-            self._key = SecretKey()
+            self._key = SecretKey(self._modulus)
             opened = np.frombuffer(weight_key, np.uint8)
             self._channel.exchange(np.concatenate((self._key.public_key(), opened)), 0)
             return
-        received = self._channel.exchange(None, KEY_BYTES + WEIGHT_KEY_BYTES)
-        self._evaluator = Evaluator(received[:KEY_BYTES])
-        keys = received[KEY_BYTES:].tobytes(), weight_key
+        received = self._channel.exchange(None, self._modulus.key_bytes + WEIGHT_KEY_BYTES)
+        self._evaluator = Evaluator(received[: self._modulus.key_bytes], self._modulus)
+        keys = received[self._modulus.key_bytes :].tobytes(), weight_key
         self._weight_masks = lambda operation: [weight_masks(key, operation) for key in keys]
 
     @abstractmethod
@@ -154,7 +175,7 @@ class Preparation(ABC):
             fixed: the share that party 0's seed fixes; None at party 1.
         """
         assert isinstance(operation, ConvOp | LinearOp)
-        material = linear_material(operation, self._program)
+        material = linear_material(operation, self._program, self._modulus)
         parts = list(image_parts(range(len(mask)), material.group(len(mask))))
         if fixed is not None:
             for part in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...program.heads import apply_head
 from ...program.reference import decode
 from ...protocols import preparations
 from ...protocols.party import Execution
+from ...protocols.shared.preparation import PreparationTraffic, modulus_for
 from ..material.party_set import DEALER, TWO_PARTY, SetDescription
 from ..session.accounting import MeasuredOperation, Prediction, peak_memory_mb, predict
 from ..session.agreement import Terms
@@ -48,7 +49,7 @@ def describe_run(
     images = sum(result.batches)
     kinds = {operation.name: operation.kind for operation in program.operations}
     if material.preprocessing == TWO_PARTY:
-        offline = {each.operation: each.bytes_sent for each in preparations()[execution.name].traffic(program, images)}
+        offline = {each.operation: each.bytes_sent for each in _prepared(execution, program, images, material)}
     else:
         offline = {traffic.operation: traffic.offline_bytes for traffic in execution.traffic(program, images)}
     operations = []
@@ -93,6 +94,13 @@ def describe_run(
         **_headed(result.logits, program),
         "operations": operations,
     }
+
+
+def _prepared(
+    execution: Execution, program: Program, images: int, material: SetDescription
+) -> Sequence[PreparationTraffic]:
+    """What the parties sent for these images, as part of their set."""
+    return preparations()[execution.name].traffic(program, images, modulus_for(program, material.count))
 
 
 def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescription, images: int) -> list[int]:

@@ -23,7 +23,7 @@ from ..material.party_set import TWO_PARTY, party_directory, read_description, u
 from ..material.scratch import temporary_directory
 from ..session.inputs import load_build_images
 from ..session.output_policy import dropped_bits
-from ..session.two_party_prepare import check_preparation, set_warning
+from ..session.two_party_prepare import check_preparation
 from .answer import recognized
 from .children import Display, start_child, supervise
 from .local_prepare import prepare_locally
@@ -67,10 +67,7 @@ def _prepare(options: argparse.Namespace, material: Path, images: int, execution
     """Make material for this run as `--preprocessing` says."""
     by_parties = options.preprocessing == TWO_PARTY
     if by_parties:
-        check_preparation(execution, program)
-        warning = set_warning(program, images)
-        if warning is not None:
-            sys.stderr.write(f"rrnet-2pc-run: {warning}\n")
+        check_preparation(execution, program, images)
     if not options.json:
         who = "the two parties make it now" if by_parties else "a dealer process makes it now"
         sys.stderr.write(f"no prepared material for {images} images: {who}\n")

@@ -14,12 +14,12 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from ...program.build import Build, load_build
 from ...protocols import executions, get_execution
 from ...protocols.party import Execution
-from ...protocols.shared.preparation import statistical_bits
+from ...protocols.shared.preparation import set_bits
 from ..material.dealer import prepare_set
 from ..material.effort import expected_effort
 from ..material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY
 from ..session.accounting import peak_memory_mb
-from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk, set_warning
+from ..session.two_party_prepare import Preparer, check_party_place, check_preparation, images_per_walk
 from .children import tidy_end
 from .local_prepare import prepare_locally, prepared_table, stored_bytes
 from .party_options import (
@@ -72,10 +72,7 @@ def run(options: argparse.Namespace) -> int:
     build = load_build(options.build, weights=False)
     execution = get_execution(options.protocol or build.protocol_name)
     if options.preprocessing == TWO_PARTY:
-        check_preparation(execution, build.program)
-        warning = set_warning(build.program, options.count)
-        if warning is not None and not options.ends_with_parent:  # who started this process has said it
-            sys.stderr.write(f"rrnet-2pc-prepare: {warning}\n")
+        check_preparation(execution, build.program, options.count)
         prepare = _prepare_together if options.party is None else _prepare_as_party
         text = prepared_table
     else:
@@ -134,8 +131,7 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
         "bytes_sent": list(prepared.bytes_sent),
         "predicted_bytes": list(prepared.predicted_bytes),
         "stored_bytes": stored_bytes(root),
-        "statistical_bits": statistical_bits(build.program),
-        "set_statistical_bits": statistical_bits(build.program, options.count),
+        **dict(zip(("statistical_bits", "set_statistical_bits"), set_bits(build.program, options.count), strict=True)),
         "memory_mb": {str(number): peak_memory_mb()},
         "operations": prepared.operations(number),
     }

@@ -26,7 +26,8 @@ from ...program import RING_BITS, Program
 from ...protocols import preparations
 from ...protocols.material import RandomSource
 from ...protocols.party import Execution
-from ...protocols.shared.preparation import PREPARATION_SETUP_BYTES, images_within, statistical_bits
+from ...protocols.shared.lattice.modulus import MODULI
+from ...protocols.shared.preparation import STATISTICAL_BITS, images_within, modulus_for, set_bits, setup_bytes
 from ...protocols.shared.randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
 from ..link.link import Link
@@ -44,9 +45,7 @@ from ..material.store import image_key, weight_key
 from .accounting import MeasuredOperation, Recorder
 from .agreement import PREPARATION_KEY, RELEASE, ROLES, read_hello
 
-PREPARATION_VERSION = 2
-#: Least -log2 of what encrypted products may tell beyond the shares: one image is refused below it, a set warned of.
-STATISTICAL_BITS = 40
+PREPARATION_VERSION = 3
 SETUP_STEP = "base transfers and keys"
 
 #: Corrections that party 1 holds before it writes them.
@@ -92,36 +91,26 @@ class PreparedSet:
 Seeds = tuple[bytes, bytes]
 
 
-def check_preparation(execution: Execution, program: Program) -> None:
-    """Refuse a protocol whose material needs a dealer, and products too large for the noise that hides them."""
+def check_preparation(execution: Execution, program: Program, count: int) -> None:
+    """Refuse a protocol whose material needs a dealer, and a set whose products the noise does not hide together."""
     if execution.name not in preparations():
         known = ", ".join(preparations())
         raise Refusal(f"material of {execution.name} needs a dealer; two parties alone prepare {known}")
-    bits = statistical_bits(program)
+    _, bits = set_bits(program, count)
     if bits < STATISTICAL_BITS:
+        most = images_within(program, STATISTICAL_BITS, MODULI[-1])
+        smaller = f"prepare sets of at most {most}, or " if most else ""
         raise Refusal(
-            f"the products of {program.name!r} are too large for the noise that hides them: {bits} statistical bits, "
-            f"at least {STATISTICAL_BITS} are wanted; let a dealer prepare"
+            f"the {count} images of this set share the weights' masks, and noise hides their products with {bits} "
+            f"statistical bits, not {STATISTICAL_BITS}: {smaller}let a dealer prepare"
         )
-
-
-def set_warning(program: Program, count: int) -> str | None:
-    """What to say of a set whose images, which share the weights' masks, leave together less than is wanted."""
-    bits = statistical_bits(program, count)
-    if bits >= STATISTICAL_BITS:
-        return None
-    most = images_within(program, STATISTICAL_BITS)
-    return (
-        f"the {count} images of this set share the weights' masks, and their products hide them from the client with "
-        f"{bits} statistical bits, not {STATISTICAL_BITS}: prepare sets of at most {most}, or let a dealer prepare"
-    )
 
 
 def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:
     """Step -> bytes that party 0 and party 1 send to prepare `count` inferences."""
-    result = {SETUP_STEP: PREPARATION_SETUP_BYTES}
-    result.update({each.operation: each.bytes_sent for each in preparations()[protocol].traffic(program, count)})
-    return result
+    modulus = modulus_for(program, count)
+    steps = preparations()[protocol].traffic(program, count, modulus)
+    return {SETUP_STEP: setup_bytes(modulus), **{each.operation: each.bytes_sent for each in steps}}
 
 
 def images_per_walk(execution: Execution, program: Program, count: int) -> int:
@@ -161,7 +150,6 @@ class Preparer:
         link: Link,
         progress: Callable[[str, str], None] | None = None,
     ) -> None:
-        check_preparation(execution, program)
         self.number = number
         self._program, self._digest, self._execution, self._link = program, program_digest, execution, link
         self._recorder = Recorder(link, progress)
@@ -173,6 +161,7 @@ class Preparer:
             Refusal: the other party wants something else.
             ExecutionFault: the link, the other party or the disk failed; nothing is left behind.
         """
+        check_preparation(self._execution, self._program, count)
         started = time.perf_counter()
         with scratch_directory(root) as scratch:
             identity = self._agree(count)
@@ -231,7 +220,8 @@ class Preparer:
 
     def _write_corrections(self, scratch: Path, seed: bytes, count: int, session: bytes) -> int:
         """Make everything; party 1 writes a file per inference and returns its corrections' size."""
-        preparation = preparations()[self._execution.name](self.number, self._program, self._link)
+        modulus = modulus_for(self._program, count)
+        preparation = preparations()[self._execution.name](self.number, self._program, self._link, modulus)
         with self._recorder.measure("setup", SETUP_STEP):
             preparation.start(session, weight_key(seed), _weight_masks)
         per_image = sum(each.offline_bytes[1] for each in self._execution.traffic(self._program, 1))
@@ -267,7 +257,8 @@ class PreparedInProcess:
 
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
     """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
-    check_preparation(execution, program)
+    check_preparation(execution, program, count)
+    modulus = modulus_for(program, count)
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 
@@ -275,7 +266,7 @@ def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, cou
         root = seeds[number]
         with Link(ends[number], f"party {1 - number}") as link:
             recorder = Recorder(link)
-            preparation = preparations()[execution.name](number, program, link)
+            preparation = preparations()[execution.name](number, program, link, modulus)
             with recorder.measure("setup", SETUP_STEP):
                 preparation.start(session, weight_key(root), _weight_masks)
             made = preparation.prepare(

@@ -19,6 +19,7 @@ from ...material import CorrectionWriter, RandomSource
 from ...party import Channel
 from ...shared.and_tree import and_tree
 from ...shared.bit_planes import plane_bytes, word_planes
+from ...shared.lattice.modulus import Modulus
 from ...shared.local_operations import LOCAL_OPERATIONS
 from ...shared.oblivious_transfer.carries import share_carries
 from ...shared.pool_tree import first_differences, pool_levels, pool_shape
@@ -51,13 +52,13 @@ class MaskedPreparation(Preparation):
 
     protocol: ClassVar[str] = "masked"
 
-    def __init__(self, number: int, program: Program, channel: Channel) -> None:
-        super().__init__(number, program, channel)
+    def __init__(self, number: int, program: Program, channel: Channel, modulus: Modulus) -> None:
+        super().__init__(number, program, channel, modulus)
         self._plans, self._bits_plans = plan_masked(program), plan_bits(program)
 
     @classmethod
-    def rounds(cls, program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
-        return masked_rounds(program, images)
+    def rounds(cls, program: Program, images: int, modulus: Modulus) -> Sequence[tuple[Exchange, ...]]:
+        return masked_rounds(program, images, modulus)
 
     def prepare(self, sources: Sources, indices: range, observe: Observer) -> list[list[np.ndarray]]:
         groups = [_Images(part) for part in image_parts(indices, self._images_together())]

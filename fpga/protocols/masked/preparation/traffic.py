@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ....cost.protocol import Exchange
 from ....program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ...shared.lattice.modulus import Modulus
 from ...shared.oblivious_transfer.carries import carry_rounds
 from ...shared.opened_words import OperationPlan
 from ...shared.pool_tree import pool_levels, pool_shape
@@ -17,10 +18,10 @@ from .bits_plan import BitsPlan, plan_bits
 from .mask_digits import digit_rounds
 
 
-def masked_rounds(program: Program, images: int) -> Sequence[tuple[Exchange, ...]]:
+def masked_rounds(program: Program, images: int, modulus: Modulus) -> Sequence[tuple[Exchange, ...]]:
     """What both parties send, per operation in program order."""
     plans = zip(program.operations, plan_masked(program), plan_bits(program), strict=True)
-    return [_rounds(operation, plan, bits, program, images) for operation, plan, bits in plans]
+    return [_rounds(operation, plan, bits, program, images, modulus) for operation, plan, bits in plans]
 
 
 def lift_cuts(width: int, dropped: int) -> tuple[int, ...]:
@@ -29,14 +30,19 @@ def lift_cuts(width: int, dropped: int) -> tuple[int, ...]:
 
 
 def _rounds(
-    operation: AnyOperation, plan: OperationPlan, bits: BitsPlan | None, program: Program, images: int
+    operation: AnyOperation,
+    plan: OperationPlan,
+    bits: BitsPlan | None,
+    program: Program,
+    images: int,
+    modulus: Modulus,
 ) -> tuple[Exchange, ...]:
     """What both parties send for one operation."""
     elements = program.tensor(operation.inputs[0]).elements
     lifted = _lift_rounds(plan, bits, elements, images) if bits is not None else ()
     match operation:
         case ConvOp() | LinearOp():
-            return linear_material(operation, program).image_rounds(images)
+            return linear_material(operation, program, modulus).image_rounds(images)
         case MulOp():
             return mul_rounds(elements, images)
         case TruncateOp():

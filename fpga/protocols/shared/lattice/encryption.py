@@ -4,12 +4,12 @@ The scheme is BGV (Brakerski, Gentry, Vaikuntanathan 2012) with one product per 
 is the low part of the phase c_0 + c_1·s = m + t·e modulo q in R = Z[X] / (X^n + 1). Ciphertexts to be multiplied are
 made with the secret key; what comes back is rerandomized with the public key and flooded.
 
-Parameters: n = 8192, q = p_0·p_1·p_2 of 144 bits, ternary secret, centered binomial errors of standard deviation 3.24.
-The Homomorphic Encryption Security Standard (2018, table 1) allows 218 bits for n = 8192 at 128-bit classical security.
+Parameters: n = 8192, q of 144 or 192 bits (`modulus.py`), ternary secret, centered binomial errors of standard
+deviation 3.24.
 
-Flooding: every coefficient that goes back is masked by R uniform on an interval of 2^143 integers; R modulo 2^32 is the
-evaluating party's share, the rest hides the noise. With |X| <= `noise_bound` for what is hidden, the decrypting party's
-view is within |X| / 2^143 of one that depends on its own result alone, per coefficient.
+Flooding: every coefficient that goes back is masked by R uniform on an interval of 2^b integers, b = 143 or 191; R
+modulo 2^32 is the evaluating party's share, the rest hides the noise. With |X| <= `noise_bound` for what is hidden, the
+decrypting party's view is within |X| / 2^b of one that depends on its own result alone, per coefficient.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy as np
 
 from ....native.library import address
 from ..randomness import fresh_bytes
+from .modulus import SMALL, Modulus
 from .polynomials import (
     DEGREE,
     LANES,
+    LIMB_BITS,
     PLAIN,
     PRIMES,
     RESIDUE_OCTETS,
@@ -31,11 +33,10 @@ from .polynomials import (
     multiply_add,
     multiply_one,
     pack_residues,
-    primes,
     reduced,
     unpack_residues,
 )
-from .sampling import ERROR_BITS, MASK_BITS, SEED_BYTES, Sampler
+from .sampling import ERROR_BITS, SEED_BYTES, Sampler
 
 
 def noise_bound(nonzeros: int) -> int:
@@ -56,12 +57,6 @@ class PublicKey:
     second: np.ndarray
 
 
-#: A public key on the link: its first part; the second one is expanded from the seed.
-KEY_BYTES = SEED_BYTES + len(PRIMES) * DEGREE * RESIDUE_OCTETS
-#: A ciphertext under the secret key on the link: its first part.
-CIPHERTEXT_BYTES = len(PRIMES) * DEGREE * RESIDUE_OCTETS
-
-
 def answer_bytes(coefficients: int) -> int:
     """One rerandomized ciphertext modulo p_0 of which some coefficients are wanted."""
     return (DEGREE + coefficients) * RESIDUE_OCTETS
@@ -70,31 +65,32 @@ def answer_bytes(coefficients: int) -> int:
 class SecretKey:
     """The decrypting party's key."""
 
-    def __init__(self) -> None:
+    def __init__(self, modulus: Modulus = SMALL) -> None:
+        self._modulus = modulus
         self._seed = fresh_bytes(SEED_BYTES)
         self._private, self._public = Sampler.fresh(), Sampler(self._seed)
         ternary = np.zeros((DEGREE, LANES))
         ternary[:, 0] = self._private.ternary(DEGREE)
-        self._secret = np.empty((len(PRIMES), DEGREE))
-        for index, prime in enumerate(primes()):
+        self._secret = np.empty((modulus.count, DEGREE))
+        for index, prime in enumerate(modulus.tables):
             transformed = ternary.copy()
             prime.forward(transformed)
             self._secret[index] = transformed[:, 0]
 
     def public_key(self) -> np.ndarray:
-        """The message that gives the other party its `PublicKey`: uint8 [KEY_BYTES]; call it first and once."""
+        """The message that gives the other party its `PublicKey`: uint8 [key_bytes]; call it first and once."""
         zero = self.encrypt(np.zeros((1, DEGREE), np.uint32))
         return np.concatenate((np.frombuffer(self._seed, np.uint8), zero.reshape(-1)))
 
     def encrypt(self, messages: np.ndarray) -> np.ndarray:
-        """Ciphertexts of uint32 [B, DEGREE] as they are sent: uint8 [B, CIPHERTEXT_BYTES]."""
+        """Ciphertexts of uint32 [B, DEGREE] as they are sent: uint8 [B, ciphertext_bytes]."""
         count = len(messages)
-        result = np.empty((count, len(PRIMES), DEGREE, RESIDUE_OCTETS), np.uint8)
+        result = np.empty((count, self._modulus.count, DEGREE, RESIDUE_OCTETS), np.uint8)
         for start in range(0, count, LANES):
             part = messages[start : start + LANES]
             phase = np.zeros((DEGREE, LANES))
             phase[:, : len(part)] = part.view(np.int32).T + float(PLAIN) * self._private.errors(DEGREE, len(part))
-            for index, prime in enumerate(primes()):
+            for index, prime in enumerate(self._modulus.tables):
                 transformed = phase.copy()
                 prime.forward(transformed)
                 for lane in range(len(part)):
@@ -106,9 +102,9 @@ class SecretKey:
 
     def decrypt(self, answers: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Wanted coefficients of answers: uint8 [B, answer_bytes(n)] and their n places -> uint32 [B, n]."""
-        prime = primes()[0]
+        prime = self._modulus.tables[0]
         residues = unpack_residues(answers.reshape(len(answers), -1, RESIDUE_OCTETS), prime.value)
-        undo = np.uint32(PRIMES[1] * PRIMES[2] % PLAIN)
+        undo = np.uint32(self._modulus.undo)
         result = np.empty((len(answers), len(places)), np.uint32)
         for start in range(0, len(answers), LANES):
             part = residues[start : start + LANES]
@@ -126,17 +122,18 @@ class SecretKey:
 class Evaluator:
     """The other party: products of received ciphertexts with its plaintexts, rerandomized and flooded."""
 
-    def __init__(self, key_message: np.ndarray) -> None:
+    def __init__(self, key_message: np.ndarray, modulus: Modulus = SMALL) -> None:
+        self._modulus = modulus
         self._public, self._private = Sampler(key_message[:SEED_BYTES].tobytes()), Sampler.fresh()
         zero = self.read(key_message[SEED_BYTES:].reshape(1, -1))[0]
         self._key = PublicKey(zero[0], zero[1])
 
     def read(self, message: np.ndarray) -> np.ndarray:
-        """Ciphertexts as they were sent, in order: uint8 [B, CIPHERTEXT_BYTES] -> float64 [B, 2, primes, DEGREE]."""
-        octets = message.reshape(len(message), len(PRIMES), DEGREE, RESIDUE_OCTETS)
-        result = np.empty((len(message), 2, len(PRIMES), DEGREE))
+        """Ciphertexts as they were sent, in order: uint8 [B, ciphertext_bytes] -> float64 [B, 2, primes, DEGREE]."""
+        octets = message.reshape(len(message), self._modulus.count, DEGREE, RESIDUE_OCTETS)
+        result = np.empty((len(message), 2, self._modulus.count, DEGREE))
         for start in range(0, len(message), LANES):
-            for index, prime in enumerate(PRIMES):
+            for index, prime in enumerate(self._modulus.values):
                 for place in range(start, min(len(message), start + LANES)):
                     result[place, 0, index] = unpack_residues(octets[place, index], prime)
                     result[place, 1, index] = self._public.uniform(prime, DEGREE)
@@ -149,16 +146,18 @@ class Evaluator:
         uint32 [count, n].
         """
         self._rerandomize(sums)
-        limbs = self._private.masks(count * len(places))
-        wanted = np.empty((len(PRIMES), count * len(places)))
-        for index, prime in enumerate(PRIMES):
+        modulus = self._modulus
+        limbs = self._private.masks(count * len(places), modulus.mask_bits)
+        wanted = np.empty((modulus.count, count * len(places)))
+        exponents = [*range(LIMB_BITS, LIMB_BITS * len(limbs), LIMB_BITS), modulus.mask_bits - 1]
+        for index, prime in enumerate(modulus.values):
             wanted[index] = sums[0, index][places, :count].T.reshape(-1)
-            powers = np.array([float(pow(2, power, prime)) for power in (48, 96, MASK_BITS - 1)])
+            powers = np.array([float(pow(2, exponent, prime)) for exponent in exponents])
             lattice_kernels().lattice_add_masks(
-                address(wanted[index]), address(limbs), limbs.shape[1], address(powers), prime
+                address(wanted[index]), address(limbs), limbs.shape[1], len(limbs), address(powers), prime
             )
         drop_primes(wanted)
-        second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(len(PRIMES), -1)
+        second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(modulus.count, -1)
         drop_primes(second)
         first = pack_residues(wanted[0].reshape(count, -1), PRIMES[0])
         message = np.concatenate((pack_residues(second[0].reshape(count, -1), PRIMES[0]), first), axis=1)
@@ -167,7 +166,7 @@ class Evaluator:
     def _rerandomize(self, sums: np.ndarray) -> None:
         """Add an encryption of zero under the public key and leave the transformed domain."""
         ternary = self._private.ternary(DEGREE, LANES)
-        for index, prime in enumerate(primes()):
+        for index, prime in enumerate(self._modulus.tables):
             factor = ternary.copy()
             prime.forward(factor)
             multiply_add(

@@ -221,12 +221,12 @@ void lattice_unpack(const uint8_t *octets, int64_t n, double prime, double *resi
     }
 }
 
-/* a += limb_0 + limb_1 * 2^48 + limb_2 * 2^96 - 2^142 modulo p, for the uniform masks limbs [3][n]; result in
- * (-p/2, p/2]. `powers` are 2^48, 2^96 and 2^142 modulo p. */
-void lattice_add_masks(double *a, const uint64_t *limbs, int64_t n, const double *powers, double p) {
+/* a += sum of limb_i * 2^(48 i) - half modulo p, for the uniform masks limbs [count][n]; result in (-p/2, p/2].
+ * `powers` are 2^48, 2^96, ... and half the masks' interval, modulo p. */
+void lattice_add_masks(double *a, const uint64_t *limbs, int64_t n, int64_t count, const double *powers, double p) {
     for (int64_t j = 0; j < n; j++) {
-        double sum = a[j] + times_one((double)limbs[n + j], powers[0], p) +
-                     times_one((double)limbs[2 * n + j], powers[1], p) + (double)limbs[j] - powers[2];
+        double sum = a[j] + (double)limbs[j] - powers[count - 1];
+        for (int64_t i = 1; i < count; i++) sum += times_one((double)limbs[i * n + j], powers[i - 1], p);
         a[j] = sum - __builtin_rint(sum / p) * p;
     }
 }

@@ -20,8 +20,9 @@ from ....ring import PackedWeights
 from ..linear_geometry import LinearGeometry
 from ..oblivious_transfer.transfers import Transfers
 from .conv_packing import ConvPacking, pack_convolution
-from .encryption import CIPHERTEXT_BYTES, Evaluator, SecretKey, answer_bytes, noise_bound
-from .polynomials import DEGREE, LANES, PRIMES, primes
+from .encryption import Evaluator, SecretKey, answer_bytes, noise_bound
+from .modulus import SMALL, Modulus
+from .polynomials import DEGREE, LANES
 
 #: Ciphertexts of one operation that party 1 holds at a time.
 HELD_BYTES = 192 << 20
@@ -34,6 +35,7 @@ class LinearMaterial:
     geometry: LinearGeometry
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    modulus: Modulus = SMALL
 
     @property
     def packing(self) -> ConvPacking:
@@ -62,7 +64,10 @@ class LinearMaterial:
         held = images * packing.tile_count
         answer = answer_bytes(len(packing.output_places()))
         return (
-            *(Exchange((len(part) * CIPHERTEXT_BYTES, 0)) for part in parts_of(held * packing.input_polynomials)),
+            *(
+                Exchange((len(part) * self.modulus.ciphertext_bytes, 0))
+                for part in parts_of(held * packing.input_polynomials)
+            ),
             *(Exchange((0, held * len(part) * answer)) for part in parts_of(packing.output_polynomials)),
             Exchange((images * self.output_elements * WORD_BYTES, 0)),
         )
@@ -76,7 +81,7 @@ class LinearMaterial:
     def group(self, images: int) -> int:
         """Images whose ciphertexts party 1 holds together."""
         packing = self.packing
-        ciphertext = 2 * len(PRIMES) * DEGREE * 8
+        ciphertext = 2 * self.modulus.count * DEGREE * 8
         per_image = packing.tile_count * (packing.input_polynomials + LANES) * ciphertext
         return max(1, min(images, HELD_BYTES // per_image))
 
@@ -116,11 +121,11 @@ def receive_linear(
     packing, images = material.packing, len(a)
     rounds = iter(material.image_rounds(images))
     held = images * packing.tile_count
-    ciphertexts = np.empty((held * packing.input_polynomials, 2, len(PRIMES), DEGREE))
+    ciphertexts = np.empty((held * packing.input_polynomials, 2, material.modulus.count, DEGREE))
     for part in parts_of(len(ciphertexts)):
         message = transfers.exchange(None, next(rounds)).reshape(len(part), -1)
         ciphertexts[part.start : part.stop] = evaluator.read(message)
-    ciphertexts = ciphertexts.reshape(held, packing.input_polynomials, 2, len(PRIMES), DEGREE)
+    ciphertexts = ciphertexts.reshape(held, packing.input_polynomials, 2, material.modulus.count, DEGREE)
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
     weights = np.ascontiguousarray(packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim))))
@@ -151,13 +156,13 @@ def _all_products(
 
 def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:
     """Sums of products for some output polynomials: float64 [held, 2, primes, DEGREE, LANES]."""
-    held, inputs = ciphertexts.shape[:2]
-    sums = np.zeros((held, 2, len(PRIMES), DEGREE, LANES))
+    held, inputs, _, count, _ = ciphertexts.shape
+    sums = np.zeros((held, 2, count, DEGREE, LANES))
     sizes, taps = packing.weight_layout()
-    for index, prime in enumerate(primes()):
+    for index, prime in enumerate(Modulus(count).tables):
         # from this prime's residues on, the kernel finds the others by their distances
         operands = ciphertexts.reshape(-1)[index * DEGREE :], sums.reshape(-1)[index * DEGREE * LANES :]
-        prime.convolve(sizes, weights, taps, outputs, operands[0], inputs, held, operands[1])
+        prime.convolve(sizes, weights, taps, outputs, operands[0], inputs, held, count, operands[1])
     return sums
 
 

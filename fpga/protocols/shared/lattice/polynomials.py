@@ -19,7 +19,8 @@ from ....native.library import EXACT_OPTIONS, Signatures, address
 _SOURCE = Path(__file__).with_name("lattice.c")
 
 DEGREE = 8192
-PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215)
+#: Congruent 1 modulo 2 n, and near each other: dropping one multiplies their differences by 32 bits.
+PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215, 2**48 - 1048575)
 LIMB_BITS = 48
 LANES = 4
 RESIDUE_OCTETS = 6
@@ -71,6 +72,7 @@ class Prime:
         ciphertexts: np.ndarray,
         inputs: int,
         held: int,
+        count: int,
         sums: np.ndarray,
     ) -> None:
         """Add the products of transformed ciphertexts with the weights of some output polynomials to `sums`.
@@ -83,10 +85,11 @@ class Prime:
             ciphertexts: float64 from this prime's first residue on, of [held, inputs, 2, primes, DEGREE].
             inputs: input polynomials.
             held: tiles of all images.
+            count: primes of the modulus.
             sums: zeros, float64 from this prime's first residue on, of [held, 2, primes, DEGREE, LANES].
         """
         places = address(sizes), address(weights), address(taps), outputs.start, outputs.stop
-        operands = address(ciphertexts), inputs, held, len(PRIMES) * DEGREE, address(sums), DEGREE
+        operands = address(ciphertexts), inputs, held, count * DEGREE, address(sums), DEGREE
         polynomial = np.empty((DEGREE, LANES))
         tables = address(self.roots), address(self.ratios), self.value, address(polynomial)
         lattice_kernels().lattice_convolve(*places, *operands, *tables)
@@ -113,7 +116,7 @@ def _bit_reversed(count: int) -> np.ndarray:
 
 @functools.cache
 def primes() -> tuple[Prime, ...]:
-    """The primes of q with their tables."""
+    """All primes with their tables."""
     return tuple(Prime.of(value) for value in PRIMES)
 
 
@@ -132,7 +135,7 @@ _SIGNATURES: Signatures = {
     "lattice_pack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
     "lattice_unpack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
     "lattice_residues": (_SIZE, [_POINTER, _SIZE, _REAL, _POINTER]),
-    "lattice_add_masks": (None, [_POINTER, _POINTER, _SIZE, _POINTER, _REAL]),
+    "lattice_add_masks": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _REAL]),
     "lattice_switch": (None, [_POINTER, _POINTER, _SIZE, _REAL, ctypes.c_uint32, _REAL, _REAL, _REAL]),
 }
 
@@ -213,8 +216,8 @@ def reduced(values: np.ndarray, prime: int) -> np.ndarray:
 
 
 def drop_primes(residues: np.ndarray) -> None:
-    """From q to p_0: residues float64 [primes, n], of which the first row remains."""
-    for last in range(len(PRIMES) - 1, 0, -1):
+    """From q to p_0: residues float64 [primes of q, n], of which the first row remains."""
+    for last in range(len(residues) - 1, 0, -1):
         dropped = PRIMES[last]
         negative_inverse = -pow(dropped, -1, PLAIN) % PLAIN
         for index in range(last):

@@ -10,7 +10,6 @@ from .polynomials import LIMB_BITS, residues_of
 SEED_BYTES = 16
 #: Centered binomial errors: the difference of two sums of this many bits.
 ERROR_BITS = 21
-MASK_BITS = 143
 
 
 class Sampler:
@@ -52,9 +51,10 @@ class Sampler:
         )
         return (np.bitwise_count(low).astype(np.float64) - np.bitwise_count(high)).reshape(shape)
 
-    def masks(self, count: int) -> np.ndarray:
-        """Uniform integers of MASK_BITS bits in limbs of 48 bits, uint64 [3, count]."""
-        limbs = self._words(3 * count).reshape(3, count)
+    def masks(self, count: int, bits: int) -> np.ndarray:
+        """Uniform integers of so many bits in limbs of 48 bits, uint64 [limbs, count]."""
+        whole = (bits - 1) // LIMB_BITS
+        limbs = self._words((whole + 1) * count).reshape(whole + 1, count)
         limbs &= np.uint64((1 << LIMB_BITS) - 1)
-        limbs[2] &= np.uint64((1 << (MASK_BITS - 2 * LIMB_BITS)) - 1)
+        limbs[whole] &= np.uint64((1 << (bits - whole * LIMB_BITS)) - 1)
         return limbs

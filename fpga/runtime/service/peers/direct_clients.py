@@ -15,7 +15,7 @@ from typing import Any
 
 from rrnet_nni.base.errors import Refusal
 
-from ....protocols.shared.preparation import statistical_bits
+from ....protocols.shared.preparation import set_bits
 from ...commands.answer import BATCH_BYTES
 from ...link.link import Link
 from ...link.tls import TlsIdentity
@@ -104,7 +104,7 @@ class DirectClients:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # of this thread, which ends with the link
         Preparer(1, program, model.build.program_digest, model.execution, link).run(root, count, pair)
         model.pool.changed()
-        seconds, bits = round(time.monotonic() - started, 3), statistical_bits(program, count)
+        seconds, (_, bits) = round(time.monotonic() - started, 3), set_bits(program, count)
         self._log("material made", model, name, count=count, seconds=seconds, statistical_bits=bits)
 
     def _log(self, event: str, model: Model, name: str, **fields: object) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ....protocols.shared.preparation import statistical_bits
+from ....protocols.shared.preparation import set_bits
 from ...commands.children import Display, start_child
 from ...link.link import Link
 from ...material.party_set import TWO_PARTY
@@ -116,5 +116,5 @@ def _make(model: Model, link: Link, name: str, count: int, telemetry: Telemetry)
     if child.process.returncode:
         raise ExecutionFault(f"no material was made: {child.sentence}")
     model.pool.changed()
-    bits, seconds = statistical_bits(model.build.program, count), round(time.monotonic() - started, 3)
+    (_, bits), seconds = set_bits(model.build.program, count), round(time.monotonic() - started, 3)
     telemetry.log("material made", model=model.name, count=count, seconds=seconds, statistical_bits=bits)

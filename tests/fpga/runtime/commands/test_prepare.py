@@ -18,6 +18,8 @@ from helpers.parties.prepared_by_parties import network
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import preparations
+from rrnet_nni.fpga.protocols.shared import preparation
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE
 from rrnet_nni.fpga.protocols.shared.preparation import statistical_bits
 from rrnet_nni.fpga.runtime.commands import prepare
 from rrnet_nni.fpga.runtime.commands import run as cli
@@ -92,19 +94,17 @@ def test_a_dealer_needs_neither_weights_nor_images(build):
     assert (status, json.loads(output)["preprocessing"]) == (0, "dealer"), errors
 
 
-def test_a_set_of_too_few_statistical_bits_is_made_with_one_warning(build, monkeypatch):
-    wanted = statistical_bits(network()[0])
-    monkeypatch.setattr(two_party_prepare, "STATISTICAL_BITS", wanted)
+def test_a_set_that_hides_the_weights_too_badly_is_refused_before_anything_is_made(build, monkeypatch):
+    program, _ = network()
+    wanted = statistical_bits(program, 3, LARGE)
+    for module in (two_party_prepare, preparation):
+        monkeypatch.setattr(module, "STATISTICAL_BITS", wanted)
     options = "--protocol", "masked", "--preprocessing", "two-party"
-    status, output, errors = command(prepare.main, build, "--count", 4, *options)
-    assert status == 0
+    status, _, errors = command(prepare.main, build, "--count", 8, *options)
+    assert status == 2
     assert errors.count("share the weights' masks") == errors.count("\n") == 1
-    assert f"{wanted - 2} statistical bits, not {wanted}: prepare sets of at most" in errors
-    assert f"statistical of {wanted} per image, {wanted - 2} for the whole set\n" in output
-    again = "--protocol", "beaver-ot", "--preprocessing", "two-party", "--json"
-    status, output, errors = command(cli.main, build, "--input", build.parent / "x.npy", *again)
-    assert (status, json.loads(output)["images"]) == (0, 2)
-    assert errors.count(f"{wanted - 1} statistical bits, not {wanted}") == errors.count("\n") == 1
+    assert f"{wanted - 1} statistical bits, not {wanted}: prepare sets of at most " in errors
+    assert not (build.parent / "build.material").exists()
 
 
 def test_two_machines_prepare_over_tls_and_keep_what_is_unused(build):

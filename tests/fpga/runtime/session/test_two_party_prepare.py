@@ -9,14 +9,20 @@ from helpers.parties.prepared_by_parties import network
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import ConvOp
 from rrnet_nni.fpga.protocols import executions, preparations
-from rrnet_nni.fpga.protocols.shared.preparation import images_within, statistical_bits
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE, SMALL
+from rrnet_nni.fpga.protocols.shared.preparation import (
+    STATISTICAL_BITS,
+    images_within,
+    modulus_for,
+    set_bits,
+    statistical_bits,
+)
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence, preparation_mismatch
 from rrnet_nni.fpga.runtime.session.two_party_prepare import (
-    STATISTICAL_BITS,
     check_preparation,
+    predicted_preparation,
     prepare_in_process,
-    set_warning,
 )
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
@@ -76,25 +82,47 @@ def test_each_operation_is_prepared_with_the_predicted_bytes(protocol):
     assert preparation_mismatch(network()[0], 2, executions()[protocol]) is None
 
 
-def test_products_too_large_for_the_noise_that_hides_them_are_refused():
-    b = ProgramBuilder((512, 512, 512), 8)
-    for index in range(40):
+def wide_network():
+    """So many products that the smaller modulus hides a few images and no more."""
+    b = ProgramBuilder((512, 64, 64), 8)
+    for index in range(3):
         weight = b.constant(f"w{index}", (512, 512, 1, 1), 8, 1)
-        b.add(ConvOp, f"c{index}", ["image"], (512, 512, 512), 16, weight=weight, bias=None)
-    with pytest.raises(Refusal, match=r"too large for the noise .* 3\d statistical bits, at least 40"):
-        check_preparation(executions()["beaver-ot"], b.program())
-    check_preparation(executions()["beaver-ot"], network()[0])
+        b.add(ConvOp, f"c{index}", ["image"], (512, 64, 64), 16, weight=weight, bias=None)
+    return b.program()
 
 
-def test_a_set_whose_images_together_hide_the_weights_too_badly_is_warned_of_with_the_number():
-    program, _ = network()
-    most = images_within(program, STATISTICAL_BITS)
-    assert statistical_bits(program, most) == STATISTICAL_BITS
-    assert statistical_bits(program, most + 1) == STATISTICAL_BITS - 1
-    assert set_warning(program, most) is None
-    warning = set_warning(program, most + 1)
-    assert f"{STATISTICAL_BITS - 1} statistical bits, not {STATISTICAL_BITS}" in warning
-    assert f"sets of at most {most}," in warning
+def test_a_set_takes_the_smallest_modulus_under_which_all_of_its_images_keep_forty_bits():
+    program = wide_network()
+    most = images_within(program, STATISTICAL_BITS, SMALL)
+    assert 1 <= most < 100
+    assert [modulus_for(program, images) for images in (1, most, most + 1, 100 * most)] == [SMALL, SMALL, LARGE, LARGE]
+    assert statistical_bits(program, most, SMALL) == STATISTICAL_BITS
+    assert statistical_bits(program, most + 1, SMALL) == STATISTICAL_BITS - 1
+    for images in (1, most, most + 1, 10**6):  # a million is as many as a set may have
+        assert set_bits(program, images)[1] >= STATISTICAL_BITS
+        check_preparation(executions()["beaver-ot"], program, images)
+
+
+def test_a_set_of_less_than_forty_bits_under_the_largest_modulus_is_refused_with_the_number():
+    program = wide_network()
+    most = images_within(program, STATISTICAL_BITS, LARGE)
+    check_preparation(executions()["beaver-ot"], program, most)
+    with pytest.raises(Refusal, match=f"39 statistical bits, not 40: prepare sets of at most {most}, or"):
+        check_preparation(executions()["beaver-ot"], program, most + 1)
+
+
+@each_protocol
+def test_material_under_the_larger_modulus_is_the_dealers_for_the_predicted_bytes(protocol, monkeypatch):
+    program, weights = network()
+    smaller = predicted_preparation(protocol, program, 2)
+    monkeypatch.setattr("rrnet_nni.fpga.protocols.shared.preparation.STATISTICAL_BITS", 80)
+    assert modulus_for(program, 2) == LARGE
+    images = np.random.default_rng(3).normal(size=(2, 2, 8, 8))
+    assert first_divergence(program, weights, images, executions()[protocol], "two-party") is None
+    assert preparation_mismatch(program, 2, executions()[protocol]) is None
+    larger = predicted_preparation(protocol, program, 2)
+    assert larger["conv"][0] > smaller["conv"][0]
+    assert larger["conv"][1] == smaller["conv"][1]
 
 
 def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs_a_dealer():

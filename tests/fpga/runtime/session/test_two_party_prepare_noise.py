@@ -9,7 +9,8 @@ from helpers.parties.prepared_by_parties import Preparation, network
 from helpers.statistics import LIMIT, chi_square
 
 from rrnet_nni.fpga.protocols import PROTOCOLS, executions, preparations
-from rrnet_nni.fpga.protocols.shared.preparation import PREPARATION_SETUP_BYTES, WEIGHT_KEY_BYTES
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import SMALL
+from rrnet_nni.fpga.protocols.shared.preparation import WEIGHT_KEY_BYTES, setup_bytes
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
 from rrnet_nni.fpga.runtime.material.store import MaterialStore, weight_key
 from rrnet_nni.fpga.runtime.session.two_party_prepare import SETUP_STEP, prepare_in_process
@@ -83,7 +84,7 @@ def test_two_preparations_with_the_same_seeds_say_nothing_twice_but_the_key_of_t
     transcripts = [record_preparation(monkeypatch, protocol, seeds, 1) for _ in range(2)]
     for party in (0, 1):
         first, second = (dict(transcript[party])[SETUP_STEP] for transcript in transcripts)
-        assert len(first) == PREPARATION_SETUP_BYTES[party]
+        assert len(first) == setup_bytes(SMALL)[party]
         if party == 0:
             assert (
                 first[-WEIGHT_KEY_BYTES:].tobytes()

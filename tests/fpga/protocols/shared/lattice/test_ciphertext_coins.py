@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers.statistics import LIMIT, assert_full_entropy, chi_square
 
-from rrnet_nni.fpga.protocols.shared.lattice import sampling
 from rrnet_nni.fpga.protocols.shared.lattice.encryption import Evaluator, SecretKey
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import MODULI
 from rrnet_nni.fpga.protocols.shared.lattice.polynomials import (
     DEGREE,
     LANES,
@@ -16,20 +16,25 @@ from rrnet_nni.fpga.protocols.shared.lattice.polynomials import (
     primes,
     unpack_residues,
 )
-from rrnet_nni.fpga.protocols.shared.lattice.sampling import ERROR_BITS, Sampler
+from rrnet_nni.fpga.protocols.shared.lattice.sampling import ERROR_BITS, SEED_BYTES, Sampler
 
 #: Variance of the centered binomial distribution.
 VARIANCE = ERROR_BITS / 2
 
 
-@pytest.fixture(scope="module")
-def key():
-    return SecretKey()
+@pytest.fixture(scope="module", params=MODULI, ids=lambda modulus: f"{48 * modulus.count} bits")
+def modulus(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def evaluator(key):
-    return Evaluator(key.public_key())
+def key(modulus):
+    return SecretKey(modulus)
+
+
+@pytest.fixture(scope="module")
+def evaluator(key, modulus):
+    return Evaluator(key.public_key(), modulus)
 
 
 def times(prime, index, factor, key_part):
@@ -44,8 +49,9 @@ def times(prime, index, factor, key_part):
 
 def phases(key, ciphertexts):
     """Centered c_0 + c_1·s modulo each prime, [primes, B, DEGREE], of transformed [B, 2, primes, DEGREE]."""
-    result = np.zeros((len(PRIMES), len(ciphertexts), DEGREE))
-    for index, prime in enumerate(primes()):
+    count = ciphertexts.shape[2]
+    result = np.zeros((count, len(ciphertexts), DEGREE))
+    for index, prime in enumerate(primes()[:count]):
         for row, (first, second) in enumerate(ciphertexts[:, :, index]):
             product, unused = np.zeros((DEGREE, LANES)), np.zeros((DEGREE, LANES))
             lanes = np.zeros((DEGREE, LANES))
@@ -75,8 +81,7 @@ def test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own(key, eval
     messages = np.zeros((6, DEGREE), np.uint32)
     seen = phases(key, evaluator.read(key.encrypt(messages)))
     errors = seen / PLAIN
-    assert np.array_equal(errors[0], errors[1])
-    assert np.array_equal(errors[0], errors[2])
+    assert all(np.array_equal(errors[0], other) for other in errors[1:])
     assert_errors(errors[0])
     for first in range(6):
         for second in range(first):
@@ -90,47 +95,47 @@ def test_the_public_key_is_an_encryption_of_zero_with_its_error(key, evaluator):
     assert_errors(errors[0, 0])
 
 
-def test_rerandomization_takes_a_fresh_ternary_factor_and_a_fresh_error(key, evaluator):
+def test_rerandomization_takes_a_fresh_ternary_factor_and_a_fresh_error(modulus, evaluator):
     """Of a sum of zero: the second part is a·u + t·e_2 for the public a; both are drawn anew for every answer."""
     errors, factors = [], []
     for seed in (b"0123456789abcdef", b"fedcba9876543210"):
         evaluator._private = Sampler(seed)
-        sums = np.zeros((2, len(PRIMES), DEGREE, LANES))
+        sums = np.zeros((2, modulus.count, DEGREE, LANES))
         evaluator._rerandomize(sums)
         ternary = Sampler(seed).ternary(DEGREE, LANES)
         factors.append(ternary)
-        for index, prime in enumerate(primes()):
+        for index, prime in enumerate(modulus.tables):
             rest = sums[1, index] - times(prime, index, ternary, evaluator._key.second)
             rest -= np.rint(rest / prime.value) * prime.value
             errors.append(rest / PLAIN)
     evaluator._private = Sampler.fresh()
-    for first in errors[:3]:
+    for first in errors[: modulus.count]:
         assert np.array_equal(first, errors[0])
     assert_errors(errors[0].T)
-    assert_errors(errors[3].T)
-    assert not np.array_equal(errors[0], errors[3])
+    assert_errors(errors[modulus.count].T)
+    assert not np.array_equal(errors[0], errors[modulus.count])
     for factor in factors:
         assert abs((factor != 0).mean() - 2 / 3) < 0.02
         assert abs(factor.mean()) < 0.03
 
 
-def test_what_the_evaluator_draws_for_one_answer_it_does_not_draw_for_the_next(evaluator):
+def test_what_the_evaluator_draws_for_one_answer_it_does_not_draw_for_the_next(modulus, evaluator):
     places = np.arange(DEGREE)
-    answers = [evaluator.answer(np.zeros((2, len(PRIMES), DEGREE, LANES)), 1, places) for _ in range(2)]
+    answers = [evaluator.answer(np.zeros((2, modulus.count, DEGREE, LANES)), 1, places) for _ in range(2)]
     (first, first_masks), (second, second_masks) = answers
     assert (first_masks == second_masks).mean() < 0.01
     assert np.mean(first.reshape(-1) == second.reshape(-1)) < 0.02
 
 
-def test_flooding_fills_the_whole_interval_that_is_decrypted(key, evaluator):
+def test_flooding_fills_the_whole_interval_that_is_decrypted(modulus, key, evaluator):
     """An answer to nothing: its phase is the mask alone, uniform from the top octet on, 46 bits and a sign."""
-    answers, masks = evaluator.answer(np.zeros((2, len(PRIMES), DEGREE, LANES)), LANES, np.arange(DEGREE))
+    answers, masks = evaluator.answer(np.zeros((2, modulus.count, DEGREE, LANES)), LANES, np.arange(DEGREE))
     residues = unpack_residues(answers.reshape(LANES, -1, RESIDUE_OCTETS), PRIMES[0])
     prime, seconds = primes()[0], np.ascontiguousarray(residues[:, :DEGREE].T)
     phase = times(prime, 0, seconds, key._secret).T + residues[:, DEGREE:]
     phase = (phase - np.rint(phase / PRIMES[0]) * PRIMES[0]).astype(np.int64)
     # (dropping primes rounds by about a fifth of a percent of it)
-    reach = 2 ** (sampling.MASK_BITS - 1 - 96)
+    reach = 2 ** (modulus.mask_bits - 1 - 48 * (modulus.count - 1))
     assert -reach * 1.01 < phase.min() < -reach * 0.99
     assert reach * 0.99 < phase.max() < reach * 1.01
     inside = phase[np.abs(phase) < reach]
@@ -145,6 +150,6 @@ def test_secret_keys_and_samplers_start_from_fresh_seeds(monkeypatch):
     monkeypatch.setattr(Sampler, "__init__", lambda self, seed: (seeds.append(seed), real(self, seed))[1])
     for _ in range(210):
         Sampler.fresh()
-    assert_full_entropy(seeds, sampling.SEED_BYTES)
+    assert_full_entropy(seeds, SEED_BYTES)
     secrets = [SecretKey()._secret[0] for _ in range(2)]
     assert not np.array_equal(*secrets)
