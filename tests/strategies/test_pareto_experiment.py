@@ -89,6 +89,8 @@ def test_an_experiment_stopped_and_resumed_fills_the_gap_of_its_front(tmp_path: 
     assert summary(trials)["front_points"] >= 5
     ends = [(a, b) for a, b in itertools.pairwise(weights) if a <= 0.2 < b]
     assert ends[0][1] / ends[0][0] < 2.0, "after the resume the gap around the jump was filled further"
+    again = stopped_and_resumed(tmp_path / "experiment.yml", tmp_path / "runs", stop_after=4, timeout_s=400)
+    assert [trial.id for trial in again] == [trial.id for trial in trials], "it went on with the one that was there"
 
 
 @pytest.mark.skipif(IMAGES is None, reason="takes CIFAR-10 images from the folder that RRNET_CIFAR10 names")
