@@ -201,4 +201,4 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return run_command(make_parser(), run, arguments)
+    return run_command(make_parser(), run, arguments, lambda: {"device": device_names()})

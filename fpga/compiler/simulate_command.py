@@ -10,7 +10,7 @@ from typing import Any
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import Refusal
 
-from ..devices import load_device
+from ..devices import device_names, load_device
 from ..program.build import INSTRUCTIONS, build_device, load_build, read_build_file
 from ..program.isa import Queue, decode_instructions
 from .schedule.simulate import Simulation, simulate
@@ -65,4 +65,4 @@ def answer(simulation: Simulation, clock_hz: float) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return run_command(make_parser(), run, arguments)
+    return run_command(make_parser(), run, arguments, lambda: {"device": device_names()})

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from .completion import Names, answer_shell
 from .errors import ExecutionFault, Refusal
 from .extras import refuses_without_libraries
 
@@ -46,11 +47,13 @@ def run_command(
     parser: argparse.ArgumentParser,
     command: Callable[[argparse.Namespace], int | None],
     arguments: Sequence[str] | None = None,
+    names: Names | None = None,
 ) -> int:
-    """Parse, run and turn every error into its exit status.
+    """Parse, run and turn every error into its exit status; a shell that completes is told `names` too.
 
     A `Refusal` is the user's mistake (status 2); anything else is a fault of ours or of the machine (status 1).
     """
+    answer_shell(parser, names)
     options = parser.parse_args(arguments)
     try:
         return refuses_without_libraries(command)(options) or DONE

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from rrnet_nni.base.completion import completing
 from rrnet_nni.base.console import Parser, run_command
 
 from .. import __version__
@@ -57,4 +58,19 @@ def build_parser(wanted: Sequence[str] = tuple(VERBS)) -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet`; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    return run_command(build_parser(arguments[:1]), lambda options: options.command(options), arguments)
+    wanted = tuple(VERBS) if completing() else arguments[:1]
+    return run_command(build_parser(wanted), lambda options: options.command(options), arguments, _names)
+
+
+def _names() -> dict[str, Sequence[str]]:
+    """What a shell is offered beside verbs, options, choices and files."""
+    from rrnet_nni.fpga.devices import device_names
+    from rrnet_nni.fpga.protocols import protocol_names
+    from rrnet_nni.search_spaces.names import OWN_BACKBONES
+    from rrnet_nni.strategies.options import STRATEGY_NAMES
+
+    from ..starting_files import PACKAGED
+
+    backbones = dict.fromkeys(("backbone", "network"), OWN_BACKBONES)
+    tasks = dict.fromkeys(("task", "experiment"), PACKAGED)
+    return {"device": device_names(), "protocol": protocol_names(), "strategy": STRATEGY_NAMES, **backbones, **tasks}

@@ -152,7 +152,7 @@ def _write(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet-2pc-prepare`."""
-    return run_command(parser(), run, arguments)
+    return run_command(parser(), run, arguments, lambda: {"protocol": executions()})
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def _save(path: Path, logits: list[list[float]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet-2pc-run`."""
-    return run_command(parser(), run, arguments)
+    return run_command(parser(), run, arguments, lambda: {"protocol": executions()})
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def _load(named: str, options: argparse.Namespace, identity: TlsIdentity | None)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet-2pc-serve`."""
-    return run_command(parser(), run, arguments)
+    return run_command(parser(), run, arguments, lambda: {"protocol": executions()})
 
 
 if __name__ == "__main__":
