@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.base.pictures import is_hidden, is_picture, open_picture, picture_size
+from rrnet_nni.base.pictures import is_picture, open_picture, picture_size
+from rrnet_nni.base.progress import counted
 from rrnet_nni.evaluators.images.image_folder import Folder, class_folders, read_folder
 
 #: A network of one core learns from so many pictures in minutes: below, a small backbone and small pictures.
@@ -77,15 +78,14 @@ def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[st
 def _damaged(root: Path) -> list[tuple[Path, str]]:
     """Pictures below the class folders that cannot be decoded, and the sentences about them."""
     parts = [root / part for part in ("train", "test") if (root / part).is_dir()] or [root]
+    members = [member for part in parts for member in class_folders(part)]
+    pictures = [path for member in members for path in sorted(member.iterdir()) if is_picture(path)]
     found: list[tuple[Path, str]] = []
-    for member in (member for part in parts for member in class_folders(part)):
-        for path in sorted(member.iterdir()):
-            if is_hidden(path) or not is_picture(path):
-                continue
-            try:
-                open_picture(path)
-            except Refusal as refusal:
-                found.append((path, str(refusal)))
+    for path in counted(pictures, "rrnet init", "pictures"):
+        try:
+            open_picture(path)
+        except Refusal as refusal:
+            found.append((path, str(refusal)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from .schedule.instruction_stream import schedule_instructions
 from .schedule.operand_table import TiledStage, operand_table
 from .schedule.optimal import optimize
 from .schedule.schedule import Schedule, schedule_program
+from .steps import CERTIFICATE, FORMATS, GAINS, READING, SCHEDULE, WRITING, unheard
 
 #: Whole words: `beaver-ot` opens no others, nor does the accelerator; only `masked` in software gains by narrow ones.
 DEFAULT_RING = WHOLE
@@ -92,6 +93,7 @@ def compile_graph(
     disabled: Collection[str] = (),
     optimal: bool = False,
     ring: str | None = None,
+    on_step: Callable[[str], None] = unheard,
 ) -> Compilation:
     """Compile a graph.
 
@@ -100,6 +102,7 @@ def compile_graph(
         images: float32 [N, *input shape] for calibration; without them a stated default range is assumed.
         disabled: names of optional passes that are skipped.
         optimal: let constraint programming improve the schedule and prove a bound (see `optimize`).
+        on_step: hears each of `STEPS` that begins.
         ring: `narrow` lets protocols open a tensor on the bits that its range takes, `32` on whole words.
 
     Raises:
@@ -107,14 +110,18 @@ def compile_graph(
             for the device.
     """
     check_budget(device)
+    on_step(FORMATS)
     graph = keep_saturation(graph, images)
     fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
+    on_step(CERTIFICATE)
     certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
+    on_step(SCHEDULE)
     schedule = schedule_program(program, device, protocol)
     if optimal:
         schedule = optimize(schedule)
     instructions = schedule_instructions(schedule)
+    on_step(GAINS)
     gains = pass_gains(graph, program, device, protocol, calibration.sample, passes, disabled)
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
@@ -139,11 +146,13 @@ def compile_model(
     input_shape: Sequence[int] | None = None,
     secret_coefficients: bool = False,
     reveal: str = LOGITS,
+    on_step: Callable[[str], None] = unheard,
 ) -> Compilation:
     """`rrnet-2pc-compile`: compile an ONNX file into a build directory; names and shape as of `import_model`.
 
     `images_file` describes the images that the model takes (`ImageFormat`), in place of what the model itself says;
-    `secret_coefficients` keeps the numbers of polynomials out of the public program; `reveal` is of REVEALED.
+    `secret_coefficients` keeps the numbers of polynomials out of the public program; `reveal` is of REVEALED; `on_step`
+    hears each of `STEPS` that begins.
 
     Raises:
         Refusal: the model, the images, the names or the output directory are not usable; nothing is written then.
@@ -151,13 +160,15 @@ def compile_model(
     check_output(Path(output))
     described, priced = load_device(device), get_costs(protocol)
     with _collector_paused():
+        on_step(READING)
         graph = read_onnx(model, output_name, input_shape)
         graph = replace(graph, secret_coefficients=secret_coefficients, reveals=reveal)
         if images_file is not None:
             graph = replace(graph, images=load_format(Path(images_file)))
         _check_format(graph, images_file or model)
         images = None if calibrate_with is None else load_calibration(calibrate_with, graph)
-        compilation = compile_graph(graph, described, priced, images, disabled, optimal, ring)
+        compilation = compile_graph(graph, described, priced, images, disabled, optimal, ring, on_step)
+        on_step(WRITING)
         write_compilation(compilation, output, described)
     return compilation
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.progress import Steps
 
 from ..devices import device_names
 from ..program import ARGMAX, LOGITS, REVEALED, is_narrow
@@ -22,6 +23,7 @@ from .compile import Compilation, compile_model
 from .fixed_point.calibration import DEFAULT_RANGE
 from .fixed_point.rings import RINGS
 from .passes import optional_passes
+from .steps import STEPS
 
 EXAMPLE = """example:
   rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy
@@ -119,21 +121,23 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None or options.output is None:
         raise Refusal("a model and -o DIR are needed (see rrnet-2pc-compile --help)")
     started = time.perf_counter()
-    compilation = compile_model(
-        options.model,
-        options.output,
-        DEFAULT_DEVICE if options.device is None else options.device,
-        options.protocol,
-        options.calibrate,
-        options.disable,
-        options.optimal,
-        options.ring,
-        options.preprocess,
-        options.output_name,
-        options.input_shape,
-        options.secret_coefficients,
-        options.reveal,
-    )
+    with Steps("rrnet-2pc-compile", STEPS) as steps:
+        compilation = compile_model(
+            options.model,
+            options.output,
+            DEFAULT_DEVICE if options.device is None else options.device,
+            options.protocol,
+            options.calibrate,
+            options.disable,
+            options.optimal,
+            options.ring,
+            options.preprocess,
+            options.output_name,
+            options.input_shape,
+            options.secret_coefficients,
+            options.reveal,
+            steps,
+        )
     seconds = time.perf_counter() - started
     if options.json:
         print_json(answer(compilation, seconds))

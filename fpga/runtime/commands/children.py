@@ -17,6 +17,7 @@ from typing import IO
 
 from rrnet_nni.base.console import BAD_USAGE
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.progress import Line
 
 #: How long survivors may take to notice that another process is gone, before they are ended.
 GRACE_S = 10.0
@@ -28,30 +29,13 @@ class ChildTraceback(Exception):
     """What a failed process said on standard error: the cause of a failure, shown with `--debug`."""
 
 
-class Display:
-    """One line on the terminal that says where the run stands."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def show(self, name: str, text: str) -> None:
-        if self._shown:
-            sys.stderr.write(f"\r\x1b[K{name}: {text}")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
 @dataclass
 class Child:
     """A started process, what it says on standard output and its last lines on standard error."""
 
     name: str
     process: subprocess.Popen[bytes]
-    progress: Display
+    progress: Line
     output: bytearray = field(default_factory=bytearray)
     said: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     threads: list[threading.Thread] = field(default_factory=list)
@@ -107,7 +91,7 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 def start_child(
-    name: str, module: str, arguments: Sequence[str], display: Display, descriptors: Sequence[int] = ()
+    name: str, module: str, arguments: Sequence[str], display: Line, descriptors: Sequence[int] = ()
 ) -> Child:
     """Run a module of this package as a process that inherits the given descriptors and does not outlive this one."""
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
@@ -156,7 +140,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def supervise(children: list[Child], display: Display) -> None:
+def supervise(children: list[Child], display: Line) -> None:
     """Wait for all; when one fails the others get a moment to say so, then are ended.
 
     Raises:

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rrnet_nni.base.progress import Line
+
 from ..material.dealer import check_root, put_in_place
 from ..material.party_set import TWO_PARTY, party_directory
 from ..material.scratch import scratch_directory
-from .children import Display, start_child, supervise
+from .children import start_child, supervise
 
 
 def prepare_locally(
@@ -34,7 +36,7 @@ def prepare_locally(
 
 
 def _run_parties(build: Path, count: int, protocol: str, root: Path, timeout_s: float) -> list[dict[str, Any]]:
-    display = Display()
+    display = Line()
     ends = socket.socketpair()
     children = []
     for number, end in enumerate(ends):

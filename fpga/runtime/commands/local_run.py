@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.progress import Line
 
 from ...program import Program
 from ...program.build import load_build
@@ -25,7 +26,7 @@ from ..session.inputs import load_build_images
 from ..session.output_policy import dropped_bits
 from ..session.two_party_prepare import check_preparation
 from .answer import recognized
-from .children import Display, start_child, supervise
+from .children import start_child, supervise
 from .local_prepare import prepare_locally
 from .party_options import material_root
 
@@ -78,14 +79,14 @@ def _prepare(options: argparse.Namespace, material: Path, images: int, execution
 
 
 def _run_dealer(options: argparse.Namespace, material: Path, images: int, protocol: str) -> None:
-    display = Display()
+    display = Line()
     arguments = [str(options.build), "--count", str(images), "-o", str(material), "--protocol", protocol]
     child = start_child("the dealer", "prepare", [*arguments, "--progress-lines"], display)
     supervise([child], display)
 
 
 def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> dict[str, Any]:
-    display = Display()
+    display = Line()
     ends = socket.socketpair()
     children = []
     for number, end in enumerate(ends):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.progress import TimeLeft
 
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
@@ -52,7 +54,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
             store.bind_certificates(pair)
         with open_link(options) as link:
             pace = _pace(options, build, execution.name)
-            progress = party_progress(options, build.program, OPEN_LOGITS)
+            progress = party_progress(options, build.program, OPEN_LOGITS, _time_left(build, terms))
             party = Party(number, build.program, execution, link, store, progress, pace, _quota(options))
             try:
                 result = party.run(terms, images, build.weights if number == 1 else None)
@@ -65,6 +67,14 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         if loaded is not None and not options.ends_with_parent:
             answer |= recognized(answer["logits"], build.images, loaded, terms.reveal)
         return answer
+
+
+def _time_left(build: Build, terms: Terms) -> Callable[[str], str] | None:
+    """What the cost model expects of every operation, image after image; the server learns their number too late."""
+    if terms.images is None:
+        return None
+    efforts = {row["operation"]: row["latency_ms"] for row in build.report.get("traffic", ())}
+    return TimeLeft(efforts, -(-terms.images // terms.batch))
 
 
 def _client_images(options: argparse.Namespace, build: Build, execution: Execution) -> ClientImages:

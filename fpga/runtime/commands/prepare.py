@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rrnet_nni.base.console import Parser, add_common_options, print_json, run_command
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.progress import Line, TimeLeft, time_left
 
 from ...program.build import Build, load_build
 from ...protocols import executions, get_execution
@@ -32,7 +34,6 @@ from .party_options import (
     open_link,
     party_progress,
 )
-from .time_left import TimeLeft
 
 EXAMPLES = """\
 examples:
@@ -137,17 +138,21 @@ def _prepare_as_party(options: argparse.Namespace, build: Build, execution: Exec
     }
 
 
-def _progress(options: argparse.Namespace) -> Callable[[int, int], None] | None:
-    if options.progress_lines:
-        return lambda done, count: _write(f"progress {done}/{count} images\n")
-    if sys.stderr.isatty():
-        return lambda done, count: _write(f"\r\x1b[K{done}/{count} images" if done < count else "\r\x1b[K")
-    return None
+def _progress(options: argparse.Namespace) -> Callable[[int, int], None]:
+    """Says how many images have their material: to the parent process, or on a terminal."""
+    started, line = time.perf_counter(), Line()
 
+    def report(done: int, count: int) -> None:
+        text = f"{done}/{count} images{time_left(time.perf_counter() - started, done / count)}"
+        if options.progress_lines:
+            sys.stderr.write(f"progress {text}\n")
+            sys.stderr.flush()
+        elif done < count:
+            line.show("the dealer", text)
+        else:
+            line.clear()
 
-def _write(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

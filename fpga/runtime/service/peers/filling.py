@@ -14,9 +14,10 @@ import time
 from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.base.progress import Line
 
 from ....protocols.shared.preparation import set_bits
-from ...commands.children import Display, start_child
+from ...commands.children import start_child
 from ...link.link import Link
 from ...material.party_set import TWO_PARTY
 from ..models.model import Model
@@ -101,7 +102,7 @@ def _make(model: Model, link: Link, name: str, count: int, telemetry: Telemetry)
             *("--protocol", model.execution.name, "-o", str(model.pool.root / name)),
             *("--party", str(model.party), "--link-fd", str(theirs.fileno()), "--json"),
         ]
-        child = start_child(f"party {model.party}", "prepare", arguments, Display(), (theirs.fileno(),))
+        child = start_child(f"party {model.party}", "prepare", arguments, Line(), (theirs.fileno(),))
         if count > FIRST_COUNT:
             os.setpriority(os.PRIO_PROCESS, child.process.pid, NICENESS)
         theirs.close()
