@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class EpochProgress:
     loss: float
     skipped_steps: int
     remaining_s: float
-    network: nn.Module
+    network: nn.Module = field(repr=False)
 
 
 @dataclass(frozen=True)
