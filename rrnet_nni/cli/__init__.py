@@ -25,6 +25,7 @@ VERBS = {
     "devices": "list devices, or the constants of one",
     "report": "compare searched networks on one page",
     "trial": "one trial of an NNI experiment",
+    "doctor": "what this machine lacks, and how to mend it",
 }
 
 EPILOG = """examples:

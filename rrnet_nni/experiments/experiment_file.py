@@ -16,12 +16,10 @@ from rrnet_nni.base.settings import Count, WrongSetting, read_yaml, refusal_at
 from rrnet_nni.evaluators.images.check import check_data
 from rrnet_nni.strategies.pareto_arguments import TunerArguments
 
+from ..machines.surroundings import LEAST_FREE_BYTES
 from ..starting_files import DEFAULT_TASK, task_named
 from ..task import Task, load_task
 from .tuners import OUR_TUNER, known_tuners, register_tuner
-
-#: What an experiment and its result need at least.
-LEAST_FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
