@@ -9,6 +9,8 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,7 +61,28 @@ def protocol_latencies() -> str:
     )
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"protocol-latencies": protocol_latencies}
+def of_benchmark(script: str, results: str, function: str = "table") -> Callable[[], str]:
+    """What a benchmark's script makes of the rows that it has written into docs/results."""
+
+    def made() -> str:
+        path = DOCS.parent / "benchmarks" / script
+        sys.path.insert(0, str(path.parent))  # scripts of one folder import each other
+        try:
+            module = importlib.import_module(path.stem)
+        finally:
+            sys.path.remove(str(path.parent))
+        rows = json.loads((DOCS / "results" / results).read_text(encoding="utf-8"))
+        return f"{getattr(module, function)(rows)}\n"
+
+    return made
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "protocol-latencies": protocol_latencies,
+    "model-zoo": of_benchmark("parties/model_zoo.py", "model_zoo.json"),
+    "model-zoo-executed": of_benchmark("parties/model_zoo.py", "model_zoo.json", "executed_table"),
+    "imagenet": of_benchmark("parties/imagenet.py", "imagenet.json"),
+}
 
 
 def page_with_tables(text: str, where: str) -> str:

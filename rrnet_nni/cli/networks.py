@@ -100,10 +100,14 @@ def _architecture(path: Path) -> tuple[str, SpaceOptions, dict[str, str], str]:
 
 
 def _onnx_operators(path: Path) -> list[NamedOperator]:
-    """The network as its author wrote it: MaxPool is not moved before ReLU, so that ReLUs are counted as elsewhere."""
+    """The network as its author wrote it: MaxPool is not moved before ReLU, so that ReLUs are counted as elsewhere.
+
+    The ends of a quantized model's integers count as where a build without calibration images computes them.
+    """
+    from rrnet_nni.fpga.compiler.fixed_point.saturation import keep_saturation
     from rrnet_nni.fpga.compiler.inventory import graph_operators
     from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
     from rrnet_nni.fpga.compiler.passes import run_passes
 
-    graph, _ = run_passes(read_onnx(path), disabled=("maxpool-before-relu",))
+    graph, _ = run_passes(keep_saturation(read_onnx(path), None), disabled=("maxpool-before-relu",))
     return graph_operators(graph)

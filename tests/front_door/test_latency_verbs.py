@@ -13,9 +13,14 @@ import rrnet_nni.fpga.devices as devices
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli import main
 from rrnet_nni.export import export_onnx
+from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.compile_command import main as compile_main
+from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
+from rrnet_nni.fpga.compiler.report.report import program_traffic
+from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 
+CASES = Path(__file__).parents[1] / "fpga" / "compiler" / "onnx" / "cases"
 SMALL_OPTIONS = ("--image-size", "16", "--width", "0.125")
 
 
@@ -182,3 +187,15 @@ def test_devices_lists_every_constant_with_its_provenance(capsys: pytest.Capture
     assert main(["devices", "zcu104"]) == 0
     assert "Sec. IV" in capsys.readouterr().out
     assert "expected one of" in refusal(capsys, "devices", "abacus")
+
+
+@pytest.mark.parametrize("name", ["qdq", "pixel_mask", "se", "sigmoid", "hardswish", "channels_300", "split"])
+def test_models_of_others_are_priced_with_the_comparisons_that_their_builds_make(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ends of integers too, which a build without calibration images computes."""
+    model = CASES / f"{name}.onnx"
+    fixed = compile_program(read_onnx(model), disabled=("maxpool-before-relu",))
+    device, protocol = devices.load_device("zcu104"), get_costs("beaver-ot")
+    compared = sum(each["comparisons"] for each in program_traffic(fixed.program, device, protocol))
+    assert answer(capsys, "latency", str(model))["comparisons"] == compared

@@ -23,7 +23,7 @@ from .lowering import UNTRUNCATED
 #: Half a bit of the headroom may be eaten by noise and unseen images of the sample, not more.
 LEAST_MARGIN_BITS = 0.5
 #: An image whose tensor is smaller than this part of the sample's counts as one that is not.
-SMALLEST_IMAGE = 1 / 16
+SMALLEST_IMAGE = 1 / 256
 #: How much more other images may lose than those of the sample.
 ESTIMATE_MARGIN = 1.5
 

@@ -99,6 +99,19 @@ def test_rare_images_that_reach_far_cost_the_others_little(factor: float) -> Non
     assert np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2)) < 0.01
 
 
+def test_the_stated_error_holds_for_small_images_among_large_ones() -> None:
+    build = ModelBuilder(NOISE.shape[1:])
+    x = build.node("Relu", [build.conv("image", "a", 3, 16)], "r")
+    pooled = build.node("Flatten", [build.node("GlobalAveragePool", [x], "p")], "f")
+    weight = build.constant("m", build.generator.normal(size=(16, 10)))
+    model = build.model(build.node("MatMul", [pooled, weight], "logits"))
+    images = np.concatenate([100 * NOISE[:2], NOISE[2:8]])
+    result = compile_graph(import_model(model, "m"), load_device("zcu104"), get_costs("beaver-ot"), images)
+    found, wanted = run_reference(result.program, result.weights, NOISE[8:]), run_onnx(model, NOISE[8:])
+    lost = np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2))
+    assert lost <= result.report["logits_error"] < 4 * lost
+
+
 def test_a_shortcut_keeps_its_bits_where_the_sum_is_truncated_anyway() -> None:
     """The second block reaches far, which is no reason to round what the first one's convolution reads."""
     build = ModelBuilder(NOISE.shape[1:])

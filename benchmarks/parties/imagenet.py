@@ -1,0 +1,185 @@
+"""ResNet-50 and MobileNetV2 at 224 pixels, executed by two parties under every protocol and preprocessing.
+
+    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR      every row that is missing
+    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --again           all of them once more
+    python benchmarks/parties/imagenet.py --table docs/results/imagenet.json
+
+Torchvision's networks with untrained weights, as `model_zoo.py` exports them, one image, two processes on loopback.
+Offline bytes are what the parties send, or what the dealer hands to each. Bytes, rounds and memory do not depend on the
+machine or its load. Times do: a row says how many processes wanted a core before it began (`load`), and from
+QUIET_LOAD on the table leaves its times out. What others published is printed beside, and marked: other machines, links
+and security assumptions. Builds are kept in the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import model_zoo
+import numpy as np
+import onnxruntime
+
+from rrnet_nni.base.compatibility import prepare_libraries
+from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.compiler.fixed_point.rings import NARROW, WHOLE
+from rrnet_nni.fpga.protocols import executions, preparations
+from rrnet_nni.fpga.runtime.material.party_set import DEALER, TWO_PARTY
+
+NETWORKS = ("resnet50", "mobilenet_v2")
+#: Only these protocols open words on fewer bits where a build has narrow rings.
+NARROW_PROTOCOLS = ("masked", "masked-dcf")
+KEYS = ("network", "protocol", "rings", "preprocessing")
+SILENCE_S = 3600
+#: Of the two cores, this much may be taken by others where times mean something.
+QUIET_LOAD = 0.5
+#: What others say of themselves: network, system, its time, its bytes, and on what.
+PUBLISHED = (
+    ("ResNet-50", "Cheetah (USENIX Security 2022)", "2.5 min in all", "2.3 GB", "two-party, WAN"),
+    ("not compared", "OptiPrime", "14.6 s", "", "as published"),
+    ("SqueezeNet", "SecONNds (arXiv 2506.11586)", "3.6 s in all", "420 MiB", "two-party, CPU"),
+)
+
+
+def command(module: str, *arguments: object) -> dict[str, Any]:
+    """The answer of a command of the package.
+
+    Raises:
+        RuntimeError: what it said when it failed.
+    """
+    line = [sys.executable, "-m", f"rrnet_nni.fpga.runtime.commands.{module}", *map(str, arguments), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1][:300])
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def cases() -> Iterator[dict[str, str]]:
+    """Every row of the table, the quick ones first."""
+    for preprocessing in (DEALER, TWO_PARTY):
+        for network in reversed(NETWORKS):
+            for protocol in executions() if preprocessing == DEALER else preparations():
+                for rings in (WHOLE, NARROW) if protocol in NARROW_PROTOCOLS else (WHOLE,):
+                    yield dict(zip(KEYS, (network, protocol, rings, preprocessing), strict=True))
+
+
+def ensure_build(folder: Path, network: str, rings: str) -> Path:
+    """The build, and beside it the ONNX file and an image."""
+    build, model = folder / f"{network}-{rings}", folder / f"{network}.onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not model.exists():
+        size = model_zoo.export(network, model)
+        np.save(folder / f"{network}.npy", np.random.default_rng(1).normal(size=(1, 3, size, size)).astype(np.float32))
+    if not build.exists():
+        compile_model(model, build, ring=rings)
+    return build
+
+
+def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
+    """Prepare material and run two parties on one image."""
+    load = round(os.getloadavg()[0], 1)
+    build = ensure_build(folder, case["network"], case["rings"])
+    image, model = folder / f"{case['network']}.npy", folder / f"{case['network']}.onnx"
+    common = "--protocol", case["protocol"], "--preprocessing", case["preprocessing"], "--timeout", SILENCE_S
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        material = Path(scratch) / "material"
+        prepared = command("prepare", build, "--count", 1, "-o", material, *common)
+        answer = command("run", build, "--input", image, "--material", material, *common)
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    wanted = session.run(None, {"image": np.load(image)})[0]
+    found = np.asarray(answer["logits"]).reshape(wanted.shape)
+    error = np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2))
+    return {
+        **case,
+        "load": load,
+        "online_s": round(answer["online_s"], 2),
+        "offline_s": round(prepared["offline_s"], 2),
+        "bytes_sent": answer["bytes_sent"],
+        "as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
+        "rounds": answer["rounds"],
+        "offline_bytes": prepared["bytes_sent" if case["preprocessing"] == TWO_PARTY else "stored_bytes"],
+        "memory_mb": [round(size) for size in answer["memory_mb"].values()],
+        "offline_memory_mb": [round(size) for size in prepared.get("memory_mb", {}).values()],
+        "error": float(f"{error:.3g}"),
+        "same_class": bool(found.argmax() == wanted.argmax()),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown for docs."""
+    header = ["network", "protocol", "rings", "material of", "online s", "offline s"]
+    header += ["MB online by 0 / by 1", "rounds", "MB offline by 0 / by 1", "memory MB online", "offline", "error"]
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    for found in rows:
+        first = [found["network"], f"`{found['protocol']}`", found["rings"], _who(found["preprocessing"])]
+        if "failure" in found:
+            lines.append(f"| {' | '.join(first)} | {found['failure']} |{' |' * (len(header) - 5)}")
+            continue
+        quiet = found["load"] < QUIET_LOAD
+        parts = [
+            *(f"{found[name]:.1f}" if quiet else "" for name in ("online_s", "offline_s")),
+            _megabytes(found["bytes_sent"]),
+            f"{found['rounds']:,}",
+            _megabytes(found["offline_bytes"]),
+            " / ".join(f"{size:,}" for size in found["memory_mb"]),
+            " / ".join(f"{size:,}" for size in found["offline_memory_mb"]),
+            f"{found['error']:.2%}",
+        ]
+        lines.append(f"| {' | '.join([*first, *parts])} |")
+    lines += ["", "| published by others | system | time | bytes | on |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(each)} |" for each in PUBLISHED]
+    return "\n".join(lines)
+
+
+def _who(preprocessing: str) -> str:
+    return "a dealer" if preprocessing == DEALER else "the parties"
+
+
+def _megabytes(sizes: Sequence[int]) -> str:
+    return " / ".join(f"{size / 1e6:,.1f}" for size in sizes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of rows, which is resumed")
+    parser.add_argument("--folder", type=Path, help="where models and builds are kept (default: a temporary one)")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--preprocessing", nargs="+", choices=(DEALER, TWO_PARTY), default=(DEALER, TWO_PARTY))
+    parser.add_argument("--again", action="store_true", help="make rows again that are in the file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
+    options = parser.parse_args(arguments)
+    if options.table is not None:
+        print(table(json.loads(options.table.read_text())))
+        return 0
+    prepare_libraries()
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+    if options.output is not None and options.output.exists():
+        known = {tuple(each[key] for key in KEYS): each for each in json.loads(options.output.read_text())}
+    with tempfile.TemporaryDirectory() as temporary:
+        for case in cases():
+            key = tuple(case[name] for name in KEYS)
+            wanted = case["network"] in options.networks and case["preprocessing"] in options.preprocessing
+            if not wanted or (key in known and not options.again):
+                continue
+            try:
+                known[key] = row(options.folder or Path(temporary), case)
+            except RuntimeError as failure:
+                known[key] = {**case, "failure": str(failure)}
+            print(json.dumps(known[key]), flush=True)
+            if options.output is not None:
+                write_whole_json(options.output, list(known.values()))
+    print(table(list(known.values())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
