@@ -18,6 +18,8 @@ from rrnet_nni.base.image_format import METADATA_KEY, ImageFormat
 from rrnet_nni.fpga.compiler.onnx.layer_names import name_after_layers
 from rrnet_nni.search_spaces.x2act import X2act
 
+from .pixel_input import take_pixels
+
 OPSET = 20
 X2ACT_DOMAIN = "rrnet"
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
@@ -43,7 +45,12 @@ class _ExportedX2act(nn.Module):
 
 
 def export_onnx(
-    network: nn.Module, image_shape: Sequence[int], path: Path, images: ImageFormat | None = None
+    network: nn.Module,
+    image_shape: Sequence[int],
+    path: Path,
+    images: ImageFormat | None = None,
+    *,
+    pixels: bool = False,
 ) -> onnx.ModelProto:
     """Write `network` to `path`, BatchNorm folded, with a dynamic batch axis.
 
@@ -51,6 +58,7 @@ def export_onnx(
         network: a frozen network; left as it is.
         image_shape: (C, H, W) of one normalized image.
         images: what the network knows of its images, which goes into the file's metadata.
+        pixels: let the file take pixels 0..255 and normalize them by nodes of its own; needs `images`.
     """
     exportable = copy.deepcopy(network).cpu().float().eval()
     # The graph follows the layout: of weights that lie as N, H, W, C it flattens in many operators.
@@ -79,6 +87,7 @@ def export_onnx(
         del node.metadata_props[:]
     model.producer_name = "rrnet-nni"
     if images is not None:
+        images = take_pixels(model, images) if pixels else images
         model.graph.name = images.task or model.graph.name
         model.metadata_props.add(key=METADATA_KEY, value=images.to_json())
     onnx.checker.check_model(model, full_check=True)

@@ -12,6 +12,10 @@ from torch import nn
 
 from rrnet_nni.base.image_format import ImageFormat, read_format
 from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.fpga.compiler.compile import compile_model
+from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.pixel_input import NODES, pixels_of_normalized
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 
 IMAGES = ImageFormat(16, 16, "gray", (0.3,), (0.4,), tuple("0123456789"), task="digits")
@@ -94,3 +98,29 @@ def test_the_layout_of_the_weights_does_not_reach_the_file(tmp_path: Path, activ
     for name, built in (("usual", usual), ("other", other)):
         export_onnx(built, (1, 16, 16), tmp_path / f"{name}.onnx")
     assert (tmp_path / "usual.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
+
+
+def test_a_network_that_takes_pixels_answers_as_it_does_to_normalized_images(tmp_path: Path) -> None:
+    built = network("x2act", "avgpool")
+    model = export_onnx(built, (1, 16, 16), tmp_path / "model.onnx", IMAGES, pixels=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 16, 16)).astype(np.uint8)
+    expected = built(torch.from_numpy(IMAGES.normalized(pixels))).detach().numpy()
+    assert np.allclose(onnx_logits(tmp_path / "model.onnx", pixels), expected, atol=1e-4)
+    assert [node.name for node in model.graph.node][:3] == [*NODES, "stem.conv.norm"]
+    (entry,) = model.metadata_props
+    said = read_format(entry.value, "the model")
+    assert (said.normalized(pixels) == pixels).all()
+    assert said.classes == IMAGES.classes
+    assert (pixels_of_normalized(IMAGES.normalized(pixels), IMAGES) == pixels).all()
+
+
+def test_its_build_takes_pixels_and_answers_the_same(tmp_path: Path) -> None:
+    built = network("x2act", "avgpool")
+    export_onnx(built, (1, 16, 16), tmp_path / "model.onnx", IMAGES, pixels=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 16, 16)).astype(np.float32)
+    np.save(tmp_path / "pixels.npy", pixels)
+    compile_model(tmp_path / "model.onnx", tmp_path / "build", calibrate_with=tmp_path / "pixels.npy")
+    build = load_build(tmp_path / "build")
+    expected = onnx_logits(tmp_path / "model.onnx", pixels)
+    found = run_reference(build.program, build.weights, pixels)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
