@@ -25,17 +25,24 @@ from .graph import (
     Relu,
     Reshape,
 )
+from .passes.slices import slices_of
 from .piecewise import PIECEWISE
 
 
 def graph_operators(graph: Graph) -> list[NamedOperator]:
     """Every operator of the graph in order; what moves no word is left out."""
     found = []
+    activations = {
+        part.act.name: node.name
+        for node in graph.nodes
+        for part in slices_of(graph, node) or ()
+        if part.act is not None
+    }
     for node in graph.nodes:
         if isinstance(node, Piecewise):
             found += _piecewise(node, math.prod(graph.shapes[node.output]))
         elif (shape := _shape(node, graph)) is not None:
-            found.append(NamedOperator(node.name, shape))
+            found.append(NamedOperator(node.name, shape, activations.get(node.name)))
     return found
 
 

@@ -163,7 +163,9 @@ class AcceleratedExecution(Execution):
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
         fabric = self._fabrics[number]
         if fabric is None:
-            return self._execution.party(number, program, channel)
+            party = self._execution.party(number, program, channel)
+            party.together = self.accelerators == 0
+            return party
         layout = get_protocol(self.name).accelerator
         assert layout is not None
         self.boards[number] = Board(number, fabric, channel)

@@ -26,10 +26,13 @@ def view_word(operation: AnyOperation, program: Program) -> int | None:
     return None if channel is None else channel * math.prod(program.tensor(operation.inputs[0]).shape[1:])
 
 
-def origin(program: Program, tensor: str) -> tuple[str, int]:
-    """The tensor of which `tensor` is channels, and the first of them; itself where it is made of its own."""
+def origin(program: Program, tensor: str, end: str | None = None) -> tuple[str, int]:
+    """The tensor of which `tensor` is channels, and the first of them; itself where it is `end` or made of its own."""
     makers = {operation.output: operation for operation in program.operations}
     first = 0
-    while isinstance(maker := makers.get(tensor), PickOp) and (channel := view_channel(maker, program)) is not None:
+    while tensor != end and isinstance(maker := makers.get(tensor), PickOp):
+        channel = view_channel(maker, program)
+        if channel is None:
+            break
         tensor, first = maker.inputs[0], first + channel
     return tensor, first

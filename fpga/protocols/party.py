@@ -14,8 +14,10 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from ..cost.protocol import Exchange
-from ..program import Program
+from ..program import AnyOperation, Program
+from ..program.lanes import SideBySide, side_by_side
 from ..program.reference import TruncationMasks
+from .lanes import LaneChannel, run_together
 from .material import Corrections, CorrectionWriter, RandomSource
 
 
@@ -62,9 +64,11 @@ class PartyProgram(ABC):
     def __init__(self, number: int, program: Program, channel: Channel) -> None:
         self.number = number
         self.program = program
-        self.channel = channel
+        self.channel: Channel = channel
         #: A dictionary here is filled with the shares that truncations reduce without opening, by operation's name.
         self.reduced: dict[str, np.ndarray] | None = None
+        #: Whether lanes of operations take their rounds together; a peer that works operation by operation cannot.
+        self.together = True
 
     @abstractmethod
     def setup(
@@ -84,6 +88,43 @@ class PartyProgram(ABC):
     @abstractmethod
     def prepare(self, material: BatchMaterial, observe: Observer) -> Any:
         """What this party can compute for a batch before its input is known; no messages. Given to `evaluate`."""
+
+    def walk(self, step: Callable[[int, AnyOperation], None], observe: Observer) -> None:
+        """Call `step` with every operation and its number, in program order but for lanes, which go on together.
+
+        What lanes exchange is measured with the concatenation behind them. While they run, `channel` is theirs.
+        """
+        groups = {group.first: group for group in side_by_side(self.program)} if self.together else {}
+        index = 0
+        while index < len(self.program.operations):
+            group = groups.get(index)
+            if group is None:
+                with observe(self.program.operations[index].name):
+                    step(index, self.program.operations[index])
+                index += 1
+                continue
+            for member in range(group.first, group.join):
+                with observe(self.program.operations[member].name):
+                    pass
+            with observe(self.program.operations[group.join].name):
+                self._walk_together(step, group)
+                step(group.join, self.program.operations[group.join])
+            index = group.join + 1
+
+    def _walk_together(self, step: Callable[[int, AnyOperation], None], group: SideBySide) -> None:
+        channel, self.channel = self.channel, LaneChannel()
+
+        def lane(members: Sequence[int]) -> Callable[[], None]:
+            def run() -> None:
+                for index in members:
+                    step(index, self.program.operations[index])
+
+            return run
+
+        try:
+            run_together(channel.exchange, [lane(members) for members in group.lanes])
+        finally:
+            self.channel = channel
 
     @abstractmethod
     def evaluate(self, share: np.ndarray, prepared: Any, observe: Observer) -> np.ndarray:

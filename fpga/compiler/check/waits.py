@@ -72,7 +72,7 @@ def _check_read(scheduled: ScheduledBuild, stage: TiledStage, tile: int, source:
     """What `tile` needs of `source` is certainly stored by the tiles of `maker` when it is loaded."""
     operation, box, load = scheduled.operation(stage), stage.tiles[tile], scheduled.load(stage, tile)
     needed = box if stage.tensor != operation.output else needed_region(operation, scheduled.program, source, box)
-    whole, first = origin(scheduled.program, source)
+    whole, first = origin(scheduled.program, source, maker.tensor)
     needed = (needed[0] + first, needed[1] + first, *needed[2:])
     flat = image_shape(scheduled.program, maker.tensor) != image_shape(scheduled.program, whole)
     for other, made in enumerate(maker.tiles):

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeGuard
 
 import numpy as np
 
-from ...program.picks import pick
+from ...program.picks import channel_range, pick
 from ..graph import (
     AnyNode,
     AvgPool,
@@ -70,11 +70,18 @@ def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
     """One factor per tensor; the input's is 1."""
     demands: dict[str, Demand] = {graph.output: Demand(np.ones(1), hard=True)}
     exact = {node.output: SCALED[node.function][1] for node in graph.nodes if _has_exact_factor(node)}
+    parts: dict[str, dict[tuple[int, int], Demand]] = {}
     for node in reversed(graph.nodes):
+        if node.output in parts and node.output not in demands:
+            demands[node.output] = _beside(parts[node.output], graph.shapes[node.output][0])
         wanted = demands.get(node.output, Demand(np.ones(1), hard=False))
         if isinstance(node, Combine) and not wanted.hard and (summands := exact.keys() & set(node.inputs)):
             wanted = demands[node.output] = Demand(np.array([exact[min(summands)]]), hard=True)
-        for name, demand in zip(node.inputs, _input_demands(node, wanted), strict=True):
+        taken = channel_range(node.offsets, graph.shapes[node.inputs[0]]) if isinstance(node, Pick) else None
+        if taken is not None:
+            parts.setdefault(node.inputs[0], {})[taken] = wanted
+            continue
+        for name, demand in zip(node.inputs, _input_demands(node, wanted, graph.shapes), strict=True):
             known = demands.get(name)
             if demand is not None and (known is None or (demand.hard and not known.hard)):
                 demands[name] = demand
@@ -102,7 +109,16 @@ def _computes(node: Piecewise, factors: Mapping[str, np.ndarray]) -> bool:
     return bool((factor == 1).all() or (_has_exact_factor(node) and (factor == SCALED[node.function][1]).all()))
 
 
-def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
+def _beside(parts: Mapping[tuple[int, int], Demand], channels: int) -> Demand:
+    """What the readers of single channels want, together."""
+    factor = np.ones(channels)
+    for (first, end), demand in parts.items():
+        factor[first:end] = demand.factor
+    hard = any(demand.hard for demand in parts.values())
+    return Demand(factor[:1] if (factor == factor[0]).all() else factor, hard)
+
+
+def _input_demands(node: AnyNode, wanted: Demand, shapes: Mapping[str, Shape]) -> list[Demand | None]:
     """What the node wants of its inputs so that its constants become powers of two, given its output's factor."""
     factor = wanted.factor
     match node:
@@ -122,6 +138,9 @@ def _input_demands(node: AnyNode, wanted: Demand) -> list[Demand | None]:
             return [wanted]
         case Reshape() | Concat() | Pick() if factor.size == 1:
             return [wanted] * len(node.inputs)
+        case Concat():
+            ends = np.cumsum([shapes[name][0] for name in node.inputs])[:-1]
+            return [Demand(part, wanted.hard) for part in np.split(factor, ends)]
     return [None] * len(node.inputs)
 
 

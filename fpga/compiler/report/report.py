@@ -13,6 +13,7 @@ from ...cost.protocol import Exchange, ProtocolCosts
 from ...devices import Device
 from ...program import AnyOperation, Program
 from ...program.isa import Queue
+from ...program.lanes import side_by_side
 from ...program.operators import comparison_count
 from ...program.shapes import operation_shape
 from ..fixed_point.calibration import DEFAULT_RANGE, Calibration
@@ -84,9 +85,20 @@ def build_report(
 
 
 def program_traffic(program: Program, device: Device, protocol: ProtocolCosts) -> list[dict[str, Any]]:
-    """What every operation sends and how long it takes on its own, for one image."""
+    """What every operation sends and how long it takes on its own, for one image.
+
+    Of lanes that take their rounds together, those of the longest count.
+    """
     placed = protocol.in_place(program)
-    return [_traffic(operation, program, device, placed[operation.name]) for operation in program.operations]
+    rows = [_traffic(operation, program, device, placed[operation.name]) for operation in program.operations]
+    for group in side_by_side(program):
+        longest = group.longest([row["rounds"] for row in rows])
+        for index in (index for number, lane in enumerate(group.lanes) if number != longest for index in lane):
+            messages_ms = 1e3 * device.message_latency_s * rows[index]["rounds"]
+            for key in ("communication_ms", "latency_ms"):
+                rows[index][key] -= messages_ms
+            rows[index]["rounds"] = 0
+    return rows
 
 
 def _traffic(operation: AnyOperation, program: Program, device: Device, protocol: ProtocolCosts) -> dict[str, Any]:

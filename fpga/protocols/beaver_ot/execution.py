@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,6 +30,7 @@ from ..party import BatchMaterial, Channel, DealerProgram, Execution, Observer, 
 from ..shared.linear_geometry import linear_geometry, weight_setup_bytes
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.pool_tree import pool_levels, pool_shape, run_pool_tree
+from ..shared.together import joined_traffic
 from .comparison import deal_relu, evaluate_relu, relu_expansion
 from .costs import beaver_ot_offline_bytes, beaver_ot_steps
 from .products import BeaverLinear, BeaverMul, BeaverSquare, Truncation, truncation_mask
@@ -101,14 +103,17 @@ class BeaverOTParty(PartyProgram):
 
     def evaluate(self, share: np.ndarray, prepared: ExpandedMaterial, observe: Observer) -> np.ndarray:
         values = {self.program.input: share}
-        last_use = {name: index for index, op in enumerate(self.program.operations) for name in op.inputs}
-        for index, operation in enumerate(self.program.operations):
-            with observe(operation.name):
-                inputs = [values[name] for name in operation.inputs]
-                values[operation.output] = self.evaluate_operation(index, operation, inputs, prepared)
+        readers = Counter(name for operation in self.program.operations for name in operation.inputs)
+
+        def step(index: int, operation: AnyOperation) -> None:
+            inputs = [values[name] for name in operation.inputs]
+            values[operation.output] = self.evaluate_operation(index, operation, inputs, prepared)
             for name in operation.inputs:
-                if last_use[name] == index and name != self.program.output:
+                readers[name] -= 1
+                if not readers[name] and name != self.program.output:
                     values.pop(name, None)
+
+        self.walk(step, observe)
         return values[self.program.output]
 
     def evaluate_operation(
@@ -198,7 +203,7 @@ class BeaverOTExecution(Execution):
             rounds = tuple(step for step in beaver_ot_steps(shape, batch) if isinstance(step, Exchange))
             setup, offline = weight_setup_bytes(shape), beaver_ot_offline_bytes(shape, batch)
             result.append(Traffic(operation.name, rounds, setup, offline))
-        return result
+        return joined_traffic(program, result)
 
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
         return BeaverOTParty(number, program, channel)

@@ -15,6 +15,7 @@ from ..material import RandomSource
 from ..party import Channel, DealerProgram, Execution, PartyProgram, Traffic
 from ..shared.linear_geometry import weight_setup_bytes
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
+from ..shared.together import joined_traffic
 from .comparison import Comparison
 from .costs import masked_offline_bytes, masked_steps
 from .dcf import DcfComparison
@@ -42,7 +43,7 @@ class MaskedExecution(Execution):
             )
             offline = masked_offline_bytes(shape, batch, plan, self.comparison.name)
             result.append(Traffic(operation.name, rounds, weight_setup_bytes(shape), offline))
-        return result
+        return joined_traffic(program, result)
 
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
         return MaskedParty(number, program, channel, self.comparison)

@@ -162,9 +162,7 @@ class MaskedParty(PartyProgram):
 
     def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:
         values = Values(shares={self.program.input: share})
-        for index, operation in enumerate(self.program.operations):
-            with observe(operation.name):
-                self._evaluate_operation(index, operation, values, prepared[index])
+        self.walk(lambda index, operation: self._evaluate_operation(index, operation, values, prepared[index]), observe)
         return values.narrow(self.program.output)
 
     def _evaluate_operation(

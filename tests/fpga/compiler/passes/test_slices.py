@@ -16,6 +16,9 @@ from rrnet_nni.fpga.compiler.inventory import graph_operators
 from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
 from rrnet_nni.fpga.compiler.passes import run_passes
 from rrnet_nni.fpga.compiler.schedule.accelerated import why_not_accelerated
+from rrnet_nni.fpga.cost.latency import operator_cost
+from rrnet_nni.fpga.cost.network import network_cost
+from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program import PickOp, ReluOp, SquareOp, TruncateOp, program_to_dict
 from rrnet_nni.fpga.program import operators as shapes
 from rrnet_nni.fpga.program.build import Build, load_build
@@ -23,8 +26,8 @@ from rrnet_nni.fpga.program.picks import channel_offsets, channel_range, pick
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.shapes import operation_shape
 from rrnet_nni.fpga.program.views import origin, view_channel
-from rrnet_nni.fpga.protocols import executions, get_costs
-from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, disagreement
+from rrnet_nni.fpga.protocols import executions, get_costs, get_execution
+from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, disagreement, run_shared
 
 
 def compiled(folder: Path, model: onnx.ModelProto, protocol: str = "masked", **options: object) -> Build:
@@ -73,6 +76,26 @@ def test_slices_agree_with_onnxruntime_and_with_the_parties(tmp_path: Path, prot
     assert disagreement(build.program, build.weights, images[:2], executions()[protocol]) is None
 
 
+@pytest.mark.parametrize("protocol", ["beaver-ot", "masked", "masked-dcf"])
+def test_sixteen_slices_take_the_rounds_of_the_longest_and_the_bytes_of_their_parts(
+    tmp_path: Path, protocol: str
+) -> None:
+    relu, square, mixed = (
+        compiled(tmp_path / name, sliced_model(kinds, whole=whole), protocol)
+        for name, kinds, whole in (("r", 16 * "r", True), ("p", 16 * "p", True), ("m", 8 * "rp", False))
+    )
+    totals = []
+    for build in (relu, square, mixed):
+        executed = run_shared(build.program, build.weights, images_for(build, 1), get_execution(protocol))
+        rows = executed.rows[0]
+        totals.append((sum(row.rounds for row in rows), sum(row.bytes_sent + row.bytes_received for row in rows)))
+        online = [row for row in rows if row.phase == "online"]
+        assert sum(row.rounds for row in online) == build.report["rounds"]
+        assert sum(row.bytes_sent + row.bytes_received for row in online) == sum(build.report["bytes_sent"])
+    assert totals[2][0] <= max(totals[0][0], totals[1][0])
+    assert totals[2][1] <= 1.03 * (totals[0][1] + totals[1][1]) / 2
+
+
 def test_slices_are_views_that_truncate_their_own_words(tmp_path: Path) -> None:
     program = compiled(tmp_path / "cut", sliced_model(), "masked").program
     picks = [op for op in program.operations if isinstance(op, PickOp)]
@@ -111,6 +134,13 @@ def test_slices_are_priced_without_what_moves_nothing(tmp_path: Path) -> None:
     elements = 2 * 8 * 8
     assert [op.shape for op in operators if isinstance(op.shape, shapes.Relu)] == [shapes.Relu(elements)] * 2
     assert [op.shape for op in operators if isinstance(op.shape, shapes.X2act)] == [shapes.X2act(elements)] * 2
+    sliced = [op.activation for op in operators if isinstance(op.shape, shapes.Relu | shapes.X2act)]
+    assert sliced == ["/act1", "/act1", "/act2", "/act2"]
+    costs = get_costs("beaver-ot")
+    apart = [operator_cost(op.shape, load_device("zcu104"), costs).rounds for op in operators]
+    assert network_cost(operators, load_device("zcu104"), costs).total.rounds == sum(apart) - 2 * min(
+        rounds for op, rounds in zip(operators, apart) if op.activation
+    )
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 5), (6,)])
