@@ -25,8 +25,8 @@ from .graph import (
     Relu,
     Reshape,
 )
-from .passes.slices import slices_of
 from .piecewise import PIECEWISE
+from .slices import slices_of
 
 
 def graph_operators(graph: Graph) -> list[NamedOperator]:
