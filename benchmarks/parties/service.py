@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=16, help="images that one execution of the service takes")
     parser.add_argument("--scratch", type=Path, help="where material lies meanwhile")
     parser.add_argument("-o", dest="output", type=Path)
     return parser
@@ -96,6 +97,7 @@ def _start(options: argparse.Namespace, root: Path) -> tuple[list[subprocess.Pop
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.service.serve", f"m={options.build}", "--no-filling"]
     command += ["--protocol", options.protocol, "--pool", str(root / "pool"), "--lanes", str(options.lanes)]
+    command += ["--batch", str(options.batch)]
     processes = [
         subprocess.Popen(
             [*command, "--party", str(party), place, f"127.0.0.1:{link}", "--http", f"127.0.0.1:{ports[party]}"],

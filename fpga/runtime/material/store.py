@@ -166,7 +166,22 @@ class MaterialStore:
 
     def read(self, indices: range) -> PartyMaterial:
         """The material of claimed inferences; each can be read once."""
-        return PartyMaterial([image_key(self._root, i) for i in indices], [self._take(i) for i in indices])
+        material = self.load(indices)
+        self.discard(indices)
+        return material
+
+    def load(self, indices: range) -> PartyMaterial:
+        """The same for one who calls `discard` a little later, when nobody waits for it."""
+        return PartyMaterial([image_key(self._root, i) for i in indices], [self._load(i) for i in indices])
+
+    def discard(self, indices: range) -> None:
+        """Remove the corrections of inferences that were loaded."""
+        for index in indices if self.description.corrections_bytes else ():
+            path = corrections_path(self.path, index)
+            try:
+                path.unlink()
+            except OSError as error:
+                raise ExecutionFault(f"the material {path} cannot be removed: {error.strerror}") from error
 
     def _discard_before(self, start: int) -> None:
         for index in range(start - 1, -1, -1):
@@ -175,14 +190,13 @@ class MaterialStore:
                 return
             path.unlink(missing_ok=True)
 
-    def _take(self, index: int) -> list[np.ndarray]:
-        """One inference's corrections, cut by operation; the file goes as soon as it is read."""
+    def _load(self, index: int) -> list[np.ndarray]:
+        """One inference's corrections, cut by operation."""
         if self.description.corrections_bytes == 0:
             return []
         path = corrections_path(self.path, index)
         try:
             data = path.read_bytes()
-            path.unlink()
         except OSError as error:
             raise ExecutionFault(f"the material {path} cannot be read: {error.strerror}") from error
         return unpack_corrections(data, str(path))

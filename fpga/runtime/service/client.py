@@ -136,8 +136,7 @@ class PrivateClassifier:
             replies, problem = self._attempt(words)
             if problem is None:
                 return self._add(replies, len(words))
-            refused = [reply for reply in replies if reply.status not in (200, *PASSING)]
-            if refused or attempt + 1 == self._attempts:
+            if attempt + 1 == self._attempts or any(reply.status not in (200, *PASSING) for reply in replies):
                 break
             time.sleep(max([0.1 * 2**attempt * random.uniform(0.5, 1.5), *(reply.retry_s for reply in replies)]))
         raise ServiceFault(problem)
@@ -166,10 +165,8 @@ class PrivateClassifier:
 
     def _by_readiness(self) -> list[_Server]:
         """The two servers, the one that answers first in front."""
-        by_socket = {server.socket: server for server in self._servers}
-        ready, _, _ = select.select(list(by_socket), [], [], self._timeout_s)
-        first = by_socket[ready[0]] if ready else self._servers[0]
-        return [first, *(server for server in self._servers if server is not first)]
+        ready, _, _ = select.select([server.socket for server in self._servers], [], [], self._timeout_s)
+        return sorted(self._servers, key=lambda server: server.socket not in ready)
 
     def _add(self, replies: Sequence[_Reply], images: int) -> np.ndarray:
         shape = (images, *self.description["output"]["shape"])
@@ -205,6 +202,7 @@ class _Server:
             raise ServiceFault(f"{url!r} is not an address of a server")
         self.url, self._pin, self._timeout_s = url.rstrip("/"), pin, timeout_s
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._named = parts.netloc.rpartition("@")[2]
         self._encrypted = parts.scheme == "https"
         self._connection: http.client.HTTPConnection | None = None
 
@@ -221,9 +219,8 @@ class _Server:
     def get(self, path: str) -> dict[str, Any]:
         """A JSON object."""
         try:
-            connection = self._open()
-            connection.request("GET", self._prefix + path)
-            reply = self._read(connection)
+            self._say("GET", path)
+            reply = self._read("GET")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise ServiceFault(f"{self.url} does not answer ({error})") from error
@@ -235,31 +232,35 @@ class _Server:
         """Send a half; what went wrong, or None."""
         fresh = self._connection is None
         try:
-            self._open().request("POST", self._prefix + path, body, {"Content-Type": MEDIA_TYPE})
+            self._say("POST", path, body)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if fresh:
-                return f"{self.url} does not answer ({error})"
-            return self.send(path, body)  # a kept connection that the server had closed; nothing was executed
+            # a kept connection that the server had closed is no fault: nothing was executed
+            return f"{self.url} does not answer ({error})" if fresh else self.send(path, body)
         return None
 
     def receive(self) -> _Reply:
         """The answer to what was sent; as 503, which is worth another attempt, where there is none."""
         try:
-            return self._read(self._open())
+            return self._read("POST")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return _Reply(503, json.dumps({"error": f"no answer ({error or type(error).__name__})"}).encode(), "", 0.0)
 
-    def _read(self, connection: http.client.HTTPConnection) -> _Reply:
-        response = connection.getresponse()
-        retry = response.headers.get("retry-after", "")
-        body = response.read()
+    def _say(self, method: str, path: str, body: bytes = b"") -> None:
+        """A request in one piece; `http.client` would send head and body in two, and be read in two."""
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\nHost: {self._named}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        self._open().sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    def _read(self, method: str) -> _Reply:
+        with http.client.HTTPResponse(self._open().sock, method=method) as response:
+            response.begin()
+            body, named = response.read(), response.headers
+        if response.will_close:
+            self.close()
+        retry = named.get("retry-after", "")
         return _Reply(
-            response.status,
-            body,
-            response.headers.get(EXECUTION_HEADER, ""),
-            float(retry) if retry.isdecimal() else 0.0,
+            response.status, body, named.get(EXECUTION_HEADER, ""), float(retry) if retry.isdecimal() else 0.0
         )
 
     def _open(self) -> http.client.HTTPConnection:
@@ -278,8 +279,7 @@ class _Server:
             return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         context = ssl.create_default_context()
         if self._pin is not None:  # then this certificate counts and nobody's word about it
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
 
     def _check_pin(self, connection: http.client.HTTPConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from .signals import heard
 from .staff import DRAIN_S, Staff
 from .telemetry import Telemetry
 from .web.application import Desk, web_application
+from .web.gathering import GatheringProtocol
 from .web.limits import RateLimit
 
 #: Connections of clients at a time; more are answered by 503 without a look at them.
@@ -101,6 +103,7 @@ class Daemon:
             ExecutionFault: an address cannot be listened on.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.freeze()  # what is there now stays: no use in looking through it again and again
         with listen(self._front.address, CONNECTIONS_AHEAD) as listening:
             host, port = listening.getsockname()[:2]
             reception = self._start_reception()
@@ -138,6 +141,7 @@ class Daemon:
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
             web_application(self._desk),
+            http=GatheringProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -16,8 +16,11 @@ import numpy as np
 
 #: How long a half that party 1 did not have is left alone before it is proposed again; doubled each time.
 RETRY_S = 0.02
-#: While another batch is being executed a request waits that many windows for others: both machines are busy anyway.
-PATIENCE = 8
+#: While another batch is being executed a request waits that many windows for others, or that part of what executions
+#: take of late if that is longer: both machines are busy anyway, and who was just answered may come again.
+PATIENCE, PATIENT_PART = 8, 0.5
+#: Weight of the latest execution in what executions take of late.
+LATEST = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Half:
     arrived_s: float = field(default_factory=time.monotonic)
     answer: Future[Answer] = field(default_factory=Future)
     not_before_s: float = 0.0
+    begun_s: float = 0.0
     retry_s: float = RETRY_S
     unwanted: bool = False
 
@@ -73,6 +77,7 @@ class HalfQueue:
         self._waiting: dict[str, Half] = {}
         self._running: dict[str, Half] = {}
         self._images = 0
+        self._usual_s = 0.0
         self._changed = threading.Condition()
 
     def add(self, half: Half) -> None:
@@ -109,7 +114,8 @@ class HalfQueue:
                 batch = self._next(now, most_images)
                 if batch:
                     since = max(batch[0].arrived_s, batch[0].not_before_s)
-                    due = since + window_s * (PATIENCE if self._running else 1)
+                    patience_s = max(window_s * PATIENCE, self._usual_s * PATIENT_PART)
+                    due = since + (patience_s if self._running else window_s)
                     if due <= now or self._filled(batch, most_images):
                         return self._start(batch)
                 if now >= deadline and not batch:
@@ -158,6 +164,8 @@ class HalfQueue:
     def finish(self, halves: Collection[Half], answers: Sequence[Answer] | Exception) -> None:
         """Give the halves of a batch their answers, or all of them the reason why there is none."""
         with self._changed:
+            if halves and not isinstance(answers, Exception):
+                self._learn(time.monotonic() - min(half.begun_s for half in halves))
             for half in halves:
                 if self._running.pop(half.request_id, None) is not None:
                     self._images -= half.images
@@ -186,8 +194,13 @@ class HalfQueue:
         ready = sum(half.not_before_s <= time.monotonic() for half in self._waiting.values())
         return len(batch) < ready or sum(half.images for half in batch) == most_images
 
+    def _learn(self, execution_s: float) -> None:
+        self._usual_s += LATEST * (execution_s - self._usual_s)
+
     def _start(self, batch: list[Half]) -> list[Half]:
+        now = time.monotonic()
         for half in batch:
+            half.begun_s = now
             del self._waiting[half.request_id]
             self._running[half.request_id] = half
         return batch

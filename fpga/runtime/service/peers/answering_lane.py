@@ -90,6 +90,7 @@ class AnsweringLane:
             self._model.halves.finish(batch, Interrupted("the other server failed meanwhile"))
             raise
         self._model.halves.finish(batch, answers)
+        opened.discard_used()
         if not opened.left:
             self._close()
 

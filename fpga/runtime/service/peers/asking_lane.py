@@ -107,3 +107,4 @@ class AskingLane:
             answers = opened.execute(batch)
         waiting.clear()
         self._model.halves.finish(batch, answers)
+        opened.discard_used()

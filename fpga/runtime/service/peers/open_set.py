@@ -37,6 +37,7 @@ class OpenSet:
         self.set_id = store.description.set_id
         self._model, self._store = model, store
         self._position = self._claimed = start
+        self._loaded = range(0)
         program, weights = model.build.program, model.build.weights if model.party == 1 else None
         self._evaluator = PartyEvaluator(model.party, program, model.execution, link)
         self._evaluator.setup(exchange_weight_shares(link, model.party, program, weights), store.weight_masks)
@@ -65,7 +66,9 @@ class OpenSet:
         count = sum(half.images for half in halves)
         first, self._position = self._position, self._position + count
         self._model.pool.note(self.set_id, first, count, self.left)
-        material = self._store.read(range(first, first + count))
+        used = range(first, first + count)
+        material = self._store.load(used)
+        self._loaded = used
         prepared = self._evaluator.prepare(material)
         logits = self._evaluator.evaluate(np.concatenate([half.share for half in halves]), prepared)
         answers, place = [], 0
@@ -75,6 +78,14 @@ class OpenSet:
             place += half.images
         return answers
 
+    def discard_used(self) -> None:
+        """Remove what the last execution used, once its answers are on their way."""
+        used, self._loaded = self._loaded, range(0)
+        self._store.discard(used)
+
     def close(self) -> None:
         """Give the set back to the pool."""
-        self._model.pool.close(self._store, used_up=self.left <= 0)
+        try:
+            self.discard_used()
+        finally:
+            self._model.pool.close(self._store, used_up=self.left <= 0)

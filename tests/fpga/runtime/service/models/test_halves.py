@@ -138,3 +138,20 @@ def test_no_half_is_lost_or_answered_twice_by_many_threads():
     assert sorted(seen) == sorted(names(halves))
     assert all(each.answer.result().execution == each.request_id for each in halves)
     assert queue.images == 0
+
+
+def test_where_executions_take_long_requests_wait_for_a_part_of_that_instead():
+    queue = HalfQueue(100)
+    for _ in range(20):  # executions of 0.6 s
+        queue.add(half("slow"))
+        taken = queue.take(4, 0.0, 0.0)
+        taken[0].begun_s -= 0.6
+        queue.finish(taken, [Answer(np.zeros(1), "x:0:1")])
+    queue.add(half("a"))
+    running = queue.take(4, 0.0, 0.0)
+    queue.add(half("b"))
+    threading.Timer(0.1, lambda: queue.add(half("c"))).start()
+    started = time.monotonic()
+    assert names(queue.take(4, 0.001, 1.0)) == ["b", "c"]
+    assert 0.2 < time.monotonic() - started < 0.9
+    queue.finish(running, Interrupted("gone"))
