@@ -123,7 +123,7 @@ def run(
         preprocessing: `dealer` or `two-party`.
         units: what the numbers of an array mean: `pixels`, `fractions` or `model`.
     """
-    from .experiments.main_job import run_json
+    from .experiments.finishing import run_json
 
     options = {"--protocol": protocol, "--preprocessing": preprocessing, "--units": units}
     arguments = [word for name, value in options.items() if value is not None for word in (name, value)]

@@ -32,11 +32,12 @@ from rrnet_nni.strategies import EpochRecord, search
 
 from .architecture import ARCHITECTURE, Architecture, installed_versions
 from .export import export_onnx
+from .reports.placement import this_machine
 from .reports.results import Result
 from .task import check_latency_weight
 from .trained import save_weights
 from .training_settings import keep_training_settings
-from .workbench import Workbench
+from .workbench import Workbench, device_name
 
 WEIGHTS, MODEL, BUILD = "weights.pt", "model.onnx", "build"
 CALIBRATION, TEST_IMAGES = "calibration.npz", "test_images.npz"
@@ -259,6 +260,8 @@ def finish(
         uncompiled=uncompiled,
         duration_s=time.monotonic() - started,
         images=bench.images,
+        machine=this_machine(),
+        device=device_name(bench.dataset.train_images.device),
     )
     result.save(directory)
     return result

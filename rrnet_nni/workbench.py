@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,13 +58,27 @@ class Workbench:
         return sum(map(relu_count, shapes)), sum(map(comparison_count, shapes))
 
 
+def training_device() -> torch.device:
+    """The GPU that this process may use, the first where it may use several; else the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """A device as a person would name it: which GPU of the machine, where NNI lets a trial see only some."""
+    if device.type != "cuda":
+        return device.type
+    seen = [number for number in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if number]
+    index = device.index or 0
+    return f"GPU {seen[index] if index < len(seen) else index}, {torch.cuda.get_device_name(device)}"
+
+
 def prepare(task: Task, cache_dir: Path | None = None) -> Workbench:
     """Load the images and price the space.
 
     Raises:
         Refusal: the dataset is missing or too small, or the backbone cannot take its images.
     """
-    whole = load_dataset(task.data)
+    whole = load_dataset(task.data).to(training_device())
     dataset, validation = holdout(whole, task.validation_fraction, task.seed)
     for_training, for_validation = len(dataset.train_labels), len(validation[1])
     if for_training < LEAST_IMAGES or for_validation < 1:

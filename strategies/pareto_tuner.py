@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,11 @@ class ParetoTuner(Tuner):
         directory = self.get_checkpoint_path()
         if directory is not None and (Path(directory) / CHECKPOINT_NAME).exists():
             kept = json.loads((Path(directory) / CHECKPOINT_NAME).read_text(encoding="utf-8"))
-            self._tested += [float(weight) for weight in kept["tested"]]
+            self.remember(kept["tested"])
+
+    def remember(self, weights: Iterable[float]) -> None:
+        """Take these λ as given out before: they are not tried again."""
+        self._tested += map(float, weights)
 
     def _learn(self, parameters: Any, value: Any) -> None:
         parameters = json.loads(parameters) if isinstance(parameters, str) else parameters

@@ -24,7 +24,7 @@ from accuracy_plan import Run, plan
 from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
-from rrnet_nni.experiments.main_job import run_json
+from rrnet_nni.experiments.finishing import run_json
 from rrnet_nni.export import export_onnx, onnx_logits
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build

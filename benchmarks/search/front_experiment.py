@@ -26,13 +26,8 @@ from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.images.data import load_dataset
-from rrnet_nni.experiments.nni_manager import (
-    Experiment,
-    Trial,
-    resume_experiment,
-    start_experiment,
-    wait,
-)
+from rrnet_nni.experiments.nni_manager import Experiment, resume_experiment, start_experiment, wait
+from rrnet_nni.experiments.trials import Trial
 from rrnet_nni.experiments.tuners import register_tuner
 from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS
 from rrnet_nni.strategies.pareto_front import Point, pareto_front

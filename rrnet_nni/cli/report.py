@@ -28,8 +28,10 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from rrnet_nni.base.files import output_folder
+    from rrnet_nni.base.tables import watched_table
 
-    from ..experiments.main_job import pareto_table
+    from ..experiments.finishing import pareto_table
+    from ..reports.placement import MACHINE_TABLE, machine_rows
     from ..reports.report import collect
     from ..reports.report_page import save_report
     from ..reports.results import choose, results_on_front
@@ -42,7 +44,10 @@ def run(options: argparse.Namespace) -> int:
         results = [result.to_dict() for result in report.results]
         print_json({"results": results, "front": front, "chosen": report.chosen, "page": page and str(page)})
         return 0
-    Console().print(pareto_table(report))
+    console = Console()
+    console.print(pareto_table(report))
+    if rows := machine_rows(report.placements):
+        console.print(watched_table("Where they ran", MACHINE_TABLE, rows, left=1))
     if page:
         print(f"report: {page}")
     return 0
@@ -57,7 +62,8 @@ def result_folders(run: Path) -> list[Path]:
     if (run / RESULT_FILE).exists():
         return [run]
     experiment = run.resolve().parent if run.resolve().name == "result" else run.resolve()
-    found = sorted(path.parent for path in experiment.glob(f"environments/local-env/trials/*/{RESULT_FILE}"))
+    places = ("environments/*/trials", "trials")  # of NNI, and of a sweep
+    found = sorted(path.parent for place in places for path in experiment.glob(f"{place}/*/{RESULT_FILE}"))
     if not found:
         raise Refusal(f"{run}: no {RESULT_FILE} there, and it is not the folder of an experiment with finished trials")
     return found

@@ -1,4 +1,4 @@
-"""`rrnet search`: one search at one λ, then training, export and compilation of what it found."""
+"""`rrnet search`: one search at one λ (or --many), then training, export and compilation of what it found."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rrnet_nni.base.console import add_common_options, print_json
 from rrnet_nni.base.errors import Refusal
 
+from .many import add_many_options, search_many
 from .options import add_task_option, read_task
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EPILOG = """example:
   rrnet search --task examples/digits.yml --latency-weight 0.05 -o runs/first
   rrnet search --task examples/digits.yml --comparisons 5000 -o runs/second
+  rrnet search --task examples/digits.yml --many 6 -o runs/sweep        as `rrnet run`, without NNI's manager
 """
 
 
@@ -37,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
     parser.add_argument("--search-only", action="store_true", help="stop after architecture.json")
+    add_many_options(parser)
     add_common_options(parser)
     parser.set_defaults(command=run)
 
@@ -57,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             task = replace(task, search=replace(task.search, strategy=options.strategy))
         except ValueError as error:
             raise Refusal(f"--strategy: {error}") from None
+    if options.many is not None:
+        return search_many(options, task)
     if options.target_latency is not None or options.comparisons is not None:
         budget = {"target_latency_ms": options.target_latency, "target_comparisons": options.comparisons}
         task = replace(task, search=replace(task.search, **budget))

@@ -18,28 +18,9 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
+from .trials import Trial
+
 LOOPBACK = "127.0.0.1"
-#: Statuses after which a trial does not change any more.
-FINAL_STATUSES = frozenset({"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"})
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial as the NNI manager sees it.
-
-    `intermediate` and `final` are what the trial reported: a number or a dict with `default`.
-    """
-
-    id: str
-    number: int
-    status: str
-    parameters: Mapping[str, Any]
-    intermediate: tuple[Any, ...] = ()
-    final: Any = None
-
-    @property
-    def ended(self) -> bool:
-        return self.status in FINAL_STATUSES
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.live import Live
 from rrnet_nni.base.tables import watched_table
 
 from ..reports.results import format_weight
-from .nni_manager import Trial
+from .trials import Trial
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -20,6 +20,7 @@ from ..architecture import Architecture
 from ..reports.results import Result
 from ..task import Task, check_latency_weight
 from ..workbench import prepare
+from .trials import final_metrics
 
 
 def run_trial(task: Task, directory: Path) -> Result:
@@ -83,18 +84,3 @@ def training_metrics(
         "comparisons": architecture.comparisons,
     }
     return {name: value for name, value in shown.items() if value is not None and math.isfinite(value)}
-
-
-def final_metrics(result: Result) -> dict[str, float]:
-    """What the tuner and the web UI get in the end; `default` is the validation accuracy, never the test accuracy."""
-    shown = {
-        "default": result.validation_accuracy,
-        "test_accuracy": result.accuracy,
-        "fixed_point_test_accuracy": result.fixed_point_accuracy,
-        "latency_ms": result.latency_ms,
-        "expected_latency_ms": result.expected_latency_ms,
-        "relus": result.relus,
-        "comparisons": result.comparisons,
-        "latency_weight": result.latency_weight,
-    }
-    return {name: value for name, value in shown.items() if value is not None}

@@ -18,6 +18,7 @@ from rrnet_nni.strategies.record import RECORD_NAME
 
 from ..architecture import ARCHITECTURE, Architecture
 from .agreement import Agreement
+from .placement import Placement
 from .results import Result, results_on_front
 
 
@@ -57,8 +58,8 @@ class ExecutedBatch:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run. `searches[i]` are the epoch records of `results[i]`, `folders[i]` is where it lies; `chosen` is an
-    index into `results`."""
+    """A whole run. `searches[i]` are the epoch records of `results[i]`, `folders[i]` is where it lies, `placements[i]`
+    where it ran, as far as that is known; `chosen` is an index into `results`."""
 
     title: str
     results: tuple[Result, ...]
@@ -68,6 +69,7 @@ class Report:
     chosen: int | None = None
     execution: ExecutedBatch | None = None
     links: Mapping[str, str] = field(default_factory=dict)
+    placements: tuple[Placement | None, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """report.json as plain values."""
@@ -78,6 +80,7 @@ class Report:
             "chosen": self.chosen,
             "execution": asdict(self.execution) if self.execution else None,
             "links": dict(self.links),
+            "placements": [placement and asdict(placement) for placement in self.placements],
         }
 
 
@@ -94,7 +97,8 @@ def collect(title: str, directories: Sequence[Path], links: Mapping[str, str] | 
         architectures.append(Architecture.load(directory / ARCHITECTURE))
         searches.append(read_search_record(directory / RECORD_NAME))
     found = tuple(results), tuple(searches), tuple(architectures), tuple(directories)
-    return Report(title, *found, links=links or {})
+    placements = tuple(Placement.load(directory) for directory in directories)
+    return Report(title, *found, links=links or {}, placements=placements)
 
 
 def read_search_record(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -11,6 +11,7 @@ from rrnet_nni.base.files import write_whole, write_whole_json
 from rrnet_nni.base.page import html_facts, html_figure, html_page, html_table
 
 from .charts import difference_figure, front_figure, theta_figure
+from .placement import MACHINE_TABLE, machine_rows
 from .report import ExecutedBatch, Report
 from .results import Result, format_weight, results_on_front
 
@@ -53,6 +54,8 @@ def render_page(report: Report, directory: Path) -> str:
         parts += ["<h2>The chosen network</h2>", _trial_body(report, report.chosen)]
     if report.execution:
         parts += ["<h2>Executed by two parties</h2>", *_execution(report.execution)]
+    if rows := machine_rows(report.placements):
+        parts += ["<h2>Machines</h2>", html_table(MACHINE_TABLE, [tuple(map(escape, row)) for row in rows])]
     if report.links:
         parts += ["<h2>Files</h2>", _files(report.links, directory)]
     return html_page(report.title, parts)
@@ -68,11 +71,23 @@ def render_trial(report: Report, number: int, directory: Path) -> str:
     if result.expected_latency_ms is not None:
         facts["expected latency at the end of the search [ms]"] = f"{result.expected_latency_ms:.3f}"
     facts["seed"], facts["duration"] = str(result.seed), f"{result.duration_s:.0f} s"
+    facts |= _whereabouts(report, number)
     parts = [f"<nav>{''.join(links)}</nav>", f"<h1>{escape(title)}</h1>", html_facts(facts)]
     if result.uncompiled:
         parts.append(f"<p>It could not be compiled: {escape(result.uncompiled)}.</p>")
     parts.append(f"<p class=note>{_LATENCIES}</p>")
     return html_page(title, [*parts, _trial_body(report, number)])
+
+
+def _whereabouts(report: Report, number: int) -> dict[str, str]:
+    """Where a trial ran and on what, and how long it waited, as far as that is known."""
+    result = report.results[number]
+    placement = report.placements[number] if report.placements else None
+    facts = {"machine": placement.machine if placement else result.machine, "trained on": result.device}
+    if placement:
+        facts["waited"] = f"{placement.waited_s:.0f} s"
+        facts["started"] = "once" if placement.starts == 1 else f"{placement.starts} times"
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def _trial_body(report: Report, number: int) -> str:

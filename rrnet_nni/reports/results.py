@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Result:
         latency_ms: modelled latency of one image, operator after operator (the table's sum).
         makespan_ms: latency of the compiled schedule, in which operators overlap.
         images: the `ImageFormat` of what the network takes, as plain values.
+        machine, device: the host that made it, and what it trained on there.
         uncompiled: why there is no build, and so no `fixed_point_accuracy`, `makespan_ms` and `build`.
         exploded_images: test images whose logits are not finite or beyond 1e3.
     """
@@ -50,6 +51,8 @@ class Result:
     duration_s: float
     images: dict | None = None
     uncompiled: str | None = None
+    machine: str | None = None
+    device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,12 +64,20 @@ class Result:
 
     @classmethod
     def load(cls, path: Path) -> Result:
-        """Read a result.json (or the directory that holds it).
+        """Read a result.json (or the directory that holds it), its paths leading to what lies beside it.
+
+        They may have been written on another machine, or before the folder was moved.
 
         Raises:
             Refusal: there is none, or it is not one of this version.
         """
-        return read_json(path / RESULT_FILE if path.is_dir() else path, cls, "a result of this version")
+        file = path / RESULT_FILE if path.is_dir() else path
+        result = read_json(file, cls, "a result of this version")
+        paths = {name: getattr(result, name) for name in ("architecture", "checkpoint", "model", "build")}
+        here: dict[str, Any] = {
+            name: str(file.parent / Path(stored).name) for name, stored in paths.items() if stored is not None
+        }
+        return replace(result, **here)
 
 
 def format_weight(weight: float | None) -> str:

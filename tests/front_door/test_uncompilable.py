@@ -13,8 +13,9 @@ from rich.console import Console
 
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.cli.search import print_result
-from rrnet_nni.experiments.main_job import finish
-from rrnet_nni.experiments.nni_manager import Experiment, Trial
+from rrnet_nni.experiments.finishing import finish
+from rrnet_nni.experiments.nni_manager import Experiment
+from rrnet_nni.experiments.trials import Trial
 from rrnet_nni.pipeline import compile_exported, export_trained
 from rrnet_nni.reports.results import Result, choose
 from rrnet_nni.search_spaces import build_network, fixed_choices

@@ -19,8 +19,9 @@ from rich.console import Console
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.cli import main
 from rrnet_nni.experiments.experiment_file import check_before_trials, read_experiment
-from rrnet_nni.experiments.main_job import finish
-from rrnet_nni.experiments.nni_manager import Experiment, Trial, resume_experiment, start_experiment, wait
+from rrnet_nni.experiments.finishing import finish
+from rrnet_nni.experiments.nni_manager import Experiment, resume_experiment, start_experiment, wait
+from rrnet_nni.experiments.trials import Trial
 from rrnet_nni.reports.results import Result
 
 ROOT = Path(__file__).parents[3]

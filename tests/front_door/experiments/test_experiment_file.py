@@ -12,8 +12,9 @@ from PIL import Image
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.experiments.experiment_file import NniExperiment, check_before_trials, read_experiment
-from rrnet_nni.experiments.main_job import common_failure, give_up_when_doomed, last_error
-from rrnet_nni.experiments.nni_manager import Experiment, Trial
+from rrnet_nni.experiments.main_job import common_failure, give_up_when_doomed
+from rrnet_nni.experiments.nni_manager import Experiment
+from rrnet_nni.experiments.trials import Trial, last_error
 from rrnet_nni.starting_files import experiment_named, packaged_text, write_starting_files
 
 TASK = "backbone: resnet8\ndata: {name: digits}\ntraining: {epochs: 2}\nhardware: {device: zcu104}\n"

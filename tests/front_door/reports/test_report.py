@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.errors import Refusal
-from rrnet_nni.experiments.main_job import pareto_table
+from rrnet_nni.experiments.finishing import pareto_table
 from rrnet_nni.reports.agreement import compare_logits
 from rrnet_nni.reports.charts import difference_figure, front_figure
 from rrnet_nni.reports.report import collect, read_search_record

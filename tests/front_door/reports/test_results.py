@@ -28,9 +28,11 @@ results = st.lists(
 )
 
 
-def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    RESULT.save(tmp_path)
-    assert Result.load(tmp_path) == RESULT
+def test_a_result_is_read_back_as_it_was_written_with_its_paths_where_it_is_now(tmp_path: Path) -> None:
+    made = replace(RESULT, model="/elsewhere/model.onnx", build="/elsewhere/build", machine="gpu7", device="cpu")
+    made.save(tmp_path)
+    paths = {name: str(tmp_path / getattr(RESULT, name)) for name in ("architecture", "checkpoint", "model", "build")}
+    assert Result.load(tmp_path) == Result.load(tmp_path / "result.json") == replace(made, **paths)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"accuracy": 1}'])
