@@ -58,8 +58,9 @@ def search(task: Path | str, output: Path | str, latency_weight: float | None = 
     folder = output_folder(Path(output))
     bench = prepare(read)
     weight = read.search.latency_weight if latency_weight is None else latency_weight
-    architecture = pipeline.search_architecture(bench, weight, folder)
-    return pipeline.finish(bench, architecture, folder, **pipeline.teacher_of(bench))
+    lesson = pipeline.teacher_of(bench)
+    architecture = pipeline.search_architecture(bench, weight, folder, initial_weights=lesson.get("initial_weights"))
+    return pipeline.finish(bench, architecture, folder, **lesson)
 
 
 @refuses_without_libraries

@@ -55,14 +55,20 @@ def search_architecture(
     latency_weight: float,
     directory: Path,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    *,
+    initial_weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Architecture:
-    """Search at one λ (1/ms) and write architecture.json; a search that was killed goes on where it stood."""
+    """Search at one λ (1/ms) and write architecture.json; a search that was killed goes on where it stood.
+
+    With `initial_weights` (a state dict of any choices of the same backbone) it starts from them.
+    """
     task = bench.task
     latency_weight = check_latency_weight(latency_weight)
     options = replace(task.search, latency_weight=latency_weight, seed=task.seed)
     with interrupts_kept():
         found = search(
-            task.backbone, bench.space, bench.dataset, bench.latency, options, task.training, directory, on_epoch
+            *(task.backbone, bench.space, bench.dataset, bench.latency, options, task.training, directory, on_epoch),
+            initial_weights=initial_weights,
         )
     architecture = describe(bench, found.choices)
     architecture = replace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.kept_settings import read_settings, refuse_other_settings
+from rrnet_nni.evaluators.teaching.initial_weights import weights_hash
 
 from .architecture import Architecture
 
@@ -40,20 +40,10 @@ def keep_training_settings(
         **{f"space.{name}": value for name, value in architecture.options.items()},
         **{f"choices.{label}": chosen for label, chosen in architecture.choices.items()},
         "training images": images_hash,
-        "teacher": _weights_hash(teacher),
-        "initial weights": _weights_hash(initial_weights),
+        "teacher": weights_hash(teacher),
+        "initial weights": weights_hash(initial_weights),
     }
     path = directory / SETTINGS_NAME
     if checkpoint.exists() and path.exists():
         refuse_other_settings(str(checkpoint), read_settings(path), settings)
     write_whole_json(path, settings)
-
-
-def _weights_hash(weights: Mapping[str, torch.Tensor] | None) -> str | None:
-    if weights is None:
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -21,6 +21,7 @@ from rrnet_nni.base.files import write_whole
 from rrnet_nni.base.settings import checked
 from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.images.search_split import stored_search_split
+from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 from rrnet_nni.search_spaces import build_network, candidates_of
 
@@ -88,15 +89,21 @@ class CandidateTrainer:
             raise BudgetSpent
 
     def measure(self, choices: Mapping[str, str]) -> MeasuredCandidate:
-        """Train the network of `choices` from the start for `candidate_epochs`, and judge it."""
+        """Train the network of `choices` for `candidate_epochs`, and judge it."""
         self.check_budget()
         candidate = self.known(choices)
         if candidate is None:
-            torch.manual_seed(self.options.seed)
-            network = build_network(self.problem.backbone, self.problem.space, choices)
-            candidate = self.train_and_judge(network, choices, self.options.candidate_epochs)
+            candidate = self.train_and_judge(self.network(choices), choices, self.options.candidate_epochs)
         self.keep(candidate)
         return candidate
+
+    def network(self, choices: Mapping[str, str]) -> nn.Module:
+        """The network of `choices` as a search begins to train it."""
+        torch.manual_seed(self.options.seed)
+        network = build_network(self.problem.backbone, self.problem.space, choices)
+        if self.problem.initial_weights is not None:
+            load_initial_weights(network, self.problem.initial_weights)
+        return network
 
     def known(self, choices: Mapping[str, str]) -> MeasuredCandidate | None:
         """What this search or the one that it goes on from measured of `choices`."""

@@ -13,6 +13,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.kept_settings import read_checkpoint
+from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import ClassificationModule, quiet_lightning
 from rrnet_nni.search_spaces import build_space
 
@@ -63,6 +64,8 @@ def run_strategy(
     with quiet_lightning():
         evaluator = search_evaluator(problem, options, run_dir, split)
         space = build_space(problem.backbone, problem.space)
+        if problem.initial_weights is not None and problem.space.conv_weights == "shared":
+            load_initial_weights(space, problem.initial_weights)
         strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     choices = strategy.derived()
     expected = problem.latency(strategy.gates.theta(), strategy.gates.candidates)

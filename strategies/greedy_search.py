@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from rrnet_nni.search_spaces import build_network
@@ -37,8 +36,7 @@ def search_greedily(
     trainer = CandidateTrainer(problem, options, run_dir, on_epoch)
     prices = problem.latency.milliseconds
     choices = {label: max(names, key=prices[label].__getitem__) for label, names in trainer.candidates.items()}
-    torch.manual_seed(options.seed)
-    network = build_network(problem.backbone, problem.space, choices)
+    network = trainer.network(choices)
     trained = trainer.train_and_judge(network, choices, options.candidate_epochs)
     current = trainer.known(choices) or trained
     trainer.keep(current)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
 from rrnet_nni.evaluators.images.data import ImageDataset
 from rrnet_nni.evaluators.training import TrainingOptions
@@ -27,6 +29,8 @@ class SearchProblem:
         dataset: training images are split in two halves for the search; test images are not touched.
         latency: Lat(α) of the space.
         training: how weights are trained; a strategy replaces epochs and seed by its own.
+        initial_weights: of a trained network of the same backbone: what is trained in a search starts from them, but
+            for a space whose candidates own their convolutions. None: everything starts anew.
     """
 
     backbone: str
@@ -34,6 +38,7 @@ class SearchProblem:
     dataset: ImageDataset
     latency: ExpectedLatency
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    initial_weights: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)

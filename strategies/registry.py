@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+
+from torch import Tensor
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
@@ -48,6 +51,7 @@ def search(
     training: TrainingOptions | None = None,
     run_dir: str | PathLike[str] | None = None,
     on_epoch: OnEpoch | None = None,
+    initial_weights: Mapping[str, Tensor] | None = None,
 ) -> SearchResult:
     """Search a space with the strategy that `options` names.
 
@@ -58,6 +62,7 @@ def search(
         training: how weights are trained; epochs and seed are those of `options`.
         run_dir: where the record of the epochs and the checkpoint go; a killed search goes on from there.
         on_epoch: called with the record of each epoch, or of each trained candidate.
+        initial_weights: see `SearchProblem`.
 
     Raises:
         Refusal: the strategy is unknown or cannot do what is asked, or `run_dir` holds a search with other settings.
@@ -71,7 +76,7 @@ def search(
             f"{', '.join(MEETING_A_TARGET)}"
         )
     directory = Path(run_dir) if run_dir is not None else None
-    problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions())
+    problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions(), initial_weights)
     if directory is not None:
         keep_settings(problem, options, directory)
     return STRATEGIES[options.strategy](problem, options, directory, on_epoch)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.kept_settings import read_settings, refuse_other_settings
+from rrnet_nni.evaluators.teaching.initial_weights import weights_hash
 
 from .candidates import CANDIDATES_NAME
 from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS
@@ -44,6 +45,7 @@ def _settings(problem: SearchProblem, options: SearchOptions) -> dict[str, Any]:
         "space": problem.space.to_dict(),
         "search": asdict(options),
         "training": asdict(problem.training),
+        "initial weights": weights_hash(problem.initial_weights),
         "milliseconds": {label: dict(prices) for label, prices in problem.latency.milliseconds.items()},
     }
     return {name: value for name, value in _flat(settings) if name not in _REPLACED}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accuracy import Bench, read_row, space_of, table
+from accuracy import WEIGHTS, Bench, read_row, space_of, table
 from accuracy_plan import KINDS, POLYNOMIAL, TUNING, Run, family
 
 from rrnet_nni.base.figures import figure_canvas, save_figure
@@ -119,10 +119,12 @@ class Comparison:
         if not path.exists():
             options = SearchOptions(epochs=self.size.search_epochs, warmup_epochs=1, latency_weight=latency_weight)
             training = TrainingOptions(batch_size=self.size.training["batch_size"] // 2)
+            begun = torch.load(self.output / teacher.key / WEIGHTS, weights_only=True)
             found = self.timed(
                 "search",
                 lambda: search(
-                    BACKBONE, self.space, self.bench.dataset, ExpectedLatency(self.table), options, training, folder
+                    *(BACKBONE, self.space, self.bench.dataset, ExpectedLatency(self.table), options, training, folder),
+                    initial_weights=begun,
                 ),
             )
             if found is None:

@@ -72,7 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
     keep_nni_off_stdout()
     bench = prepare(task)
-    architecture = pipeline.search_architecture(bench, weight, options.output, print_epoch)
+    lesson = pipeline.teacher_of(bench, print_training)
+    architecture = pipeline.search_architecture(
+        bench, weight, options.output, print_epoch, initial_weights=lesson.get("initial_weights")
+    )
     if options.search_only:
         path = str(options.output / pipeline.ARCHITECTURE)
         answer = {
@@ -88,7 +91,6 @@ def run(options: argparse.Namespace) -> int:
         }
         print_json(answer) if options.json else print(f"found {architecture.latency_ms:.3f} ms: {path}")
         return 0
-    lesson = pipeline.teacher_of(bench, print_training)
     result = pipeline.finish(bench, architecture, options.output, print_training, **lesson)
     print_json(result.to_dict()) if options.json else print_result(result)
     return 0

@@ -42,13 +42,16 @@ def run_trial(task: Task, directory: Path) -> Result:
     def report(record: EpochRecord) -> None:
         channel.report_intermediate(epoch_metrics(record))
 
-    architecture = pipeline.search_architecture(bench, weight, directory, report)
+    lesson = pipeline.teacher_of(bench)
+    architecture = pipeline.search_architecture(
+        bench, weight, directory, report, initial_weights=lesson.get("initial_weights")
+    )
 
     def report_training(progress: EpochProgress) -> None:
         validation = evaluate(progress.network, bench.dataset, *bench.validation)
         channel.report_intermediate(training_metrics(progress, validation.accuracy, architecture))
 
-    result = pipeline.finish(bench, architecture, directory, report_training, **pipeline.teacher_of(bench))
+    result = pipeline.finish(bench, architecture, directory, report_training, **lesson)
     channel.report_final(final_metrics(result))
     return result
 
