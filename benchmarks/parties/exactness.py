@@ -33,7 +33,14 @@ from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.program.reference import decode, run_reference
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
-from rrnet_nni.fpga.runtime.material.party_set import DEALER, PREPROCESSINGS, TWO_PARTY, party_directory
+from rrnet_nni.fpga.runtime.material.party_set import (
+    DEALER,
+    PREPROCESSINGS,
+    TWO_PARTY,
+    party_directory,
+    read_description,
+    read_keys,
+)
 from rrnet_nni.fpga.runtime.session.conformance import run_shared
 from rrnet_nni.fpga.runtime.session.two_party_prepare import preparations
 
@@ -60,10 +67,12 @@ def run_case(build: Path, rings: str, batch: int, protocol: str, preprocessing: 
         np.save(pictures, images)
         common = "--protocol", protocol, "--preprocessing", preprocessing
         prepared = command("prepare", build, "--count", batch, "-o", material, *common)
-        roots = [(party_directory(material, party) / "seed").read_bytes() for party in (0, 1)]
+        mine, theirs = (party_directory(material, party) for party in (0, 1))
+        set_id = bytes.fromhex(read_description(mine).set_id)
+        seeds = DealerSeeds((read_keys(mine), read_keys(theirs)), set_id)
         answer = command("run", build, "--input", pictures, "--material", material, *common)
     if rings == "whole":
-        exact = agrees(load_build(build), images, protocol, DealerSeeds((roots[0], roots[1])), answer["logits"])
+        exact = agrees(load_build(build), images, protocol, seeds, answer["logits"])
     else:
         parts = np.split(images, np.cumsum(answer["batches"])[:-1])
         exact = all(agrees_in_process(load_build(build), part, protocol, preprocessing) for part in parts)

@@ -13,7 +13,6 @@ from rrnet_nni.base.console import Parser, add_common_options, run_command
 from ..cost.array import KERNEL, SIDE, STRIDES
 from ..cost.budget import MAX_BANDS, MAX_TILES
 from ..devices import Device, load_device
-from ..protocols.masked.comparison_functions import LEAF_KEY, TREE_KEY
 
 #: Taps of a convolution's kernel.
 MAX_TAPS = 1 << 10
@@ -41,8 +40,6 @@ def config_header(device: Device) -> str:
         "RRNET_BLOCK_STRIDE": max(STRIDES),
         "RRNET_ALU_LANES": max(1, int(alu)),
         "RRNET_AES_CORES": max(1, int(aes)),
-        "RRNET_DCF_TREE_KEY": _octets(TREE_KEY),
-        "RRNET_DCF_LEAF_KEY": _octets(LEAF_KEY),
         "RRNET_MAX_TILES": MAX_TILES,
         "RRNET_MAX_BANDS": MAX_BANDS,
         "RRNET_MAX_TAPS": MAX_TAPS,
@@ -58,10 +55,6 @@ def config_header(device: Device) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _octets(data: bytes) -> str:
-    return "{" + ", ".join(f"{octet:#04x}" for octet in data) + "}"
 
 
 def make_parser() -> Parser:

@@ -68,6 +68,7 @@ class Board:
             self._instructions = encode_instructions(items, self.table.program_digest)
             self._bridge = Bridge(self.table, items, number, channel)
         self.weight_key = bytes(BUS_BYTES)
+        self.hash_keys = bytes(BUS_BYTES), bytes(BUS_BYTES)
         self.counted: list[Counted] = []
         self._number, self._fabric = number, fabric
         self._memory = np.zeros(self.table.header["memory_words"] * (BUS_BYTES // 4), "<u4")
@@ -93,7 +94,7 @@ class Board:
                 "operands.bin": self._fabric.operands,
                 "memory.bin": self._memory.tobytes(),
                 "material.bin": self._material(corrections),
-                "keys.bin": image_key + self.weight_key,
+                "keys.bin": image_key + self.weight_key + b"".join(self.hash_keys),
             }
             for name, data in files.items():
                 (Path(scratch) / name).write_bytes(data)

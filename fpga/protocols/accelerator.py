@@ -19,6 +19,8 @@ class Board(Protocol):
     table: OperandTable
     #: Key of this party's part of the weight masks, which the chip expands itself.
     weight_key: bytes
+    #: Keys of the hash of comparison functions, of the tree and of the leaves, where the protocol has them.
+    hash_keys: tuple[bytes, bytes]
 
     def put(self, address: int, words: np.ndarray) -> None:
         """Write uint32 words to bus word `address`."""

@@ -15,8 +15,11 @@ import numpy as np
 class RandomSource(Protocol):
     """Values that a party expands from its seed, drawn in the order in which the dealer drew them.
 
-    `keys`: one AES key per image, for an accelerator that expands them itself.
+    `keys`: one AES key per image, for an accelerator that expands them itself. `set_id`: public octets that are this
+    set's alone.
     """
+
+    set_id: bytes
 
     @property
     def keys(self) -> Sequence[bytes]: ...
@@ -59,9 +62,9 @@ class Expanded(_OctetReader):
     Raises ValueError when more is read than was expanded.
     """
 
-    def __init__(self, octets: np.ndarray, keys: Sequence[bytes] = ()) -> None:
+    def __init__(self, octets: np.ndarray, keys: Sequence[bytes] = (), set_id: bytes = b"") -> None:
         self._octets, self._position = octets, 0
-        self.keys = keys
+        self.keys, self.set_id = keys, set_id
 
     def _take(self, count: int) -> np.ndarray:
         end = self._position + count

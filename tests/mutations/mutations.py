@@ -135,10 +135,10 @@ MUTATIONS = (
     ),
     one(
         "derived keys have half of the entropy",
-        f"{KEYS}::test_keys_of_inferences_and_of_weights_have_full_entropy_over_roots_and_over_indexes",
+        f"{KEYS}::test_keys_of_inferences_have_full_entropy_over_sets_and_over_indexes",
         RANDOMNESS,
-        'info=b"rrnet-2pc " + label.encode()).derive(root)',
-        'info=b"rrnet-2pc " + label.encode()).derive(root)[:8] * 2',
+        'info=b"rrnet-2pc " + label.encode()).derive(secret)',
+        'info=b"rrnet-2pc " + label.encode()).derive(secret)[: length // 2] * 2',
     ),
     one(
         "fresh octets have half of the entropy",
@@ -148,33 +148,49 @@ MUTATIONS = (
         "    half = os.urandom((count + 1) // 2)\n    return (half + bytes(b ^ 0x5C for b in half))[:count]\n",
     ),
     one(
-        "keys come from half of a root",
-        f"{KEYS}::test_every_octet_of_a_root_decides_its_keys",
+        "keys come from half of a link",
+        f"{KEYS}::test_every_octet_of_a_link_decides_its_key_and_the_next_link",
         RANDOMNESS,
-        "label.encode()).derive(root)",
-        "label.encode()).derive(root[:16])",
+        "label.encode()).derive(secret)",
+        "label.encode()).derive(secret[:16])",
     ),
     one(
         "indexes repeat after 65,536 inferences",
         f"{KEYS}::test_no_two_of_a_million_inferences_share_a_key",
+        "fpga/runtime/material/key_chain.py",
+        "            link = octets[KEY_BYTES:]\n",
+        "            link = octets[KEY_BYTES:] if len(keys) % 65_536 else self.link\n",
+    ),
+    one(
+        "the link of a used inference stays on the disk",
+        "tests/fpga/runtime/material/test_store.py::test_a_partys_files_do_not_open_what_it_used",
         "fpga/runtime/material/store.py",
-        'f"inference {index}"',
-        'f"inference {index % 65_536}"',
+        "        write_used(self.path, start + count, following)\n",
+        "        (self.path / f'before-{start}').write_bytes(read_keys(self.path).link)\n"
+        "        write_used(self.path, start + count, following)\n",
+    ),
+    one(
+        "the hash of comparison functions has the same keys in every set",
+        "tests/fpga/protocols/masked/test_comparison_functions.py"
+        "::test_every_set_has_keys_of_its_own_for_tree_and_leaves_and_both_parties_have_them",
+        "fpga/protocols/masked/comparison_functions.py",
+        '    return derive(set_id, "comparison tree"), derive(set_id, "comparison leaf")\n',
+        '    return derive(b"set", "comparison tree"), derive(b"set", "comparison leaf")\n',
     ),
     one(
         "the dealer gives both parties one seed",
         f"{SEEDS}::test_the_two_seeds_of_a_set_are_independent_in_every_bit",
         "fpga/runtime/material/dealer.py",
-        "return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))",
-        "return DealerSeeds((fresh_bytes(ROOT_BYTES),) * 2)",
+        "return DealerSeeds((PartyKeys.fresh(), PartyKeys.fresh()), ",
+        "return DealerSeeds((PartyKeys.fresh(),) * 2, ",
     ),
     one(
         "the dealer's seeds follow from each other by a hash",
         f"{SEEDS}::test_two_seeds_take_two_seeds_of_the_operating_systems_octets",
         "fpga/runtime/material/dealer.py",
-        "return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))",
-        "root = fresh_bytes(ROOT_BYTES)\n"
-        "        return DealerSeeds((root, __import__('hashlib').sha256(root).digest()))",
+        "return DealerSeeds((PartyKeys.fresh(), PartyKeys.fresh()), ",
+        "first, hashed = PartyKeys.fresh(), __import__('hashlib').sha384\n"
+        "        return DealerSeeds((first, PartyKeys.of_octets(hashed(first.octets).digest())), ",
     ),
     *(
         Mutation(

@@ -44,7 +44,7 @@ Status rrnet_accelerator(const Registers& registers, const bus_t* instructions, 
     chip.functions = protocol == RRNET_PROTOCOL_MASKED_DCF;
     chip.image_key.expand(registers.image_key);
     chip.weight_key.expand(registers.weight_key);
-    chip.dcf_keys.expand();
+    chip.dcf_keys.expand(registers.tree_key, registers.leaf_key);
     chip.buffer = Buffer(buffer);
     chip.memory = &memory_port;
     chip.material = &material_port;

@@ -12,6 +12,7 @@ struct Registers {
     uint8_t party = 0;  // 0 sends what the schedule calls SEND, 1 what it calls RECEIVE
     uint8_t image_key[16] = {};
     uint8_t weight_key[16] = {};
+    uint8_t tree_key[16] = {}, leaf_key[16] = {};  // of the hash of comparison functions
     uint64_t instruction_octets = 0, operand_octets = 0;
     uint64_t memory_words = 0, material_words = 0;  // bus words behind the two ports
     uint64_t arbitration = 0;  // C simulation: seed of the order in which queues that can go on take turns

@@ -26,8 +26,7 @@ bus_t if_odd(const bus_t& node, const bus_t& correction) { return lane_of(node, 
 
 }  // namespace
 
-void DcfKeys::expand() {
-    static const uint8_t tree_key[16] = RRNET_DCF_TREE_KEY, leaf_key[16] = RRNET_DCF_LEAF_KEY;
+void DcfKeys::expand(const uint8_t* tree_key, const uint8_t* leaf_key) {
     tree.expand(tree_key);
     leaf.expand(leaf_key);
 }

@@ -12,11 +12,11 @@ constexpr int DCF_LEVELS = DCF_DOMAIN_BITS - DCF_LEAF_BITS;
 // Blocks of a key: a correction word per level and the leaf's.
 constexpr int DCF_BLOCKS = DCF_LEVELS + 1;
 
-// The public keys of the hash in the tree and at its leaves.
+// The public keys of the hash in the tree and at its leaves: those of the set of material.
 struct DcfKeys {
     AesKey tree, leaf;
 
-    void expand();
+    void expand(const uint8_t* tree_key, const uint8_t* leaf_key);
 };
 
 // Where the evaluation of one point stands.

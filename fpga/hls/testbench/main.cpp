@@ -3,10 +3,10 @@
 //   rrnet_csim PARTY DIRECTORY IN OUT [SEED]   with the other accelerator behind the open file descriptors IN and OUT
 //   rrnet_csim PARTY DIRECTORY                 alone, against what a recording says
 //
-// DIRECTORY holds instructions.bin, operands.bin, memory.bin, material.bin and keys.bin (the image's and the weights'
-// AES keys). Beside another accelerator the memory afterwards goes to memory.out, what was sent and what arrived to
-// sent.out and peer.out. Alone, all of peer.bin has arrived before the start, as the vendor's co-simulation wants it, and
-// memory and messages are compared with memory.out and sent.out. The exit status is the accelerator's, or OTHER_WORDS; a
+// DIRECTORY holds instructions.bin, operands.bin, memory.bin, material.bin and keys.bin (AES keys of the image, the
+// weights, and the hash of comparison functions in the tree and at its leaves). Beside another accelerator the memory
+// afterwards goes to memory.out, what was sent and what arrived to sent.out and peer.out. Alone, all of peer.bin has
+// arrived before the start, as the vendor's co-simulation wants it, and memory and messages are compared with memory.out and sent.out. The exit status is the accelerator's, or OTHER_WORDS; a
 // line on standard output says what it counted, or what was as recorded.
 #include <cstdlib>
 
@@ -31,13 +31,15 @@ struct Board {
         if (!read_image(directory + "instructions.bin", instructions) ||
             !read_image(directory + "operands.bin", operands) || !read_image(directory + "memory.bin", memory) ||
             !read_image(directory + "material.bin", material) || !read_image(directory + "keys.bin", keys) ||
-            keys.words.size() != 2) {
+            keys.words.size() != 4) {
             return false;
         }
         registers.party = static_cast<uint8_t>(party);
         for (uint32_t i = 0; i < BUS_OCTETS; ++i) {
             registers.image_key[i] = octet_of(keys.words[0], i);
             registers.weight_key[i] = octet_of(keys.words[1], i);
+            registers.tree_key[i] = octet_of(keys.words[2], i);
+            registers.leaf_key[i] = octet_of(keys.words[3], i);
         }
         registers.instruction_octets = instructions.octets;
         registers.operand_octets = operands.octets;

@@ -1,8 +1,8 @@
 // Prints what single kernels compute, for tests against published vectors and the Python library.
 //
 // Standard input: lines "block KEY PLAINTEXT" (one AES block), "stream KEY OPERATION FIRST COUNT" (octets of an
-// operation's keystream) or "compare ROOT CORRECTIONS POINT" (a key's share of a comparison); keys and octets in
-// hexadecimal.
+// operation's keystream) or "compare ROOT TREE_KEY LEAF_KEY CORRECTIONS POINT" (a key's share of a comparison); keys
+// and octets in hexadecimal.
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -27,9 +27,8 @@ rrnet::bus_t block_of(const std::vector<uint8_t>& octets, size_t number) {
     return block;
 }
 
-uint32_t compare(const std::vector<uint8_t>& root, const std::vector<uint8_t>& corrections, uint32_t point) {
-    rrnet::DcfKeys keys;
-    keys.expand();
+uint32_t compare(const std::vector<uint8_t>& root, const rrnet::DcfKeys& keys, const std::vector<uint8_t>& corrections,
+                 uint32_t point) {
     rrnet::DcfNode node = {block_of(root, 0), 0};
     for (int level = 0; level < rrnet::DCF_LEVELS; ++level) {
         node = rrnet::dcf_step(keys, node, block_of(corrections, level), point, level);
@@ -45,12 +44,14 @@ int main() {
         const std::vector<uint8_t> key_octets = octets_of(key_text);
         if (key_octets.size() != 16) return 64;
         if (what == "compare") {
-            std::string text;
+            std::string tree, leaf, text;
             uint32_t point = 0;
-            std::cin >> text >> point;
-            const std::vector<uint8_t> corrections = octets_of(text);
-            if (corrections.size() != 16 * rrnet::DCF_BLOCKS) return 64;
-            std::printf("%u\n", compare(key_octets, corrections, point));
+            std::cin >> tree >> leaf >> text >> point;
+            const std::vector<uint8_t> corrections = octets_of(text), tree_key = octets_of(tree), leaf_key = octets_of(leaf);
+            if (corrections.size() != 16 * rrnet::DCF_BLOCKS || tree_key.size() != 16 || leaf_key.size() != 16) return 64;
+            rrnet::DcfKeys keys;
+            keys.expand(tree_key.data(), leaf_key.data());
+            std::printf("%u\n", compare(key_octets, keys, corrections, point));
             continue;
         }
         rrnet::AesKey key;

@@ -14,6 +14,7 @@ from ..material import RandomSource
 from ..party import BatchMaterial, Channel, Observer
 from ..shared.and_tree import AND_OPENED_PLANES
 from .comparison import Comparison
+from .comparison_functions import hash_keys
 from .dcf import DcfComparison
 from .onehot import OneHotComparison
 from .party import MaskedParty
@@ -70,6 +71,12 @@ class MaskedDcfHost(MaskedHost):
     """The same of `masked-dcf`: the accelerator evaluates the comparison keys."""
 
     comparison: ClassVar[Comparison] = DcfComparison()
+
+    def evaluate(  # type: ignore[override]
+        self, share: np.ndarray, prepared: tuple[BatchMaterial, list[PreparedOperation]], observe: Observer
+    ) -> np.ndarray:
+        self.board.hash_keys = hash_keys(prepared[0].source(0).set_id)
+        return super().evaluate(share, prepared, observe)
 
 
 #: The levels of the AND tree and the bit that selects; keys leave the bit alone.

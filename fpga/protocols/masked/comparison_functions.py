@@ -8,7 +8,8 @@ keys' nodes differ by a secret Δ with lowest bit 1, elsewhere they are equal, a
 The comparison is a prefix parity: point < threshold exactly if, at one level, the point goes left where the threshold
 goes right; there the right child's bits t of the two keys differ. The last 7 bits are one leaf of 128 bits. Keys for D
 bits, 31 for whole words, are D − 6 blocks of 16 bytes besides the root. H(x) = π(σ(x)) ⊕ σ(x) with σ(high, low) =
-(high ⊕ low, high) and π AES-128 under a fixed, public key; tree and leaves have different keys.
+(high ⊕ low, high) and π AES-128 under a public key; tree and leaves have different keys, which both parties and who
+deals know. They follow from the number of the set of material, so that nothing is computed once against many sets.
 
 Blocks are uint64 pairs, the low word first. AES comes from instructions of the CPU where there are any (`dcf.c`,
 checked against `cryptography` when it is loaded), else from `cryptography`.
@@ -18,20 +19,26 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ...native.backend import choose
 from ...native.library import CompilationUnavailable, build_library, load_library
+from ..shared.randomness import derive
 
 DOMAIN_BITS, LEAF_BITS = 31, 7
 BLOCK_BYTES = 16
-#: Fixed public keys without anything up their sleeves.
-TREE_KEY, LEAF_KEY = (hashlib.sha256(b"rrnet-2pc comparison " + use).digest()[:16] for use in (b"tree", b"leaf"))
+#: Keys of the hash of the tree and of the leaves, 16 octets each.
+HashKeys: TypeAlias = tuple[bytes, bytes]
 _SOURCE = Path(__file__).with_name("dcf.c")
+
+
+def hash_keys(set_id: bytes) -> HashKeys:
+    """Keys of the hash for the material of one set."""
+    return derive(set_id, "comparison tree"), derive(set_id, "comparison leaf")
 
 
 class LibraryDcf:
@@ -40,13 +47,18 @@ class LibraryDcf:
     name = "cryptography"
 
     def generate(
-        self, thresholds: np.ndarray, roots: tuple[np.ndarray, np.ndarray], domain_bits: int = DOMAIN_BITS
+        self,
+        thresholds: np.ndarray,
+        roots: tuple[np.ndarray, np.ndarray],
+        hash_keys: HashKeys,
+        domain_bits: int = DOMAIN_BITS,
     ) -> np.ndarray:
         """Correction words uint64 [domain_bits - 6, E, 2] of both keys: one per level and the leaf's.
 
         Args:
             thresholds: uint32 [E], of which the low bits count.
             roots: first blocks uint64 [E, 2] of key 0 and key 1; their lowest bits are 0 and 1.
+            hash_keys: of the tree and of the leaves.
             domain_bits: how many bits are compared, at least 7.
         """
         levels = domain_bits - LEAF_BITS
@@ -55,24 +67,29 @@ class LibraryDcf:
         corrections = np.empty((levels + 1, *roots[0].shape), np.uint64)
         for level in range(levels):
             bit = _spread(thresholds >> np.uint32(domain_bits - 1 - level))
-            hashed = [_hash(node, TREE_KEY) for node in nodes]
+            hashed = [_hash(node, hash_keys[0]) for node in nodes]
             corrections[level] = hashed[0] ^ hashed[1] ^ (delta & ~bit)
             for key, node in enumerate(nodes):
                 nodes[key] = hashed[key] ^ (node & bit) ^ (corrections[level] & _spread(node[:, 0]))
-        corrections[levels] = _hash(nodes[0], LEAF_KEY) ^ _hash(nodes[1], LEAF_KEY) ^ _low_bits(thresholds)
+        corrections[levels] = _hash(nodes[0], hash_keys[1]) ^ _hash(nodes[1], hash_keys[1]) ^ _low_bits(thresholds)
         return corrections
 
     def evaluate(
-        self, points: np.ndarray, roots: np.ndarray, corrections: np.ndarray, domain_bits: int = DOMAIN_BITS
+        self,
+        points: np.ndarray,
+        roots: np.ndarray,
+        corrections: np.ndarray,
+        hash_keys: HashKeys,
+        domain_bits: int = DOMAIN_BITS,
     ) -> np.ndarray:
         """A key's share of [point < threshold], uint8 [E] of zeros and ones, for points uint32 [E] (low bits)."""
         nodes, parity, levels = roots, np.zeros(len(points), np.uint64), domain_bits - LEAF_BITS
         for level in range(levels):
             bit = _spread(points >> np.uint32(domain_bits - 1 - level))
-            left = _hash(nodes, TREE_KEY) ^ (corrections[level] & _spread(nodes[:, 0]))
+            left = _hash(nodes, hash_keys[0]) ^ (corrections[level] & _spread(nodes[:, 0]))
             parity ^= ~bit[:, 0] & (left ^ nodes)[:, 0]
             nodes = left ^ (nodes & bit)
-        leaf = _hash(nodes, LEAF_KEY) ^ (corrections[levels] & _spread(nodes[:, 0]))
+        leaf = _hash(nodes, hash_keys[1]) ^ (corrections[levels] & _spread(nodes[:, 0]))
         place = (points & np.uint32(2**LEAF_BITS - 1)).astype(np.uint64)
         parity ^= np.where(place < np.uint64(64), leaf[:, 0], leaf[:, 1]) >> (place % np.uint64(64))
         return (parity & np.uint64(1)).astype(np.uint8)
@@ -131,25 +148,34 @@ class CompiledDcf(LibraryDcf):
         return result
 
     def generate(
-        self, thresholds: np.ndarray, roots: tuple[np.ndarray, np.ndarray], domain_bits: int = DOMAIN_BITS
+        self,
+        thresholds: np.ndarray,
+        roots: tuple[np.ndarray, np.ndarray],
+        hash_keys: HashKeys,
+        domain_bits: int = DOMAIN_BITS,
     ) -> np.ndarray:
         thresholds = np.ascontiguousarray(thresholds)
         zero, one = (np.ascontiguousarray(root) for root in roots)
         levels = domain_bits - LEAF_BITS
         corrections = np.empty((levels + 1, len(thresholds), 2), np.uint64)
         self._library.dcf_generate(
-            *(TREE_KEY, LEAF_KEY, thresholds.ctypes.data, zero.ctypes.data, one.ctypes.data),
+            *(*hash_keys, thresholds.ctypes.data, zero.ctypes.data, one.ctypes.data),
             *(len(thresholds), levels, corrections.ctypes.data),
         )
         return corrections
 
     def evaluate(
-        self, points: np.ndarray, roots: np.ndarray, corrections: np.ndarray, domain_bits: int = DOMAIN_BITS
+        self,
+        points: np.ndarray,
+        roots: np.ndarray,
+        corrections: np.ndarray,
+        hash_keys: HashKeys,
+        domain_bits: int = DOMAIN_BITS,
     ) -> np.ndarray:
         points, roots = np.ascontiguousarray(points), np.ascontiguousarray(roots)
         corrections, shares = np.ascontiguousarray(corrections), np.empty(len(points), np.uint8)
         self._library.dcf_evaluate(
-            *(TREE_KEY, LEAF_KEY, points.ctypes.data, roots.ctypes.data, corrections.ctypes.data),
+            *(*hash_keys, points.ctypes.data, roots.ctypes.data, corrections.ctypes.data),
             *(len(points), domain_bits - LEAF_BITS, shares.ctypes.data),
         )
         return shares
@@ -168,12 +194,12 @@ def agrees_with_library(compiled: LibraryDcf) -> bool:
     points[:9] = thresholds[:9]
     roots = tuple(generator.integers(0, 2**64, (37, 2), dtype=np.uint64) for _ in range(2))
     pair = roots[0] & np.uint64(2**64 - 2), roots[1] | np.uint64(1)
-    for domain_bits in (DOMAIN_BITS, 15):
-        corrections = plain.generate(thresholds, pair, domain_bits)
-        if not np.array_equal(compiled.generate(thresholds, pair, domain_bits), corrections) or not all(
+    for domain_bits, keys in ((DOMAIN_BITS, hash_keys(b"first")), (15, hash_keys(b"second"))):
+        corrections = plain.generate(thresholds, pair, keys, domain_bits)
+        if not np.array_equal(compiled.generate(thresholds, pair, keys, domain_bits), corrections) or not all(
             np.array_equal(
-                compiled.evaluate(points, root, corrections, domain_bits),
-                plain.evaluate(points, root, corrections, domain_bits),
+                compiled.evaluate(points, root, corrections, keys, domain_bits),
+                plain.evaluate(points, root, corrections, keys, domain_bits),
             )
             for root in pair
         ):

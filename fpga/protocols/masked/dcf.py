@@ -1,7 +1,7 @@
 """Comparison `dcf`: the dealer makes a comparison function of low(r), and each party evaluates its key on low(M).
 
 No message is needed for shares of the comparison. A party's root comes from its own expansion; the correction words are
-dealt to both, 400 B per element for whole words.
+dealt to both, 400 B per element for whole words. The keys of the hash follow from the number of the set.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.bit_planes import plane_bytes
 from .comparison import Comparison
-from .comparison_functions import functions
+from .comparison_functions import HashKeys, functions, hash_keys
 from .costs import BLOCK_BYTES, DCF, key_blocks
 from .masks import Sources
 
-#: Roots uint64 [N, E, 2] and, per image, correction words uint64 [blocks, E, 2].
-KeyMaterial: TypeAlias = tuple[np.ndarray, list[np.ndarray]]
+#: Roots uint64 [N, E, 2], per image correction words uint64 [blocks, E, 2], and the keys of the hash.
+KeyMaterial: TypeAlias = tuple[np.ndarray, list[np.ndarray], HashKeys]
 
 
 class DcfComparison(Comparison):
@@ -37,19 +37,23 @@ class DcfComparison(Comparison):
     ) -> tuple[KeyMaterial, np.ndarray]:
         root = _root(number, source.wide_words(elements, 2))
         corrections = dealt.wide_rows(key_blocks(width), elements, 2)
-        return (root, corrections), source.planes(1, plane_bytes(elements))[:, 0]
+        return (root, corrections, hash_keys(source.set_id)), source.planes(1, plane_bytes(elements))[:, 0]
 
     def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         images, elements = mask.shape
         zero, one = (_root(number, source.wide_words(elements, 2)) for number, source in enumerate(sources))
-        keys = [functions().generate(mask[image], (zero[image], one[image]), width - 1) for image in range(images)]
+        hashed = hash_keys(sources[0].set_id)
+        keys = [
+            functions().generate(mask[image], (zero[image], one[image]), hashed, width - 1) for image in range(images)
+        ]
         writer.put_for_both(np.stack(keys))
         octets = plane_bytes(elements)
         return np.asarray(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])
 
     def less(self, number: int, channel: Channel, opened: np.ndarray, material: KeyMaterial, width: int) -> np.ndarray:
-        keys = zip(opened, *material)
-        shares = [functions().evaluate(points, root, corrections, width - 1) for points, root, corrections in keys]
+        roots, dealt, hashed = material
+        keys = zip(opened, roots, dealt, strict=True)
+        shares = [functions().evaluate(points, root, words, hashed, width - 1) for points, root, words in keys]
         return np.packbits(np.stack(shares), axis=-1)
 
 

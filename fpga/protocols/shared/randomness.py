@@ -1,7 +1,7 @@
 """Randomness of the parties and the dealer: the operating system's, expanded by AES-128 in counter mode.
 
-A root seed belongs to one party and one set of material. Keys are derived from it by HKDF under a label, so that no two
-uses share a key; within an image's key every operation has a counter range of its own.
+Keys are derived by HKDF under a label, so that no two uses share a key; within an image's key every operation has a
+counter range of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-ROOT_BYTES = 32
 KEY_BYTES = 16
 #: `update_into` wants room for a block less one octet beyond what it writes.
 _SLACK = 15
@@ -25,20 +24,22 @@ def fresh_bytes(count: int) -> bytes:
     return os.urandom(count)
 
 
-def derive_key(root: bytes, label: str) -> bytes:
-    """A 16-byte AES key from a root seed; different labels give independent keys."""
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"rrnet-2pc " + label.encode()).derive(root)
+def derive(secret: bytes, label: str, length: int = KEY_BYTES) -> bytes:
+    """Octets from a secret, an AES key by default; different labels give independent ones."""
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"rrnet-2pc " + label.encode()).derive(secret)
 
 
 class Keystream:
     """AES-CTR expansion for one operation on a batch: image n reads from its own key.
 
     Draws are consecutive: the dealer and a party that draw the same sizes in the same order see the same values.
-    `keys` are what an accelerator is given to expand the same stream itself.
+    `keys` are what an accelerator is given to expand the same stream itself; `set_id` is what both parties and the
+    dealer know of the set, and nobody else's set has.
     """
 
-    def __init__(self, keys: Sequence[bytes], operation: int) -> None:
+    def __init__(self, keys: Sequence[bytes], operation: int, set_id: bytes = b"") -> None:
         self.keys: Sequence[bytes] = tuple(keys)
+        self.set_id = set_id
         nonce = operation.to_bytes(8, "big") + bytes(8)
         self._ciphers = [Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor() for key in keys]
 

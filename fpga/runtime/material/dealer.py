@@ -6,7 +6,7 @@ seeds would reveal the other party's secret. It may be switched off once the mat
 
 from __future__ import annotations
 
-import secrets
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from rrnet_nni.base.errors import Refusal
 
 from ...program import Program
 from ...protocols.party import DealerProgram, Execution
-from ...protocols.shared.randomness import ROOT_BYTES, Keystream, fresh_bytes
+from ...protocols.shared.randomness import Keystream, fresh_bytes
 from .corrections_file import corrections_path, write_corrections
-from .party_set import SetDescription, check_replaceable, party_directory, write_party
+from .key_chain import KnownKeys, PartyKeys
+from .party_set import SET_ID_BYTES, SetDescription, check_replaceable, party_directory, write_party
 from .scratch import scratch_directory
-from .store import image_key, weight_source
 
 #: Working memory that a group of images may take while it is dealt.
 GROUP_BYTES = 128 << 20
@@ -31,22 +31,27 @@ GROUP_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class DealerSeeds:
-    """Both parties' root seeds: what makes the dealer worth trusting or not."""
+    """Both parties' keys, what makes the dealer worth trusting or not, and the set's public number."""
 
-    roots: tuple[bytes, bytes]
+    parties: tuple[PartyKeys, PartyKeys]
+    set_id: bytes
 
     @staticmethod
     def fresh() -> DealerSeeds:
-        return DealerSeeds((fresh_bytes(ROOT_BYTES), fresh_bytes(ROOT_BYTES)))
+        return DealerSeeds((PartyKeys.fresh(), PartyKeys.fresh()), fresh_bytes(SET_ID_BYTES))
 
     def weight_masks(self, operation: int) -> tuple[Keystream, Keystream]:
         """Both parties' parts of an operation's weight mask."""
-        return weight_source(self.roots[0], operation), weight_source(self.roots[1], operation)
+        return self.parties[0].weight_source(operation), self.parties[1].weight_source(operation)
 
     def images(self, indices: range, operation: int) -> tuple[Keystream, Keystream]:
         """Both parties' expansions of one operation for some inferences."""
-        first, second = ([image_key(root, index) for index in indices] for root in self.roots)
-        return Keystream(first, operation), Keystream(second, operation)
+        first, second = (chain.keys(indices) for chain in self._chains)
+        return Keystream(first, operation, self.set_id), Keystream(second, operation, self.set_id)
+
+    @functools.cached_property
+    def _chains(self) -> tuple[KnownKeys, KnownKeys]:
+        return KnownKeys(self.parties[0]), KnownKeys(self.parties[1])
 
 
 def deal_for_both(
@@ -109,10 +114,12 @@ def _write_set(
                     write_corrections(corrections_path(party_directory(scratch, party), index), parts)
         if progress is not None:
             progress(indices.stop, count)
-    set_id, elapsed = secrets.token_hex(16), time.perf_counter() - started
+    elapsed = time.perf_counter() - started
     for party, corrections_bytes in enumerate(sizes):
-        described = SetDescription(set_id, execution.name, program_digest, count, party, elapsed, corrections_bytes)
-        write_party(party_directory(scratch, party), described, seeds.roots[party])
+        described = SetDescription(
+            seeds.set_id.hex(), execution.name, program_digest, count, party, elapsed, corrections_bytes
+        )
+        write_party(party_directory(scratch, party), described, seeds.parties[party])
 
 
 def put_in_place(made: Path, root: Path, replace: bool) -> None:

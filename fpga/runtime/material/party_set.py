@@ -1,4 +1,8 @@
-"""The files of one party's part of a set of material: what it is for, its seed, what of it has been used."""
+"""The files of one party's part of a set of material: what it is for, its keys, what of it has been used.
+
+What has been used and the link of the chain that gives the next inference's key are one file, replaced as a whole: no
+link of a used inference stays beside the number that says so.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,18 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import write_whole
 from rrnet_nni.base.settings import Mistake, checked
 
-from ...protocols.shared.randomness import ROOT_BYTES
+from ...protocols.shared.randomness import KEY_BYTES
+from .key_chain import LINK_BYTES, PartyKeys
 
-SET_SCHEMA = 1
+SET_SCHEMA = 2
+SET_ID_BYTES = 16
 
 #: Who makes material: a third party that both trust, or the two parties themselves.
 DEALER, TWO_PARTY = "dealer", "two-party"
 
 PREPROCESSINGS = (DEALER, TWO_PARTY)
 
-SET, SEED, USED, LOCK = "set.json", "seed", "used.json", "lock"
+SET, WEIGHT_KEY, USED, LOCK = "set.json", "weights.key", "used.json", "lock"
 WEIGHTS, CERTIFICATES = "weights.sha256", "certificates.sha256"
 
 
@@ -29,8 +35,8 @@ WEIGHTS, CERTIFICATES = "weights.sha256", "certificates.sha256"
 class SetDescription:
     """What a set of material is for and who made it.
 
-    `set_id` is random and the same at both parties, `dealt_s` the time it took to make the set. `exchanged_bytes` are
-    what party 0 and party 1 sent each other for it: nothing where a dealer made it.
+    `set_id` is 16 random octets in hexadecimal, the same at both parties, and public; `dealt_s` the time it took to
+    make the set. `exchanged_bytes` are what party 0 and party 1 sent each other for it: nothing where a dealer made it.
     """
 
     set_id: str
@@ -82,12 +88,12 @@ def check_replaceable(path: Path, replace: bool) -> None:
         raise Refusal(f"{path} still holds material for {left} inferences; --replace throws it away")
 
 
-def write_party(path: Path, description: SetDescription, seed: bytes, certificates: str | None = None) -> None:
-    """Start a party's directory: description, seed, nothing used, and whose certificates it is bound to, if any's."""
+def write_party(path: Path, description: SetDescription, keys: PartyKeys, certificates: str | None = None) -> None:
+    """Start a party's directory: description, keys, nothing used, and whose certificates it is bound to, if any's."""
     if certificates is not None:
         write_durably(path / CERTIFICATES, certificates.encode())
-    write_durably(path / SEED, seed)
-    write_durably(path / USED, json.dumps({"next": 0}).encode())
+    write_durably(path / WEIGHT_KEY, keys.weights)
+    write_used(path, 0, keys)
     write_durably(path / SET, json.dumps({"schema": SET_SCHEMA, **asdict(description)}, indent=1).encode())
 
 
@@ -99,27 +105,39 @@ def write_durably(path: Path, data: bytes) -> None:
         raise ExecutionFault(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def write_used(path: Path, following: int, keys: PartyKeys) -> None:
+    """Everything before the inference `following` is used; the link of the chain is its own."""
+    write_durably(path / USED, json.dumps({"next": following, "link": keys.link.hex()}).encode())
+
+
 def read_next(path: Path) -> int:
+    """The first inference that has not been used."""
+    return _read_used(path)[0]
+
+
+def read_keys(path: Path) -> PartyKeys:
+    """A party's keys, from its next inference on."""
     try:
-        used = json.loads((path / USED).read_text())["next"]
+        weights = (path / WEIGHT_KEY).read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path / WEIGHT_KEY} cannot be read: {error.strerror}; run rrnet-2pc-prepare again") from error
+    if len(weights) != KEY_BYTES:
+        raise Refusal(f"{path / WEIGHT_KEY} is damaged; run rrnet-2pc-prepare again")
+    return PartyKeys(weights, _read_used(path)[1])
+
+
+def _read_used(path: Path) -> tuple[int, bytes]:
+    try:
+        used = json.loads((path / USED).read_text())
+        following, link = used["next"], bytes.fromhex(used["link"])
     except (OSError, ValueError, KeyError, TypeError):
-        used = None
-    if type(used) is not int or used < 0:
+        following, link = None, b""
+    if type(following) is not int or following < 0 or len(link) != LINK_BYTES:
         raise Refusal(
             f"{path / USED} is missing or damaged: what was used is unknown; "
             "rrnet-2pc-prepare --replace makes new material"
         )
-    return used
-
-
-def read_seed(path: Path) -> bytes:
-    try:
-        seed = path.read_bytes()
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}; run rrnet-2pc-prepare again") from error
-    if len(seed) != ROOT_BYTES:
-        raise Refusal(f"{path} is damaged; run rrnet-2pc-prepare again")
-    return seed
+    return following, link
 
 
 def lock_set(path: Path) -> int:

@@ -1,15 +1,15 @@
 """Preprocessed material on disk, one directory per party, each inference's part used once by construction.
 
-A set holds material for `count` inferences of one program under one protocol. Party 0's directory has a seed; party 1's
-a seed and one file of corrections per inference. What has been used is one number, the next index, that is written
-and synced before the first byte of an inference leaves the machine: after a crash the inference that was under way is
-lost, never repeated. A lock keeps a second process away.
+A set holds material for `count` inferences of one program under one protocol. Party 0's directory has keys; party 1's
+keys and one file of corrections per inference. What has been used is one number, the next index, that is written and
+synced, with the next link of the chain of keys and without those before it, before the first byte of an inference
+leaves the machine: after a crash the inference that was under way is lost, never repeated. A lock keeps a second
+process away.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ import numpy as np
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...protocols.material import Corrections
-from ...protocols.shared.randomness import Keystream, derive_key
+from ...protocols.shared.randomness import Keystream
 from .corrections_file import corrections_path, unpack_corrections
+from .key_chain import PartyKeys
 from .party_set import (
     CERTIFICATES,
     LOCK,
-    SEED,
-    USED,
     WEIGHTS,
     lock_set,
     party_directory,
     read_description,
+    read_keys,
     read_next,
-    read_seed,
     write_durably,
+    write_used,
 )
 
 
 class PartyMaterial:
     """One party's material for the images of a batch."""
 
-    def __init__(self, keys: Sequence[bytes], parts: Sequence[Sequence[np.ndarray]]) -> None:
-        self._keys, self._parts = keys, parts
+    def __init__(self, keys: Sequence[bytes], parts: Sequence[Sequence[np.ndarray]], set_id: bytes) -> None:
+        self._keys, self._parts, self._set_id = keys, parts, set_id
 
     @property
     def images(self) -> int:
@@ -50,26 +50,11 @@ class PartyMaterial:
 
     def source(self, operation: int) -> Keystream:
         """This party's expansion for one operation."""
-        return Keystream(self._keys, operation)
+        return Keystream(self._keys, operation, self._set_id)
 
     def corrections(self, operation: int) -> Corrections:
         """The dealer's corrections for one operation."""
         return Corrections([parts[operation] if parts else np.zeros(0, np.uint8) for parts in self._parts])
-
-
-def image_key(root: bytes, index: int) -> bytes:
-    """Key of one inference's material."""
-    return derive_key(root, f"inference {index}")
-
-
-def weight_key(root: bytes) -> bytes:
-    """Key of a party's part of the weight masks."""
-    return derive_key(root, "weights")
-
-
-def weight_source(root: bytes, operation: int) -> Keystream:
-    """A party's part of the weight mask B of one operation: one for the whole set, as F = W − B is."""
-    return Keystream([weight_key(root)], operation)
 
 
 class MaterialStore:
@@ -86,7 +71,7 @@ class MaterialStore:
             raise Refusal(f"{self.path} holds the material of party {self.description.party}, not of party {party}")
         self._lock = lock_set(self.path / LOCK)
         try:
-            self._root = read_seed(self.path / SEED)
+            self._weights = PartyKeys(read_keys(self.path).weights, b"")
         except Refusal:
             os.close(self._lock)
             raise
@@ -160,19 +145,21 @@ class MaterialStore:
         if start + count > self.description.count:
             left = max(0, self.description.count - start)
             raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
-        write_durably(self.path / USED, json.dumps({"next": start + count}).encode())
+        _, following = read_keys(self.path).inferences(start - self.next_index)
+        keys, following = following.inferences(count)
+        write_used(self.path, start + count, following)
         self._discard_before(start)
-        return ClaimedMaterial(self, range(start, start + count))
+        return ClaimedMaterial(self, range(start, start + count), keys)
 
-    def read(self, indices: range) -> PartyMaterial:
-        """The material of claimed inferences; each can be read once."""
-        material = self.load(indices)
+    def read(self, indices: range, keys: Sequence[bytes]) -> PartyMaterial:
+        """The material of claimed inferences under their keys; each can be read once."""
+        material = self.load(indices, keys)
         self.discard(indices)
         return material
 
-    def load(self, indices: range) -> PartyMaterial:
+    def load(self, indices: range, keys: Sequence[bytes]) -> PartyMaterial:
         """The same for one who calls `discard` a little later, when nobody waits for it."""
-        return PartyMaterial([image_key(self._root, i) for i in indices], [self._load(i) for i in indices])
+        return PartyMaterial(keys, [self._load(i) for i in indices], bytes.fromhex(self.description.set_id))
 
     def discard(self, indices: range) -> None:
         """Remove the corrections of inferences that were loaded."""
@@ -203,19 +190,28 @@ class MaterialStore:
 
     def weight_masks(self, operation: int) -> Keystream:
         """This party's part of an operation's weight mask."""
-        return weight_source(self._root, operation)
+        return self._weights.weight_source(operation)
 
 
 @dataclass
 class ClaimedMaterial:
-    """Inferences that are used up and have not all been read yet."""
+    """Inferences that are used up and have not all been read yet; their keys are in memory alone."""
 
     _store: MaterialStore
     _indices: range
+    _keys: list[bytes]
 
     def take(self, count: int) -> PartyMaterial:
         """The material of the next `count` images; never the same twice."""
+        return self._store.read(*self._next(count))
+
+    def load(self, count: int) -> PartyMaterial:
+        """The same for one who lets the store `discard` them a little later."""
+        return self._store.load(*self._next(count))
+
+    def _next(self, count: int) -> tuple[range, list[bytes]]:
         if count > len(self._indices):
             raise ValueError(f"material for {len(self._indices)} images is claimed, not for {count}")
         taken, self._indices = self._indices[:count], self._indices[count:]
-        return self._store.read(taken)
+        keys, self._keys = self._keys[:count], self._keys[count:]
+        return taken, keys

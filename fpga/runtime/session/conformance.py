@@ -140,7 +140,7 @@ def _offline_mismatch(program: Program, images: int, execution: Execution) -> st
 
 def preparation_mismatch(program: Program, images: int, execution: Execution) -> str | None:
     """A sentence about the first step of two-party preprocessing whose bytes are not the predicted ones."""
-    prepared = prepare_in_process(program, execution, DealerSeeds.fresh().roots, images)
+    prepared = prepare_in_process(program, execution, DealerSeeds.fresh().parties, images)
     measured = [{row.operation: row for row in rows} for rows in prepared.rows]
     for step, predicted in predicted_preparation(execution.name, program, images).items():
         sent = measured[0][step].bytes_sent, measured[1][step].bytes_sent

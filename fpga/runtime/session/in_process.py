@@ -19,7 +19,7 @@ from ...protocols.shared.randomness import Keystream, fresh_bytes
 from ..link.link import Link
 from ..material.dealer import DealerSeeds, deal_for_both
 from ..material.party_set import DEALER, TWO_PARTY
-from ..material.store import PartyMaterial, image_key, weight_source
+from ..material.store import PartyMaterial
 from .accounting import MeasuredOperation, Recorder
 from .session import PartyEvaluator
 from .two_party_prepare import prepare_in_process
@@ -86,15 +86,14 @@ def execute(
     reduced: dict[str, np.ndarray] = {}
 
     def run_party(number: int) -> tuple[np.ndarray, tuple[MeasuredOperation, ...]]:
-        root = seeds.roots[number]
-        keys = [image_key(root, index) for index in range(count)]
-        material = PartyMaterial(keys, corrections[number])
+        keys, _ = seeds.parties[number].inferences(count)
+        material = PartyMaterial(keys, corrections[number], seeds.set_id)
         with Link(ends[number], f"party {1 - number}", timeout_s) as link:
             recorder = Recorder(link)
             evaluator = PartyEvaluator(number, program, execution, link, recorder)
             if record and number == 1:
                 evaluator.record_reduced(reduced)
-            evaluator.setup(weight_shares[number], lambda operation: weight_source(root, operation))
+            evaluator.setup(weight_shares[number], seeds.parties[number].weight_source)
             share = evaluator.evaluate(image_shares[number], evaluator.prepare(material))
             return share, tuple(recorder.rows.values())
 
@@ -109,5 +108,5 @@ def make_corrections(
 ) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
     """Both parties' corrections for some inferences: per party and inference, one uint8 buffer per operation."""
     if preprocessing == TWO_PARTY:
-        return [[] for _ in range(count)], prepare_in_process(program, execution, seeds.roots, count).corrections
+        return [[] for _ in range(count)], prepare_in_process(program, execution, seeds.parties, count).corrections
     return deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(count))

@@ -28,10 +28,11 @@ from ...protocols.material import RandomSource
 from ...protocols.party import Execution
 from ...protocols.shared.lattice.modulus import MODULI
 from ...protocols.shared.preparation import STATISTICAL_BITS, images_within, modulus_for, set_bits, setup_bytes
-from ...protocols.shared.randomness import KEY_BYTES, ROOT_BYTES, Keystream, fresh_bytes
+from ...protocols.shared.randomness import KEY_BYTES, Keystream, fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
 from ..link.link import Link
 from ..material.corrections_file import corrections_path, write_corrections
+from ..material.key_chain import KnownKeys, PartyKeys
 from ..material.party_set import (
     TWO_PARTY,
     SetDescription,
@@ -41,7 +42,6 @@ from ..material.party_set import (
     write_party,
 )
 from ..material.scratch import scratch_directory
-from ..material.store import image_key, weight_key
 from .accounting import MeasuredOperation, Recorder
 from .agreement import PREPARATION_KEY, RELEASE, ROLES, read_hello
 
@@ -87,8 +87,8 @@ class PreparedSet:
         ]
 
 
-#: Both parties' root seeds.
-Seeds = tuple[bytes, bytes]
+#: Both parties' keys.
+Seeds = tuple[PartyKeys, PartyKeys]
 
 
 def check_preparation(execution: Execution, program: Program, count: int) -> None:
@@ -165,8 +165,8 @@ class Preparer:
         started = time.perf_counter()
         with scratch_directory(root) as scratch:
             identity = self._agree(count)
-            seed = fresh_bytes(ROOT_BYTES)
-            size = self._write_corrections(scratch, seed, count, identity[16:32])
+            keys = PartyKeys.fresh()
+            size = self._write_corrections(scratch, keys, count, identity[16:32])
             sent = self._link.counters
             both = (sent.bytes_sent, sent.bytes_received)[:: 1 if self.number == 0 else -1]
             elapsed = time.perf_counter() - started
@@ -182,7 +182,7 @@ class Preparer:
                 (both[0], both[1]),
             )
             scratch.chmod(0o700)
-            write_party(scratch, described, seed, certificates)
+            write_party(scratch, described, keys, certificates)
             target = party_directory(root, self.number)
             check_replaceable(target, replace=True)  # a run may have begun meanwhile
             if self._link.exchange_control(b"written") != b"written":
@@ -218,18 +218,19 @@ class Preparer:
         hellos = (sent, received) if self.number == 0 else (received, sent)
         return hashlib.sha256(b"".join(len(hello).to_bytes(4, "big") + hello for hello in hellos)).digest()
 
-    def _write_corrections(self, scratch: Path, seed: bytes, count: int, session: bytes) -> int:
+    def _write_corrections(self, scratch: Path, keys: PartyKeys, count: int, session: bytes) -> int:
         """Make everything; party 1 writes a file per inference and returns its corrections' size."""
         modulus = modulus_for(self._program, count)
         preparation = preparations()[self._execution.name](self.number, self._program, self._link, modulus)
         with self._recorder.measure("setup", SETUP_STEP):
-            preparation.start(session, weight_key(seed), _weight_masks)
+            preparation.start(session, keys.weights, _weight_masks)
+        known = KnownKeys(keys)
         per_image = sum(each.offline_bytes[1] for each in self._execution.traffic(self._program, 1))
         group = images_per_walk(self._execution, self._program, count)
         for start in range(0, count, group):
             indices = range(start, min(count, start + group))
             corrections = preparation.prepare(
-                lambda part, operation: Keystream([image_key(seed, i) for i in part], operation), indices, self._observe
+                lambda part, operation: Keystream(known.keys(part), operation), indices, self._observe
             )
             if self.number == 1:
                 for place, index in enumerate(indices):
@@ -263,14 +264,15 @@ def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, cou
     ends = socket.socketpair()
 
     def run(number: int) -> tuple[list[list[np.ndarray]], tuple[MeasuredOperation, ...]]:
-        root = seeds[number]
+        keys = seeds[number]
+        known = KnownKeys(keys)
         with Link(ends[number], f"party {1 - number}") as link:
             recorder = Recorder(link)
             preparation = preparations()[execution.name](number, program, link, modulus)
             with recorder.measure("setup", SETUP_STEP):
-                preparation.start(session, weight_key(root), _weight_masks)
+                preparation.start(session, keys.weights, _weight_masks)
             made = preparation.prepare(
-                lambda part, operation: Keystream([image_key(root, i) for i in part], operation),
+                lambda part, operation: Keystream(known.keys(part), operation),
                 range(count),
                 lambda name: recorder.measure("offline", name),
             )

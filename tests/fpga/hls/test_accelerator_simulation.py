@@ -33,7 +33,7 @@ from rrnet_nni.fpga.program.isa import Queue, decode_instructions, encode_instru
 from rrnet_nni.fpga.program.operands import BUS_BYTES, OperandTable, decode_operands
 from rrnet_nni.fpga.program.reference import decode_tensor, encode_images
 from rrnet_nni.fpga.protocols import accelerated_names
-from rrnet_nni.fpga.protocols.masked.comparison_functions import functions
+from rrnet_nni.fpga.protocols.masked.comparison_functions import functions, hash_keys
 from rrnet_nni.fpga.runtime.commands.run import main as run_parties
 
 pytestmark = pytest.mark.skipif(find_cxx() is None, reason="there is no C++ compiler for the accelerator's sources")
@@ -231,7 +231,10 @@ def test_a_keystream_can_be_read_from_anywhere(key: bytes, operation: int, first
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(-200, 200)), min_size=4, max_size=16), st.integers(0))
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(-200, 200)), min_size=4, max_size=16),
+    st.integers(0, 2**64),
+)
 def test_comparison_functions_are_those_of_the_software(cases: list[tuple[int, int]], seed: int) -> None:
     """Points anywhere and close to the threshold; both keys, and their shares add up to the comparison."""
     thresholds = np.array([threshold for threshold, _ in cases], np.uint32)
@@ -239,14 +242,16 @@ def test_comparison_functions_are_those_of_the_software(cases: list[tuple[int, i
     roots = np.random.default_rng(seed).integers(0, 2**64, (2, len(cases), 2), dtype=np.uint64)
     roots[0, :, 0] &= ~np.uint64(1)
     roots[1, :, 0] |= np.uint64(1)
-    corrections = functions().generate(thresholds, (roots[0], roots[1]))
+    keys = hash_keys(seed.to_bytes(16, "big"))
+    corrections = functions().generate(thresholds, (roots[0], roots[1]), keys)
+    named = f"{keys[0].hex()} {keys[1].hex()}"
     lines = [
-        f"compare {root[i].tobytes().hex()} {corrections[:, i].tobytes().hex()} {points[i]}"
+        f"compare {root[i].tobytes().hex()} {named} {corrections[:, i].tobytes().hex()} {points[i]}"
         for root in roots
         for i in range(len(cases))
     ]
     found = np.array(vectors(lines), np.uint8).reshape(2, -1)
-    expected = [functions().evaluate(points, root, corrections) for root in roots]
+    expected = [functions().evaluate(points, root, corrections, keys) for root in roots]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(found[0] ^ found[1], points < thresholds)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...link.link import Link
-from ...material.store import MaterialStore
+from ...material.store import ClaimedMaterial, MaterialStore
 from ...session.session import PartyEvaluator, exchange_weight_shares
 from ..models.halves import Answer, Half
 from ..models.model import Model
@@ -38,6 +38,7 @@ class OpenSet:
         self._model, self._store = model, store
         self._position = self._claimed = start
         self._loaded = range(0)
+        self._material: ClaimedMaterial | None = None
         program, weights = model.build.program, model.build.weights if model.party == 1 else None
         self._evaluator = PartyEvaluator(model.party, program, model.execution, link)
         self._evaluator.setup(exchange_weight_shares(link, model.party, program, weights), store.weight_masks)
@@ -57,18 +58,19 @@ class OpenSet:
         if self._position == self._claimed:
             count = min(self.left, self._model.batch * BATCHES_PER_CLAIM)
             if count:
-                self._store.claim(self._claimed, count)
+                self._material = self._store.claim(self._claimed, count)
             self._claimed += count
         return min(self._claimed - self._position, self._model.batch)
 
     def execute(self, halves: Sequence[Half]) -> list[Answer]:
         """This server's shares of the logits of some halves, which are the same requests at the other one."""
+        if self._material is None:
+            raise ValueError("nothing is claimed")
         count = sum(half.images for half in halves)
         first, self._position = self._position, self._position + count
         self._model.pool.note(self.set_id, first, count, self.left)
-        used = range(first, first + count)
-        material = self._store.load(used)
-        self._loaded = used
+        material = self._material.load(count)
+        self._loaded = range(first, first + count)
         prepared = self._evaluator.prepare(material)
         logits = self._evaluator.evaluate(np.concatenate([half.share for half in halves]), prepared)
         answers, place = [], 0

@@ -17,17 +17,16 @@ import numpy as np
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
-from ....protocols.shared.randomness import ROOT_BYTES
 from ...link.frames import LinkFault
 from ...link.link import Link
 from ...material.corrections_file import corrections_path
+from ...material.key_chain import PartyKeys
 from ...material.party_set import (
     DEALER,
-    SEED,
     SetDescription,
     party_directory,
     read_description,
-    read_seed,
+    read_keys,
     write_party,
 )
 from ...material.scratch import scratch_directory
@@ -51,7 +50,7 @@ def send_part(link: Link, path: Path, name: str, between: Callable[[], None]) ->
     files = [corrections_path(path, index) for index in range(described.count)] if described.corrections_bytes else []
     size = files[0].stat().st_size if files else 0
     ask(link, {"do": "take", "name": name, "set": asdict(described), "file_bytes": size})
-    link.exchange(np.frombuffer(read_seed(path / SEED), np.uint8), 0)
+    link.exchange(np.frombuffer(read_keys(path).octets, np.uint8), 0)
     for file in files:
         link.exchange(np.fromfile(file, np.uint8), 0)
         between()
@@ -82,11 +81,11 @@ def take_part(model: Model, link: Link, question: dict[str, Any]) -> int:
         raise Refusal("the dealer sends a set under the name of another one")
     tell(link, {"ok": True})
     with scratch_directory(root) as scratch:
-        seed = link.exchange(None, ROOT_BYTES).tobytes()
+        keys = PartyKeys.of_octets(link.exchange(None, PartyKeys.SIZE).tobytes())
         for index in range(described.count if size else 0):
             _write(corrections_path(scratch, index), link.exchange(None, size))
         scratch.chmod(0o700)
-        write_party(scratch, described, seed, model.pool.certificates)
+        write_party(scratch, described, keys, model.pool.certificates)
         _await(link, "written", {"written": True})
         _await(link, "place")
         root.mkdir(mode=0o700, exist_ok=True)

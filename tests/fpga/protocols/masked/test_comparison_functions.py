@@ -2,17 +2,25 @@
 
 import numpy as np
 import pytest
+from helpers.statistics import assert_full_entropy
+from helpers.tapped_sessions import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.native.library import CompilationUnavailable
+from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.protocols.masked.comparison_functions import (
     CompiledDcf,
     LibraryDcf,
     agrees_with_library,
     encrypt_blocks,
     functions,
+    hash_keys,
 )
+from rrnet_nni.fpga.protocols.shared.randomness import fresh_bytes
+from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
+from rrnet_nni.fpga.runtime.material.key_chain import PartyKeys
+from rrnet_nni.fpga.runtime.session.conformance import first_divergence
 
 
 def backends():
@@ -34,8 +42,9 @@ def random_roots(generator, count):
 
 def compare(dcf, points, thresholds, generator):
     roots = random_roots(generator, len(points))
-    corrections = dcf.generate(thresholds, roots)
-    return dcf.evaluate(points, roots[0], corrections) ^ dcf.evaluate(points, roots[1], corrections)
+    keys = hash_keys(generator.bytes(16))
+    corrections = dcf.generate(thresholds, roots, keys)
+    return dcf.evaluate(points, roots[0], corrections, keys) ^ dcf.evaluate(points, roots[1], corrections, keys)
 
 
 @each_backend
@@ -67,12 +76,13 @@ def test_one_keys_share_and_the_corrections_look_the_same_for_every_threshold(dc
     generator, count = np.random.default_rng(3), 4096
     for threshold in (0, 2**31 - 1):
         roots = random_roots(generator, count)
-        corrections = dcf.generate(np.full(count, threshold, np.uint32), roots)
+        keys = hash_keys(generator.bytes(16))
+        corrections = dcf.generate(np.full(count, threshold, np.uint32), roots, keys)
         octets = np.bincount(corrections.view(np.uint8).ravel(), minlength=256)
         expected = octets.sum() / 256
         assert abs(((octets - expected) ** 2 / expected).sum() - 255) / np.sqrt(510) < 6
         for root in roots:
-            ones = dcf.evaluate(np.full(count, 12345, np.uint32), root, corrections).sum(dtype=np.int64)
+            ones = dcf.evaluate(np.full(count, 12345, np.uint32), root, corrections, keys).sum(dtype=np.int64)
             assert abs(ones - count / 2) < 6 * np.sqrt(count / 4)
 
 
@@ -104,3 +114,38 @@ def test_a_backend_that_computes_something_else_is_passed_over():
 def test_the_environment_can_ask_for_the_library(monkeypatch):
     monkeypatch.setenv("RRNET_RING_BACKEND", "limbs")
     assert functions.__wrapped__().name == "cryptography"
+
+
+@each_backend
+def test_a_function_is_another_one_under_other_keys_of_its_hash(dcf):
+    generator = np.random.default_rng(4)
+    points, thresholds = (generator.integers(0, 2**31, 64, dtype=np.uint32) for _ in range(2))
+    roots = random_roots(generator, 64)
+    tree, leaf = hash_keys(b"one")
+    made = [dcf.generate(thresholds, roots, keys) for keys in ((tree, leaf), hash_keys(b"other"), (tree, bytes(16)))]
+    assert (made[0] != made[1]).all()
+    assert np.array_equal(made[0][:-1], made[2][:-1])
+    assert (made[0][-1] != made[2][-1]).all()
+    shares = [dcf.evaluate(points, root, made[0], (tree, leaf)) for root in roots]
+    assert np.array_equal(shares[0] ^ shares[1], points < thresholds)
+
+
+def test_every_set_has_keys_of_its_own_for_tree_and_leaves_and_both_parties_have_them():
+    """Correction words of two sets with the same roots and masks have nothing in common, and each set is evaluated."""
+    program, weights = network()
+    parties = PartyKeys.fresh(), PartyKeys.fresh()
+    sets = [DealerSeeds(parties, fresh_bytes(16)) for _ in range(2)]
+    execution = get_execution("masked-dcf")
+    dealt = [deal_for_both(execution.dealer(program, each.weight_masks), each, range(1))[0][0] for each in sets]
+    compared = [index for index, parts in enumerate(dealt[0]) if len(parts)]
+    assert compared
+    for index in compared:
+        blocks = [set(map(bytes, parts[index].reshape(-1, 16))) for parts in dealt]
+        assert not blocks[0] & blocks[1]
+    images = np.random.default_rng(0).normal(size=(1, 2, 8, 8))
+    assert first_divergence(program, weights, images, execution) is None  # each party derives the same
+
+
+def test_keys_of_the_hash_have_full_entropy_and_differ_in_use():
+    pairs = [hash_keys(fresh_bytes(16)) for _ in range(8 * 32 + 80)]
+    assert_full_entropy([tree + leaf for tree, leaf in pairs], 32)

@@ -8,36 +8,38 @@ from helpers.statistics import assert_full_entropy
 from rrnet_nni.fpga.protocols.shared import randomness
 from rrnet_nni.fpga.protocols.shared.randomness import (
     KEY_BYTES,
-    ROOT_BYTES,
     SEED_BYTES,
     Keystream,
-    derive_key,
+    derive,
     fresh_bytes,
 )
-from rrnet_nni.fpga.runtime.material.store import image_key, weight_key
+from rrnet_nni.fpga.runtime.material.key_chain import LINK_BYTES, KnownKeys, PartyKeys
 
 SAMPLES = 8 * 32 + 80
 
 
-@pytest.mark.parametrize("count", [KEY_BYTES, SEED_BYTES, ROOT_BYTES])
+@pytest.mark.parametrize("count", [KEY_BYTES, SEED_BYTES, LINK_BYTES])
 def test_fresh_octets_have_full_entropy(count):
     assert_full_entropy([fresh_bytes(count) for _ in range(SAMPLES)], count)
 
 
-def test_keys_of_inferences_and_of_weights_have_full_entropy_over_roots_and_over_indexes():
-    roots = [fresh_bytes(ROOT_BYTES) for _ in range(SAMPLES)]
+def test_keys_of_inferences_have_full_entropy_over_sets_and_over_indexes():
+    chains = [PartyKeys.fresh() for _ in range(SAMPLES)]
     for keys in (
-        [image_key(root, 7) for root in roots],
-        [weight_key(root) for root in roots],
-        [image_key(roots[0], index) for index in range(SAMPLES)],
+        [chain.inferences(8)[0][7] for chain in chains],
+        chains[0].inferences(SAMPLES)[0],
+        [chain.inferences(3)[1].link for chain in chains],
     ):
-        assert_full_entropy(keys, KEY_BYTES)
+        assert_full_entropy(keys, len(keys[0]))
+    assert_full_entropy([PartyKeys.fresh().octets for _ in range(8 * PartyKeys.SIZE + 80)], PartyKeys.SIZE)
 
 
-def test_every_octet_of_a_root_decides_its_keys():
-    root = fresh_bytes(ROOT_BYTES)
-    changed = [root[:place] + bytes([root[place] ^ 1]) + root[place + 1 :] for place in range(ROOT_BYTES)]
-    assert len({image_key(each, 0) for each in (root, *changed)}) == ROOT_BYTES + 1
+def test_every_octet_of_a_link_decides_its_key_and_the_next_link():
+    weights, link = fresh_bytes(KEY_BYTES), fresh_bytes(LINK_BYTES)
+    changed = [link[:place] + bytes([link[place] ^ 1]) + link[place + 1 :] for place in range(LINK_BYTES)]
+    made = [PartyKeys(weights, each).inferences(1) for each in (link, *changed)]
+    assert len({keys[0] for keys, _ in made}) == LINK_BYTES + 1
+    assert len({following.link for _, following in made}) == LINK_BYTES + 1
 
 
 class CountingHkdf:
@@ -46,22 +48,26 @@ class CountingHkdf:
     def __init__(self, algorithm, length, salt, info):
         self._length, self._decides = length, b"%d %b %b" % (length, salt or b"", info)
 
-    def derive(self, root):
-        return hashlib.blake2b(root + self._decides, digest_size=self._length).digest()
+    def derive(self, secret):
+        return hashlib.blake2b(secret + self._decides, digest_size=self._length).digest()
 
 
 def test_no_two_of_a_million_inferences_share_a_key(monkeypatch):
     monkeypatch.setattr(randomness, "HKDF", CountingHkdf)
-    root = fresh_bytes(ROOT_BYTES)
-    keys = {image_key(root, index) for index in range(10**6)}
-    keys |= {image_key(root, 2**power) for power in range(20, 70)}
-    assert len(keys | {weight_key(root)}) == 10**6 + 50 + 1
+    chain = PartyKeys.fresh()
+    keys, _ = chain.inferences(10**6)
+    assert len({*keys, chain.weights}) == 10**6 + 1
 
 
-def test_ten_thousand_keys_of_the_library_differ():
-    root = fresh_bytes(ROOT_BYTES)
-    assert len({image_key(root, index) for index in range(10_000)}) == 10_000
-    assert len(derive_key(root, "label")) == KEY_BYTES
+def test_ten_thousand_keys_of_the_library_differ_and_do_not_depend_on_where_the_chain_is_cut():
+    chain = PartyKeys.fresh()
+    keys, _ = chain.inferences(10_000)
+    assert len(set(keys)) == 10_000
+    first, following = chain.inferences(1234)
+    assert first + following.inferences(10_000 - 1234)[0] == keys
+    known = KnownKeys(chain)
+    assert [known.keys(part) for part in (range(5, 9), range(0, 3), range(2, 20))] == [keys[5:9], keys[:3], keys[2:20]]
+    assert len(derive(chain.link, "label")) == KEY_BYTES
 
 
 def test_operations_under_one_key_have_streams_of_their_own():

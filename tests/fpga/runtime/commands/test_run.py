@@ -179,11 +179,11 @@ def test_an_unknown_host_is_reported_at_once(build):
 
 def test_debug_shows_where_a_process_failed(build):
     assert command("prepare", build, "--count", 3).returncode == 0
-    (party_directory(build.parent / "build.material", 1) / "seed").unlink()
+    (party_directory(build.parent / "build.material", 1) / "weights.key").unlink()
     refused = run(build, "--debug")
     assert refused.returncode == 2
     assert "party 1 said:" in refused.stderr
-    assert "in read_seed" in refused.stderr
+    assert "in read_keys" in refused.stderr
     assert refused.stderr.splitlines()[-1].startswith("rrnet-2pc-run: ")
 
 

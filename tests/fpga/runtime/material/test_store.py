@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -14,11 +15,13 @@ import pytest
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, ReluOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions
+from rrnet_nni.fpga.protocols.shared.randomness import KEY_BYTES
 from rrnet_nni.fpga.runtime.material import dealer
 from rrnet_nni.fpga.runtime.material import store as store_module
 from rrnet_nni.fpga.runtime.material.corrections_file import corrections_path
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.material.party_set import party_directory, unused_count
+from rrnet_nni.fpga.runtime.material.key_chain import LINK_BYTES, PartyKeys
+from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_keys, unused_count
 from rrnet_nni.fpga.runtime.material.scratch import temporary_directory
 from rrnet_nni.fpga.runtime.material.store import MaterialStore
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
@@ -75,7 +78,7 @@ def test_corrections_leave_the_disk_when_they_are_read(root):
     with MaterialStore(root, 1) as store:
         store.claim(0, 1).take(1)
         with pytest.raises(ExecutionFault, match="cannot be read"):
-            store.read(range(0, 1))
+            store.read(range(0, 1), [bytes(16)])
     assert not corrections_path(party_directory(root, 1), 0).exists()
     assert corrections_path(party_directory(root, 1), 1).exists()
 
@@ -121,7 +124,16 @@ def test_material_that_a_session_uses_is_not_replaced(root):
         assert store.description.set_id != before
 
 
-@pytest.mark.parametrize("used", ['{"next": -1}', '{"next": "0"}', '{"next": true}', "{", None])
+@pytest.mark.parametrize(
+    "used",
+    [
+        *(f'{{"next": {number}, "link": "{"0" * 64}"}}' for number in ("-1", '"0"', "true")),
+        '{"next": 0}',
+        '{"next": 0, "link": "00"}',
+        "{",
+        None,
+    ],
+)
 def test_material_of_which_it_is_unknown_what_was_used_is_refused_until_it_is_replaced(root, used):
     path = party_directory(root, 0) / "used.json"
     path.unlink() if used is None else path.write_text(used)
@@ -133,9 +145,13 @@ def test_material_of_which_it_is_unknown_what_was_used_is_refused_until_it_is_re
     assert unused_count(party_directory(root, 0)) == 1
 
 
-def test_a_missing_seed_and_a_damaged_description_are_refused(root):
-    (party_directory(root, 0) / "seed").unlink()
-    with pytest.raises(Refusal, match=r"seed cannot be read: No such file"):
+def test_a_missing_or_short_key_and_a_damaged_description_are_refused(root):
+    path = party_directory(root, 0) / "weights.key"
+    path.write_bytes(b"short")
+    with pytest.raises(Refusal, match=r"weights\.key is damaged"):
+        MaterialStore(root, 0)
+    path.unlink()
+    with pytest.raises(Refusal, match=r"weights\.key cannot be read: No such file"):
         MaterialStore(root, 0)
     path = party_directory(root, 1) / "set.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"count": "many"}))
@@ -159,12 +175,43 @@ def test_a_partys_secrets_are_its_own_and_readable_by_the_owner_only(root):
     for party in (0, 1):
         directory = party_directory(root, party)
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-        assert stat.S_IMODE((directory / "seed").stat().st_mode) == 0o600
-    seeds = [(party_directory(root, party) / "seed").read_bytes() for party in (0, 1)]
-    assert seeds[0] != seeds[1]
-    assert seeds[0] not in b"".join(p.read_bytes() for p in party_directory(root, 1).iterdir())
+        for name in ("weights.key", "used.json"):
+            assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
+    keys = [read_keys(party_directory(root, party)) for party in (0, 1)]
+    elsewhere = b"".join(p.read_bytes() for p in party_directory(root, 1).iterdir())
+    for secret in (keys[0].weights, keys[0].link, keys[0].link.hex().encode()):
+        assert secret not in elsewhere
     descriptions = [json.loads((party_directory(root, party) / "set.json").read_text()) for party in (0, 1)]
     assert descriptions[0]["set_id"] == descriptions[1]["set_id"]
+
+
+def reachable_keys(directory, count=12):
+    """All keys that follow from what a party's files hold, wherever it stands in them, as octets or hexadecimal."""
+    found = set()
+    for file in directory.iterdir():
+        octets = file.read_bytes()
+        texts = re.findall(rb"[0-9a-f]{32,}", octets)
+        for data in (octets, *(bytes.fromhex(text[: len(text) // 2 * 2].decode()) for text in texts)):
+            found.update(data[place : place + KEY_BYTES] for place in range(len(data)))
+            for place in range(min(len(data), 512) - LINK_BYTES + 1):
+                found.update(PartyKeys(b"", data[place : place + LINK_BYTES]).inferences(count)[0])
+    return found
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_a_partys_files_do_not_open_what_it_used(root, party):
+    """The keys of claimed inferences follow from nothing in its directory, those of the others do."""
+    directory = party_directory(root, party)
+    keys, _ = read_keys(directory).inferences(5)
+    assert reachable_keys(directory) >= set(keys)
+    with MaterialStore(root, party) as store:
+        claimed = store.claim(1, 2)
+        assert reachable_keys(directory).isdisjoint(keys[:3])
+        assert reachable_keys(directory) >= set(keys[3:])
+        assert list(claimed.take(2).source(0).keys) == keys[1:3]
+    with MaterialStore(root, party) as store:
+        assert list(store.claim(4, 1).take(1).source(0).keys) == keys[4:]
+    assert reachable_keys(directory).isdisjoint(keys)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):

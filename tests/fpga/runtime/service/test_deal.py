@@ -105,7 +105,7 @@ def test_the_dealer_keeps_both_pools_between_the_marks_and_removes_what_only_one
         assert len(set(zero)) == len(zero) == 60
         assert len({name for name, _ in zero}) > 2
         assert "no material" not in dealer.log() + servers.log(0) + servers.log(1)
-        wait_until(lambda: not list((tmp_path / "scratch").rglob("seed")), "the dealer keeps a set")
+        wait_until(lambda: not list((tmp_path / "scratch").rglob("weights.key")), "the dealer keeps a set")
         stranger = Peer("the dealer", dealer.address, tmp_path / "keys" / "party-1", 10.0, ())
         terms = {"party": 0, "program": dealer.build.program_digest, "protocol": PROTOCOL}
         with stranger.dial() as link, pytest.raises(ExecutionFault, match="certificate of party-1"):
@@ -153,7 +153,7 @@ def check_kills(tmp_path, kills, seed):
     assert not wrong
     for party, uses in enumerate(used):
         assert len(set(uses)) == len(uses), f"party {party} used an inference twice"
-    assert not list((tmp_path / "scratch").rglob("seed")), "a killed dealer's scratch is removed by the next one"
+    assert not list((tmp_path / "scratch").rglob("weights.key")), "a killed dealer's scratch is removed by the next one"
     return right
 
 

@@ -32,7 +32,7 @@ each_protocol = pytest.mark.parametrize("protocol", preparations())
 def test_two_parties_make_what_a_dealer_with_their_seeds_would_deal(protocol):
     program, _ = network()
     seeds, execution = DealerSeeds.fresh(), executions()[protocol]
-    made = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    made = prepare_in_process(program, execution, seeds.parties, 3).corrections
     dealt = deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(3))[1]
     for ours, theirs in zip(made, dealt, strict=True):
         for operation, own, other in zip(program.operations, ours, theirs, strict=True):
@@ -48,7 +48,7 @@ def test_masks_of_narrow_words_are_prepared_as_a_dealer_would(seed):
         name: replace(tensor, ring_bits=int(bits)) for (name, tensor), bits in zip(program.tensors.items(), rings)
     }
     narrow, seeds, execution = replace(program, tensors=tensors), DealerSeeds.fresh(), executions()["masked"]
-    made = prepare_in_process(narrow, execution, seeds.roots, 2).corrections
+    made = prepare_in_process(narrow, execution, seeds.parties, 2).corrections
     dealt = deal_for_both(execution.dealer(narrow, seeds.weight_masks), seeds, range(2))[1]
     for ours, theirs in zip(made, dealt, strict=True):
         for operation, own, other in zip(program.operations, ours, theirs, strict=True):
@@ -61,10 +61,10 @@ def test_images_prepared_apart_are_prepared_as_together(protocol, monkeypatch):
     """Groups of images are a matter of memory: what is made does not depend on them."""
     program, _ = network()
     seeds, execution = DealerSeeds.fresh(), executions()[protocol]
-    together = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    together = prepare_in_process(program, execution, seeds.parties, 3).corrections
     monkeypatch.setattr("rrnet_nni.fpga.protocols.shared.preparation.GROUP_BYTES", 1)
     monkeypatch.setattr("rrnet_nni.fpga.protocols.shared.lattice.linear_material.HELD_BYTES", 1)
-    apart = prepare_in_process(program, execution, seeds.roots, 3).corrections
+    apart = prepare_in_process(program, execution, seeds.parties, 3).corrections
     for ours, theirs in zip(together, apart, strict=True):
         assert all(np.array_equal(own, other) for own, other in zip(ours, theirs, strict=True))
 
@@ -130,4 +130,4 @@ def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs
     for name, execution in executions().items():
         if name not in preparations():
             with pytest.raises(Refusal, match="needs a dealer"):
-                prepare_in_process(program, execution, DealerSeeds.fresh().roots, 1)
+                prepare_in_process(program, execution, DealerSeeds.fresh().parties, 1)

@@ -12,7 +12,7 @@ from rrnet_nni.fpga.protocols import PROTOCOLS, executions, preparations
 from rrnet_nni.fpga.protocols.shared.lattice.modulus import SMALL
 from rrnet_nni.fpga.protocols.shared.preparation import WEIGHT_KEY_BYTES, setup_bytes
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
-from rrnet_nni.fpga.runtime.material.store import MaterialStore, weight_key
+from rrnet_nni.fpga.runtime.material.store import MaterialStore
 from rrnet_nni.fpga.runtime.session.two_party_prepare import SETUP_STEP, prepare_in_process
 
 each_protocol = pytest.mark.parametrize("protocol", preparations())
@@ -55,7 +55,7 @@ def record_preparation(monkeypatch, protocol, seeds, images):
 
     with monkeypatch.context() as patched:
         patched.setitem(PROTOCOLS, protocol, replace(PROTOCOLS[protocol], preparation=Recording))
-        prepare_in_process(program, executions()[protocol], seeds.roots, images)
+        prepare_in_process(program, executions()[protocol], seeds.parties, images)
     return said
 
 
@@ -87,9 +87,7 @@ def test_two_preparations_with_the_same_seeds_say_nothing_twice_but_the_key_of_t
         assert len(first) == setup_bytes(SMALL)[party]
         if party == 0:
             assert (
-                first[-WEIGHT_KEY_BYTES:].tobytes()
-                == second[-WEIGHT_KEY_BYTES:].tobytes()
-                == weight_key(seeds.roots[0])
+                first[-WEIGHT_KEY_BYTES:].tobytes() == second[-WEIGHT_KEY_BYTES:].tobytes() == seeds.parties[0].weights
             )
             first, second = first[:-WEIGHT_KEY_BYTES], second[:-WEIGHT_KEY_BYTES]
         blocks = [
