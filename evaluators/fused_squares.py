@@ -107,6 +107,11 @@ def _agree(kernels: SquareKernels) -> bool:
     return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(*answers, strict=True))
 
 
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count)
+
+
 class _Columns:
     """Activations that lie as N, H, W, C, as rows of columns of which each belongs to one channel.
 
@@ -165,8 +170,7 @@ class _Columns:
         if len(works) == 1:
             kernel(works[0])
         else:
-            with ThreadPoolExecutor(len(works)) as threads:  # ctypes lets go of Python's lock
-                list(threads.map(kernel, works))
+            list(_threads(len(works)).map(kernel, works))  # ctypes lets go of Python's lock
 
     def _shares(self) -> list[tuple[int, int]]:
         """First row and number of rows for every thread."""

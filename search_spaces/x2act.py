@@ -127,7 +127,7 @@ class NormalizedX2act(X2act):
         square_eps: added to the variance of z², which is 2 for normally distributed x and near 0 for two-valued x.
 
     Attributes:
-        kernels: gives value and range excess in training mode in torch's place, where a training sets it.
+        kernels: gives value and range excess in training mode on the CPU in torch's place, where a training sets it.
     """
 
     input_mean: Tensor
@@ -148,7 +148,7 @@ class NormalizedX2act(X2act):
         self.register_buffer("square_variance", torch.full((channels,), 2.0))
 
     def trained(self, x: Tensor) -> Tensor:
-        if self.kernels is not None:
+        if self.kernels is not None and x.is_cpu:
             value, self.range_excess = self.kernels(self, x)
             return value
         z = functional.batch_norm(x, self.input_mean, self.input_variance, None, None, True, self.momentum, self.eps)

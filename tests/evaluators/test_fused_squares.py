@@ -110,6 +110,11 @@ def test_what_ran_away_stays_visible() -> None:
     assert value[:, 0].isfinite().all()
 
 
+def test_kernels_are_for_the_processor_alone() -> None:
+    fused = twins(2)[1].to("meta")
+    assert fused(torch.empty(4, 2, 3, 3, device="meta")).shape == (4, 2, 3, 3)
+
+
 def test_a_network_with_kernels_can_be_copied_and_pickled() -> None:
     fused = twins(2)[1]
     x = torch.randn(4, 2, 3, 3)
