@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from helpers.documented_commands import ROOT
 from helpers.light_environment import blocked_modules, light_environment, light_requirements
 from helpers.odd_pictures import drawn
 from helpers.small_onnx_models import ModelBuilder, run_onnx
+from packaging.requirements import Requirement
 
+from rrnet_nni.base.extras import EXTRAS
 from rrnet_nni.base.image_format import ImageFormat
 
 EXTRA = "which is not installed: pip install 'rrnet-nni[search]'"
@@ -112,6 +116,15 @@ def test_what_is_blocked_is_what_the_search_brings_and_nothing_light() -> None:
     blocked = blocked_modules()
     assert {"torch", "nni", "torchvision", "onnxruntime", "sklearn", "matplotlib", "pytest"} <= blocked
     assert blocked.isdisjoint({"numpy", "onnx", "yaml", "PIL", "google", "rrnet_nni", "rich", "starlette", "nacl"})
+
+
+def test_the_extra_that_is_named_is_the_one_that_installs_the_library() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, libraries in EXTRAS.items():
+        installed = {Requirement(text).name.lower() for text in extras[extra]}
+        for library in libraries:
+            owners = packages_distributions().get(library, [library])
+            assert installed & {owner.lower() for owner in owners}, (library, extra)
 
 
 def test_hardware_and_protocols_run_where_nothing_else_can_be_imported(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 #: A line of a code block that begins with one of these is a command.
-WORDS = ("rrnet", "rrnet-2pc-", "make", "nnictl", "python", ". ", "NODE_OPTIONS", "PIP_EXTRA")
+WORDS = ("rrnet", "rrnet-2pc-", "make", "nnictl", "python", ". ", "NODE_OPTIONS", "PIP_EXTRA", "pip ", "eval ")
 
 
 def documents() -> list[Path]:

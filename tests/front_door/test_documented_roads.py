@@ -1,0 +1,92 @@
+"""README's and docs' commands, one after the other, in a folder that looks like a clone after `make`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from helpers.documented_commands import ROOT, documented_commands, documents
+from helpers.documented_road import ELSEWHERE, Road, run_elsewhere
+from helpers.odd_pictures import drawn, write_odd_folder
+from helpers.small_onnx_models import mixed_model
+
+#: So small that the road takes minutes: what is tried is that no step trips another one.
+TASK = """
+backbone: resnet8
+space: {width: 0.5}
+data: {name: digits, train_images: 300, test_images: 40}
+search: {epochs: 2, warmup_epochs: 1}
+training: {epochs: 4}
+calibration_images: 64
+"""
+SHORTER = (("maxTrialNumber: 6", "maxTrialNumber: 2"), ("epochs: 30", "epochs: 4"), ("epochs: 7,", "epochs: 2,"))
+PAGES = [document for document in documents() if document.name != "README.md"]
+
+
+def commands(document: Path) -> list[str]:
+    return [command for command in documented_commands(document) if run_elsewhere(command) is None]
+
+
+def test_every_command_is_on_a_road_or_in_a_test_that_is_there() -> None:
+    verbs = [command.split()[1] for command in commands(ROOT / "README.md") if command.startswith("rrnet ")]
+    assert {"run", "init", "show", "search", "train", "export", "latency", "paper-table", "report"} <= set(verbs)
+    assert sum(command.startswith("rrnet-2pc-") for page in PAGES for command in commands(page)) >= 15
+    assert all((ROOT / place).is_file() for place in ELSEWHERE.values())
+
+
+def shortened(path: Path) -> None:
+    text = path.read_text()
+    for written, instead in SHORTER:
+        text = text.replace(written, instead)
+    path.write_text(text)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with what a page supposes to be there: the example, a model, its build and images."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "examples" / "digits.yml").write_text(TASK)
+    shutil.copy(ROOT / "rrnet.yml", tmp_path)
+    shortened(tmp_path / "rrnet.yml")
+    (tmp_path / ".lint").mkdir()
+    return tmp_path
+
+
+def with_a_build(clone: Path) -> Road:
+    onnx.save(mixed_model(image_size=8), clone / "model.onnx")
+    images = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    np.save(clone / "images.npy", images)
+    np.save(clone / "x.npy", images[:1])
+    road = Road(clone)
+    road.run("rrnet-2pc-compile model.onnx -o build/ --calibrate images.npy")
+    return road
+
+
+def test_the_commands_of_the_compilers_page_run_in_order(clone: Path) -> None:
+    with_a_build(clone).walk(commands(ROOT / "docs" / "compiler.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.experiment
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_a_pages_commands_run_in_order(clone: Path, page: Path) -> None:
+    with_a_build(clone).walk(commands(page))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.experiment
+def test_the_readmes_commands_run_in_order(clone: Path) -> None:
+    write_odd_folder(clone / "my_images", each=20)
+    drawn("disc", np.random.default_rng(99)).save(clone / "photo.jpg")
+    road = Road(clone)
+    for command in commands(ROOT / "README.md"):
+        road.walk([command])
+        if command.startswith("rrnet init"):
+            shortened(clone / "my_images.yml")
+            shortened(clone / "my_images_experiment.yml")
+    assert (clone / "page" / "report.html").is_file()
