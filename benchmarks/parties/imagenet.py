@@ -23,9 +23,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import model_zoo
 import numpy as np
 import onnxruntime
+from model_zoo_networks import export
 
 from rrnet_nni.base.compatibility import prepare_libraries
 from rrnet_nni.base.files import write_whole_json
@@ -77,7 +77,7 @@ def ensure_build(folder: Path, network: str, rings: str) -> Path:
     build, model = folder / f"{network}-{rings}", folder / f"{network}.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     if not model.exists():
-        size = model_zoo.export(network, model)
+        size = export(network, model)
         np.save(folder / f"{network}.npy", np.random.default_rng(1).normal(size=(1, 3, size, size)).astype(np.float32))
     if not build.exists():
         compile_model(model, build, ring=rings)

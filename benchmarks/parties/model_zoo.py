@@ -23,66 +23,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from model_zoo_networks import TEST_IMAGES, export, float16_error, network_names, test_images
+
 from rrnet_nni.base.files import write_whole_json
 
-#: Families that the compiler has no operators for: attention, and layer normalization of every pixel.
-LEFT_OUT = ("vit_", "swin", "maxvit", "convnext")
-ADAPTING_IMAGES, TEST_IMAGES = 16, 4
-#: Published pixels of models that are not made for 224.
-IMAGE_SIZES = {
-    "inception_v3": 299,
-    **{f"efficientnet_b{i}": size for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))},
-    **{"efficientnet_v2_s": 384, "efficientnet_v2_m": 480, "efficientnet_v2_l": 480},
-}
 ROW_SECONDS = 3600
-
-
-def network_names() -> list[str]:
-    """The classifiers of torchvision that the table is about, those with the fewest parameters first."""
-    from torchvision import models
-
-    names = [name for name in models.list_models(module=models) if not name.startswith(LEFT_OUT)]
-    return sorted(names, key=lambda name: (_parameters(name), name))
-
-
-def _parameters(name: str) -> int:
-    from torchvision import models
-
-    return int(models.get_model_weights(name).DEFAULT.meta["num_params"])  # type: ignore[attr-defined]
-
-
-def export(name: str, path: Path) -> int:
-    """Write the network's ONNX file; returns the side of its images."""
-    import torch
-    from torchvision import models
-
-    torch.manual_seed(0)
-    size = IMAGE_SIZES.get(name, 224)
-    extra = {"transform_input": False} if name in ("googlenet", "inception_v3") else {}
-    if extra:
-        extra["aux_logits"] = False
-    network = models.get_model(name, weights=None, **({"init_weights": True} if extra else {}), **extra)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # a plain average of all batches
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    network.train()
-    with torch.no_grad():
-        for _ in range(ADAPTING_IMAGES // 8):
-            network(torch.randn(8, 3, size, size))
-    network.eval()
-    torch.onnx.export(
-        network,
-        (torch.zeros(1, 3, size, size),),
-        str(path),
-        dynamo=False,
-        opset_version=17,
-        verbose=False,
-        input_names=["image"],
-        output_names=["logits"],
-    )
-    return size
+#: Networks that lose more amplify noise themselves: what float16 loses is measured beside.
+LOST = 0.02
 
 
 def with_pending(known: Mapping[str, dict[str, Any]], every: Sequence[str]) -> list[dict[str, Any]]:
@@ -109,7 +56,7 @@ def row(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str,
         except Refusal as refusal:
             return {**found, "refusal": str(refusal).removeprefix("model.onnx: ")}
         found["compile_s"] = round(time.perf_counter() - started, 1)
-        images = np.random.default_rng(1).normal(size=(TEST_IMAGES, 3, size, size)).astype(np.float32)
+        images = test_images(size)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         wanted = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
         np.save(Path(scratch) / "image.npy", images[:1])
@@ -118,6 +65,8 @@ def row(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str,
     parts = [run_reference(compilation.program, compilation.weights, image[None]) for image in images]
     logits = np.concatenate(parts).reshape(wanted.shape)
     error = float(np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2)))
+    if error > LOST:
+        found["float16_error"] = float16_error(name)
     return {
         **found,
         "makespan_ms": round(report["makespan_ms"], 2),
@@ -192,9 +141,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         sent = " / ".join(f"{size / 1e6:.1f}" for size in found["bytes_sent"])
         ties = "".join(f"; two logits {gap:.2%} apart" for gap in found.get("gaps_lost", ()))
         same = f"{found['same_class']} of {found['images']}{ties}"
+        half = f" (float16 {found['float16_error']:.2%})" if "float16_error" in found else ""
         lines.append(
             f"| {found['network']} | {found['image_size']} | {found['compile_s']:.0f} | {found['makespan_ms']:,.1f} | "
-            f"{sent} | {found['comparisons']:,} | {found['error']:.2%} | {found['stated_error']:.2%} | {same} |"
+            f"{sent} | {found['comparisons']:,} | {found['error']:.2%}{half} | {found['stated_error']:.2%} | {same} |"
         )
     pending = [found["network"] for found in rows if found.get("pending")]
     left = ["", f"Not run: {', '.join(pending)}."] if pending else []
@@ -230,6 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
     parser.add_argument("--ring", choices=("narrow", "32"), help="as of rrnet-2pc-compile (default: the compiler's)")
     parser.add_argument("--execute", nargs="+", default=[], metavar="PROTOCOL", help="also run two parties on an image")
+    parser.add_argument(
+        "--float16", nargs="+", default=[], metavar="NETWORK", help="measure float16 for rows of the file"
+    )
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.table is not None:
@@ -246,6 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output is not None and options.output.exists():
         rows = json.loads(options.output.read_text())
         known = {found["network"]: found for found in rows if not found.get("pending")}
+    for name in options.float16:
+        known[name]["float16_error"] = float16_error(name)
+        write_whole_json(options.output, with_pending(known, network_names()))
     started, every = time.perf_counter(), network_names()
     for name in options.networks or every:
         if name in known and not options.again:
