@@ -21,6 +21,7 @@ from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_netw
 from rrnet_nni.search_spaces.gated_scaling import Multiply, ShiftedClip
 from rrnet_nni.search_spaces.gates import POOLINGS, activation_names
 from rrnet_nni.search_spaces.layers import Identity
+from rrnet_nni.search_spaces.patch_relu import Relu2x2
 from rrnet_nni.search_spaces.slices import SlicedActivation
 
 
@@ -161,6 +162,11 @@ def _(module: nn.Linear, x: Tensor, output: Tensor) -> OperatorShape:
 @operator_shape.register
 def _(module: nn.ReLU, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Relu(output.numel())
+
+
+@operator_shape.register
+def _(module: Relu2x2, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.PatchRelu(*x.shape[1:])
 
 
 @operator_shape.register

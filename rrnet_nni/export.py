@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from rrnet_nni.base.files import write_whole
 from rrnet_nni.base.image_format import METADATA_KEY, ImageFormat
 from rrnet_nni.fpga.compiler.onnx.layer_names import name_after_layers
+from rrnet_nni.search_spaces.patch_relu import Relu2x2
 from rrnet_nni.search_spaces.x2act import X2act
 
 from .pixel_input import take_pixels
 
 OPSET = 20
-X2ACT_DOMAIN = "rrnet"
+DOMAIN = "rrnet"
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
 
 
@@ -40,8 +41,15 @@ class _ExportedX2act(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.onnx.ops.symbolic(
-            f"{X2ACT_DOMAIN}::X2act", (x, self.k, self.w2, self.b), dtype=x.dtype, shape=x.shape, version=1
+            f"{DOMAIN}::X2act", (x, self.k, self.w2, self.b), dtype=x.dtype, shape=x.shape, version=1
         )
+
+
+class _ExportedRelu2x2(nn.Module):
+    """Relu2x2 as one node of the `rrnet` domain."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.onnx.ops.symbolic(f"{DOMAIN}::Relu2x2", (x,), dtype=x.dtype, shape=x.shape, version=1)
 
 
 def export_onnx(
@@ -63,7 +71,7 @@ def export_onnx(
     exportable = copy.deepcopy(network).cpu().float().eval()
     # The graph follows the layout: of weights that lie as N, H, W, C it flattens in many operators.
     exportable.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    _replace_x2act(exportable)
+    _replace_activations(exportable)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,8 +88,8 @@ def export_onnx(
     if exported is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     model = exported.model_proto
-    if any(node.domain == X2ACT_DOMAIN for node in model.graph.node):
-        model.functions.append(_x2act_function())
+    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    model.functions.extend(make() for name, make in _FUNCTIONS.items() if name in used)
     name_after_layers(model)
     for node in model.graph.node:
         del node.metadata_props[:]
@@ -106,13 +114,15 @@ def onnx_logits(path: Path, images: np.ndarray, batch_size: int = 256) -> np.nda
     return np.concatenate([session.run(None, {name: chunk})[0] for chunk in chunks])
 
 
-def _replace_x2act(module: nn.Module) -> None:
+def _replace_activations(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, X2act):
             quadratic, linear, constant = (value.detach().clone() for value in child.coefficients())
             setattr(module, name, _ExportedX2act(quadratic, linear, constant))
+        elif isinstance(child, Relu2x2):
+            setattr(module, name, _ExportedRelu2x2())
         else:
-            _replace_x2act(child)
+            _replace_activations(child)
 
 
 def _x2act_function() -> onnx.FunctionProto:
@@ -124,6 +134,33 @@ def _x2act_function() -> onnx.FunctionProto:
         helper.make_node("Add", ["quadratic", "linear"], ["sum"]),
         helper.make_node("Add", ["sum", "b"], ["y"]),
     ]
-    return helper.make_function(
-        X2ACT_DOMAIN, "X2act", ["x", "k", "w2", "b"], ["y"], nodes, [helper.make_opsetid("", OPSET)]
-    )
+    return helper.make_function(DOMAIN, "X2act", ["x", "k", "w2", "b"], ["y"], nodes, [helper.make_opsetid("", OPSET)])
+
+
+def _relu2x2_function() -> onnx.FunctionProto:
+    """x · [mean of its patch of 2 x 2 pixels > 0] in standard operators; of odd images the mask is cut."""
+    words = {"zero": np.float32(0), "twice": np.array([1, 1, 2, 2], np.float32), "axes": np.array([2, 3], np.int64)}
+    words |= {"start": np.array([0, 0], np.int64)}
+    nodes = [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
+             for name, value in words.items()]  # fmt: skip
+    nodes += [
+        helper.make_node("AveragePool", ["x"], ["mean"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        helper.make_node("Greater", ["mean", "zero"], ["positive"]),
+        helper.make_node("CastLike", ["positive", "x"], ["mask"]),
+        helper.make_node(
+            "Resize",
+            ["mask", "", "twice"],
+            ["spread"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Shape", ["x"], ["size"], start=2, end=4),
+        helper.make_node("Slice", ["spread", "start", "size", "axes"], ["cut"]),
+        helper.make_node("Mul", ["x", "cut"], ["y"]),
+    ]
+    return helper.make_function(DOMAIN, "Relu2x2", ["x"], ["y"], nodes, [helper.make_opsetid("", OPSET)])
+
+
+#: Activations that no standard operator is, as local functions.
+_FUNCTIONS = {"X2act": _x2act_function, "Relu2x2": _relu2x2_function}

@@ -14,6 +14,7 @@ from torch import nn
 
 from .layers import AvgPool, ConvNorm, ConvPlan, Identity, MaxPool, Relu, ResidualUnit, Shape, Unit, window_output
 from .options import EXTRA_ACTIVATIONS, SpaceOptions
+from .patch_relu import Relu2x2
 from .slices import SlicedActivation
 from .x2act import NormalizedX2act, PlainX2act
 
@@ -26,10 +27,16 @@ def _x2act(options: SpaceOptions, label: str, shape: Shape) -> nn.Module:
     return PlainX2act(label, shape, per_channel=per_channel, c=options.x2act_c, w1=options.x2act_w1)
 
 
+def _relu2x2(options: SpaceOptions, label: str, shape: Shape) -> nn.Module:
+    """Images of one pixel have no neighbours."""
+    return Relu2x2(label) if max(shape[1:]) > 1 else Relu(label)
+
+
 #: Activations: name -> makes it for a space's options, a label and the shape (C, H, W).
 ACTIVATIONS: dict[str, Callable[[SpaceOptions, str, Shape], nn.Module]] = {
     "relu": lambda options, label, shape: Relu(label),
     "x2act": _x2act,
+    "relu2x2": _relu2x2,
     "identity": lambda options, label, shape: Identity(label),
 }
 POOLINGS = ("maxpool", "avgpool")

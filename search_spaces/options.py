@@ -14,7 +14,7 @@ ENTRY_POINT_GROUP = "rrnet_nni.backbones"
 Stem = Literal["pool", "plain", "imagenet"]
 X2ActForm = Literal["normalized", "plain"]
 #: Candidates that a gate has only where the space asks for them.
-ExtraActivation = Literal["identity"]
+ExtraActivation = Literal["relu2x2", "identity"]
 EXTRA_ACTIVATIONS: tuple[ExtraActivation, ...] = get_args(ExtraActivation)
 #: Inputs of an X2act beyond ±RANGE_BOUND are penalized (in normalized bases: beyond as many deviations from the mean):
 #: outside of it squares start to double from layer to layer.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from ..program.patches import patch_index
 from ..program.picks import pick
 from .graph import (
     AnyNode,
@@ -17,6 +18,7 @@ from .graph import (
     Linear,
     MaxPool,
     Pad,
+    PatchRelu,
     Pick,
     Piecewise,
     PixelAffine,
@@ -122,6 +124,15 @@ def _piecewise(node: Piecewise, inputs: list[np.ndarray]) -> np.ndarray:
     return PIECEWISE[node.function].exact(inputs[0].astype(np.float64)).astype(np.float32)
 
 
+def _patch_relu(node: PatchRelu, inputs: list[np.ndarray]) -> np.ndarray:
+    value = inputs[0]
+    shape = value.shape[1:]
+    index, flat = patch_index(shape, node.patch), value.reshape(len(value), -1)
+    sums = np.zeros((len(value), int(index.max()) + 1))
+    np.add.at(sums, (slice(None), index), flat)
+    return np.where(sums[:, index] > 0, flat, 0.0).reshape(value.shape)
+
+
 def _relu(node: Relu, inputs: list[np.ndarray]) -> np.ndarray:
     return np.clip(inputs[0], 0, node.ceiling)
 
@@ -184,6 +195,7 @@ _EVALUATE: Mapping[type, Callable[..., np.ndarray]] = {
     Polynomial: _polynomial,
     Piecewise: _piecewise,
     Relu: _relu,
+    PatchRelu: _patch_relu,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,
     Reshape: _reshape,

@@ -81,6 +81,13 @@ class Relu(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class PatchRelu(Node):
+    """x where the mean of its patch of h x w pixels is above 0, else 0; patches at the far ends may be smaller."""
+
+    patch: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Piecewise(Node):
     """A smooth activation that piecewise quadratics approximate: a name of `piecewise.PIECEWISE`."""
 
@@ -146,6 +153,7 @@ AnyNode: TypeAlias = (
     | Polynomial
     | Piecewise
     | Relu
+    | PatchRelu
     | MaxPool
     | AvgPool
     | Reshape

@@ -17,6 +17,7 @@ from .graph import (
     Linear,
     MaxPool,
     Pad,
+    PatchRelu,
     Pick,
     Piecewise,
     PixelAffine,
@@ -82,6 +83,8 @@ def _shape(node: AnyNode, graph: Graph) -> OperatorShape | None:
             channels, height, width = source
             pooling = shapes.MaxPool if isinstance(node, MaxPool) else shapes.AvgPool
             return pooling(channels, height, width, node.kernel, node.stride, node.padding)
+        case PatchRelu():
+            return shapes.PatchRelu(result[0], result[1], result[2], node.patch)
         case Relu():
             return shapes.Relu(elements) if node.ceiling is None else shapes.Relu6(elements)
         case Product():

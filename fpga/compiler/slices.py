@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..program.picks import channel_range
-from .graph import AnyNode, Combine, Concat, Graph, Pick, Piecewise, Polynomial, Relu
+from .graph import AnyNode, Combine, Concat, Graph, PatchRelu, Pick, Piecewise, Polynomial, Relu
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Slice:
         match self.act:
             case Relu():
                 return Relu, self.act.ceiling
+            case PatchRelu():
+                return PatchRelu, self.act.patch
             case Piecewise():
                 return Piecewise, self.act.function
         return (type(self.act),)
@@ -36,7 +38,7 @@ def slices_of(graph: Graph, node: AnyNode) -> list[Slice] | None:
     found = []
     for name in node.inputs:
         maker, act = producers.get(name), None
-        if isinstance(maker, Relu | Polynomial | Piecewise | Combine) and len(maker.inputs) == 1:
+        if isinstance(maker, Relu | PatchRelu | Polynomial | Piecewise | Combine) and len(maker.inputs) == 1:
             act, maker = maker, producers.get(maker.inputs[0])
         if not isinstance(maker, Pick) or uses[name] != 1 or uses[maker.output] != 1:
             return None

@@ -24,10 +24,12 @@ from . import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
 )
+from .patches import patch_grid
 from .picks import pick_index
 from .revealed import check_revealed
 
@@ -103,6 +105,11 @@ def _expected(program: Program, operation: AnyOperation) -> tuple[tuple[int, ...
         case MulOp():
             return shape, bits + _factor_bits(program, operation)
         case ReluOp():
+            return shape, bits
+        case SelectOp():
+            grid = patch_grid(shape, operation.patch) if len(shape) == 3 else None
+            if len(sources := operation.inputs) != 2 or program.tensor(sources[1]).shape != grid:
+                raise Refusal(f"operation {operation.name!r}: it has not one sign for every patch of its input")
             return shape, bits
         case TruncateOp():
             if not 1 <= operation.bits <= TRUNCATION_BOUND_BITS:
@@ -206,6 +213,8 @@ def needed_region(operation: AnyOperation, program: Program, source: str, box: B
             whole = program.tensor(operation.output).shape
             channels = (box[0], box[1]) if shape[0] == whole[0] else (0, shape[0])
             return (*channels, first, end) if len(shape) == 1 or shape[1] == whole[1] else (*channels, 0, rows)
+        case SelectOp() if source != operation.inputs[0]:
+            return (box[0], box[1], first // operation.patch[0], -(-end // operation.patch[0]))
         case PickOp(offsets=offsets):
             return _picked(offsets, shape, box)
     return box

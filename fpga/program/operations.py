@@ -119,6 +119,17 @@ class ReluOp(Operation):
 
 
 @dataclass(frozen=True)
+class SelectOp(Operation):
+    """compare and multiplex: y = x * [s > 0] for x = inputs[0] and s = inputs[1], f_y = f_x.
+
+    s has one number for every patch of x, `patch` pixels high and wide (see `patches.py`). Requires |s| < 2**31.
+    """
+
+    kind: ClassVar[str] = "select"
+    patch: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class MaxPoolOp(Operation):
     """MaxPool tree; `padding` counts as minus infinity (it is left out of the windows)."""
 
@@ -190,6 +201,7 @@ AnyOperation: TypeAlias = (
     | MulOp
     | AffineOp
     | ReluOp
+    | SelectOp
     | MaxPoolOp
     | SumPoolOp
     | TruncateOp
@@ -208,6 +220,7 @@ OPERATION_KINDS: dict[str, type[AnyOperation]] = {
         MulOp,
         AffineOp,
         ReluOp,
+        SelectOp,
         MaxPoolOp,
         SumPoolOp,
         TruncateOp,

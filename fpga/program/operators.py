@@ -111,6 +111,43 @@ class Relu6:
 
 
 @dataclass(frozen=True)
+class Select:
+    """x * [s > 0] with one s for every patch of x: a comparison per patch, a choice per element."""
+
+    elements: int
+    signs: int
+
+    @property
+    def comparisons(self) -> int:
+        return self.signs
+
+
+@dataclass(frozen=True)
+class PatchRelu:
+    """x * [mean of its patch > 0]: the sums of all patches, a comparison for each, and a choice per element."""
+
+    channels: int
+    height: int
+    width: int
+    patch: tuple[int, int] = (2, 2)
+
+    @property
+    def elements(self) -> int:
+        return self.channels * self.height * self.width
+
+    @property
+    def sums(self) -> AvgPool:
+        """The sums of the patches."""
+        rows, columns = (-(-size // side) for size, side in zip((self.height, self.width), self.patch))
+        beyond = rows * self.patch[0] - self.height, columns * self.patch[1] - self.width
+        return AvgPool(self.channels, self.height, self.width, self.patch, self.patch, (0, 0, *beyond))
+
+    @property
+    def comparisons(self) -> int:
+        return self.sums.output_elements
+
+
+@dataclass(frozen=True)
 class X2act:
     """The square polynomial of Eq. 4: one square per element, then local scaling and a truncation."""
 
@@ -176,7 +213,20 @@ class Truncate:
 
 
 OperatorShape: TypeAlias = (
-    Conv | Linear | Relu | Relu6 | X2act | Square | Mul | MaxPool | AvgPool | Add | Affine | Truncate
+    Conv
+    | Linear
+    | Relu
+    | Relu6
+    | Select
+    | PatchRelu
+    | X2act
+    | Square
+    | Mul
+    | MaxPool
+    | AvgPool
+    | Add
+    | Affine
+    | Truncate
 )
 
 
@@ -194,9 +244,11 @@ class NamedOperator:
 
 def comparison_count(shape: OperatorShape) -> int:
     """Comparisons that one image needs for this operator."""
-    return shape.comparisons if isinstance(shape, Relu | Relu6 | MaxPool) else 0
+    return shape.comparisons if isinstance(shape, Relu | Relu6 | Select | PatchRelu | MaxPool) else 0
 
 
 def relu_count(shape: OperatorShape) -> int:
-    """ReLU activations of this operator (poolings are counted apart)."""
+    """ReLU activations of this operator (poolings are counted apart); one for each patch that shares a sign."""
+    if isinstance(shape, Select | PatchRelu):
+        return shape.comparisons
     return shape.elements if isinstance(shape, Relu | Relu6) else 0

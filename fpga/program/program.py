@@ -50,7 +50,7 @@ class Program:
 
 
 _POSSIBLE = {
-    **dict.fromkeys(("shape", "kernel", "stride", "groups"), (1, 2**31)),
+    **dict.fromkeys(("shape", "kernel", "stride", "groups", "patch"), (1, 2**31)),
     **dict.fromkeys(("padding", "offset"), (0, 2**31)),
     "ring_bits": (1, RING_BITS),
     "fraction_bits": (-512, 512),

@@ -28,10 +28,12 @@ from . import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
 )
+from .patches import patch_index
 from .picks import pick
 from .shapes import spread_coefficients
 
@@ -221,6 +223,12 @@ def _relu(operation: ReluOp, inputs: list[Words], weights: Mapping[str, np.ndarr
     return np.maximum(inputs[0].view(np.int32), 0).view(np.uint32)
 
 
+def _select(operation: SelectOp, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:
+    flat, signs = (words.reshape(len(words), -1) for words in inputs)
+    positive = signs.view(np.int32)[:, patch_index(inputs[0].shape[1:], operation.patch)] > 0
+    return np.where(positive, flat, np.uint32(0)).reshape(inputs[0].shape)
+
+
 def _windows(operation: MaxPoolOp | SumPoolOp, value: Words, outside: int) -> list[Words]:
     """One strided view per position in the window."""
     top, left, bottom, right = operation.padding
@@ -281,6 +289,7 @@ _EVALUATE: dict[type, Callable[..., Words]] = {
     MulOp: _mul,
     AffineOp: _affine,
     ReluOp: _relu,
+    SelectOp: _select,
     MaxPoolOp: _maxpool,
     SumPoolOp: _sumpool,
     ReshapeOp: _reshape,

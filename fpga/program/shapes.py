@@ -17,11 +17,12 @@ from . import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
 )
-from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
+from .operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Select, Square, Truncate
 from .views import view_channel
 
 
@@ -61,6 +62,8 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
             return Mul(elements=result.elements, factors=program.tensor(operation.inputs[1]).elements)
         case ReluOp():
             return Relu(elements=result.elements)
+        case SelectOp():
+            return Select(elements=result.elements, signs=program.tensor(operation.inputs[1]).elements)
         case MaxPoolOp() | SumPoolOp():
             channels, height, width = source.shape
             pooling = MaxPool if isinstance(operation, MaxPoolOp) else AvgPool
@@ -82,10 +85,15 @@ def operation_shape(operation: AnyOperation, program: Program) -> OperatorShape:
 def tile_shape(
     operation: AnyOperation, program: Program, channels: tuple[int, int], rows: tuple[int, int]
 ) -> OperatorShape:
-    """The shape of a ReLU or MaxPool on a tile of its output alone, given as half-open ranges."""
+    """The shape of a comparison or MaxPool on a tile of its output alone, given as half-open ranges."""
     result = program.tensor(operation.output)
     width = result.shape[2] if len(result.shape) == 3 else 1
     whole = operation_shape(operation, program)
+    if isinstance(operation, SelectOp):
+        _, height, width = program.tensor(operation.inputs[1]).shape
+        down = -(-rows[1] // operation.patch[0]) - rows[0] // operation.patch[0]
+        count = channels[1] - channels[0]
+        return Select(count * (rows[1] - rows[0]) * result.shape[2], count * min(down, height) * width)
     if not isinstance(whole, MaxPool):
         return Relu(elements=(channels[1] - channels[0]) * (rows[1] - rows[0]) * width)
     top, left, _, right = whole.padding

@@ -19,8 +19,10 @@ from ..program.operators import (
     MaxPool,
     Mul,
     OperatorShape,
+    PatchRelu,
     Relu,
     Relu6,
+    Select,
     Square,
     Truncate,
     X2act,
@@ -59,6 +61,9 @@ class PaperProtocol(ProtocolCosts):
                 return (*_opening(opened), alu_compute(3 * batch * shape.elements, device))
             case Relu() | Relu6() | MaxPool():
                 return _comparison(batch * comparison_count(shape), device)
+            case Select() | PatchRelu():  # choosing more elements than there are signs is a product by a bit each
+                chosen = alu_compute(2 * batch * shape.elements, device)
+                return (*_comparison(batch * comparison_count(shape), device), chosen)
             case AvgPool():
                 return (alu_compute(2 * batch * shape.output_elements, device),)
             case Add() | Affine():

@@ -12,6 +12,7 @@ from rrnet_nni.fpga.program import (
     PadOp,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
@@ -122,6 +123,30 @@ def gated_network():
     b.add(TruncateOp, "features.t", ["features"], (5,), 5, bits=5)
     act = x2act(b, "act", "features.t", (5,), 5, 16)
     b.add(MulOp, "logits", [act, "features.t"], (5,), 10)
+    return b.program(), b.weights
+
+
+def patch_network():
+    """Signs of patches of an odd image choose what is truncated, what is a sum, and what a ReLU left."""
+    b = ProgramBuilder((2, 5, 4), 8)
+    shape, grid = (3, 5, 4), (3, 3, 2)
+
+    def conv(name, source, channels):
+        weight = b.constant(f"{name}.w", (3, channels, 3, 3), 6, 40)
+        y = b.add(ConvOp, name, [source], shape, 14, weight=weight, bias=None, padding=(1, 1, 1, 1))
+        return b.add(TruncateOp, f"{name}.t", [y], shape, 8, bits=6)
+
+    def select(name, source):
+        geometry = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0, 1, 0)}
+        sums = b.add(SumPoolOp, f"{name}.sums", [source], grid, 8, **geometry)
+        return b.add(SelectOp, name, [source, sums], shape, 8, patch=(2, 2))
+
+    x = select("first", conv("conv1", "image", 2))
+    y = conv("conv2", x, 3)
+    y = b.add(AffineOp, "add", [y, x], shape, 8, multipliers=((1,), (1,)))
+    y = select("third", b.add(ReluOp, "relu", [select("second", y)], shape, 8))
+    w = b.constant("last.w", (2, 3, 1, 1), 6, 40)
+    b.add(ConvOp, "last", [y], (2, 5, 4), 14, weight=w, bias=None)
     return b.program(), b.weights
 
 

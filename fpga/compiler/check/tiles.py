@@ -7,7 +7,7 @@ import math
 from rrnet_nni.base.errors import Refusal
 
 from ...cost.protocol import Exchange, comparison_start
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, ReluOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, ReluOp, SelectOp
 from ...program.isa import Opcode
 from ...program.shapes import operation_shape, tile_shape
 from ...program.views import view_channel
@@ -95,7 +95,7 @@ def _expected_bytes(scheduled: ScheduledBuild, index: int, operation: AnyOperati
     protocol, device = scheduled.placed[operation.name], scheduled.device
     whole = protocol.phases(operation_shape(operation, scheduled.program), device)
     parts = [whole]
-    if isinstance(operation, ReluOp | MaxPoolOp):
+    if isinstance(operation, ReluOp | SelectOp | MaxPoolOp):
         tiles = scheduled.by_operation[index][-1].tiles
         shapes = [tile_shape(operation, scheduled.program, tile[:2], tile[2:]) for tile in tiles]
         parts = [protocol.phases(shape, device) for shape in shapes]

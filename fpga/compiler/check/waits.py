@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ...program import AnyOperation, MulOp, TruncateOp
+from ...program import AnyOperation, MulOp, SelectOp, TruncateOp
 from ...program.check import needed_region
 from ...program.isa import Opcode
 from ...program.views import origin, view_channel
@@ -131,6 +131,10 @@ def check_opened_words(scheduled: ScheduledBuild) -> None:
 def _words_read(operation: AnyOperation, plan: OperationPlan, words_of: dict[str, str]) -> list[tuple[str, str]]:
     """Inputs of an operation that it reads as words which another one opened, with the tensor of these words."""
     source = operation.inputs[0]
+    if isinstance(operation, SelectOp):
+        signs = [] if plan.opens_second else [(operation.inputs[1], operation.inputs[1])]
+        chosen = [] if plan.opens else [(source, words_of[source] if plan.lifted else source)]
+        return chosen + signs
     if isinstance(operation, MulOp):
         opens = (plan.opens, plan.opens_second)
         return [(name, name) for name, opened_here in zip(operation.inputs, opens, strict=True) if not opened_here]

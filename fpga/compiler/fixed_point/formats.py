@@ -24,6 +24,7 @@ from ..graph import (
     Linear,
     MaxPool,
     Pad,
+    PatchRelu,
     Pick,
     Piecewise,
     PixelAffine,
@@ -241,6 +242,9 @@ class _Wishes:
                 if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:
                     return cap - growth
                 return budget - growth
+            case PatchRelu(patch=patch):
+                reach = patch[0] * patch[1] * self.bounds[node.inputs[0]]
+                return min(cap, TRUNCATION_BOUND_BITS - math.ceil(math.log2(reach)))
             case Combine():
                 return budget - 2
             case PixelAffine():

@@ -20,9 +20,12 @@ from ...program import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
 )
+from ...program import operators as shapes
+from ...program.patches import patch_grid
 from ..graph import (
     AvgPool,
     Combine,
@@ -32,6 +35,7 @@ from ..graph import (
     Linear,
     MaxPool,
     Pad,
+    PatchRelu,
     Pick,
     Piecewise,
     PixelAffine,
@@ -173,6 +177,23 @@ def _lower_relu(state: Lowering, node: Relu) -> None:
     state.emit(AffineOp, node.name, (low, high), node.output, shape, bits, multipliers=((1,), (-1,)))
 
 
+def _lower_patch_relu(state: Lowering, node: PatchRelu) -> None:
+    """The sums of the patches, whose signs choose."""
+    source, shape = node.inputs[0], state.graph.shapes[node.output]
+    bits, sums = state.fraction_bits(source), shapes.PatchRelu(shape[0], shape[1], shape[2], node.patch).sums
+    geometry: dict[str, Any] = {"kernel": sums.kernel, "stride": sums.stride, "padding": sums.padding}
+    total = state.emit(
+        SumPoolOp,
+        f"{node.name}.sums",
+        (source,),
+        f"{node.output}.sums",
+        patch_grid(shape, node.patch),
+        bits,
+        **geometry,
+    )
+    state.emit(SelectOp, node.name, (source, total), node.output, shape, bits, patch=node.patch)
+
+
 def _lower_max_pool(state: Lowering, node: MaxPool) -> None:
     source = node.inputs[0]
     geometry = {"kernel": node.kernel, "stride": node.stride, "padding": node.padding}
@@ -252,6 +273,7 @@ _LOWER: dict[type, Callable[[Lowering, Any], None]] = {
     Piecewise: lower_piecewise,
     Polynomial: _lower_polynomial,
     Relu: _lower_relu,
+    PatchRelu: _lower_patch_relu,
     MaxPool: _lower_max_pool,
     AvgPool: _lower_avg_pool,
     Concat: _lower_concat,

@@ -21,6 +21,7 @@ from ...program import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SumPoolOp,
 )
 from .formats import HEADROOM, shifted_reach
@@ -71,6 +72,8 @@ def _reach(operation: AnyOperation, inputs: list[float]) -> float | None:
             )
         case SumPoolOp():
             return inputs[0] * operation.kernel[0] * operation.kernel[1]
+        case SelectOp():
+            return inputs[0]
         case ReluOp() | MaxPoolOp() | ReshapeOp() | ConcatOp() | PadOp() | PickOp():
             return max(inputs)
     return None

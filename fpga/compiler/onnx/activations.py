@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from ..graph import Combine, Piecewise, Relu, Shape
+from ..graph import Combine, PatchRelu, Piecewise, Relu, Shape
 from .arithmetic import per_channel
 from .importer import Importer, Unsupported, attributes
 
@@ -115,6 +115,11 @@ def import_hard_sigmoid(graph: Importer, node: onnx.NodeProto) -> None:
         raise Unsupported("its alpha is 0")
     line = chain.step(Combine, "line", (graph.tensor(node),), scales=(np.array([alpha]),), addend=np.array([beta]))
     chain.last(Relu, (line,), ceiling=1.0)
+
+
+def import_relu2x2(graph: Importer, node: onnx.NodeProto) -> None:
+    """Relu2x2(x) = x · [mean of its patch of 2 x 2 pixels > 0]."""
+    graph.emit(PatchRelu, node, (graph.tensor(node),), graph.shape(node, axes=3), patch=(2, 2))
 
 
 def _extreme(graph: Importer, node: onnx.NodeProto, sign: float) -> None:

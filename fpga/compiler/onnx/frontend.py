@@ -27,7 +27,8 @@ from .prune import needed_nodes, without_decided
 from .views import materialize
 
 MODEL_BYTES_LIMIT = 2**31 - 1
-X2ACT = ("rrnet", "X2act")
+#: Local functions that have an importer of their own.
+WHOLE = [("rrnet", "X2act"), ("rrnet", "Relu2x2")]
 
 
 #: What can be done about operators that are not supported.
@@ -150,11 +151,11 @@ def _check_text(model: onnx.ModelProto, where: str) -> None:
 
 
 def _inline_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Local functions are what their bodies say; X2act stays whole and keeps the name of its layer."""
-    if all((function.domain, function.name) == X2ACT for function in model.functions):
+    """Local functions are what their bodies say; our own activations stay whole and keep the name of their layer."""
+    if all((function.domain, function.name) in WHOLE for function in model.functions):
         return model
     try:
-        return onnx.inliner.inline_selected_functions(model, [X2ACT], exclude=True)
+        return onnx.inliner.inline_selected_functions(model, WHOLE, exclude=True)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise Refusal(f"{where}: its local functions cannot be inlined: {error}") from error
 

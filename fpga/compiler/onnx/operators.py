@@ -8,7 +8,7 @@ from typing import TypeAlias
 import onnx
 
 from . import arithmetic, layout, quantized, reductions, windows
-from .activations import ACTIVATIONS
+from .activations import ACTIVATIONS, import_relu2x2
 from .importer import Importer
 
 OperatorImporter: TypeAlias = Callable[[Importer, onnx.NodeProto], None]
@@ -48,6 +48,7 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "Sum"): arithmetic.import_add,
     ("", "Transpose"): layout.import_transpose,
     ("", "Unsqueeze"): layout.import_unsqueeze,
+    ("rrnet", "Relu2x2"): import_relu2x2,
     ("rrnet", "X2act"): arithmetic.import_x2act,
     **ACTIVATIONS,
 }

@@ -28,6 +28,7 @@ from ..graph import (
     Linear,
     MaxPool,
     Pad,
+    PatchRelu,
     Pick,
     Piecewise,
     PixelAffine,
@@ -134,7 +135,7 @@ def _input_demands(node: AnyNode, wanted: Demand, shapes: Mapping[str, Shape]) -
             return [Demand(exact if not wanted.hard or (factor == exact).all() else np.ones(1), hard=True)]
         case Relu(ceiling=ceiling) if ceiling is not None and factor.size > 1:
             return [None]
-        case Relu() | MaxPool() | Pad() | AvgPool() | PixelAffine():
+        case Relu() | PatchRelu() | MaxPool() | Pad() | AvgPool() | PixelAffine():
             return [wanted]
         case Reshape() | Concat() | Pick() if factor.size == 1:
             return [wanted] * len(node.inputs)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple, TypeAlias
 
-from ...program import AnyOperation, ConcatOp, ConvOp, LinearOp, MaxPoolOp, MulOp, PadOp, PickOp, Program, SumPoolOp
+from ...program import (
+    AnyOperation,
+    ConcatOp,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    PadOp,
+    PickOp,
+    Program,
+    SelectOp,
+    SumPoolOp,
+)
 from ...program.picks import picked_region
 
 
@@ -90,6 +102,8 @@ def needed_of(program: Program, operation: AnyOperation, source: str, region: Re
             whole = program.tensor(operation.output).shape
             band = region.channels if shape[0] == whole[0] else (0, shape[0])
             return Region(band, region.rows if shape[1:2] == whole[1:2] else (0, row_count(program, source)))
+        case SelectOp(patch=patch) if source != operation.inputs[0]:
+            return Region(region.channels, (region.rows[0] // patch[0], -(-region.rows[1] // patch[0])))
         case PickOp(offsets=offsets):
             return Region(*picked_region(offsets, shape, *region))
         case ConcatOp():

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ...cost.array import part_cycles
 from ...cost.protocol import Compute, Exchange, Phase, ProtocolCosts, comparison_start
 from ...devices import Device
-from ...program import AnyOperation, MaxPoolOp, Program, ReluOp
+from ...program import AnyOperation, MaxPoolOp, Program, ReluOp, SelectOp
 from ...program.operators import Conv, Linear, OperatorShape
 from ...program.shapes import operation_shape, tile_shape
 from .regions import Region
@@ -41,7 +41,7 @@ class TilePhases:
                 first, second = phase.bytes_sent
                 parts.append(Exchange((_part(first, share), _part(second, share))))
         start = comparison_start(phases)
-        if isinstance(operation, ReluOp | MaxPoolOp) and start < len(phases):
+        if isinstance(operation, ReluOp | SelectOp | MaxPoolOp) and start < len(phases):
             own = self._own_phases(operation, region)[first_phase:]
             for number in range(start, len(phases)):
                 if isinstance(phases[number], Exchange):

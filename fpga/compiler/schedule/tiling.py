@@ -27,6 +27,7 @@ from ...program import (
     Program,
     ReluOp,
     ReshapeOp,
+    SelectOp,
     SquareOp,
     SumPoolOp,
     TruncateOp,
@@ -38,7 +39,7 @@ from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
 from .job_writer import WORD_BYTES, JobWriter, TileWork, granules
 from .jobs import BUFFER_GRANULE, JobGraph, Stage
-from .regions import Region, Tiles, channel_count, needed_of, overlapping, row_count
+from .regions import Region, Tiles, channel_count, needed_of, overlapping, row_count, split
 from .tile_phases import TilePhases
 from .tile_shapes import TileShapes
 
@@ -142,7 +143,7 @@ class _Builder:
             ready = {name: [self.opened[name]] for name in operation.inputs}
         elif pools_open or hands_on:
             ready = {name: [self.made[name], self.opened[name]] for name in operation.inputs}
-        elif isinstance(operation, MulOp):
+        elif isinstance(operation, MulOp | SelectOp):
             ready = {
                 name: [self.made[name]] if opens else [self.made[name], self.opened.get(name, self.made[name])]
                 for name, opens in self._opened_factors(operation)
@@ -156,20 +157,20 @@ class _Builder:
         self.made[operation.output] = made
         if hands_on:
             self.opened[operation.output] = made
-        if isinstance(operation, MulOp):
+        if isinstance(operation, MulOp | SelectOp) and exchanges:
             self._note_opened(operation, made)
         if isinstance(operation, SquareOp):
             self.made[operation.inputs[0]] = made  # later readers find its input as it left it
         if isinstance(operation, ReluOp | SquareOp | TruncateOp) and exchanges:
             self.opened[operation.inputs[0]] = made
 
-    def _opened_factors(self, operation: MulOp) -> list[tuple[str, bool]]:
-        """The factors of a product of two secrets, and whether it opens them itself."""
+    def _opened_factors(self, operation: MulOp | SelectOp) -> list[tuple[str, bool]]:
+        """The factors of a product of two secrets, or what signs choose, and whether it opens them itself."""
         plan = self.plans.get(operation.name)
         opens = (True, True) if plan is None else (plan.opens, plan.opens_second)
         return list(zip(operation.inputs, opens, strict=True))
 
-    def _note_opened(self, operation: MulOp, made: Tiles) -> None:
+    def _note_opened(self, operation: MulOp | SelectOp, made: Tiles) -> None:
         """What a product opens is open when its tiles are stored; a factor per channel when all of them are."""
         for name, opens in self._opened_factors(operation):
             if opens and self.program.tensor(name).shape == self.program.tensor(operation.output).shape:
@@ -220,6 +221,10 @@ class _Builder:
     def _elementwise_regions(self, operation: AnyOperation) -> list[Region]:
         """The tiles of the first input where the shapes agree, so that a tile waits for one tile only."""
         first = operation.inputs[0]
+        if isinstance(operation, SelectOp):  # whole channels: no patch is compared for two tiles
+            channels, rows = (count(self.program, operation.output) for count in (channel_count, row_count))
+            bands = split(channels, min(channels, self.shapes.tiles))
+            return [Region(band, (0, rows)) for band in bands]
         same = self.program.tensor(first).shape == self.program.tensor(operation.output).shape
         if same and self._fits(first) and not isinstance(operation, MaxPoolOp | SumPoolOp):
             return [region for region, _ in self.made[first]]

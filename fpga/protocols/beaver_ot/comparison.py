@@ -7,6 +7,8 @@ threshold, party 1 the receiver whose digits choose. All bits are handled in pla
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..material import Corrections, CorrectionWriter, RandomSource
@@ -64,44 +66,70 @@ def _deal_leaves(elements: int, sources: tuple[RandomSource, RandomSource], writ
     writer.put(dealt)
 
 
+@dataclass(frozen=True)
+class Signs:
+    """How many signs there are, and the one that chooses each element: int64 [E]; None where each has its own."""
+
+    count: int
+    index: np.ndarray | None = None
+
+    @property
+    def octets(self) -> int:
+        """Of one plane."""
+        return plane_bytes(self.count)
+
+    def spread(self, plane: np.ndarray) -> np.ndarray:
+        """A bit of every sign, a plane [N, P], as the word of every element, uint32 [N, E]."""
+        words = plane_words(plane, self.count)
+        return words if self.index is None else np.take(words, self.index, axis=1)
+
+
 def _multiplex(
-    number: int, channel: Channel, share: np.ndarray, bit: np.ndarray, source: RandomSource, dealt: Corrections
+    number: int,
+    channel: Channel,
+    share: np.ndarray,
+    bit: np.ndarray,
+    source: RandomSource,
+    dealt: Corrections,
+    signs: Signs,
 ) -> np.ndarray:
-    """Share of b·x from shares of the word x [N, E] and of the bit b (a plane [N, P]).
+    """Share of b·x from shares of the word x [N, E] and of the bit b, a plane [N, P] of its sign.
 
     Correlated OT in both directions: as sender a party holds (R_0, Δ), as receiver a choice c and R_0 + cΔ.
     """
     elements = share.shape[1]
-    octets = plane_bytes(elements)
+    octets = signs.octets
     if number == 0:
         base, step = source.words(elements), source.words(elements)
         choice, received_mask = source.planes(1, octets)[:, 0], source.words(elements)
     else:
         choice, step = source.planes(1, octets)[:, 0], source.words(elements)
         received_mask, base = dealt.words(elements), dealt.words(elements)
-    own_bit = plane_words(bit, elements)
+    own_bit = signs.spread(bit)
     mine = choice ^ bit
-    asked = plane_words(channel.exchange(mine, mine.nbytes).reshape(mine.shape), elements)
+    asked = signs.spread(channel.exchange(mine, mine.nbytes).reshape(mine.shape))
     asked_mask = base + asked * step
     message = share * (np.uint32(1) - own_bit - own_bit) + step * (asked + asked - np.uint32(1))
     answer = channel.exchange(message, message.nbytes).view("<u4").astype(np.uint32, copy=False).reshape(message.shape)
     return share * own_bit - asked_mask + received_mask + own_bit * answer
 
 
-def _deal_multiplexer(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
+def _deal_multiplexer(
+    elements: int, signs: Signs, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter
+) -> None:
     """Party 1's R_0 + cΔ as receiver and its R_0 as sender."""
-    octets = plane_bytes(elements)
+    octets = signs.octets
     base, step = sources[0].words(elements), sources[0].words(elements)
     choice, received_mask = sources[0].planes(1, octets)[:, 0], sources[0].words(elements)
     other_choice, other_step = sources[1].planes(1, octets)[:, 0], sources[1].words(elements)
-    writer.put(base + plane_words(other_choice, elements) * step)
-    writer.put(received_mask - plane_words(choice, elements) * other_step)
+    writer.put(base + signs.spread(other_choice) * step)
+    writer.put(received_mask - signs.spread(choice) * other_step)
 
 
-def relu_expansion(number: int, elements: int) -> int:
-    """Octets that a party expands for one ReLU of `elements` per image."""
+def select_expansion(number: int, elements: int, signs: int) -> int:
+    """Octets that a party expands for choosing `elements` per image by as many or fewer signs."""
     words, planes = (3, OT_MASK_PLANES + sum(AND_GATES)) if number == 0 else (1, CHOICE_PLANES)
-    return 4 * words * elements + (planes + sum(AND_OPENED_PLANES) + 1) * plane_bytes(elements)
+    return 4 * words * elements + (planes + sum(AND_OPENED_PLANES) + 1) * plane_bytes(signs)
 
 
 def evaluate_relu(
@@ -109,16 +137,39 @@ def evaluate_relu(
 ) -> np.ndarray:
     """Share of max(x, 0) from the share of x, uint32 [N, E]; seven rounds."""
     share = np.ascontiguousarray(share)
+    positive = _not_negative(number, channel, share, source, dealt)
+    return _multiplex(number, channel, share, positive, source, dealt, Signs(share.shape[1]))
+
+
+def evaluate_select(
+    number: int,
+    channel: Channel,
+    share: np.ndarray,
+    sums: np.ndarray,
+    index: np.ndarray,
+    source: RandomSource,
+    dealt: Corrections,
+) -> np.ndarray:
+    """Share of x·[s > 0] from shares of x [N, E] and of s [N, S], element e by sign index[e]; seven rounds."""
+    below = sums - np.uint32(number == 0)  # s > 0 where s − 1 is not negative
+    positive = _not_negative(number, channel, np.ascontiguousarray(below), source, dealt)
+    return _multiplex(number, channel, share, positive, source, dealt, Signs(sums.shape[1], index))
+
+
+def _not_negative(
+    number: int, channel: Channel, share: np.ndarray, source: RandomSource, dealt: Corrections
+) -> np.ndarray:
+    """Share of [x ≥ 0], a plane [N, P]."""
     leaves = _send_leaves(channel, share, source) if number == 0 else _receive_leaves(channel, share, source, dealt)
-    octets = plane_bytes(share.shape[1])
-    carry = join_leaves(number, channel, *leaves, draw_bit_triples(number, octets, source, dealt))
+    carry = join_leaves(number, channel, *leaves, draw_bit_triples(number, plane_bytes(share.shape[1]), source, dealt))
     top = np.packbits((share >> np.uint32(31)).astype(np.uint8), axis=-1)
-    positive = carry ^ top if number == 1 else carry ^ ~top
-    return _multiplex(number, channel, share, positive, source, dealt)
+    return carry ^ top if number == 1 else carry ^ ~top
 
 
-def deal_relu(elements: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter) -> None:
-    """Party 1's corrections for one ReLU of `elements` per image."""
-    _deal_leaves(elements, sources, writer)
-    deal_bit_triples(plane_bytes(elements), sources, writer)
-    _deal_multiplexer(elements, sources, writer)
+def deal_select(
+    elements: int, signs: Signs, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter
+) -> None:
+    """Party 1's corrections for choosing `elements` per image by signs that are compared."""
+    _deal_leaves(signs.count, sources, writer)
+    deal_bit_triples(signs.octets, sources, writer)
+    _deal_multiplexer(elements, signs, sources, writer)

@@ -19,7 +19,20 @@ from typing import ClassVar
 
 from ...cost.protocol import Exchange
 from ...program import WORD_BYTES
-from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
+from ...program.operators import (
+    Add,
+    Affine,
+    AvgPool,
+    Conv,
+    Linear,
+    MaxPool,
+    Mul,
+    OperatorShape,
+    Relu,
+    Select,
+    Square,
+    Truncate,
+)
 from ..shared.and_tree import AND_GATES, AND_OPENED_PLANES
 from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import CHOICE_PLANES, MESSAGE_PLANES, OT_CORRECTION_PLANES
@@ -28,9 +41,10 @@ from ..shared.linear_geometry import weight_setup_bytes
 from ..shared.pool_tree import pool_levels
 
 
-def _relu_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
-    """Compare with zero and multiplex: seven rounds."""
+def _relu_steps(image_elements: int, batch: int, chosen_elements: int | None = None) -> tuple[Step, ...]:
+    """Compare with zero and multiplex: seven rounds; several elements of an image may be chosen by one sign."""
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
+    chosen = elements if chosen_elements is None else batch * chosen_elements
     leaves = (
         Work("comparator", "choices", elements),
         Exchange((0, CHOICE_PLANES * planes)),  # P1, the receiver: its digits, masked by its random choices
@@ -43,9 +57,9 @@ def _relu_steps(image_elements: int, batch: int) -> tuple[Step, ...]:
     multiplexer = (
         Work("comparator", "select", elements),
         Exchange((planes, planes)),  # correlated OT in both directions: each party's masked choice bit
-        Work("alu", "multiplex", elements),
-        Exchange((WORD_BYTES * elements, WORD_BYTES * elements)),
-        Work("alu", "multiplex", elements),
+        Work("alu", "multiplex", chosen),
+        Exchange((WORD_BYTES * chosen, WORD_BYTES * chosen)),
+        Work("alu", "multiplex", chosen),
     )
     return leaves + tuple(tree) + multiplexer
 
@@ -76,6 +90,8 @@ def beaver_ot_steps(shape: OperatorShape, batch: int = 1) -> tuple[Step, ...]:
             return (Work("alu", "mask", opened), _opened(opened), Work("alu", "truncate", opened))
         case Relu(elements=elements):
             return _relu_steps(elements, batch)
+        case Select(elements=elements, signs=signs):
+            return _relu_steps(signs, batch, elements)
         case MaxPool():
             steps: tuple[Step, ...] = ()
             for comparisons in pool_levels(shape):
@@ -98,15 +114,17 @@ def beaver_ot_offline_bytes(shape: OperatorShape, batch: int = 1) -> tuple[int, 
         case Truncate(elements=elements):
             return 0, 2 * WORD_BYTES * batch * elements  # r >> s and the top bit of r
         case Relu(elements=elements):
-            return 0, batch * _relu_offline_bytes(elements)
+            return 0, batch * _relu_offline_bytes(elements, elements)
+        case Select(elements=elements, signs=signs):
+            return 0, batch * _relu_offline_bytes(signs, elements)
         case MaxPool():
-            return 0, batch * sum(_relu_offline_bytes(comparisons) for comparisons in pool_levels(shape))
+            return 0, batch * sum(_relu_offline_bytes(count, count) for count in pool_levels(shape))
     return 0, 0
 
 
-def _relu_offline_bytes(elements: int) -> int:
+def _relu_offline_bytes(signs: int, elements: int) -> int:
     planes = OT_CORRECTION_PLANES + sum(AND_GATES)
-    return planes * plane_bytes(elements) + 2 * WORD_BYTES * elements  # one correlated OT in each direction
+    return planes * plane_bytes(signs) + 2 * WORD_BYTES * elements  # one correlated OT in each direction
 
 
 class BeaverOT(ExecutedProtocol):

@@ -19,10 +19,12 @@ from ...program import (
     MulOp,
     Program,
     ReluOp,
+    SelectOp,
     SquareOp,
     TruncateOp,
 )
 from ...program.operators import comparison_count
+from ...program.patches import patch_index
 from ...program.shapes import operation_shape
 from ...ring import PackedWeights, pack_weights
 from ..material import Corrections, CorrectionWriter, Expanded, RandomSource
@@ -31,7 +33,7 @@ from ..shared.linear_geometry import linear_geometry, weight_setup_bytes
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.pool_tree import pool_levels, pool_shape, run_pool_tree
 from ..shared.together import joined_traffic
-from .comparison import deal_relu, evaluate_relu, relu_expansion
+from .comparison import Signs, deal_select, evaluate_relu, evaluate_select, select_expansion
 from .costs import beaver_ot_offline_bytes, beaver_ot_steps
 from .products import BeaverLinear, BeaverMul, BeaverSquare, Truncation, truncation_mask
 from .tables import OT_MASK_PLANES, tables
@@ -48,9 +50,12 @@ def expansion_octets(number: int, operation: AnyOperation, program: Program) -> 
         case TruncateOp():
             words = inputs + (2 * outputs if number == 0 else 0)
         case ReluOp():
-            return relu_expansion(number, outputs)
+            return select_expansion(number, outputs, outputs)
+        case SelectOp():
+            return select_expansion(number, outputs, program.tensor(operation.inputs[1]).elements)
         case MaxPoolOp():
-            return sum(relu_expansion(number, level) for level in pool_levels(pool_shape(operation, program)))
+            levels = pool_levels(pool_shape(operation, program))
+            return sum(select_expansion(number, level, level) for level in levels)
         case _:
             return 0
     return WORD_BYTES * words
@@ -141,6 +146,10 @@ class BeaverOTParty(PartyProgram):
             case ReluOp():
                 flat = evaluate_relu(number, channel, share.reshape(len(share), -1), source, dealt)
                 return flat.reshape(share.shape)
+            case SelectOp():
+                flat, sums = (words.reshape(len(words), -1) for words in inputs)
+                index = patch_index(share.shape[1:], operation.patch)
+                return evaluate_select(number, channel, flat, sums, index, source, dealt).reshape(share.shape)
             case MaxPoolOp():
                 return run_pool_tree(
                     share,
@@ -185,10 +194,13 @@ class BeaverOTDealer(DealerProgram):
             case TruncateOp():
                 Truncation.deal(step.bits, result.shape, sources, writer)
             case ReluOp():
-                deal_relu(result.elements, sources, writer)
+                deal_select(result.elements, Signs(result.elements), sources, writer)
+            case SelectOp():
+                signs = Signs(self._program.tensor(step.inputs[1]).elements, patch_index(result.shape, step.patch))
+                deal_select(result.elements, signs, sources, writer)
             case MaxPoolOp():
                 for comparisons in pool_levels(pool_shape(step, self._program)):
-                    deal_relu(comparisons, sources, writer)
+                    deal_select(comparisons, Signs(comparisons), sources, writer)
 
 
 class BeaverOTExecution(Execution):

@@ -16,7 +16,7 @@ from typing import ClassVar
 from ...cost.kernels import aes_compute, alu_compute
 from ...cost.protocol import Exchange, Phase
 from ...devices import Device
-from ...program.operators import MaxPool, OperatorShape, Relu
+from ...program.operators import MaxPool, OperatorShape, Relu, Select
 from ..shared.and_tree import AND_OPENED_PLANES
 from ..shared.pool_tree import comparison_counts
 from .costs import BeaverOT
@@ -48,13 +48,14 @@ class OtExtension(BeaverOT):
     executable: ClassVar[bool] = False
 
     def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
-        if not isinstance(shape, Relu | MaxPool):
+        if not isinstance(shape, Relu | Select | MaxPool):
             return super().phases(shape, device, batch)
         levels = comparison_counts(shape, batch)
-        return tuple(phase for count in levels for phase in _extended_comparison(count, device))
+        chosen = tuple(_chosen(batch * (shape.elements - shape.signs), device)) if isinstance(shape, Select) else ()
+        return chosen + tuple(phase for count in levels for phase in _extended_comparison(count, device))
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        return (0, 0) if isinstance(shape, Relu | MaxPool) else super().offline_bytes(shape, batch)
+        return (0, 0) if isinstance(shape, Relu | Select | MaxPool) else super().offline_bytes(shape, batch)
 
 
 class SilentOt(BeaverOT):
@@ -64,10 +65,15 @@ class SilentOt(BeaverOT):
     executable: ClassVar[bool] = False
 
     def offline_bytes(self, shape: OperatorShape, batch: int = 1) -> tuple[int, int]:
-        if not isinstance(shape, Relu | MaxPool):
+        if not isinstance(shape, Relu | Select | MaxPool):
             return super().offline_bytes(shape, batch)
         received = round(sum(comparison_counts(shape, batch)) * RANDOM_OTS * SILENT_BITS_PER_OT / 8)
         return (received // 2, received - received // 2)
+
+
+def _chosen(elements: int, device: Device) -> tuple[Phase, ...]:
+    """Further words that signs choose."""
+    return Exchange((_bytes(RING_BITS * elements),) * 2), alu_compute(4 * elements, device)
 
 
 def _extended_comparison(count: int, device: Device) -> tuple[Phase, ...]:

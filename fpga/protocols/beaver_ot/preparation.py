@@ -8,13 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from ...cost.protocol import Exchange
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SelectOp, SquareOp, TruncateOp
+from ...program.patches import patch_index
 from ..material import CorrectionWriter, RandomSource
 from ..shared.lattice.modulus import Modulus
 from ..shared.pool_tree import pool_levels, pool_shape
 from ..shared.preparation import Observer, Preparation, Sources, image_parts, images_together, linear_material
 from ..shared.square_material import mul_rounds, mul_share, square_rounds, square_share
-from .relu_material import receive_relu, relu_rounds, send_relu
+from .comparison import Signs
+from .relu_material import receive_select, select_rounds, send_select
 from .truncation_material import receive_truncation, send_truncation, truncation_rounds
 
 
@@ -67,10 +69,15 @@ class BeaverOTPreparation(Preparation):
             case TruncateOp():
                 receive_truncation(transfers, operation.bits, result.elements, source, writer)
             case ReluOp():
-                self._compare(result.elements, source, writer)
+                self._compare(result.elements, Signs(result.elements), source, writer)
+            case SelectOp():
+                index = patch_index(result.shape, operation.patch)
+                count = self._program.tensor(operation.inputs[1]).elements
+                signs = Signs(count, index if count < len(index) else None)
+                self._compare(result.elements, signs, source, writer)
             case MaxPoolOp():
                 for comparisons in pool_levels(pool_shape(operation, self._program)):
-                    self._compare(comparisons, source, writer)
+                    self._compare(comparisons, Signs(comparisons), source, writer)
 
     def _multiply(self, operation: MulOp, source: RandomSource) -> np.ndarray:
         """A ⊙ B."""
@@ -83,11 +90,11 @@ class BeaverOTPreparation(Preparation):
         if self.number == 1:
             writer.put(share)
 
-    def _compare(self, elements: int, source: RandomSource, writer: CorrectionWriter) -> None:
+    def _compare(self, elements: int, signs: Signs, source: RandomSource, writer: CorrectionWriter) -> None:
         if self.number == 0:
-            send_relu(self._transfers, elements, source)
+            send_select(self._transfers, elements, signs, source)
         else:
-            receive_relu(self._transfers, elements, source, writer)
+            receive_select(self._transfers, elements, signs, source, writer)
 
 
 def _rounds(operation: AnyOperation, program: Program, images: int, modulus: Modulus) -> tuple[Exchange, ...]:
@@ -102,8 +109,10 @@ def _rounds(operation: AnyOperation, program: Program, images: int, modulus: Mod
         case TruncateOp():
             return truncation_rounds(operation.bits, elements, images)
         case ReluOp():
-            return relu_rounds(elements, images)
+            return select_rounds(elements, elements, images)
+        case SelectOp():
+            return select_rounds(elements, program.tensor(operation.inputs[1]).elements, images)
         case MaxPoolOp():
             levels = pool_levels(pool_shape(operation, program))
-            return tuple(each for comparisons in levels for each in relu_rounds(comparisons, images))
+            return tuple(each for count in levels for each in select_rounds(count, count, images))
     return ()

@@ -16,7 +16,7 @@ from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.bit_planes import plane_words
 from .kernels import kernels
-from .masks import Forms, Sources
+from .masks import Forms, Sources, ring_mask
 
 
 class Comparison(ABC):
@@ -52,7 +52,7 @@ class SelectMaterial:
     """One party's material for max(x, 0) on N x E elements.
 
     `comparison`: material of the comparison; `sign` a share of msb(r) ⊕ r_d; `masks` the forms ρ_t of x = A − ρ_t;
-    `bit` the share of r_d and `products` of r_d·ρ_t.
+    `bit` the share of r_d, one for every sign, and `products` of r_d·ρ_t.
     """
 
     comparison: Any
@@ -63,26 +63,42 @@ class SelectMaterial:
 
 
 def draw_select(
-    comparison: Comparison, number: int, masks: Forms, source: RandomSource, dealt: Corrections, width: int
+    comparison: Comparison,
+    number: int,
+    masks: Forms,
+    source: RandomSource,
+    dealt: Corrections,
+    width: int,
+    signs: int | None = None,
 ) -> SelectMaterial:
-    """This party's material, for mask forms uint32 [N, E]."""
+    """This party's material, for mask forms uint32 [N, E] and as many signs, or fewer."""
     elements = masks[0].shape[1]
-    material, sign = comparison.draw(number, elements, source, dealt, width)
+    signs = elements if signs is None else signs
+    material, sign = comparison.draw(number, signs, source, dealt, width)
     own: RandomSource | Corrections = source if number == 0 else dealt
-    bit = own.words(elements)
+    bit = own.words(signs)
     return SelectMaterial(material, sign, masks, bit, tuple(own.words(elements) for _ in masks))
 
 
 def deal_select(
-    comparison: Comparison, mask: np.ndarray, forms: Forms, sources: Sources, writer: CorrectionWriter, width: int
+    comparison: Comparison,
+    mask: np.ndarray,
+    forms: Forms,
+    sources: Sources,
+    writer: CorrectionWriter,
+    width: int,
+    index: np.ndarray | None = None,
 ) -> None:
-    """Corrections: `mask` uint32 [N, E] is r of the opened word, `forms` the ρ_t of the value that is selected."""
-    elements = mask.shape[1]
+    """Corrections: `mask` uint32 [N, S] is r of the opened word, `forms` the ρ_t of what is selected, [N, E].
+
+    `index`: the sign of each element, int64 [E]; None where each has its own.
+    """
     sign = comparison.deal(mask, sources, writer, width)
-    bit = plane_words(sign, elements) ^ top_bit(mask, width)
-    writer.put(bit - sources[0].words(elements))
+    bit = plane_words(sign, mask.shape[1]) ^ top_bit(mask, width)
+    writer.put(bit - sources[0].words(mask.shape[1]))
+    chosen = bit if index is None else bit[:, index]
     for form in forms:
-        writer.put(bit * form - sources[0].words(elements))
+        writer.put(chosen * form - sources[0].words(form.shape[1]))
 
 
 def evaluate_select(
@@ -94,6 +110,7 @@ def evaluate_select(
     form: np.ndarray | None,
     material: SelectMaterial,
     width: int,
+    index: np.ndarray | None = None,
 ) -> np.ndarray:
     """Share of max(x, 0) for x = A − ρ_t, uint32 [N, E]; the comparison's rounds and one more.
 
@@ -106,12 +123,19 @@ def evaluate_select(
         form: t per element where there are two forms, else None.
         material: this party's.
         width: bits of the opened word.
+        index: the sign of each element, int64 [E], where `opened` has other words than x, [N, S]: x · [M − r > 0].
     """
+    if index is not None:
+        opened = (opened - np.uint32(1)) & ring_mask(width)  # s > 0 where s − 1 is not negative
     masked = comparison.less(number, channel, opened, material.comparison, width) ^ material.sign
     if number == 0:
         masked ^= ~np.packbits(top_bit(opened, width).astype(np.uint8), axis=-1)
     sign = masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape)
-    return kernels().select(number, sign, public, form, material.bit, material.products, material.masks)
+    bit = material.bit
+    if index is not None:
+        sign = np.packbits(np.take(plane_words(sign, opened.shape[1]), index, axis=1).astype(np.uint8), axis=-1)
+        bit = np.take(bit, index, axis=1)
+    return kernels().select(number, sign, public, form, bit, material.products, material.masks)
 
 
 def top_bit(words: np.ndarray, width: int) -> np.ndarray:

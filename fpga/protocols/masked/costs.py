@@ -13,7 +13,20 @@ from typing import ClassVar
 
 from ...cost.protocol import Exchange, ProtocolCosts
 from ...program import RING_BITS, WORD_BYTES, Program
-from ...program.operators import Add, Affine, AvgPool, Conv, Linear, MaxPool, Mul, OperatorShape, Relu, Square, Truncate
+from ...program.operators import (
+    Add,
+    Affine,
+    AvgPool,
+    Conv,
+    Linear,
+    MaxPool,
+    Mul,
+    OperatorShape,
+    Relu,
+    Select,
+    Square,
+    Truncate,
+)
 from ..shared.and_tree import and_tree
 from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import DIGIT_BITS
@@ -62,8 +75,13 @@ def _opened_together(image_elements: Sequence[int], batch: int, width: int) -> t
     return Work("alu", "mask", batch * sum(image_elements)), Exchange((size, size))
 
 
-def _compare_steps(image_elements: int, batch: int, comparison: str, width: int) -> tuple[Step, ...]:
-    """`onehot`: levels of AND, three for whole words; `dcf`: an AES block per level of the key. Then the sign."""
+def _compare_steps(
+    image_elements: int, batch: int, comparison: str, width: int, chosen_elements: int | None = None
+) -> tuple[Step, ...]:
+    """`onehot`: levels of AND, three for whole words; `dcf`: an AES block per level of the key. Then the sign.
+
+    `chosen_elements`: of an image, where one sign chooses several.
+    """
     elements, planes = batch * image_elements, batch * plane_bytes(image_elements)
     steps: list[Step]
     if comparison == DCF:
@@ -76,7 +94,7 @@ def _compare_steps(image_elements: int, batch: int, comparison: str, width: int)
         *steps,
         Work("comparator", "select", elements),
         Exchange((planes, planes)),
-        Work("alu", "multiplex", elements),
+        Work("alu", "multiplex", elements if chosen_elements is None else batch * chosen_elements),
     )
 
 
@@ -106,6 +124,10 @@ def masked_steps(
         case Relu(elements=elements):
             opening = _opened(elements, batch, width) if opens else ()
             return (*opening, *_compare_steps(elements, batch, comparison, width))
+        case Select(elements=elements, signs=signs):
+            opened = [count for count, here in ((elements, opens), (signs, plan.opens_second)) if here]
+            opening = _opened_together(opened, batch, width) if opened else ()
+            return (*opening, *_compare_steps(signs, batch, comparison, width, elements))
         case MaxPool():
             steps = _opened(shape.input_elements, batch, width) if opens else ()
             for level, comparisons in enumerate(pool_levels(shape)):
@@ -128,6 +150,8 @@ def _usual_place(shape: OperatorShape) -> OperationPlan:
             return OperationPlan(lifted=True)
         case Mul():
             return OperationPlan(opens=True, opens_second=True)
+        case Select():
+            return OperationPlan(lifted=True, opens_second=True)
     return OperationPlan(opens=True)
 
 
@@ -152,6 +176,10 @@ def masked_offline_bytes(
             keys, corrections = _compare_offline_bytes((elements,), plan.forms, batch, comparison, plan.width)
             lifted = 2 * word_bytes * batch * elements if plan.lifts else 0  # ρ_0 and ρ_1 where it lifts a wire
             return keys, corrections + lifted
+        case Select(elements=elements, signs=signs):
+            further = WORD_BYTES * plan.forms * batch * (elements - signs)  # r_d·ρ_t of the elements beyond the signs
+            keys, corrections = _compare_offline_bytes((signs,), plan.forms, batch, comparison, plan.width)
+            return keys, corrections + further
         case MaxPool():
             return _compare_offline_bytes(pool_levels(shape), 1, batch, comparison, plan.width)
     return 0, 0

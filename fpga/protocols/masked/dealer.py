@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SelectOp, SquareOp, TruncateOp
+from ...program.patches import patch_index
 from ...ring import PackedWeights, pack_weights
 from ..material import CorrectionWriter
 from ..party import DealerProgram
@@ -72,6 +73,13 @@ class MaskedDealer(DealerProgram):
                 flat = tuple(form.reshape(len(form), -1) for form in known)
                 word_mask = word_mask.reshape(len(word_mask), -1)
                 deal_select(self._comparison, word_mask, flat, sources, writer, plan.width)
+            case SelectOp():
+                signs = masks.wires[operation.inputs[1]]
+                _, known = masks.gate_input(operation, plan)
+                flat = tuple(form.reshape(len(form), -1) for form in known)
+                index = patch_index(self._program.tensor(name).shape, operation.patch)
+                words = signs.reshape(len(signs), -1)
+                deal_select(self._comparison, words, flat, sources, writer, plan.width, index)
             case MaxPoolOp():
                 self._deal_pool(operation, plan, masks.wires[name], sources, writer)
 

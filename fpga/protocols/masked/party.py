@@ -6,7 +6,7 @@ ring convolution. Which words are opened where is `masked_plan`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from ...program import (
     MulOp,
     Program,
     ReluOp,
+    SelectOp,
     SquareOp,
     TruncateOp,
 )
+from ...program.patches import patch_index
 from ...ring import PackedWeights, pack_weights
 from ..material import Corrections, RandomSource
 from ..party import BatchMaterial, Channel, Observer, PartyProgram
@@ -116,6 +118,14 @@ class MaskedParty(PartyProgram):
                 select = draw_select(self._comparison, self.number, flat, source, dealt, plan.width)
                 forms = masks.lifted[name][1] if plan.lifts else ()
                 return PreparedOperation(mask=mask, forms=forms, selects=(select,))
+            case SelectOp():
+                signs = operation.inputs[1]
+                _, forms = masks.gate_input(operation, plan)
+                flat = tuple(form.reshape(len(form), -1) for form in forms)
+                count = self.program.tensor(signs).elements
+                select = draw_select(self._comparison, self.number, flat, source, dealt, plan.width, count)
+                opened = masks.wires[name] if plan.opens else None, masks.wires[signs] if plan.opens_second else None
+                return PreparedOperation(factor_masks=opened, selects=(select,))
             case MaxPoolOp():
                 return self._prepare_pool(operation, plan, mask, source, dealt)
         raise ValueError(f"{operation.kind} is not an operation of masked")
@@ -192,6 +202,8 @@ class MaskedParty(PartyProgram):
                 if plan.lifts:
                     self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
                 values.shares[output] = self._relu(name, plan, values, known)
+            case SelectOp():
+                values.shares[output] = self._choose(operation, plan, values, known)
             case MaxPoolOp():
                 values.shares[output] = self._pool(operation, plan, values, known)
 
@@ -247,13 +259,27 @@ class MaskedParty(PartyProgram):
     ) -> np.ndarray:
         """(M_x − r_x) ⊙ (M_y − r_y), of which r_x ⊙ r_y is dealt; a factor per channel is broadcast."""
         factors = zip(operation.inputs, masks, (plan.opens, plan.opens_second), strict=True)
-        opening = [(name, mask) for name, mask, opens in factors if opens]
-        masked = [values.narrow(name) + mask for name, mask in opening]
-        for (name, _), words in zip(opening, open_together(self.channel, masked, plan.width), strict=True):
-            values.opened[name] = words
+        self._open_together([(name, mask) for name, mask, opens in factors if opens], plan.width, values)
         first, second = (values.opened[name] for name in operation.inputs)
         result = product - first * masks[1] - second * masks[0]
         return result + first * second if self.number == 0 else result
+
+    def _open_together(self, opening: Sequence[tuple[str, np.ndarray]], width: int, values: Values) -> None:
+        """Open several tensors under their masks in one round."""
+        masked = [values.narrow(name) + mask for name, mask in opening]
+        for (name, _), words in zip(opening, open_together(self.channel, masked, width), strict=True):
+            values.opened[name] = words
+
+    def _choose(self, operation: SelectOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
+        """x · [s > 0], every element by the sign of its patch."""
+        masks = zip(operation.inputs, known.factor_masks, strict=True)
+        self._open_together([(name, mask) for name, mask in masks if mask is not None], plan.width, values)
+        name, signs = operation.inputs
+        _, public, form = self._gate_input(name, plan, values)
+        shape, index = public.shape, patch_index(public.shape[1:], operation.patch)
+        flat = None if form is None else form.reshape(len(form), -1)
+        opened, words = values.opened[signs].reshape(shape[0], -1), public.reshape(shape[0], -1)
+        return self._select(opened, words, flat, known.selects[0], plan.width, index).reshape(shape)
 
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         opened, public, form = self._gate_input(name, plan, values)
@@ -262,9 +288,16 @@ class MaskedParty(PartyProgram):
         return self._select(*words, flat, known.selects[0], plan.width).reshape(opened.shape)
 
     def _select(
-        self, opened: np.ndarray, public: np.ndarray, form: np.ndarray | None, material: SelectMaterial, width: int
+        self,
+        opened: np.ndarray,
+        public: np.ndarray,
+        form: np.ndarray | None,
+        material: SelectMaterial,
+        width: int,
+        index: np.ndarray | None = None,
     ) -> np.ndarray:
-        return evaluate_select(self._comparison, self.number, self.channel, opened, public, form, material, width)
+        compared = self._comparison, self.number, self.channel
+        return evaluate_select(*compared, opened, public, form, material, width, index)
 
     def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""

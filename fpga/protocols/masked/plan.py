@@ -34,6 +34,7 @@ from ...program import (
     MulOp,
     Program,
     ReluOp,
+    SelectOp,
     SquareOp,
     TruncateOp,
     is_narrow,
@@ -83,6 +84,8 @@ class _Planner:
                 plan = self._truncation(operation)
             case SquareOp() | ReluOp():
                 plan = self._gate(operation)
+            case SelectOp():
+                plan = self._selection(operation)
             case _ if isinstance(operation, LOCAL_OPERATIONS):
                 plan = self._local(operation)
             case _:
@@ -136,6 +139,13 @@ class _Planner:
             self.wide.add(source)
         return replace(self._opened(source, ring), lifts=True, wide=wide, lifts_wide=lifts_wide)
 
+    def _selection(self, operation: SelectOp) -> OperationPlan:
+        """The signs' words are opened, and those of what they choose where it is not lifted."""
+        source, signs = operation.inputs
+        width = gate_bits(max(self.program.tensor(signs).ring_bits, self.needed[operation.output]))
+        first = OperationPlan(lifted=True, width=width) if source in self.lifted else self._opened(source, width)
+        return replace(first, opens_second=self._opened(signs, width).opens)
+
     def _local(self, operation: AnyOperation) -> OperationPlan:
         wire = self.wires.keys() >= set(operation.inputs)
         if wire:
@@ -165,6 +175,8 @@ def _needed_bits(program: Program, wanted: set[str], reducing: set[str]) -> tupl
                 wants = [max(0, after - _trailing_zeros(row)) for row in operation.multipliers]
             case ReluOp():
                 wants = [ring]
+            case SelectOp():
+                wants = [gate_bits(max(after, program.tensor(operation.inputs[1]).ring_bits))] * 2
             case MaxPoolOp():
                 wants = [max(after, ring)]
             case SquareOp() if operation.output in wanted:
@@ -250,7 +262,7 @@ def _with_kept_words(program: Program, plans: Sequence[OperationPlan]) -> tuple[
             read.update(operation.inputs)
         elif not (plan.opens or plan.reduces or isinstance(operation, LOCAL_OPERATIONS)):
             read.add(source)
-        if isinstance(operation, MulOp) and not plan.opens_second:
+        if isinstance(operation, MulOp | SelectOp) and not plan.opens_second:
             read.add(operation.inputs[1])
         if isinstance(operation, TruncateOp):
             words_of[operation.output] = operation.output if plan.reduces else source

@@ -16,6 +16,7 @@ class PreparedOperation:
 
     `mask`: share of its input's mask r, where that is a wire. `forms`: shares of ρ_t, or of both factors' masks.
     `product`: share of the convolution's offline part, or of the product of both masks. `squares`: shares of ρ_t².
+    `factor_masks`: shares of the masks of what a selection and its signs open, None where the words are open.
     `selects`: material of comparisons,
     `level_masks`: masks of the differences that later pooling levels open.
     """
@@ -24,6 +25,7 @@ class PreparedOperation:
     forms: Forms = ()
     product: np.ndarray | None = None
     squares: Forms = ()
+    factor_masks: tuple[np.ndarray | None, ...] = ()
     selects: tuple[SelectMaterial, ...] = ()
     level_masks: tuple[np.ndarray, ...] = ()
 

@@ -25,8 +25,10 @@ from ...program.operators import (
     MaxPool,
     Mul,
     OperatorShape,
+    PatchRelu,
     Relu,
     Relu6,
+    Select,
     Square,
     Truncate,
     X2act,
@@ -66,6 +68,8 @@ class MaskedVariant(ProtocolCosts):
     def primitives(self, shape: OperatorShape) -> tuple[OperatorShape, ...]:
         if isinstance(shape, Relu6):  # relu(x) - relu(x - 6), compared in one batch
             return (Affine(shape.elements), Relu(2 * shape.elements), Affine(shape.elements))
+        if isinstance(shape, PatchRelu):
+            return shape.sums, Select(shape.elements, shape.comparisons)
         return (shape,)
 
     def phases(self, shape: OperatorShape, device: Device, batch: int = 1) -> tuple[Phase, ...]:
@@ -82,6 +86,9 @@ class MaskedVariant(ProtocolCosts):
                 return (alu_compute(X2ACT_OPERATIONS * elements, device), _opening(self.wires.conv_input * elements))
             case Relu():
                 return self._select(batch * shape.elements, self.wires.conv_input, device)
+            case Select():
+                elements = batch * shape.elements
+                return self._select(batch * shape.signs, self.wires.conv_input, device, elements)
             case MaxPool():
                 levels = comparison_counts(shape, batch)
                 return tuple(phase for count in levels for phase in self._select(count, self.wires.act_input, device))
@@ -92,12 +99,13 @@ class MaskedVariant(ProtocolCosts):
                 return (alu_compute(batch * shape.elements, device),)
         raise TypeError(f"{shape!r} is not a primitive operation of {self.name}")
 
-    def _select(self, count: int, word_bytes: int, device: Device) -> tuple[Phase, ...]:
-        """Compare, open the masked sign, select, open the masked result."""
+    def _select(self, count: int, word_bytes: int, device: Device, elements: int | None = None) -> tuple[Phase, ...]:
+        """Compare, open the masked sign, select as many elements or `elements`, open the masked result."""
+        elements = count if elements is None else elements
         sign_and_result = (
             _opening(_planes(1, count)),
-            alu_compute(SELECT_OPERATIONS * count, device),
-            _opening(word_bytes * count),
+            alu_compute(SELECT_OPERATIONS * elements, device),
+            _opening(word_bytes * elements),
         )
         if self.comparison == "dcf":
             return (aes_compute((self.wires.domain_bits - EARLY_TERMINATION) * count, device), *sign_and_result)
@@ -114,6 +122,9 @@ class MaskedVariant(ProtocolCosts):
                 return (0, 16 * batch * shape.elements)
             case Relu():
                 return self._comparison_material(batch * shape.elements, select_bytes=20)
+            case Select():
+                keys, dealt = self._comparison_material(batch * shape.signs, select_bytes=4)
+                return keys, dealt + 16 * batch * shape.elements
             case MaxPool():
                 return self._comparison_material(sum(comparison_counts(shape, batch)), select_bytes=12)
         return (0, 0)

@@ -10,7 +10,19 @@ from typing import ClassVar, TypeAlias
 from ...cost.kernels import step_compute
 from ...cost.protocol import Exchange, Phase, ProtocolCosts
 from ...devices import Device
-from ...program.operators import Affine, Conv, Linear, OperatorShape, Relu, Relu6, Square, Truncate, X2act
+from ...program.operators import (
+    Affine,
+    Conv,
+    Linear,
+    OperatorShape,
+    PatchRelu,
+    Relu,
+    Relu6,
+    Select,
+    Square,
+    Truncate,
+    X2act,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,8 @@ class ExecutedProtocol(ProtocolCosts):
             case X2act(elements=elements):
                 drop = Affine(elements) if self.polynomial_is_local else Truncate(elements)
                 return Square(elements), Affine(elements), drop
+            case PatchRelu(elements=elements):
+                return shape.sums, Select(elements, shape.comparisons)
             case Relu6(elements=elements):
                 # min(max(x, 0), 6) = relu(x) - relu(x - 6), the two compared in one batch
                 return Affine(elements), Relu(2 * elements), Affine(elements)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...program import MaxPoolOp, Program
-from ...program.operators import MaxPool, Relu
+from ...program.operators import MaxPool, Relu, Select
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,10 @@ def pool_shape(operation: MaxPoolOp, program: Program) -> MaxPool:
     return MaxPool(channels, height, width, operation.kernel, operation.stride, operation.padding)
 
 
-def comparison_counts(shape: Relu | MaxPool, batch: int) -> tuple[int, ...]:
+def comparison_counts(shape: Relu | Select | MaxPool, batch: int) -> tuple[int, ...]:
     """Comparisons that are made side by side, level after level."""
     if isinstance(shape, Relu):
         return (batch * shape.elements,)
+    if isinstance(shape, Select):
+        return (batch * shape.signs,)
     return tuple(batch * count for count in pool_levels(shape))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.small_programs import gated_network, polynomial_network, residual_network, x2act
+from helpers.small_programs import gated_network, patch_network, polynomial_network, residual_network, x2act
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +56,15 @@ def test_products_of_two_secrets_agree_with_the_reference_and_send_what_is_predi
     assert traffic_mismatch(program, weights, images, execution) is None
 
 
-@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_signs_of_patches_agree_with_the_reference_and_send_what_is_predicted(execution, batch):
+    program, weights = patch_network()
+    images = np.random.default_rng(batch).normal(size=(batch, 2, 5, 4))
+    assert first_divergence(program, weights, images, execution) is None
+    assert traffic_mismatch(program, weights, images, execution) is None
+
+
+@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network, patch_network])
 def test_material_that_the_parties_make_alone_gives_the_reference(execution, network):
     if execution.name not in preparations():
         pytest.skip("its material needs a dealer, as it says where it is asked for")
@@ -66,7 +74,7 @@ def test_material_that_the_parties_make_alone_gives_the_reference(execution, net
     assert preparation_mismatch(program, 2, execution) is None
 
 
-@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network])
+@pytest.mark.parametrize("network", [residual_network, polynomial_network, gated_network, patch_network])
 def test_the_compiler_reports_the_traffic_that_the_parties_have(execution, network):
     program, _ = network()
     rows = program_traffic(program, load_device("zcu104"), get_costs(execution.name))

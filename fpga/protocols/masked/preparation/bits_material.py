@@ -6,6 +6,7 @@ party's are never seen: everything that is sent is a pad's, or the difference to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from ....cost.protocol import Exchange
 from ....program import WORD_BYTES
 from ...shared.and_tree import and_tree
-from ...shared.bit_planes import plane_bytes
+from ...shared.bit_planes import plane_bytes, plane_words
 from ...shared.oblivious_transfer.bit_triples import (
     between,
     receive_triples,
@@ -170,14 +171,28 @@ def _select_plan(forms: int) -> list[BitProducts]:
     return [BitProducts((Factor(WORD_BYTES, one_way=True), *(Factor(WORD_BYTES) for _ in range(forms))))]
 
 
-def select_rounds(width: int, forms: int, elements: int, images: int) -> tuple[Exchange, ...]:
-    """What both parties send for max(x, 0) on words of `width` bits and a value with some mask forms."""
-    octets = images * plane_bytes(elements)
-    return (
+def _chosen_plan(forms: int) -> list[BitProducts]:
+    return [BitProducts(tuple(Factor(WORD_BYTES) for _ in range(forms)))]
+
+
+def select_rounds(width: int, forms: int, elements: int, images: int, signs: int | None = None) -> tuple[Exchange, ...]:
+    """What both parties send for choosing elements with some mask forms by as many signs, or fewer, of `width` bits."""
+    signs = elements if signs is None else signs
+    octets = images * plane_bytes(signs)
+    compared = (
         *choice_rounds(1, triple_transfers(compared_digits(width)) * octets),
         _planes_round(width, octets),
-        *product_rounds(_select_plan(forms), elements, images),
-        Exchange(((1 + forms) * WORD_BYTES * images * elements, 0)),
+    )
+    word = WORD_BYTES * images
+    if signs == elements:
+        chosen = (*product_rounds(_select_plan(forms), elements, images), Exchange(((1 + forms) * word * elements, 0)))
+        return compared + chosen
+    return (
+        *compared,
+        *product_rounds(_select_plan(0), signs, images),
+        Exchange((word * signs, 0)),
+        *product_rounds(_chosen_plan(forms), elements, images),
+        Exchange((forms * word * elements, 0)),
     )
 
 
@@ -187,11 +202,19 @@ def _planes_round(width: int, octets: int) -> Exchange:
 
 
 def send_select(
-    transfers: Transfers, width: int, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks
+    transfers: Transfers,
+    width: int,
+    onehot: np.ndarray,
+    top: np.ndarray,
+    forms: Forms,
+    masks: SelectMasks,
+    index: np.ndarray | None = None,
 ) -> None:
-    """Party 0's part; `onehot` and `top` are its shares for r, `forms` of ρ_t, uint32 [N, E]."""
-    images, elements = forms[0].shape
-    octets = plane_bytes(elements)
+    """Party 0's part; `onehot` and `top` are its shares for r, `forms` of ρ_t, uint32 [N, E].
+
+    `index`: the sign of each element, int64 [E]; None where each has its own.
+    """
+    images, octets = len(forms[0]), top.shape[1]
     pads = transfers.answer(images, triple_transfers(compared_digits(width)), octets)
     assert masks.onehot is not None
     assert masks.bit is not None
@@ -200,16 +223,21 @@ def send_select(
         parts += send_triples(between(pads, place, place + own.shape[1]), own, products)
         place += own.shape[1]
     transfers.exchange(message_of(parts), _planes_round(width, images * octets))
-    share = _select_words(transfers, masks.sign ^ top, forms)
-    send_difference(transfers, share, np.stack((masks.bit, *masks.products), axis=1))
+    _select_words(transfers, masks.sign ^ top, forms, (masks.bit, *masks.products), masks.bit.shape[1], index)
 
 
 def receive_select(
-    transfers: Transfers, width: int, onehot: np.ndarray, top: np.ndarray, forms: Forms, masks: SelectMasks
+    transfers: Transfers,
+    width: int,
+    onehot: np.ndarray,
+    top: np.ndarray,
+    forms: Forms,
+    masks: SelectMasks,
+    signs: int,
+    index: np.ndarray | None = None,
 ) -> SelectCorrections:
     """Party 1's part, with its own shares."""
-    images, elements = forms[0].shape
-    octets = plane_bytes(elements)
+    images, octets = len(forms[0]), top.shape[1]
     pads = transfers.choose(np.concatenate(masks.triples, axis=1))
     received = read_message(transfers.exchange(None, _planes_round(width, images * octets)), images)
     dealt = onehot ^ received.planes(onehot_planes(width), octets)
@@ -217,13 +245,29 @@ def receive_select(
     for own, (_, count) in zip(masks.triples, and_tree(compared_digits(width))):
         gates.append(receive_triples(pads[:, place : place + own.shape[1]], own, count, received))
         place += own.shape[1]
-    share = _select_words(transfers, masks.sign ^ top, forms)
-    words = np.moveaxis(send_difference(transfers, share, None), 1, 0)
-    return SelectCorrections(dealt, tuple(gates), tuple(words))
+    words = _select_words(transfers, masks.sign ^ top, forms, (), signs, index)
+    return SelectCorrections(dealt, tuple(gates), words)
 
 
-def _select_words(transfers: Transfers, bit: np.ndarray, forms: Forms) -> np.ndarray:
-    """Shares of r_d and of r_d·ρ_t from shares of the bit r_d, a plane, and of ρ_t: uint32 [N, 1 + forms, E]."""
-    one = np.full(forms[0].shape, 1 - transfers.number, np.uint32)
-    products = multiply_bits(transfers, _select_plan(len(forms)), [bit], [[one, *forms]])[0]
-    return np.stack(products, axis=1)
+def _select_words(
+    transfers: Transfers, bit: np.ndarray, forms: Forms, fixed: Forms, signs: int, index: np.ndarray | None
+) -> Forms:
+    """Party 1's words of r_d [N, S] and of r_d·ρ_t [N, E], from shares of the bit r_d, a plane, and of ρ_t.
+
+    `fixed`: what party 0's seed fixes as its shares.
+    """
+    one = np.full((len(bit), signs), 1 - transfers.number, np.uint32)
+    if index is None:
+        products = multiply_bits(transfers, _select_plan(len(forms)), [bit], [[one, *forms]])[0]
+        return _differences(transfers, products, fixed)
+    own = multiply_bits(transfers, _select_plan(0), [bit], [[one]])[0]
+    words = _differences(transfers, own, fixed[:1])
+    spread = np.packbits(np.take(plane_words(bit, signs), index, axis=1).astype(np.uint8), axis=-1)
+    chosen = multiply_bits(transfers, _chosen_plan(len(forms)), [spread], [list(forms)])[0]
+    return words + _differences(transfers, chosen, fixed[1:])
+
+
+def _differences(transfers: Transfers, shares: Sequence[np.ndarray], fixed: Forms) -> Forms:
+    """Party 0 tells how far its shares are from what its seed fixes; party 1 gets its words."""
+    sent = send_difference(transfers, np.stack(shares, axis=1), np.stack(fixed, axis=1) if fixed else None)
+    return () if fixed else tuple(np.moveaxis(sent, 1, 0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ....program import AnyOperation, Program, ReluOp, SquareOp, TruncateOp
+from ....program import AnyOperation, Program, ReluOp, SelectOp, SquareOp, TruncateOp
 from ...shared.opened_words import OperationPlan, opened_by
 from ..plan import plan_masked
 
@@ -45,7 +45,7 @@ class BitsPlan:
 def plan_bits(program: Program) -> tuple[BitsPlan | None, ...]:
     """Per operation, in program order; None where no mask's bits are needed."""
     words = _words(program)
-    compared = {word for operation, word in zip(program.operations, words) if isinstance(operation, ReluOp)}
+    compared = {word for operation, word in zip(program.operations, words) if isinstance(operation, ReluOp | SelectOp)}
     users: dict[Word, list[int]] = {}
     for index, word in enumerate(words):
         if word in compared and word is not None:
@@ -88,6 +88,9 @@ def _word(operation: AnyOperation, plan: OperationPlan, made: dict[str, int], li
         case SquareOp() | ReluOp() if plan.lifts:
             lifted[source] = source, made[source], plan.width
             return lifted[source]
+        case SelectOp():
+            signs = operation.inputs[1]
+            return signs, made[signs], plan.width
         case ReluOp():
             return lifted[source] if plan.lifted else (source, made[source], plan.width)
     return None

@@ -14,7 +14,19 @@ from typing import ClassVar
 import numpy as np
 
 from ....cost.protocol import Exchange
-from ....program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ....program import (
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    Program,
+    ReluOp,
+    SelectOp,
+    SquareOp,
+    TruncateOp,
+)
+from ....program.patches import patch_index
 from ...material import CorrectionWriter, RandomSource
 from ...party import Channel
 from ...shared.and_tree import and_tree
@@ -101,6 +113,8 @@ class MaskedPreparation(Preparation):
                     self._square(index, operation, images, source, writer)
                 case ReluOp():
                     self._relu(index, operation, images, source, writer)
+                case SelectOp():
+                    self._choose(index, operation, images, source, writer)
                 case MaxPoolOp():
                     self._pool(operation, self._plans[index].width, images, source, writer)
         return writers
@@ -207,6 +221,23 @@ class MaskedPreparation(Preparation):
         flat = tuple(form.reshape(len(form), -1) for form in forms)
         self._select(bits.width, r, digits, flat, source, writer)
 
+    def _choose(
+        self, index: int, operation: SelectOp, images: _Images, source: RandomSource, writer: CorrectionWriter
+    ) -> None:
+        """Of signs that choose the elements of their patches."""
+        plan, bits = self._plans[index], self._bits_plans[index]
+        assert bits is not None
+        r = images.masks.wires[operation.inputs[1]]
+        r = r.reshape(len(r), -1)
+        digits = self._digits(bits, r, images)
+        if bits.last:
+            del images.digits[bits.word]
+        _, forms = images.masks.gate_input(operation, plan)
+        flat = tuple(form.reshape(len(form), -1) for form in forms)
+        patches = patch_index(self._program.tensor(operation.output).shape, operation.patch)
+        shared = r.shape[1] < len(patches)
+        self._select(bits.width, r, digits, flat, source, writer, patches if shared else None)
+
     def _pool(
         self, operation: MaxPoolOp, width: int, images: _Images, source: RandomSource, writer: CorrectionWriter
     ) -> None:
@@ -226,14 +257,19 @@ class MaskedPreparation(Preparation):
         forms: Forms,
         source: RandomSource,
         writer: CorrectionWriter,
+        patches: np.ndarray | None = None,
     ) -> None:
-        """Material for max(x, 0) where x has the sign of the word masked by r, and mask forms ρ_t."""
-        masks = _draw_select(self.number, width, r.shape[1], len(forms), source)
+        """Material for max(x, 0) where x has the sign of the word masked by r, and mask forms ρ_t.
+
+        `patches`: the sign of each element, int64 [E]; None where each has its own.
+        """
+        signs = r.shape[1]
+        masks = _draw_select(self.number, width, (signs, forms[0].shape[1]), len(forms), source)
         shares = digits.onehot, _bit(r, width - 1) ^ digits.carry, forms, masks
         if self.number == 0:
-            send_select(self._transfers, width, *shares)
+            send_select(self._transfers, width, *shares, patches)
         else:
-            self._put(writer, *receive_select(self._transfers, width, *shares).ordered)
+            self._put(writer, *receive_select(self._transfers, width, *shares, signs, patches).ordered)
 
 
 def _bit(words: np.ndarray, place: int) -> np.ndarray:
@@ -241,9 +277,10 @@ def _bit(words: np.ndarray, place: int) -> np.ndarray:
     return word_planes(words >> np.uint32(place), 1)[:, 0]
 
 
-def _draw_select(number: int, width: int, elements: int, forms: int, source: RandomSource) -> SelectMasks:
-    """What a party's seed fixes, in the order in which the dealer draws it."""
-    octets = plane_bytes(elements)
+def _draw_select(number: int, width: int, counts: tuple[int, int], forms: int, source: RandomSource) -> SelectMasks:
+    """What a party's seed fixes for signs and the elements that they choose, in the order in which the dealer draws."""
+    signs, elements = counts
+    octets = plane_bytes(signs)
     onehot = source.planes(onehot_planes(width), octets) if number == 0 else None
     sign, triples, gates = source.planes(1, octets)[:, 0], [], []
     for opened, products in and_tree(compared_digits(width)):
@@ -252,5 +289,5 @@ def _draw_select(number: int, width: int, elements: int, forms: int, source: Ran
             gates.append(source.planes(products, octets))
     if number == 1:
         return SelectMasks(sign, tuple(triples))
-    words = [source.words(elements) for _ in range(1 + forms)]
+    words = [source.words(signs), *(source.words(elements) for _ in range(forms))]
     return SelectMasks(sign, tuple(triples), onehot, tuple(gates), words[0], tuple(words[1:]))

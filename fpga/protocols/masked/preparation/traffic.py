@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....cost.protocol import Exchange
-from ....program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SquareOp, TruncateOp
+from ....program import (
+    AnyOperation,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    Program,
+    ReluOp,
+    SelectOp,
+    SquareOp,
+    TruncateOp,
+)
 from ...shared.lattice.modulus import Modulus
 from ...shared.oblivious_transfer.carries import carry_rounds
 from ...shared.opened_words import OperationPlan
@@ -55,6 +66,10 @@ def _rounds(
         case ReluOp() if bits is not None:
             digits = digit_rounds(bits.width, elements, images) if bits.first and not bits.lifts else ()
             return (*lifted, *digits, *select_rounds(bits.width, plan.forms, elements, images))
+        case SelectOp() if bits is not None:
+            signs = program.tensor(operation.inputs[1]).elements
+            digits = digit_rounds(bits.width, signs, images) if bits.first else ()
+            return (*digits, *select_rounds(bits.width, plan.forms, elements, images, signs))
         case MaxPoolOp():
             return tuple(
                 each

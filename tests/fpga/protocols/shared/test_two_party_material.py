@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.protocols.beaver_ot.comparison import deal_relu
+from rrnet_nni.fpga.protocols.beaver_ot.comparison import Signs, deal_select
 from rrnet_nni.fpga.protocols.beaver_ot.products import BeaverLinear, BeaverSquare, Truncation
-from rrnet_nni.fpga.protocols.beaver_ot.relu_material import receive_relu, relu_rounds, send_relu
+from rrnet_nni.fpga.protocols.beaver_ot.relu_material import receive_select, select_rounds, send_select
 from rrnet_nni.fpga.protocols.beaver_ot.truncation_material import (
     receive_truncation,
     send_truncation,
@@ -85,10 +85,10 @@ def test_material_of_a_comparison_is_the_dealers(pair, elements, images, seed):
     pair.check(
         seed,
         images,
-        relu_rounds(elements, images),
-        lambda transfers, source: send_relu(transfers, elements, source),
-        lambda transfers, source, writer: receive_relu(transfers, elements, source, writer),
-        lambda sources, writer: deal_relu(elements, sources, writer),
+        select_rounds(elements, elements, images),
+        lambda transfers, source: send_select(transfers, elements, Signs(elements), source),
+        lambda transfers, source, writer: receive_select(transfers, elements, Signs(elements), source, writer),
+        lambda sources, writer: deal_select(elements, Signs(elements), sources, writer),
     )
 
 
