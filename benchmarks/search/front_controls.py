@@ -1,6 +1,7 @@
 """Is the search worth its time? Beside every network of a front, random networks of the same latency, trained alike.
 
     python benchmarks/search/front_controls.py DIR --task examples/cifar10_quarter_front.yml [--images FOLDER] [-o FILE]
+        [--figure FILE.png]
 
 DIR is what `front_experiment.py --directory DIR` was given. For every distinct network of the trials on the front, two
 others of the space are drawn whose latency is within 5 %, trained as the trials train theirs (same task, teacher and
@@ -22,6 +23,7 @@ import torch
 from accuracy import claimed
 
 from rrnet_nni.architecture import Architecture
+from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS, describe, teacher_of, train_architecture
@@ -142,6 +144,23 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, "", f"above the mean of its controls on {won} of {len(rows)} points"])
 
 
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Test accuracy of the front and of its controls against latency, and against ReLUs."""
+    figure, (axes,) = figure_canvas(2)
+    for axis, quantity, label in zip(axes, ("latency_ms", "relus"), ("2PC latency, ms", "ReLUs"), strict=True):
+        for networks, mark, name in ((rows, "o-", "searched"), (controls_of(rows), "x", "random")):
+            ordered = sorted(networks, key=lambda network: float(network[quantity]))
+            accuracies = [100 * network["accuracy"] for network in ordered]
+            axis.plot([network[quantity] for network in ordered], accuracies, mark, label=name)
+        axis.set(xlabel=label, ylabel="test accuracy, %")
+    axes[0].legend()
+    save_figure(figure, path)
+
+
+def controls_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [control for row in rows for control in row["controls"]]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     from rrnet_nni.cli.options import read_task
 
@@ -150,12 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="train/CLASS/*, test/CLASS/* in place of the task's dataset")
     parser.add_argument("--seed", type=int, help="of the task, where the trials were given one")
+    parser.add_argument("--figure", type=Path, help="draw the front beside its controls")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rows = compared(prepare(read_task(options)), options.directory)
     if options.output:
         write_whole_json(options.output, {"points": rows})
+    if options.figure:
+        draw(rows, options.figure)
     print(table(rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import front_controls
 import pytest
@@ -45,7 +46,9 @@ def test_controls_are_other_networks_of_nearly_the_same_latency(bench: Workbench
     assert front_controls.drawn(bench, replace(near, latency_ms=1e6), 0) is None
 
 
-def test_a_front_is_compared_with_controls_that_are_trained_once(bench: Workbench, tmp_path: Path) -> None:
+def test_a_front_is_compared_with_controls_that_are_trained_once(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = list(fixed_choices("resnet8", bench.space))
     choices = fixed_choices("resnet8", bench.space) | dict.fromkeys(names[2:5], "x2act")
     architecture = replace(describe(bench, choices), latency_weight=0.1)
@@ -63,6 +66,14 @@ def test_a_front_is_compared_with_controls_that_are_trained_once(bench: Workbenc
     assert len({one["teacher"] for one in settings}) == len({one["training images"] for one in settings}) == 1
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "controls").rglob("weights.pt")}
     assert front_controls.compared(bench, tmp_path) == rows
+    drawn: dict[str, int] = {}
+
+    def count(figure: Any, path: Path) -> None:
+        drawn.update({line.get_label(): len(line.get_xdata()) for axis in figure.axes for line in axis.lines})
+
+    monkeypatch.setattr(front_controls, "save_figure", count)
+    front_controls.draw(rows, tmp_path / "front.png")
+    assert drawn == {"searched": 1, "random": 2}
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "controls").rglob("weights.pt")}
 
 
