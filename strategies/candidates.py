@@ -74,6 +74,11 @@ class CandidateTrainer:
         self._read()
 
     @property
+    def training_half(self) -> ImageDataset:
+        """The images that candidates are trained on, and as test images those that judge them."""
+        return self._halves
+
+    @property
     def spent_s(self) -> float:
         return sum(candidate.seconds for candidate in self.measured)
 

@@ -19,6 +19,7 @@ from rrnet_nni.search_spaces import build_space
 
 from .checkpoint import CHECKPOINT_NAME
 from .darts.strategy import RRNetDARTS
+from .knapsack_search import starting_theta
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult
 from .record import EpochRecord
@@ -59,8 +60,9 @@ def run_strategy(
         if on_epoch is not None:
             on_epoch(record)
 
+    start = starting_theta(problem, options, run_dir) if options.alpha_start == "knapsack" else None
     torch.manual_seed(options.seed)
-    strategy = strategy_class(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note)
+    strategy = strategy_class(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note, theta=start)
     with quiet_lightning():
         evaluator = search_evaluator(problem, options, run_dir, split)
         space = build_space(problem.backbone, problem.space)

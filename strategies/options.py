@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 from rrnet_nni.base.settings import Count, Natural, NotNegative, Positive, WrongSetting, check_settings
 
 #: `registry.STRATEGIES` has their functions.
-STRATEGY_NAMES = ("rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution")
+STRATEGY_NAMES = ("rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution", "knapsack")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class SearchOptions:
         hvp: second-order term by `finite_difference` (Eq. 8) or `exact` double backward.
         epsilon: distance of ω± from ω in Eq. 8.
         alpha_learning_rate: of Adam on α.
+        alpha_start: where α starts: `uniform`, or at the choice of the `knapsack` (see `knapsack_search.py`).
         alpha_weight_decay: L2 of Adam on α, pulls θ towards uniform.
         temperature_end: T of θ = softmax(α / T) in the last epoch; T falls geometrically from 1 after the warm-up.
         freeze_threshold: θ at which a gate is decided and computes its winner alone; None never freezes.
@@ -49,6 +50,7 @@ class SearchOptions:
     hvp: Literal["finite_difference", "exact"] = "finite_difference"
     epsilon: Positive = 0.01
     alpha_learning_rate: Positive = 0.05
+    alpha_start: Literal["uniform", "knapsack"] = "uniform"
     alpha_weight_decay: NotNegative = 0.0
     temperature_end: Annotated[float, Gt(0), Le(1)] = 0.1
     freeze_threshold: Annotated[float, Gt(0.5), Le(1)] | None = 0.999

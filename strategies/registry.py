@@ -18,6 +18,7 @@ from .budgets import budget_of
 from .evolution_search import search_by_evolution
 from .gradient_search import search_by_first_order, search_by_gradient
 from .greedy_search import search_greedily
+from .knapsack_search import search_by_knapsack
 from .options import SearchOptions
 from .problem import OnEpoch, SearchProblem, SearchResult, Strategy
 from .random_search import search_at_random
@@ -31,11 +32,12 @@ STRATEGIES: dict[str, Strategy] = {
     "greedy": search_greedily,
     "sparsity": search_by_sparsity,
     "evolution": search_by_evolution,
+    "knapsack": search_by_knapsack,
 }
 
 
 #: Strategies that meet a `target_latency_ms` or `target_comparisons`; the others search at the λ that they are given.
-MEETING_A_TARGET = ("rrnet", "rrnet-first-order", "sparsity")
+MEETING_A_TARGET = ("rrnet", "rrnet-first-order", "sparsity", "knapsack")
 
 
 def strategy_names() -> list[str]:

@@ -128,8 +128,7 @@ def _patch_relu(node: PatchRelu, inputs: list[np.ndarray]) -> np.ndarray:
     value = inputs[0]
     shape = value.shape[1:]
     index, flat = patch_index(shape, node.patch), value.reshape(len(value), -1)
-    sums = np.zeros((len(value), int(index.max()) + 1))
-    np.add.at(sums, (slice(None), index), flat)
+    sums = np.stack([np.bincount(index, image) for image in flat])
     return np.where(sums[:, index] > 0, flat, 0.0).reshape(value.shape)
 
 

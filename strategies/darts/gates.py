@@ -113,6 +113,13 @@ class SupernetGates:
         """Label -> candidates in the order of θ."""
         return {gate.label: gate.candidates for gate in self._gates}
 
+    @torch.no_grad()
+    def start_at(self, theta: Mapping[str, Mapping[str, float]]) -> None:
+        """Set α so that θ, at temperature 1, is label -> candidate -> `theta`."""
+        for gate in self._gates:
+            chances = torch.tensor([theta[gate.label][name] for name in gate.candidates])
+            gate.alpha.copy_(chances.log())
+
     def open_alphas(self) -> list[nn.Parameter]:
         """α of the gates that are not decided yet, ordered by label."""
         return [gate.alpha for gate in self._gates if gate.decided is None]

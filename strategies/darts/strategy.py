@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -34,6 +35,7 @@ class RRNetDARTS(DARTS):
         hvp: `finite_difference` (Eq. 8) or `exact` (double backward).
         run_dir: where the record of the epochs and the checkpoint go; None keeps neither.
         on_epoch: called with the record of each epoch.
+        theta: label -> candidate -> θ at the start; uniform where absent.
         options: every other setting; the named arguments above replace those of `options`.
         **kwargs: what NNI's `DARTS` takes: `arc_learning_rate`, `gradient_clip_val`, `warmup_epochs`, `mutation_hooks`.
 
@@ -56,6 +58,7 @@ class RRNetDARTS(DARTS):
         hvp: str | None = None,
         run_dir: str | PathLike[str] | None = None,
         on_epoch: OnEpoch | None = None,
+        theta: Mapping[str, Mapping[str, float]] | None = None,
         options: SearchOptions | None = None,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +89,7 @@ class RRNetDARTS(DARTS):
         self.latency = latency
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.on_epoch = on_epoch
+        self.theta = theta
         self._softmax = TemperedSoftmax()
         self._candidates: dict[str, tuple[str, ...]] = {}
         self._supernet: ModelSpace | None = None
@@ -117,6 +121,8 @@ class RRNetDARTS(DARTS):
     def configure_oneshot_module(self, training_module: LightningModule) -> RRNetDartsModule:
         assert self._supernet is not None
         gates = SupernetGates(self._candidates, self._arch_parameters, self._supernet, self._softmax)
+        if self.theta is not None:
+            gates.start_at(self.theta)
         return self.module_class(
             training_module,
             gates=gates,

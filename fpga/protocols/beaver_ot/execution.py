@@ -148,8 +148,8 @@ class BeaverOTParty(PartyProgram):
                 return flat.reshape(share.shape)
             case SelectOp():
                 flat, sums = (words.reshape(len(words), -1) for words in inputs)
-                index = patch_index(share.shape[1:], operation.patch)
-                return evaluate_select(number, channel, flat, sums, index, source, dealt).reshape(share.shape)
+                patches = patch_index(share.shape[1:], operation.patch)
+                return evaluate_select(number, channel, flat, sums, patches, source, dealt).reshape(share.shape)
             case MaxPoolOp():
                 return run_pool_tree(
                     share,

@@ -77,9 +77,9 @@ class MaskedDealer(DealerProgram):
                 signs = masks.wires[operation.inputs[1]]
                 _, known = masks.gate_input(operation, plan)
                 flat = tuple(form.reshape(len(form), -1) for form in known)
-                index = patch_index(self._program.tensor(name).shape, operation.patch)
+                patches = patch_index(self._program.tensor(name).shape, operation.patch)
                 words = signs.reshape(len(signs), -1)
-                deal_select(self._comparison, words, flat, sources, writer, plan.width, index)
+                deal_select(self._comparison, words, flat, sources, writer, plan.width, patches)
             case MaxPoolOp():
                 self._deal_pool(operation, plan, masks.wires[name], sources, writer)
 
