@@ -1,0 +1,56 @@
+"""Budgets of comparisons, chosen and fine-tuned: resumable, never exceeded, the same teacher for all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import accuracy
+import pytest
+import relu_budgets
+from accuracy_plan import Run
+from relu_budgets import BudgetBench, BudgetRun
+
+from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
+from rrnet_nni.strategies import SearchOptions
+
+SMALL = {"precision": "float32", "channels_last": False, "batch_size": 16}
+TEACHER = Run("tiny/seed0/teacher", "resnet8", 0.125, "relu", 1, training=SMALL)
+SLICES = BudgetRun("budgets/tiny/slices", TEACHER, "slices", share=0.3, epochs=1, time_of="budgets/tiny/rrnet")
+RUNS = [
+    SLICES,
+    replace(SLICES, key="budgets/tiny/whole", space="whole", share=None, comparisons=2000, time_of=None),
+    replace(SLICES, key="budgets/tiny/rrnet", strategy="rrnet", time_of=None),
+]
+
+
+def bench(cache: Path) -> BudgetBench:
+    data = DataOptions("synthetic", image_size=16, train_images=64, test_images=20, cache_dir=str(cache / "images"))
+    return BudgetBench(accuracy.Bench(cache, load_dataset(data), held_out=12), SearchOptions(epochs=2, warmup_epochs=1))
+
+
+def test_the_queue_ends_within_every_budget_and_trains_nothing_twice(tmp_path: Path) -> None:
+    output = tmp_path / "rows.json"
+    relu_budgets.work(bench(tmp_path), RUNS, output)
+    rows = {row["key"]: row for row in json.loads(output.read_text())["runs"]}
+    assert set(rows) == {run.key for run in RUNS}
+    assert all(row["comparisons_made"] <= row["target"] for row in rows.values())
+    assert rows["budgets/tiny/whole"]["target"] == 2000
+    assert rows[SLICES.key]["target"] == int(0.3 * rows[SLICES.key]["all_relu_comparisons"])
+    assert rows[SLICES.key]["tuned_epochs"] >= rows["budgets/tiny/rrnet"]["tuned_epochs"]
+    assert any(label.endswith(".g3") for label in rows[SLICES.key]["choices"])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    relu_budgets.work(bench(tmp_path), RUNS, output)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    assert "| resnet8, width 0.125 | 2,000 | whole | knapsack |" in relu_budgets.table(list(rows.values()))
+
+
+def test_the_plan_covers_the_bars_once_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    keys = [run.key for run in relu_budgets.plan()]
+    assert len(keys) == len(set(keys)) == 22
+    smallest = [run for run in relu_budgets.plan() if run.share == 0.07]
+    assert sorted({run.teacher.seed for run in smallest}) == [0, 1, 2]
+    assert {run.space for run in smallest} == set(relu_budgets.SPACES)
+    relu_budgets.main(["list", "--cache", str(tmp_path)])
+    assert capsys.readouterr().out.count("not finished") == len(keys)
