@@ -24,8 +24,9 @@ def public_numbers(program: Program, report: Mapping[str, Any]) -> dict[str, Any
 
     `coefficients`: per operation the integers of polynomials and public scales. `picks`: per operation that picks words
     how many places it names on each axis: layout, and what a mask of zeros leaves. `formats`: fraction bits and ring
-    bits of tensors, and of constants, which tell the logarithms of ranges. `input_range`: what calibration images
-    reached.
+    bits of tensors, and of constants, which tell the logarithms of ranges. `scales`: how much larger tensors are than
+    the model's, where they are, which tells the square's coefficient of a polynomial that is not secret. `input_range`:
+    what calibration images reached.
     """
     coefficients = {
         operation.name: {
@@ -43,6 +44,9 @@ def public_numbers(program: Program, report: Mapping[str, Any]) -> dict[str, Any
             if isinstance(operation, PickOp)
         },
         "formats": {tensor.name: [tensor.fraction_bits, tensor.ring_bits] for tensor in program.tensors.values()},
+        "scales": {
+            tensor.name: list(tensor.scale) for tensor in program.tensors.values() if set(tensor.scale) != {1.0}
+        },
         "constant_formats": {constant.name: constant.fraction_bits for constant in program.constants.values()},
         "input_range": _input_row(program, report),
     }

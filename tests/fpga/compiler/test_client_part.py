@@ -178,6 +178,16 @@ def test_the_search_finds_weights_parameters_words_and_hashes_where_they_are(tmp
         assert secret in found_secrets(files | leak, arrays, build.weights, hashed)
 
 
+def test_certificate_ranges_and_the_models_hash_are_in_the_servers_part_alone(tmp_path):
+    build, files, *_ = compiled(tmp_path, "pre-activation", 4)
+    told = json.loads(files["report.json"])
+    assert set(told) == {"schema", "device", "protocol", "certificate", "calibration", "public_numbers"}
+    assert [row["tensor"] for row in told["certificate"]] == [build.program.input]
+    assert len(build.report["certificate"]) == len(build.program.tensors)
+    assert build.report["source"]["sha256"] == hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest()
+    assert not (build.path / CLIENT / "weights.bin").exists()
+
+
 def test_the_clients_part_alone_runs_against_the_whole_build_and_secrets_are_their_owners(tmp_path):
     build, *_ = compiled(tmp_path, "resnet", 3)
     part = load_build(build.path / CLIENT, weights=False)

@@ -81,4 +81,8 @@ def test_models_that_differ_in_their_polynomials_alone_have_the_same_client_part
 
 def test_without_the_option_the_numbers_are_public_and_listed(images, tmp_path):
     fixed = fixed_point(polynomial_model((0.05, 0.9, 0.1)), images, tmp_path, secret=False)
-    assert len(public_numbers(fixed.program, {})["coefficients"]) == 3
+    listed = public_numbers(fixed.program, {})
+    assert len(listed["coefficients"]) == 3
+    scaled = {name for name, tensor in fixed.program.tensors.items() if set(tensor.scale) != {1.0}}
+    assert scaled == set(listed["scales"])
+    assert len(scaled) >= 3  # the squares' coefficients lie in them
