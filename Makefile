@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: run serve test test-all csim lint clean
+.PHONY: run serve test test-all csim lint docs clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,13 @@ lint: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target .lint .
 	cd .lint && ../$(BIN)/python -m mypy --config-file ../pyproject.toml
 	cd .lint && PYTHONPATH=. ../$(BIN)/lint-imports ../pyproject.toml
+
+# The site of docs/ in build/site, warnings as errors.
+docs: $(INSTALLED)
+	rm -rf .lint .setuptools
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target .lint .
+	$(BIN)/python docs/tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Every check, the long ones in their small form.
 test: $(INSTALLED) lint

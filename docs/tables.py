@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from rrnet_nni.base.errors import Refusal
@@ -32,6 +33,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+@cache
 def protocol_latencies() -> str:
     """What replacing every ReLU of ResNet-18 by X2act is worth under each protocol, the dearest first."""
     networks = [paper_operators("resnet18", activation) for activation in ("relu", "x2act")]

@@ -186,8 +186,8 @@ class PadOp(Operation):
 class PickOp(Operation):
     """Local: words picked out of a tensor in any order: slices, splits, shuffled channels, transposes, zeros between.
 
-    `offsets` has a row for each axis of the result. Element (i, j, k) is the word offsets[0][i] + offsets[1][j] +
-    offsets[2][k] of the flat input; it is zero where one of the three is negative.
+    `offsets` has a row for each axis of the result. Element (i, j, k) is the word
+    `offsets[0][i] + offsets[1][j] + offsets[2][k]` of the flat input; it is zero where one of the three is negative.
     """
 
     kind: ClassVar[str] = "pick"

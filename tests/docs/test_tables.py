@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers.scripts import load_script
 
 from rrnet_nni.base.errors import Refusal
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "tables.py"
-spec = importlib.util.spec_from_file_location("documentation_tables", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
+tables = load_script(SCRIPT)
 
 
 def test_no_page_shows_another_table_than_its_source() -> None:

@@ -160,7 +160,7 @@ class Preparation(ABC):
             indices: numbers of the inferences in the set.
             observe: measures each operation.
 
-        Returns: party 1's corrections, uint8 buffers [operation][inference]; empty ones at party 0.
+        Returns: party 1's corrections, uint8 buffers by operation and inference; empty ones at party 0.
         """
 
     def multiply_by_weights(
