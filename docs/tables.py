@@ -81,6 +81,7 @@ def of_benchmark(script: str, results: str, function: str = "table") -> Callable
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "protocol-latencies": protocol_latencies,
+    "schedule": of_benchmark("hardware/schedule.py", "schedule.json"),
     "model-zoo": of_benchmark("parties/model_zoo.py", "model_zoo.json"),
     "model-zoo-executed": of_benchmark("parties/model_zoo.py", "model_zoo.json", "executed_table"),
     "imagenet": of_benchmark("parties/imagenet.py", "imagenet.json"),

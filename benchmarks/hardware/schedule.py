@@ -194,6 +194,24 @@ def table_row(row: dict[str, Any]) -> str:
     )
 
 
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown for docs, with the bounds that know no joins besides; searched networks last."""
+    lines = [
+        "| network | makespan ms | bound ms | ratio | queues and critical path alone ms | operator sum ms | gain "
+        "| instructions |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    order = [f"{network} {choice}" for network, choice in product(NETWORKS, CHOICES)]
+    for row in sorted(rows, key=lambda row: (row["network"].endswith("searched"), order.index(row["network"]))):
+        alone = max(value for name, value in row["bounds_ms"].items() if name != "joins")
+        lines.append(
+            f"| {row['network']} | {row['makespan_ms']:.2f} | {row['lower_bound_ms']:.2f} "
+            f"| {row['makespan_over_bound']:.3f} | {alone:.2f} | {row['operator_sum_ms']:.2f} "
+            f"| {row['operator_sum_over_makespan']:.3f} | {row['instructions']:,} |"
+        )
+    return "\n".join(lines)
+
+
 def keep(path: Path, row: dict[str, Any]) -> None:
     """Write the row into the file, in place of that of the same network."""
     rows = json.loads(path.read_text()) if path.exists() else []
