@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ def _replaced(
 ) -> Tensor | None:
     """The output of a candidate in the place of the network's own; None where it is the network's own."""
     if isinstance(module, MaxPool):
-        geometry = (int(size) for size in (module.kernel_size, module.stride, module.padding))
+        geometry = (cast(int, size) for size in (module.kernel_size, module.stride, module.padding))
         return None if name == "maxpool" else AvgPool(label, *geometry)(x)
     if name == "relu":
         return None
