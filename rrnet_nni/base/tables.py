@@ -32,7 +32,8 @@ def watched_table(
 
     table = Table(title=title, caption=caption, title_justify="left")
     for column, head in enumerate(header):
-        table.add_column(escape(head), justify="left" if column < left else "right")
+        longest = max(map(len, head.split()), default=0)  # a narrow terminal breaks heads between words, never inside
+        table.add_column(escape(head), justify="left" if column < left else "right", min_width=longest)
     for row in rows:
         table.add_row(*map(escape, row))
     return table

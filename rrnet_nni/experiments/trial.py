@@ -22,6 +22,9 @@ from ..task import Task, check_latency_weight
 from ..workbench import prepare
 from .trials import final_metrics
 
+#: Results of a training that the web UI gets, about.
+TRAINING_REPORTS = 10
+
 
 def run_trial(task: Task, directory: Path) -> Result:
     """Search at the λ that the manager hands over, finish the network, report all of it.
@@ -48,6 +51,8 @@ def run_trial(task: Task, directory: Path) -> Result:
     )
 
     def report_training(progress: EpochProgress) -> None:
+        if not is_reported(progress.epoch, progress.epochs):
+            return
         validation = evaluate(progress.network, bench.dataset, *bench.validation)
         channel.report_intermediate(training_metrics(progress, validation.accuracy, architecture))
 
@@ -73,6 +78,11 @@ def epoch_metrics(record: EpochRecord) -> dict[str, float]:
         for candidate in list(probabilities)[:-1]:
             shown[f"theta {label} {candidate}"] = probabilities[candidate]
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def is_reported(epoch: int, epochs: int) -> bool:
+    """Whether epoch 1..`epochs` of a training is judged on the validation images, which takes time of its own."""
+    return epoch == epochs or epoch % max(1, epochs // TRAINING_REPORTS) == 0
 
 
 def training_metrics(

@@ -21,6 +21,7 @@ from rrnet_nni.cli import main
 from rrnet_nni.experiments.experiment_file import check_before_trials, read_experiment
 from rrnet_nni.experiments.finishing import finish
 from rrnet_nni.experiments.nni_manager import Experiment, resume_experiment, start_experiment, wait
+from rrnet_nni.experiments.trial import is_reported
 from rrnet_nni.experiments.trials import Trial
 from rrnet_nni.reports.results import Result
 
@@ -160,6 +161,13 @@ def test_a_job_that_is_ended_while_its_manager_starts_leaves_none_behind(tmp_pat
         assert job.wait(timeout=120) == 130
     psutil.wait_procs(processes(str(tmp_path)), timeout=30)
     assert processes(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 9, 10, 19, 30, 45, 200])
+def test_a_training_is_reported_about_ten_times_and_at_its_end(epochs: int) -> None:
+    reported = [epoch for epoch in range(1, epochs + 1) if is_reported(epoch, epochs)]
+    assert reported[-1] == epochs
+    assert min(epochs, 10) <= len(reported) <= 19
 
 
 def test_a_missing_experiment_file_is_refused(tmp_path: Path) -> None:

@@ -84,11 +84,12 @@ def test_the_data_behind_the_page_keep_every_image(tmp_path: Path) -> None:
     assert document["front"] == [0, 1]
 
 
-def test_the_table_on_a_terminal_has_its_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_on_a_terminal_has_its_units_and_whole_words(tmp_path: Path, width: int) -> None:
     printed = io.StringIO()
-    Console(file=printed, width=120).print(pareto_table(example_report(tmp_path)))
-    assert "λ [1/ms]" in printed.getvalue()
-    assert "latency [ms]" in printed.getvalue()
+    Console(file=printed, width=width).print(pareto_table(example_report(tmp_path)))
+    assert {"λ", "[1/ms]", "latency", "[ms]", "comparisons"} <= set(printed.getvalue().replace("┃", " ").split())
+    assert "…" not in printed.getvalue()
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path: Path) -> None:
