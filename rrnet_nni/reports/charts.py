@@ -31,7 +31,7 @@ def front_figure(results: Sequence[Result], chosen: int | None = None) -> str:
         if chosen is not None:
             axis.scatter([x[chosen]], [y[chosen]], s=150, facecolors="none", edgecolors=INK, zorder=3, clip_on=False)
         axis.set(xlabel="modelled 2PC latency of one image [ms]", xlim=_limits(x))
-        axis.set(ylabel="test accuracy [%]", ylim=_percent_limits(y))
+        axis.set(ylabel="test accuracy [%]", ylim=percent_limits(y))
         _label_points(axis, results, x, y)
 
     return inline_svg("front", "test accuracy over modelled latency", 3.2, draw)
@@ -91,7 +91,7 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _percent_limits(values: Sequence[float]) -> tuple[float, float]:
+def percent_limits(values: Sequence[float]) -> tuple[float, float]:
     """Limits around percentages that end at 100 and have room below the lowest."""
     low, high = min(values), max(values)
     room = max(0.12 * (high - low), 0.5)
