@@ -23,7 +23,7 @@ from rrnet_nni.fpga.devices import Device, load_device
 from rrnet_nni.fpga.program.operators import NamedOperator
 from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
-from .networks import add_network_options, load_operators, load_space
+from .networks import add_network_options, load_operators, load_space, replacement_distortions
 
 EXAMPLE = """\
 examples:
@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         raise Refusal("--protocol: more than one protocol goes with --sweep or --table only")
     protocol = get_costs((options.protocol or protocol_names())[0])
     cost = network_cost(operators, device, protocol, options.batch)
-    saved = savings(operators, device, protocol, options.batch) if options.explain else []
+    distortions = replacement_distortions(options.network) if options.explain else None
+    saved = savings(operators, device, protocol, options.batch, distortions) if options.explain else []
     if options.json:
         answer = {"network": title, "device": device.name, "protocol": protocol.name} | network_answer(cost)
         print_json(answer | ({"savings": [_saving_answer(saving) for saving in saved]} if options.explain else {}))
@@ -133,6 +134,7 @@ def _saving_answer(saving: Saving) -> dict[str, Any]:
         "replacement": type(saving.replacement).__name__.lower(),
         "saved_ms": saving.saved_ms,
         "saved_comparisons": saving.saved_comparisons,
+        "distortion": saving.distortion,
     }
 
 
@@ -159,9 +161,11 @@ def _explanation(cost: NetworkCost, saved: Sequence[Saving]) -> str:
     lines = [f"\n{bottleneck(cost.total)}; comparisons take {share:.0%}."]
     if not saved:
         return lines[0] + " No comparison is left to replace."
-    lines.append("Which to replace next, by what it saves:\n")
+    measured = any(saving.distortion is not None for saving in saved)
+    by = "by the accuracy that a saved millisecond costs (nats per image and ms)" if measured else "by what it saves"
+    lines.append(f"Which to replace next, {by}:\n")
     table = text_table(
-        ("operator", "by", "saves ms", "of all", "comparisons", "us each"),
+        ("operator", "by", "saves ms", "of all", "comparisons", "us each", *(("nats/ms",) if measured else ())),
         [
             (
                 saving.name,
@@ -170,12 +174,17 @@ def _explanation(cost: NetworkCost, saved: Sequence[Saving]) -> str:
                 f"{saving.saved_ms / cost.total.latency_ms:.1%}",
                 f"{saving.saved_comparisons}",
                 f"{saving.saved_us_per_comparison:.4f}",
+                *((_nats(saving.distortion_per_ms),) if measured else ()),
             )
             for saving in saved
         ],
         left=2,
     )
     return "\n".join(lines) + "\n" + table.rstrip("\n")
+
+
+def _nats(distortion_per_ms: float | None) -> str:
+    return "–" if distortion_per_ms is None else f"{distortion_per_ms:.4g}"
 
 
 def _run_table(options: argparse.Namespace, device: Device) -> int:

@@ -99,6 +99,32 @@ def _architecture(path: Path) -> tuple[str, SpaceOptions, dict[str, str], str]:
     return architecture.backbone, space_options, dict(architecture.choices), str(path)
 
 
+def replacement_distortions(network: str) -> dict[str, float] | None:
+    """By label, what the polynomial in the place of an architecture's choice is expected to change, in nats per image.
+
+    None where no search measured it beside the architecture.json.
+    """
+    if not (network.endswith(".json") or "/" in network) or network.endswith(".onnx"):
+        return None
+    from rrnet_nni.strategies.knapsack_search import DISTORTIONS_NAME, read_distortions
+
+    from ..architecture import ARCHITECTURE, Architecture
+
+    path = Path(network)
+    folder = path if path.is_dir() else path.parent
+    if not (folder / DISTORTIONS_NAME).exists():
+        return None
+    choices = Architecture.load(folder / ARCHITECTURE if path.is_dir() else path).choices
+    measured = read_distortions(folder / DISTORTIONS_NAME)
+    found = {}
+    for label, chosen in choices.items():
+        names = measured.get(label, {})
+        other = "avgpool" if "avgpool" in names else "x2act"
+        if chosen in names and other in names:
+            found[label] = names[other] - names[chosen]
+    return found
+
+
 def _onnx_operators(path: Path) -> list[NamedOperator]:
     """The network as its author wrote it: MaxPool is not moved before ReLU, so that ReLUs are counted as elsewhere.
 

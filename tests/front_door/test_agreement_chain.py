@@ -17,6 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from helpers.one_hot import one_hot_supernet
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import model_context
 from torch import Tensor, nn
@@ -37,7 +38,6 @@ from rrnet_nni.fpga.runtime.session.conformance import first_divergence
 from rrnet_nni.search_spaces import SpaceOptions
 from rrnet_nni.search_spaces.gates import Gates, Pooling
 from rrnet_nni.search_spaces.layers import Classifier, ConvPlan
-from rrnet_nni.strategies import RRNetDARTS
 
 OPTIONS = SpaceOptions(classes=10, image_size=16, channels=1)
 CHOICES = {
@@ -109,18 +109,6 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     compile_model(model, folder / "build", calibrate_with=calibration)
     build = load_build(folder / "build")
     return Chain(dataset, supernet.eval(), frozen, trained.eval(), reloaded.eval(), model, build, images)
-
-
-def one_hot_supernet(space: ModelSpace, choices: Mapping[str, str]) -> nn.Module:
-    """The supernet of the search with α so far apart that θ is one-hot in float32."""
-    strategy = RRNetDARTS()
-    supernet = strategy.mutate_model(space)
-    for module in supernet.modules():
-        alpha = getattr(module, "_arch_alpha", None)
-        if alpha is not None:
-            with torch.no_grad():
-                alpha.fill_(-200.0)[list(module.names).index(choices[module.label])] = 200.0
-    return supernet
 
 
 def torch_view(network: nn.Module, images: np.ndarray, names: Callable[[str, nn.Module], bool]) -> View:

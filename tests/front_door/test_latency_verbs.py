@@ -99,6 +99,27 @@ def test_explain_says_which_relu_is_next(capsys: pytest.CaptureFixture[str]) -> 
     assert "No comparison is left" in capsys.readouterr().out
 
 
+def test_explain_ranks_slices_by_the_accuracy_that_a_millisecond_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = SpaceOptions(image_size=16, width=0.125, groups=2, extra_activations=("relu2x2",))
+    choices = fixed_choices("resnet8", space) | {"layer1.0.act1.g1": "relu2x2"}
+    Architecture("resnet8", space.to_dict(), choices).save(tmp_path / "architecture.json")
+    apart = [saving["name"] for saving in answer(capsys, "latency", str(tmp_path), "--explain")["savings"]]
+    assert "layer1.0.act1.g1" in apart
+    distortions = {
+        label: {name: (1 + index) * 0.01 * (name != chosen) for name in candidates_of("resnet8", space)[label]}
+        for index, (label, chosen) in enumerate(choices.items())
+    }
+    (tmp_path / "distortions.json").write_text(json.dumps(distortions))
+    told = answer(capsys, "latency", str(tmp_path), "--explain")["savings"]
+    prices = [one["distortion"] / one["saved_ms"] for one in told if one["saved_ms"] > 0]
+    assert prices == sorted(prices)
+    assert {one["name"] for one in told} == set(apart)
+    assert main(["latency", str(tmp_path / "architecture.json"), "--explain"]) == 0
+    assert "nats/ms" in capsys.readouterr().out
+
+
 def test_a_batch_multiplies_bytes_but_not_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     one = answer(capsys, "latency", "resnet18", "--protocol", "paper")
     eight = answer(capsys, "latency", "resnet18", "--protocol", "paper", "--batch", "8")
