@@ -6,75 +6,66 @@ are threads of one process, each with one image per request. `rrnet-2pc-run` is 
 material once it is there (`sustained`), as a server must do that too, and without it (`online`).
 
     python benchmarks/parties/service.py build/ --input images.npy             1,000 requests from 32 clients, 5 rounds
-    python benchmarks/parties/service.py build/ --input images.npy -o service.json
+    python benchmarks/parties/service.py build/ --input images.npy -o docs/results/service.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from served_pair import ENVIRONMENT, Pair, Reference, ask, check_used
 
 from rrnet_nni.base.files import write_whole_json
-from rrnet_nni.fpga.program.build import load_build
-from rrnet_nni.fpga.program.reference import run_reference
+from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.service.client import PrivateClassifier
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 BATCH = 16
 RUN_IMAGES = 320
+WARM_REQUESTS = 100
 
 
 def main() -> None:
     """Measure and print."""
     options = _parser().parse_args()
-    build, images = load_build(options.build), np.load(options.input)
-    execution = get_execution(options.protocol)
-    classes = run_reference(build.program, build.weights, images.astype(np.float64)).reshape(len(images), -1).argmax(1)
+    build = load_build(options.build)
+    reference = Reference.of(build, np.load(options.input))
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         root = Path(scratch)
-        sets, each = options.rounds + 2, max(options.requests, RUN_IMAGES)
-        for index in range(sets):
-            prepare_set(root / "pool" / "m" / f"dealt-{index}", build.program, build.program_digest, execution, each)
-        np.save(root / "x.npy", np.resize(images, (RUN_IMAGES, *images.shape[1:])))
-        processes, urls = _start(options, root)
-        try:
-            _ask(urls, images, classes, 100, 4)  # warm
+        pair = Pair(options.build, root, options.protocol, "--lanes", str(options.lanes), "--batch", str(options.batch))
+        for index in range(options.rounds + 2):
+            pair.deal(f"dealt-{index}", max(options.requests, RUN_IMAGES))
+        np.save(root / "x.npy", np.resize(reference.images, (RUN_IMAGES, *reference.images.shape[1:])))
+        with pair:
+            ask(pair.urls, reference, WARM_REQUESTS, 4)
             rounds = []
             for _ in range(options.rounds):
-                alone = _run(options, root, build, execution)
-                rounds.append(alone | _ask(urls, images, classes, options.requests, options.clients))
+                alone = _run(options, root, build)
+                rounds.append(alone | ask(pair.urls, reference, options.requests, options.clients))
                 print(json.dumps(rounds[-1]), flush=True)
-            link, clients = (_bytes(urls, name) for name in ("rrnet_link_bytes_total", "rrnet_client_bytes_total"))
-            batches = _number(urls[0], "rrnet_batch_images_sum") / _number(urls[0], "rrnet_batch_images_count")
-        finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait()
-    answer = _summary(options, rounds) | {
+            asked = WARM_REQUESTS + options.rounds * options.requests
+            batches = pair.number(0, "rrnet_batch_images_sum") / pair.number(0, "rrnet_batch_images_count")
+            link, clients = (
+                sum(pair.number(party, f"rrnet_{name}_bytes_total") for party in (0, 1)) for name in ("link", "client")
+            )
+        answer = _summary(options, rounds) | check_used(pair, asked)
+    answer |= {
         "images_per_execution": batches,
-        "link_bytes_per_image": link / (100 + options.rounds * options.requests),
-        "client_bytes_per_image": clients / (100 + options.rounds * options.requests),
+        "link_bytes_per_image": link / 2 / asked,  # each byte is seen at both ends
+        "client_bytes_per_image": clients / asked,
     }
     print(json.dumps(answer, indent=1))
     if options.output:
-        write_whole_json(options.output, answer)
+        kept = json.loads(options.output.read_text()) if options.output.exists() else {}
+        write_whole_json(options.output, kept | {"throughput": answer})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,42 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _start(options: argparse.Namespace, root: Path) -> tuple[list[subprocess.Popen[bytes]], list[str]]:
-    link, *ports = (_free_port() for _ in range(3))
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
-    command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.service.serve", f"m={options.build}", "--no-filling"]
-    command += ["--protocol", options.protocol, "--pool", str(root / "pool"), "--lanes", str(options.lanes)]
-    command += ["--batch", str(options.batch)]
-    processes = [
-        subprocess.Popen(
-            [*command, "--party", str(party), place, f"127.0.0.1:{link}", "--http", f"127.0.0.1:{ports[party]}"],
-            env=ENVIRONMENT,
-            stderr=subprocess.DEVNULL,
-        )
-        for party, place in ((1, "--listen"), (0, "--connect"))
-    ]
-    while not all(_ready(url) for url in urls):
-        time.sleep(0.1)
-    return processes, urls
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url + "/healthz") as answer:
-            return bool(json.load(answer)["ready"])
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _run(options: argparse.Namespace, root: Path, build: Any, execution: Any) -> dict[str, float]:
+def _run(options: argparse.Namespace, root: Path, build: Build) -> dict[str, float]:
     """Images per second of one run in batches of 16."""
-    material = root / "run-material"
+    material, execution = root / "run-material", get_execution(options.protocol)
     prepare_set(material, build.program, build.program_digest, execution, RUN_IMAGES, replace=True)
     command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.commands.run", str(options.build), "--json"]
     command += ["--input", str(root / "x.npy"), "--protocol", options.protocol, "--batch", str(BATCH)]
@@ -140,54 +98,9 @@ def _run(options: argparse.Namespace, root: Path, build: Any, execution: Any) ->
     }
 
 
-def _ask(urls: list[str], images: np.ndarray, classes: np.ndarray, requests: int, clients: int) -> dict[str, float]:
-    """Throughput and latency of many clients, and how many answers were another class than the reference's."""
-    seconds: list[float] = []
-    other: list[int] = []
-
-    def work(first: int) -> None:
-        with PrivateClassifier(urls) as classifier:
-            for index in range(first, requests, clients):
-                place = index % len(images)
-                started = time.perf_counter()
-                found = classifier.predict(images[place : place + 1])[0]
-                seconds.append(time.perf_counter() - started)
-                if found != classes[place]:
-                    other.append(place)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed = time.perf_counter() - started
-    if len(seconds) < requests:
-        raise RuntimeError(f"{requests - len(seconds)} requests were not answered")
-    cuts = statistics.quantiles(seconds, n=100)
-    return {
-        "service_per_s": requests / elapsed,
-        "p50_ms": 1e3 * cuts[49],
-        "p99_ms": 1e3 * cuts[98],
-        "other_class": len(other),
-    }
-
-
-def _number(url: str, name: str) -> float:
-    """A number of the daemon's, summed over its labels."""
-    with urllib.request.urlopen(url + "/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
-
-
-def _bytes(urls: list[str], name: str) -> float:
-    """Bytes over all of the daemons' connections of a kind; between the two servers each byte is seen at both ends."""
-    total = sum(_number(url, name) for url in urls)
-    return total / 2 if "link" in name else total
-
-
-def _summary(options: argparse.Namespace, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0] if name != "other_class"}
+def _summary(options: argparse.Namespace, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    timed = [name for name in rounds[0] if name.endswith(("_per_s", "_ms"))]
+    medians = {name: statistics.median(each[name] for each in rounds) for name in timed}
     return {
         "requests": options.requests,
         "clients": options.clients,
@@ -195,7 +108,9 @@ def _summary(options: argparse.Namespace, rounds: list[dict[str, float]]) -> dic
         **medians,
         "of_sustained": statistics.median(each["service_per_s"] / each["run_sustained_per_s"] for each in rounds),
         "of_online": statistics.median(each["service_per_s"] / each["run_online_per_s"] for each in rounds),
-        "other_class": int(sum(each["other_class"] for each in rounds)),
+        "other_class": [other for each in rounds for other in each["other_class"]],
+        "largest_logit_error": max(each["largest_logit_error"] for each in rounds),
+        "largest_logit": rounds[0]["largest_logit"],
         "rounds": rounds,
     }
 

@@ -39,6 +39,8 @@ class Ends:
     interface: str
 
 
+#: What the benchmarks mean by a LAN and a WAN: 1 GB/s, and 100 Mbit/s with 10 ms each way.
+SHAPES = {"lan": Shape("lan", 1e9, 0.0), "wan": Shape("wan", 100e6 / 8, 0.010)}
 LOOPBACK = Ends(((), ()), ("127.0.0.1", "127.0.0.1"), "lo")
 
 

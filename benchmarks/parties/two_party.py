@@ -30,7 +30,7 @@ from typing import Any
 
 import crypten_peer
 import numpy as np
-from shaped_link import LOOPBACK, Ends, Shape, shaped
+from shaped_link import LOOPBACK, SHAPES, Ends, shaped
 from two_party_network import ACTIVATIONS, ResNet18
 
 from rrnet_nni.base.files import write_whole_json
@@ -38,7 +38,6 @@ from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
 
-SHAPES = {"lan": Shape("lan", 1e9, 0.0), "wan": Shape("wan", 100e6 / 8, 0.010)}
 NETWORKS = ("loopback", *SHAPES)
 BATCHES = (1, 16)
 PORT = 17700
