@@ -1,9 +1,13 @@
-"""Both servers on one machine, to try the service: two processes that end with this one. It keeps nothing secret."""
+"""Both servers on one machine, to try the service: two processes that end with this one. It keeps nothing secret.
+
+So that the first answer need not wait, this process deals the first material itself; the two make more by themselves.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,6 +19,11 @@ from typing import Any
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ..commands.children import tidy_end
+from ..material.dealer import GROUP_BYTES, prepare_set
+from .models.model import Model
+from .models.pool import MADE_PREFIX
+from .options import listed, load_listed
+from .peers.filling import FIRST_COUNT
 
 FIRST_PORT = 8700
 LOOK_AGAIN_S = 0.1
@@ -32,6 +41,10 @@ def serve_both(options: argparse.Namespace) -> int:
     link, *ports = _free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     with tidy_end(options.ends_with_parent):
+        if not options.no_filling:
+            for each in listed(options):
+                zero, one = (load_listed(each, options, party, None) for party in (0, 1))
+                _deal_first(zero, one, options.low)
         servers = [_start(party, options, link, ports[party], urls) for party in (1, 0)]
         try:
             _wait_until_ready(servers, urls)
@@ -45,6 +58,16 @@ def serve_both(options: argparse.Namespace) -> int:
             for server in servers:
                 server.wait()
     raise ExecutionFault("a server ended; what it said last is above")
+
+
+def _deal_first(zero: Model, one: Model, low: int) -> None:
+    """Material for the first requests of a model, where there is none: up to the low mark, but nothing large."""
+    if min(zero.pool.left(), one.pool.left()):
+        return
+    program, execution = zero.build.program, zero.execution
+    count = max(FIRST_COUNT, min(low, GROUP_BYTES // max(1, execution.bytes_per_image(program))))
+    root = zero.pool.root / f"{MADE_PREFIX}{secrets.token_hex(8)}"
+    prepare_set(root, program, zero.build.program_digest, execution, count)
 
 
 def _start(party: int, options: argparse.Namespace, link: int, port: int, urls: list[str]) -> subprocess.Popen[bytes]:

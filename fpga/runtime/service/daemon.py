@@ -28,7 +28,7 @@ from .signals import heard
 from .staff import DRAIN_S, Staff
 from .telemetry import Telemetry
 from .web.application import Desk, web_application
-from .web.gathering import GatheringProtocol
+from .web.connection import ClientConnection
 from .web.limits import RateLimit
 
 #: Connections of clients at a time; more are answered by 503 without a look at them.
@@ -141,7 +141,7 @@ class Daemon:
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
             web_application(self._desk),
-            http=GatheringProtocol,
+            http=ClientConnection,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..commands.party_options import count
+from .models.catalogue import named_build, read_list
+from .models.model import Model, load_model
 from .peers.filling import Marks
 
 LOW, HIGH, PER_SET = 64, 256, 64
@@ -26,3 +28,29 @@ def marks_of(options: argparse.Namespace) -> Marks:
         Refusal: a set of so many cannot be made at once.
     """
     return Marks(options.low, max(options.low, options.high), options.per_set)
+
+
+def listed(options: argparse.Namespace) -> list[str]:
+    """`[NAME=]BUILD` of all models, on the command line and in the file as it is now."""
+    return [*options.builds, *([] if options.models is None else read_list(options.models))]
+
+
+def load_listed(named: str, options: argparse.Namespace, party: int, certificates: str | None) -> Model:
+    """One of them, with the pool that the options say, bound to the two servers' `certificates`.
+
+    Raises:
+        Refusal: it is no build, or has no proper name.
+    """
+    name, build = named_build(named)
+    kind = "pool" if options.direct is None else "clients"
+    pool = build.resolve().with_name(f"{build.resolve().name}.{kind}") if options.pool is None else options.pool / name
+    return load_model(
+        name,
+        build,
+        party,
+        pool,
+        protocol=options.protocol,
+        batch=options.batch,
+        most_waiting=options.most_waiting,
+        certificates=certificates,
+    )

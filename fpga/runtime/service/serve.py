@@ -23,9 +23,8 @@ from ..session.quota import Quota
 from .both import serve_both
 from .daemon import Daemon, Front, Settings
 from .direct import serve_clients
-from .models.catalogue import Catalogue, named_build, read_list
-from .models.model import Model, load_model
-from .options import add_marks, marks_of
+from .models.catalogue import Catalogue
+from .options import add_marks, listed, load_listed, marks_of
 from .peers.peer import Peer
 
 EXAMPLES = """\
@@ -117,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
     if options.party is None:
         return serve_both(options)
     identity = load_own_identity(options)
-    models = Catalogue(lambda: [_load(each, options, identity) for each in listed(options)])
+    pair = None if identity is None or options.direct is not None else identity.pair
+    models = Catalogue(lambda: [load_listed(each, options, options.party, pair) for each in listed(options)])
     paths = [path for model in models.values() for path in (model.build.path, model.pool.root)]
     paths += [path for path in (options.tls, options.dealer_tls, options.models) if path is not None]
     who = "the client" if options.direct else f"party {1 - options.party}'s server"
@@ -151,11 +151,6 @@ def _settings(options: argparse.Namespace, local_paths: tuple[Path, ...]) -> Set
         tuple(options.servers),
         dealer,
     )
-
-
-def listed(options: argparse.Namespace) -> list[str]:
-    """`[NAME=]BUILD` of all models, on the command line and in the file as it is now."""
-    return [*options.builds, *([] if options.models is None else read_list(options.models))]
 
 
 def check(options: argparse.Namespace) -> None:
@@ -196,22 +191,6 @@ def load_own_identity(options: argparse.Namespace) -> TlsIdentity | None:
     if options.tls is None:
         return None
     return load_identity(options.tls, server_side=options.party == 1, several=options.direct is not None)
-
-
-def _load(named: str, options: argparse.Namespace, identity: TlsIdentity | None) -> Model:
-    name, build = named_build(named)
-    kind = "pool" if options.direct is None else "clients"
-    pool = build.resolve().with_name(f"{build.resolve().name}.{kind}") if options.pool is None else options.pool / name
-    return load_model(
-        name,
-        build,
-        options.party,
-        pool,
-        protocol=options.protocol,
-        batch=options.batch,
-        most_waiting=options.most_waiting,
-        certificates=None if identity is None or options.direct is not None else identity.pair,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,12 @@ ANY_CERTIFICATE = ssl._create_unverified_context()
 PIXELS = ImageFormat(16, 16, "gray", (0.3,), (0.3,), tuple("0123456789"))
 
 
-def write_digits_sized_build(path):
-    """A build of `digits_network` at the size of the digits."""
-    program, weights = digits_network(side=16, pool=4, classes=10)
+def write_digits_sized_build(path, side=16):
+    """A build of `digits_network` at the size of the digits, or smaller where its material is made slowly."""
+    program, weights = digits_network(side=side, pool=side // 4, classes=10)
     report = {"device": "zcu104", "protocol": PROTOCOL}
-    write_build(path, program, weights, report, {IMAGES: PIXELS.to_json().encode()})
+    pixels = replace(PIXELS, height=side, width=side)
+    write_build(path, program, weights, report, {IMAGES: pixels.to_json().encode()})
     return load_build(path)
 
 
@@ -122,7 +124,7 @@ class Servers:
         except urllib.error.HTTPError as error:
             return json.load(error)
 
-    def wait_until_ready(self, timeout_s=30):
+    def wait_until_ready(self, timeout_s=60):
         """Returns the seconds that it took."""
         started = time.monotonic()
         while True:

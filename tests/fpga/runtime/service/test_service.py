@@ -123,6 +123,21 @@ def test_a_client_that_vanishes_takes_its_half_along(tmp_path):
         wait_until(lambda: not waiting(), "the half stays, though its client left long before it expires")
 
 
+def test_slow_clients_do_not_keep_others_waiting(served):
+    images, classes = clear_images(load_build(served.build), 8, seed=3)
+    path = "/v1/models/build/requests/" + "f" * 32
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 16\r\n"
+    address = urllib.parse.urlsplit(served.urls[0])
+    slow = [socket.create_connection((address.hostname, address.port)) for _ in range(60)]
+    for number, each in enumerate(slow):
+        each.sendall(("", head, head + "\r\n12345678")[number % 3].encode())
+    assert ask_many(served.urls, images, 4, attempts=1, deadline_s=60) == list(classes)
+    slow[2].settimeout(30)
+    assert b"the body did not arrive within 1 s" in slow[2].recv(1000)
+    for each in slow:
+        each.close()
+
+
 def test_halves_with_different_numbers_of_images_are_told_so(served):
     image_bytes = 4 * 16 * 16
     found = {}
@@ -191,7 +206,10 @@ def test_a_thousand_requests_of_32_clients(tmp_path):
     build = write_digits_sized_build(tmp_path / "build")
     images, classes = clear_images(build, 1000)
     with Servers(tmp_path, dealt=(1024, 1024), options_of=(("--no-filling",), ())) as servers:
-        assert ask_many(servers.urls, images, 32) == list(classes)
+        assert ask_many(servers.urls, images[:300], 32) == list(classes[:300])
+        before = servers.memory_mb()
+        assert ask_many(servers.urls, images[300:], 32) == list(classes[300:])
+        assert all(after < earlier + 10 for earlier, after in zip(before, servers.memory_mb()))
         zero, one = servers.used()
     assert len(set(zero)) == len(zero) >= 1000
     assert sorted(zero) == sorted(one)

@@ -74,17 +74,20 @@ def test_twenty_kills(tmp_path):
     assert check_kills(tmp_path, 20, seed=2)
 
 
-def test_the_two_parties_make_material_as_it_is_used(tmp_path):
-    build = write_digits_sized_build(tmp_path / "build")
-    images, classes = clear_images(build, 12)
-    marks = "--low", 4, "--high", 12, "--per-set", 4
+@pytest.mark.parametrize(
+    ("side", "count", "marks"), [(8, 4, (2, 4, 2)), pytest.param(16, 12, (4, 12, 4), marks=pytest.mark.slow)]
+)
+def test_the_two_parties_make_material_as_it_is_used(tmp_path, side, count, marks):
+    build = write_digits_sized_build(tmp_path / "build", side)
+    images, classes = clear_images(build, count)
+    marks = "--low", marks[0], "--high", marks[1], "--per-set", marks[2]
     with Servers(tmp_path, "--batch", 4, options_of=(marks, ())) as servers:
         assert ask_many(servers.urls, images, 2, attempts=20) == list(classes)
         assert '"material made"' in servers.log(0)
         assert "no material" not in servers.log(0) + servers.log(1), "a set belongs to the lanes once it is in place"
         zero, one = servers.used()
         assert sorted(zero) == sorted(one)
-        assert len(set(zero)) == len(zero) == 12
+        assert len(set(zero)) == len(zero) == count
         assert len({name for name, _ in zero}) > 1
 
 
