@@ -1,6 +1,8 @@
 """Workarounds for the libraries below us, each with its reason and the test that shows when it can go.
 
-Every room that imports NNI or Lightning calls `prepare_libraries()` in its `__init__`, before anything else does.
+NNI's manager is JavaScript: what is changed in it stands in `experiments/manager_*.js`, with
+`tests/base/test_manager_changes.py`. Every room that imports NNI or Lightning calls `prepare_libraries()` in its
+`__init__`, before anything else does.
 """
 
 from __future__ import annotations

@@ -238,7 +238,9 @@ def _mistake(error: Any, place: Place, described: type, derived: Mapping[str, st
 def _keys(described: Any, place: Place) -> list[str]:
     """The keys that the dataclass at this place of a document takes."""
     for key in place:
-        if not isinstance(key, str) or not is_dataclass(described):
+        if isinstance(key, int):
+            continue  # an entry of a list, whose kind was taken with the list's own key
+        if not is_dataclass(described):
             return []
         described = get_type_hints(described).get(key)
         kinds = [kind for kind in getattr(described, "__args__", ()) if is_dataclass(kind)]

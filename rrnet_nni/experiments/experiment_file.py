@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -19,16 +20,20 @@ from rrnet_nni.strategies.pareto_arguments import TunerArguments
 from ..machines.surroundings import LEAST_FREE_BYTES
 from ..starting_files import DEFAULT_TASK, task_named
 from ..task import Task, load_task
+from .training_services import training_service
 from .tuners import OUR_TUNER, known_tuners, register_tuner
+
+#: What NNI brings to a machine at most.
+MOST_FILES, MOST_BYTES = 2000, 300 << 20
 
 
 @dataclass(frozen=True)
 class NniExperiment:
-    """The top-level keys of NNI's experiments on this machine, as NNI spells them; it checks what they hold."""
+    """The top-level keys of NNI's experiments, as NNI spells them; it checks what they hold."""
 
     trialCommand: str
     trialConcurrency: Count
-    trainingService: dict[str, Any] | list[Any]
+    trainingService: dict[str, Any]
     trialCodeDirectory: str = "."
     experimentWorkingDirectory: str = "~/nni-experiments"
     tuner: dict[str, Any] | None = None
@@ -50,8 +55,7 @@ class NniExperiment:
     sharedStorage: Any = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.trainingService, dict) and not self.trainingService.get("platform"):
-            raise WrongSetting("trainingService must name a platform, such as local")
+        training_service(self.trainingService, self.trialGpuNumber)
         if self.tuner is not None:
             self._check_tuner(self.tuner)
 
@@ -78,12 +82,16 @@ class ExperimentFile:
         directory: where NNI keeps its experiments.
         tuner: the name of its tuner; empty where there is none.
         task: the task of its trials; None where they run something else than `rrnet trial`.
+        elsewhere: whether its trials run on other machines, where the images are that are not in the code folder.
+        code: the folder that NNI brings to those machines.
     """
 
     path: Path
     directory: Path
     tuner: str
     task: Task | None
+    elsewhere: bool = False
+    code: Path = Path()
 
 
 def read_experiment(path: Path) -> ExperimentFile:
@@ -97,7 +105,9 @@ def read_experiment(path: Path) -> ExperimentFile:
     task = _task(path, document)
     directory = Path(document.experimentWorkingDirectory).expanduser()
     name = str((document.tuner or {}).get("name", ""))
-    return ExperimentFile(path, (path.resolve().parent / directory).resolve(), name, task)
+    elsewhere = document.trainingService["platform"] != "local"
+    code = _code(path, document)
+    return ExperimentFile(path, (path.resolve().parent / directory).resolve(), name, task, elsewhere, code)
 
 
 def check_before_trials(experiment: ExperimentFile) -> None:
@@ -116,8 +126,32 @@ def check_before_trials(experiment: ExperimentFile) -> None:
             close = get_close_matches(experiment.tuner.lower(), names, n=1)
             hint = f"did you mean {names[close[0]]!r}?" if close else f"there are {', '.join(sorted(names.values()))}"
             raise Refusal(f"{experiment.path}: there is no tuner {experiment.tuner!r}; {hint}")
-    if experiment.task is not None:
+    if experiment.elsewhere:
+        _check_code(experiment)
+    if experiment.task is not None and not _is_there(experiment):
         check_data(experiment.task.data)
+
+
+def _check_code(experiment: ExperimentFile) -> None:
+    """Refuse a code folder that NNI would not bring to the machines, or that holds the experiments themselves."""
+    files, size = 0, 0
+    for folder, _, names in os.walk(experiment.code):
+        files, size = files + len(names), size + sum((Path(folder) / name).lstat().st_size for name in names)
+    if files > MOST_FILES or size > MOST_BYTES:
+        raise Refusal(
+            f"{experiment.path}: trialCodeDirectory: {experiment.code} holds {files:,} files of {size >> 20:,} MB, and "
+            f"NNI brings {MOST_FILES:,} of {MOST_BYTES >> 20} MB to a machine: give the task file a folder of its own"
+        )
+
+
+def _is_there(experiment: ExperimentFile) -> bool:
+    """Whether the images are on the machines of the trials, and so not to be looked for here."""
+    root = experiment.task.data.root if experiment.task else None
+    return experiment.elsewhere and root is not None and not Path(root).resolve().is_relative_to(experiment.code)
+
+
+def _code(path: Path, document: NniExperiment) -> Path:
+    return (path.resolve().parent / document.trialCodeDirectory).resolve()
 
 
 def _task(path: Path, document: NniExperiment) -> Task | None:
@@ -131,7 +165,7 @@ def _task(path: Path, document: NniExperiment) -> Task | None:
         return None
     if (verb := words[commands[0] + 1]) != "trial":
         raise refusal_at(path, "trialCommand", f"it calls `rrnet {verb}`; a trial is `rrnet trial`")
-    code = (path.resolve().parent / document.trialCodeDirectory).resolve()
+    code = _code(path, document)
     if not code.is_dir():
         raise refusal_at(path, "trialCodeDirectory", f"{code} is not a folder")
     if "--images" in words:

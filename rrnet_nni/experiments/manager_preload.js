@@ -26,25 +26,18 @@ global.setTimeout = function (callback, delay, ...rest) {
     return setTimer(callback, patient ? 120000 : delay, ...rest);
 };
 
-// The manager hands parameters to trials in the order in which they ask, not to the trial that they belong to: of two
-// that start together, each can get the other's. Bind a parameter to its trial as soon as the trial has an id.
+// Classes of the manager that need another method, by name: each is changed when its module is loaded.
+const changes = { ...require('./manager_trials.js'), ...require('./manager_machines.js') };
 const Module = require('module');
 const load = Module._load;
 Module._load = function (...args) {
     const loaded = load.apply(this, args);
-    const service = loaded && Object.prototype.hasOwnProperty.call(loaded, 'V3asV1') ? loaded.V3asV1 : undefined;
-    if (service && !service.bindsParameters) {
-        service.bindsParameters = true;
-        const submit = service.prototype.submitTrialJob;
-        service.prototype.submitTrialJob = async function (form) {
-            const trial = await submit.call(this, form);
-            const index = this.parameters.indexOf(form.hyperParameters.value);
-            if (index >= 0) {
-                this.parameters.splice(index, 1);
-                this.allocatedParameters.set(trial.id, form.hyperParameters.value);
-            }
-            return trial;
-        };
+    for (const [name, change] of Object.entries(changes)) {
+        const found = loaded && Object.prototype.hasOwnProperty.call(loaded, name) ? loaded[name] : undefined;
+        if (typeof found === 'function' && !Object.prototype.hasOwnProperty.call(found, 'changedByRRNet')) {
+            found.changedByRRNet = true;
+            change(found.prototype);
+        }
     }
     return loaded;
 };

@@ -18,6 +18,7 @@ from typing import Any
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
+from ..reports.results import RESULT_FILE
 from .trials import Trial
 
 LOOPBACK = "127.0.0.1"
@@ -50,13 +51,13 @@ class Experiment:
             kept = metrics.setdefault(entry["trialJobId"], _Metrics())
             value = _decode_metric(entry["data"])
             if entry["type"] == "PERIODICAL":
-                kept.intermediate.append((int(entry["sequence"]), value))
+                kept.intermediate[int(entry["sequence"])] = value
             elif entry["type"] == "FINAL":
                 kept.final = value
         trials: list[Trial] = []
         for job in self.get("trial-jobs"):
             kept = metrics.get(job["trialJobId"], _Metrics())
-            intermediate = tuple(value for _, value in sorted(kept.intermediate, key=lambda pair: pair[0]))
+            intermediate = tuple(kept.intermediate[sequence] for sequence in sorted(kept.intermediate))
             trials.append(
                 Trial(
                     id=job["trialJobId"],
@@ -70,7 +71,10 @@ class Experiment:
         return sorted(trials, key=lambda trial: trial.number)
 
     def trial_directory(self, trial: Trial) -> Path:
-        return self.directory / "environments" / "local-env" / "trials" / trial.id
+        """Where everything that a trial left lies: in the folder of the machine that it ran on last."""
+        local = self.directory / "environments" / "local-env" / "trials" / trial.id
+        found = self.directory.glob(f"environments/*/trials/{trial.id}")
+        return max(found, key=lambda folder: ((folder / RESULT_FILE).exists(), folder.stat().st_mtime), default=local)
 
     def stop(self) -> None:
         """Stop the manager; the experiment can be resumed with `nnictl resume`."""
@@ -79,7 +83,7 @@ class Experiment:
 
 @dataclass
 class _Metrics:
-    intermediate: list[tuple[int, Any]] = field(default_factory=list)
+    intermediate: dict[int, Any] = field(default_factory=dict)
     final: Any = None
 
 

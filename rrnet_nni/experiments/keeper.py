@@ -1,0 +1,57 @@
+"""The start of NNI's trial keeper on a machine of a remote experiment: `python -m rrnet_nni.experiments.keeper FOLDER`.
+
+NNI's manager starts it over ssh. What an earlier keeper of the same experiment left running on this machine is ended
+first: its trials are started again, and two must never train in one folder. The keeper listens on the loopback
+interface only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import psutil
+
+from .nni_manager import loopback_environment
+
+#: Seconds that what is left over gets to end by itself.
+PATIENCE_S = 10.0
+
+
+def end_leftovers(environment: Path) -> int:
+    """End the keepers of an environment's folder and their trials; returns how many processes that were."""
+    left = [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, environment)]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=PATIENCE_S)
+    return len(left)
+
+
+def _is_of(process: psutil.Process, environment: Path) -> bool:
+    """Whether it is a keeper of this folder, or a trial (NNI tells each its output folder)."""
+    try:
+        words = process.cmdline()
+        output = process.environ().get("NNI_OUTPUT_DIR", "")
+    except psutil.Error:
+        return False
+    is_keeper = any(word.endswith("trial_keeper/main.js") for word in words)
+    return (is_keeper and Path(words[-1]).is_relative_to(environment)) or Path(output).is_relative_to(environment)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    end_leftovers(folder.parent)
+    os.environ.update(loopback_environment())
+    runpy.run_module("nni.tools.nni_manager_scripts.launch_trial_keeper", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
