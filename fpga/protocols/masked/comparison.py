@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...program.operators import MaxPool
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.bit_planes import plane_words
+from ..shared.pool_tree import first_differences, pool_levels
 from .kernels import kernels
 from .masks import Forms, Sources, ring_mask
 
@@ -78,6 +80,30 @@ def draw_select(
     own: RandomSource | Corrections = source if number == 0 else dealt
     bit = own.words(signs)
     return SelectMaterial(material, sign, masks, bit, tuple(own.words(elements) for _ in masks))
+
+
+def draw_pool(
+    comparison: Comparison,
+    number: int,
+    shape: MaxPool,
+    mask: np.ndarray | None,
+    source: RandomSource,
+    dealt: Corrections,
+    width: int,
+) -> tuple[tuple[SelectMaterial, ...], tuple[np.ndarray, ...]]:
+    """This party's material of every level of a MaxPool tree, and the masks of the differences that it compares.
+
+    `mask`: this party's share of the input's, uint32 [N, C, H, W].
+    """
+    selects, level_masks = [], []
+    for level, comparisons in enumerate(pool_levels(shape)):
+        if level == 0 and mask is not None:
+            difference_mask = first_differences(mask, shape)
+        else:
+            difference_mask = source.words(comparisons)
+        level_masks.append(difference_mask)
+        selects.append(draw_select(comparison, number, (difference_mask,), source, dealt, width))
+    return tuple(selects), tuple(level_masks)
 
 
 def deal_select(

@@ -30,8 +30,8 @@ from ..party import BatchMaterial, Channel, Observer, PartyProgram
 from ..shared.linear_geometry import LinearGeometry, linear_geometry, open_words
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.opened_words import OperationPlan, opened_by
-from ..shared.pool_tree import first_differences, pool_levels, pool_shape, run_pool_tree
-from .comparison import Comparison, SelectMaterial, draw_select, evaluate_select
+from ..shared.pool_tree import first_differences, pool_shape, run_pool_tree
+from .comparison import Comparison, SelectMaterial, draw_pool, draw_select, evaluate_select
 from .kernels import kernels, reduce_share
 from .masks import Forms, MaskShares, draw_words
 from .opening import open_together, open_wire
@@ -127,7 +127,10 @@ class MaskedParty(PartyProgram):
                 opened = masks.wires[name] if plan.opens else None, masks.wires[signs] if plan.opens_second else None
                 return PreparedOperation(factor_masks=opened, selects=(select,))
             case MaxPoolOp():
-                return self._prepare_pool(operation, plan, mask, source, dealt)
+                selects, level_masks = draw_pool(
+                    self._comparison, self.number, pool_shape(operation, self.program), mask, source, dealt, plan.width
+                )
+                return PreparedOperation(mask=mask, selects=selects, level_masks=level_masks)
         raise ValueError(f"{operation.kind} is not an operation of masked")
 
     @staticmethod
@@ -150,25 +153,6 @@ class MaskedParty(PartyProgram):
         if operation.bias is not None:
             result += self._weights[operation.bias].reshape(-1, *(1,) * (result.ndim - 2))
         return result
-
-    def _prepare_pool(
-        self,
-        operation: MaxPoolOp,
-        plan: OperationPlan,
-        mask: np.ndarray | None,
-        source: RandomSource,
-        dealt: Corrections,
-    ) -> PreparedOperation:
-        shape = pool_shape(operation, self.program)
-        selects, level_masks = [], []
-        for level, comparisons in enumerate(pool_levels(shape)):
-            if level == 0 and mask is not None:
-                difference_mask = first_differences(mask, shape)
-            else:
-                difference_mask = source.words(comparisons)
-            level_masks.append(difference_mask)
-            selects.append(draw_select(self._comparison, self.number, (difference_mask,), source, dealt, plan.width))
-        return PreparedOperation(mask=mask, selects=tuple(selects), level_masks=tuple(level_masks))
 
     def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:
         values = Values(shares={self.program.input: share})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rrnet_nni.fpga.compiler.fixed_point.rings import narrow_rings
 from rrnet_nni.fpga.compiler.report.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, TruncateOp, is_narrow
+from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, SelectOp, SumPoolOp, TruncateOp, is_narrow
 from rrnet_nni.fpga.program.reference import walk_reference
 from rrnet_nni.fpga.protocols import executions, get_costs
 from rrnet_nni.fpga.runtime.session.conformance import (
@@ -171,3 +171,13 @@ def test_products_of_two_secrets_on_narrow_rings_agree_with_the_reference(execut
     assert is_narrow(narrow)
     assert first_divergence(narrow, weights, images, execution) is None
     assert traffic_mismatch(narrow, weights, images, execution) is None
+
+
+def test_a_patch_whose_sum_is_zero_is_left_out_and_one_of_the_least_above_stays(execution):
+    b = ProgramBuilder((1, 2, 4), 0)
+    sums = b.add(SumPoolOp, "sums", ["image"], (1, 1, 2), 0, kernel=(2, 2), stride=(2, 2))
+    b.add(SelectOp, "select", ["image", sums], (1, 2, 4), 0, patch=(2, 2))
+    words = np.array([[[[700, -700, 700, -700], [3, -3, 3, -2]]], [[[-5, 4, -(2**20), 2**21], [0, 0, 9, 9]]]], np.int32)
+    found = run_shared(b.program(), {}, words, execution).output.view(np.int32)
+    np.testing.assert_array_equal(found[0, 0], [[0, 0, 700, -700], [0, 0, 3, -2]])
+    np.testing.assert_array_equal(found[1, 0], [[0, 0, -(2**20), 2**21], [0, 0, 9, 9]])
