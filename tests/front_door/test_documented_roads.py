@@ -22,7 +22,7 @@ search: {epochs: 2, warmup_epochs: 1}
 training: {epochs: 4}
 calibration_images: 64
 """
-SHORTER = (("maxTrialNumber: 6", "maxTrialNumber: 2"), ("epochs: 30", "epochs: 4"), ("epochs: 7,", "epochs: 2,"))
+SHORTER = (("maxTrialNumber: 6", "maxTrialNumber: 2"), ("epochs: 30", "epochs: 4"), ("epochs: 7,", "epochs: 3,"))
 PAGES = [document for document in documents() if document.name != "README.md"]
 
 

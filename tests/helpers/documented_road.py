@@ -71,7 +71,7 @@ class Road:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1200,
         )
         assert ran.returncode == 0, f"{command}\n{ran.stdout[-1000:]}\n{ran.stderr[-2000:]}"
         return ran.stdout
