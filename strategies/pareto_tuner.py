@@ -47,6 +47,8 @@ class ParetoTuner(Tuner):
         self._issued: dict[int, float] = {}
         self._tested: list[float] = []
         self._points: list[Point] = []
+        self._resumed = False
+        self._again: list[float] = []
         self._accept_customized_trials()
 
     @property
@@ -60,9 +62,10 @@ class ParetoTuner(Tuner):
         self._low, self._high = found.low, found.high
 
     def generate_parameters(self, parameter_id: int, **kwargs: Any) -> dict[str, float]:
-        weight = self._next_weight()
+        weight = self._again.pop(0) if self._again else self._next_weight()
         self._issued[parameter_id] = weight
-        self._tested.append(weight)
+        if self._is_new(weight):
+            self._tested.append(weight)
         self.save_checkpoint()
         return {PARAMETER: weight}
 
@@ -77,9 +80,18 @@ class ParetoTuner(Tuner):
             _logger.warning("the trial with latency_weight %s failed and adds no point to the front", weight)
 
     def import_data(self, data: list[Any]) -> None:
-        """Results of earlier trials: `[{parameter, value}]`; NNI calls this when an experiment is resumed."""
+        """Results of earlier trials: `[{parameter, value}]`; NNI calls this when an experiment is resumed.
+
+        Where entries without a value tell of the trials that have none (`manager_trials.js`), every trial stands there:
+        λ that were given out before `load_checkpoint` and are missing became no trial, for the manager was killed
+        first, and are given out again.
+        """
         for entry in data:
             self._learn(entry["parameter"], entry["value"])
+        if self._resumed and any(entry["value"] is None for entry in data):
+            known = [_weight_of(entry["parameter"]) for entry in data]
+            self._again = [one for one in self._tested if not any(_same(one, other) for other in known)]
+        self._resumed = False
 
     def save_checkpoint(self) -> None:
         """Keep the λ that were issued: trials under way when an experiment stops are run again by NNI on its own."""
@@ -93,19 +105,21 @@ class ParetoTuner(Tuner):
         if directory is not None and (Path(directory) / CHECKPOINT_NAME).exists():
             kept = json.loads((Path(directory) / CHECKPOINT_NAME).read_text(encoding="utf-8"))
             self.remember(kept["tested"])
+            self._resumed = True
 
     def remember(self, weights: Iterable[float]) -> None:
         """Take these λ as given out before: they are not tried again."""
         self._tested += map(float, weights)
 
     def _learn(self, parameters: Any, value: Any) -> None:
-        parameters = json.loads(parameters) if isinstance(parameters, str) else parameters
         value = json.loads(value) if isinstance(value, str) else value
         # What the trial says that it ran is surer than what the manager believes that it was given.
         reported = value.get(PARAMETER) if isinstance(value, Mapping) else None
-        weight = float(parameters[PARAMETER] if reported is None else reported)
-        if not any(_same(weight, tested) for tested in self._tested):
+        weight = _weight_of(parameters) if reported is None else float(reported)
+        if self._is_new(weight):
             self._tested.append(weight)
+        if value is None:
+            return
         if not isinstance(value, Mapping) or not {"default", "latency_ms"} <= set(value):
             _logger.warning("a final result needs the keys default (accuracy) and latency_ms, got %r", value)
             return
@@ -152,6 +166,11 @@ def _coarse_to_fine(count: int) -> list[int]:
         start, end = max(itertools.pairwise(marks), key=lambda stretch: stretch[1] - stretch[0])
         order.append((start + end) // 2)
     return order
+
+
+def _weight_of(parameters: Any) -> float:
+    parameters = json.loads(parameters) if isinstance(parameters, str) else parameters
+    return float(parameters[PARAMETER])
 
 
 def _same(first: float, second: float) -> bool:

@@ -126,7 +126,7 @@ exports.V3asV1 = (prototype) => {
 };
 
 exports.NNIManager = (prototype) => {
-    const { initTrainingService, addRecoveredTrialJob, onTrialJobMetrics } = prototype;
+    const { initTrainingService, addRecoveredTrialJob, onTrialJobMetrics, resumeExperiment } = prototype;
 
     prototype.initTrainingService = async function (config) {
         const service = await initTrainingService.call(this, config);
@@ -139,7 +139,18 @@ exports.NNIManager = (prototype) => {
         const recovered = addRecoveredTrialJob.call(this, trials);
         const numbers = trials.map((trial) => trial.sequenceId).filter((number) => number !== undefined);
         this.experimentProfile.nextSequenceId = Math.max(-1, ...numbers) + 1;
+        const parameters = trials.flatMap((trial) => (trial.hyperParameters || []).slice(0, 1));
+        this.rrnetGiven = parameters.map((text) => ({ parameter: JSON.parse(text).parameters, value: null }));
         return recovered;
+    };
+
+    // A manager that is killed may have asked for parameters that became no trial. Without this ParetoTuner believes
+    // that they were tried: it is told of every trial that there is, and gives out the others again.
+    prototype.resumeExperiment = async function (readonly) {
+        await resumeExperiment.call(this, readonly);
+        if (this.config.tuner && this.config.tuner.name === 'ParetoTuner' && this.rrnetGiven) {
+            this.trialDataForTuner = JSON.stringify([...JSON.parse(this.trialDataForTuner || '[]'), ...this.rrnetGiven]);
+        }
     };
 
     // A trial that was started again reports its epochs and its result again; both stand there once.

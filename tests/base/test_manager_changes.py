@@ -209,10 +209,11 @@ def test_trials_are_numbered_on_when_an_experiment_is_resumed_while_none_ran(tmp
     body = """
         const manager = Object.create(NNIManager.prototype);
         Object.assign(manager, { experimentProfile: {}, waitingTrials: [] });
-        manager.addRecoveredTrialJob([{ status: 'SUCCEEDED', sequenceId: 0 }, { status: 'FAILED', sequenceId: 4 }]);
-        return manager.experimentProfile.nextSequenceId;
+        const told = { status: 'FAILED', sequenceId: 4, hyperParameters: ['{"parameters": {"latency_weight": 1}}'] };
+        manager.addRecoveredTrialJob([{ status: 'SUCCEEDED', sequenceId: 0 }, told]);
+        return [manager.experimentProfile.nextSequenceId, manager.rrnetGiven];
     """
-    assert in_the_manager(tmp_path, body) == 5
+    assert in_the_manager(tmp_path, body) == [5, [{"parameter": {"latency_weight": 1}, "value": None}]]
 
 
 def test_a_machine_whose_key_nobody_knows_is_refused_in_one_sentence(tmp_path: Path) -> None:

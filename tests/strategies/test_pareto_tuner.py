@@ -180,6 +180,25 @@ def test_what_was_under_way_when_an_experiment_stopped_is_not_issued_again(
     assert len(set(weights)) == 8
 
 
+def test_what_never_became_a_trial_is_given_out_again_where_the_manager_tells_of_all_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ParetoTuner, "get_checkpoint_path", lambda self: str(tmp_path / "checkpoint"))
+    made = tuner(spread=8)
+    given = [made.generate_parameters(i) for i in range(5)]
+    ended = {"parameter": json.dumps(given[0]), "value": result(given[0]["latency_weight"])}
+    under_way = [{"parameter": parameters, "value": None} for parameters in (given[0], given[2])]
+    for entries, again in (([ended, *under_way], [given[1], given[3], given[4]]), ([ended], [])):
+        resumed = tuner(spread=8)
+        resumed.load_checkpoint()
+        resumed.import_data(entries)
+        resumed.import_data(under_way)  # what somebody imports later is no list of all trials
+        weights = [resumed.generate_parameters(i) for i in range(5, 5 + len(again) + 1)]
+        assert weights[:-1] == again
+        assert weights[-1] not in given
+        assert len(resumed.front) == 1
+
+
 def test_weights_under_way_and_failed_ones_are_not_issued_again() -> None:
     made = tuner(spread=3)
     weights = [made.generate_parameters(i)["latency_weight"] for i in range(6)]

@@ -128,6 +128,9 @@ def assert_all_back_and_counted_once(seen: dict[str, Any], many: int) -> None:
     assert [trial["number"] for trial in trials] == list(range(many))
     weights = {trial["parameters"]["latency_weight"] for trial in trials}
     assert len(weights) == many
+    known = Path(trials[0]["folder"]).parents[3] / "checkpoint" / "pareto_tuner.json"
+    given = json.loads(known.read_text())["tested"]
+    assert weights == set(given[:many]), "the first that the tuner gave out are those that ran"
     for trial in trials:
         weight = trial["parameters"]["latency_weight"]
         assert trial["final"]["latency_weight"] == weight, "each got its own λ"
