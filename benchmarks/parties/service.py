@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def _summary(options: argparse.Namespace, rounds: list[dict[str, Any]]) -> dict[
     timed = [name for name in rounds[0] if name.endswith(("_per_s", "_ms"))]
     medians = {name: statistics.median(each[name] for each in rounds) for name in timed}
     return {
+        "load_average": round(os.getloadavg()[0], 1),
         "requests": options.requests,
         "clients": options.clients,
         "protocol": options.protocol,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -95,7 +96,8 @@ def _served(options: argparse.Namespace, build: Path, root: Path, ends: Ends) ->
         batches = pair.number(0, "rrnet_batch_images_sum") / pair.number(0, "rrnet_batch_images_count")
         crossed = sum(pair.number(party, "rrnet_link_bytes_total") for party in (0, 1)) / 2
     answer: dict[str, Any] = json.loads(done.stdout)
-    counted = {"requests": options.requests, "clients": options.clients, "protocol": options.protocol}
+    counted: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}  # beside what else the machine did
+    counted |= {"requests": options.requests, "clients": options.clients, "protocol": options.protocol}
     sizes = {"images_per_execution": batches, "link_bytes_per_image": crossed / options.requests}
     return counted | answer | sizes | check_used(pair, options.requests)
 

@@ -145,7 +145,8 @@ class Pages:
         if model.pool.left() < model.halves.images + images:
             raise Rejected(503, "there is no material left; the servers are making more", 5.0)
         try:
-            body = await asyncio.wait_for(request.body(), desk.expiry_s)
+            async with asyncio.timeout(desk.expiry_s):
+                body = await request.body()
         except TimeoutError:
             raise Rejected(408, f"the body did not arrive within {desk.expiry_s:g} s") from None
         except ClientDisconnect:
@@ -172,7 +173,8 @@ class Pages:
             await asyncio.wait(awaited, timeout=expiry_s, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and model.halves.withdraw(half):
                 raise Withdrawn
-            return await asyncio.wait_for(answer, EXECUTION_S)
+            async with asyncio.timeout(EXECUTION_S):
+                return await answer
         except Withdrawn:
             late = f"the other half did not arrive within {expiry_s:g} s"
             raise Rejected(408, "the client left" if left.done() else late) from None
