@@ -18,7 +18,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import operators as fpga
 from rrnet_nni.fpga.program.operators import NamedOperator, OperatorShape
 from rrnet_nni.search_spaces import ResidualAdd, SpaceOptions, X2act, build_network, candidates_of, fixed_choices
-from rrnet_nni.search_spaces.gated_scaling import Multiply, ShiftedClip
+from rrnet_nni.search_spaces.gated_scaling import Multiply, ShiftedClip, SwishClip, SwishProduct
 from rrnet_nni.search_spaces.gates import POOLINGS, activation_names
 from rrnet_nni.search_spaces.layers import Identity
 from rrnet_nni.search_spaces.patch_relu import Relu2x2
@@ -182,6 +182,16 @@ def _(module: X2act, x: Tensor, output: Tensor) -> OperatorShape:
 @operator_shape.register
 def _(module: ShiftedClip, x: Tensor, output: Tensor) -> OperatorShape:
     return fpga.Relu6(output.numel())
+
+
+@operator_shape.register
+def _(module: SwishClip, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.Relu(2 * output.numel())
+
+
+@operator_shape.register
+def _(module: SwishProduct, x: Tensor, output: Tensor) -> OperatorShape:
+    return fpga.X2act(output.numel())
 
 
 @operator_shape.register

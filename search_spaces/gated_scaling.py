@@ -1,4 +1,4 @@
-"""Layers whose output is a product of two tensors: h-swish and squeeze-and-excitation."""
+"""Layers that multiply by a gate: h-swish and squeeze-and-excitation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,20 @@ class ShiftedClip(nn.Module):
         return functional.relu6(x + SHIFT)
 
 
+class SwishClip(ShiftedClip):
+    """That of h-swish, which is relu(x) and a square of min(|x|, 3) in 2PC: comparisons one after the other."""
+
+
+class SwishProduct(Multiply):
+    """That of h-swish, which is a square in 2PC."""
+
+
 class HardSwish(nn.Module):
     """x * min(max(x + 3, 0), 6) / 6."""
 
     def __init__(self, label: str) -> None:
         super().__init__()
-        self.gate, self.product = ShiftedClip(f"{label}.gate"), Multiply(f"{label}.product")
+        self.gate, self.product = SwishClip(f"{label}.gate"), SwishProduct(f"{label}.product")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.product(self.gate(x), x) / CEILING

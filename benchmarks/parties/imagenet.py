@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from model_zoo_networks import export
 
 from rrnet_nni.base.compatibility import prepare_libraries
@@ -86,6 +85,8 @@ def ensure_build(folder: Path, network: str, rings: str) -> Path:
 
 def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
     """Prepare material and run two parties on one image."""
+    import onnxruntime
+
     load = round(os.getloadavg()[0], 1)
     build = ensure_build(folder, case["network"], case["rings"])
     image, model = folder / f"{case['network']}.npy", folder / f"{case['network']}.onnx"

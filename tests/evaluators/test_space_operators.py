@@ -84,7 +84,8 @@ def test_mobilenet_v3_as_published_has_torchvisions_layers_and_parameters(name: 
     assert sum(isinstance(layer, HardSwish) for layer in layers) == swishes
     operators = network_operators(f"{name}_se", options, choices)
     gates = sum(isinstance(m, torchvision.ops.SqueezeExcitation) for m in reference.modules())
-    assert sum(isinstance(each.shape, fpga.Mul) for each in operators) == swishes + gates
+    assert sum(isinstance(each.shape, fpga.Mul) for each in operators) == gates
+    assert sum(isinstance(each.shape, fpga.X2act) for each in operators) == swishes
 
 
 def test_vgg16_at_224_pixels() -> None:

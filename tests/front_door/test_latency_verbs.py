@@ -67,18 +67,25 @@ def test_latency_answers_with_the_sum_of_its_operators(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     "backbone",
-    [pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("mobilenet_v2", marks=pytest.mark.slow), "vgg16"],
+    [
+        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", marks=pytest.mark.slow),
+        "vgg16",
+        "mobilenet_v3_small_se",
+    ],
 )
 def test_backbone_architecture_and_onnx_are_priced_alike(
     backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = SpaceOptions(image_size=32, width=0.125)
+    options = SpaceOptions(image_size=16 if backbone.startswith("mobilenet_v3") else 32, width=0.125)
     relu, poly = (fixed_choices(backbone, options, *kinds) for kinds in (("relu", "maxpool"), ("x2act", "avgpool")))
     mixed = {
         label: (relu if index % 2 else poly)[label] for index, label in enumerate(candidates_of(backbone, options))
     }
     Architecture(backbone, options.to_dict(), mixed).save(tmp_path / "architecture.json")
-    export_onnx(build_network(backbone, options, mixed), (3, 32, 32), tmp_path / "model.onnx")
+    export_onnx(
+        build_network(backbone, options, mixed), (3, options.image_size, options.image_size), tmp_path / "model.onnx"
+    )
     by_name = answer(capsys, "latency", str(tmp_path / "architecture.json"))
     by_onnx = answer(capsys, "latency", str(tmp_path / "model.onnx"))
     for key in ("relus", "comparisons", "rounds", "bytes_sent", "offline_bytes", "setup_bytes"):
