@@ -16,6 +16,8 @@ from .program import ARGMAX, Program
 
 #: More bits than those of the logits for their differences, in steps of a comparison's digit; and for a count.
 DIFFERENCE_BITS, LEAST_COUNT_BITS, STEP = 4, 8, 4
+#: What the output is called behind the logits' name.
+_ENDING = ".argmax"
 
 
 def with_argmax(program: Program) -> Program:
@@ -54,9 +56,6 @@ def check_revealed(program: Program) -> None:
         if ends and all(program.tensors.get(tensor.name) == tensor for tensor in tensors):
             return
     raise Refusal(f"{program.name!r} says that it reveals the argmax alone, but does not end in computing it")
-
-
-_ENDING = ".argmax"
 
 
 def _tail(logits: Tensor) -> tuple[list[Tensor], tuple[AnyOperation, ...]]:

@@ -163,7 +163,7 @@ MUTATIONS = (
     ),
     one(
         "the link of a used inference stays on the disk",
-        "tests/fpga/runtime/material/test_store.py::test_a_partys_files_do_not_open_what_it_used",
+        "tests/fpga/runtime/material/test_key_chain.py::test_a_partys_files_do_not_open_what_it_used",
         "fpga/runtime/material/store.py",
         "        write_used(self.path, start + count, following)\n",
         "        (self.path / f'before-{start}').write_bytes(read_keys(self.path).link)\n"

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import re
 import stat
 import subprocess
 import tempfile
@@ -15,12 +14,10 @@ import pytest
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.program import LinearOp, ReluOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions
-from rrnet_nni.fpga.protocols.shared.randomness import KEY_BYTES
 from rrnet_nni.fpga.runtime.material import dealer
 from rrnet_nni.fpga.runtime.material import store as store_module
 from rrnet_nni.fpga.runtime.material.corrections_file import corrections_path
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.material.key_chain import LINK_BYTES, PartyKeys
 from rrnet_nni.fpga.runtime.material.party_set import party_directory, read_keys, unused_count
 from rrnet_nni.fpga.runtime.material.scratch import temporary_directory
 from rrnet_nni.fpga.runtime.material.store import MaterialStore
@@ -183,35 +180,6 @@ def test_a_partys_secrets_are_its_own_and_readable_by_the_owner_only(root):
         assert secret not in elsewhere
     descriptions = [json.loads((party_directory(root, party) / "set.json").read_text()) for party in (0, 1)]
     assert descriptions[0]["set_id"] == descriptions[1]["set_id"]
-
-
-def reachable_keys(directory, count=12):
-    """All keys that follow from what a party's files hold, wherever it stands in them, as octets or hexadecimal."""
-    found = set()
-    for file in directory.iterdir():
-        octets = file.read_bytes()
-        texts = re.findall(rb"[0-9a-f]{32,}", octets)
-        for data in (octets, *(bytes.fromhex(text[: len(text) // 2 * 2].decode()) for text in texts)):
-            found.update(data[place : place + KEY_BYTES] for place in range(len(data)))
-            for place in range(min(len(data), 512) - LINK_BYTES + 1):
-                found.update(PartyKeys(b"", data[place : place + LINK_BYTES]).inferences(count)[0])
-    return found
-
-
-@pytest.mark.parametrize("party", [0, 1])
-def test_a_partys_files_do_not_open_what_it_used(root, party):
-    """The keys of claimed inferences follow from nothing in its directory, those of the others do."""
-    directory = party_directory(root, party)
-    keys, _ = read_keys(directory).inferences(5)
-    assert reachable_keys(directory) >= set(keys)
-    with MaterialStore(root, party) as store:
-        claimed = store.claim(1, 2)
-        assert reachable_keys(directory).isdisjoint(keys[:3])
-        assert reachable_keys(directory) >= set(keys[3:])
-        assert list(claimed.take(2).source(0).keys) == keys[1:3]
-    with MaterialStore(root, party) as store:
-        assert list(store.claim(4, 1).take(1).source(0).keys) == keys[4:]
-    assert reachable_keys(directory).isdisjoint(keys)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):

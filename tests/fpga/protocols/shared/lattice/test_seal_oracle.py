@@ -8,7 +8,7 @@ from rrnet_nni.fpga.protocols.shared.lattice.modulus import MODULI, Modulus
 from rrnet_nni.fpga.protocols.shared.lattice.polynomials import DEGREE, LANES, multiply_add, unpack_residues
 
 pytest.importorskip("seal", reason="the development extra has SEAL")
-from helpers.seal_oracle import SealOracle
+from seal_oracle import SealOracle
 
 #: Bits by which the noise of two fresh ciphertexts may differ: its largest of 8192 coefficients varies.
 NOISE_BITS = 2
