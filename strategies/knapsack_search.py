@@ -66,8 +66,7 @@ def starting_theta(problem: SearchProblem, options: SearchOptions, run_dir: Path
 def _start(chosen: bool, count: int) -> float:
     if count == 1:
         return 1.0
-    probability = max(START_PROBABILITY, 1.5 / count) if count > 1 else 1.0
-    return probability if chosen else (1.0 - probability) / (count - 1)
+    return START_PROBABILITY if chosen else (1.0 - START_PROBABILITY) / (count - 1)
 
 
 def known_distortions(

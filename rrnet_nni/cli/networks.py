@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Options that go with a backbone's name; the first two are choices, the rest `SpaceOptions`.
 CHOICE_OPTIONS = ("activation", "pooling")
-SPACE_OPTIONS = ("image_size", "classes", "channels", "width", "stem")
+SPACE_OPTIONS = ("image_size", "classes", "channels", "width", "stem", "groups")
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
     group.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
     group.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
+    group.add_argument("--groups", type=int, metavar="G", help="slices of channels of every activation (default: 1)")
     group.add_argument("--stem", help="the backbone's stem: pool, plain, imagenet (default: the backbone's own)")
 
 

@@ -19,7 +19,7 @@ examples:
   rrnet show mobilenet_v2 --image-size 224 --stem imagenet --classes 1000 --json
 """
 #: Options of the backbone that the command line hands on as they are.
-SPACE_OPTIONS = ("stem", "image_size", "classes", "channels", "width", "gates")
+SPACE_OPTIONS = ("stem", "image_size", "classes", "channels", "width", "gates", "groups")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
     parser.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
     parser.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
+    parser.add_argument("--groups", type=int, metavar="G", help="slices of channels of every activation (default: 1)")
     parser.add_argument("--gates", help="what is searched: both, activation or pooling (default: both)")
     parser.add_argument("--device", default="zcu104", help="name or .yaml file of the device (default: %(default)s)")
     parser.add_argument(

@@ -127,6 +127,17 @@ def test_explain_ranks_slices_by_the_accuracy_that_a_millisecond_costs(
     assert "nats/ms" in capsys.readouterr().out
 
 
+def test_a_cut_network_costs_what_the_whole_one_does(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = answer(capsys, "latency", "resnet8", *SMALL_OPTIONS)
+    cut = answer(capsys, "latency", "resnet8", *SMALL_OPTIONS, "--groups", "2")
+    assert {row["name"] for row in cut["operators"]} >= {"layer1.0.act1.g0", "layer1.0.act1.g1"}
+    for key in ("bytes_sent", "rounds", "comparisons", "relus"):
+        assert cut[key] == whole[key]
+    assert cut["latency_ms"] == pytest.approx(whole["latency_ms"], rel=0.01)
+    shown = answer(capsys, "show", "resnet8", *SMALL_OPTIONS, "--groups", "2")
+    assert "layer1.0.act1.g1" in [choice["label"] for choice in shown["choices"]]
+
+
 def test_a_batch_multiplies_bytes_but_not_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     one = answer(capsys, "latency", "resnet18", "--protocol", "paper")
     eight = answer(capsys, "latency", "resnet18", "--protocol", "paper", "--batch", "8")
