@@ -62,7 +62,8 @@ async function place(service, trial, wanted) {
     }
     const environment = service.environments.find((one) => one.id === trial.envId) || {};
     trial.machine = environment.host || os.hostname();
-    trial.url = trialFolder(trial);
+    // What the web UI shows as the trial's path: where it runs, and after its end here.
+    trial.url = environment.host ? `${environment.host}:${trialFolder(trial)}` : trialFolder(trial);
     return trial;
 }
 

@@ -124,13 +124,15 @@ def test_a_trial_goes_to_the_machine_that_is_idle_under_its_own_parameters(tmp_p
         await made.v3.listeners.TrialEnd(second.id, Date.now(), 0);
         await third;
         const places = made.v3.calls.created.map(([place]) => place);
-        return [before, places, made.v3.calls.sent.map(([id, value]) => [ids.indexOf(id), value]), second.status];
+        const sent = made.v3.calls.sent.map(([id, value]) => [ids.indexOf(id), value]);
+        return [before, places, sent, second.status, first.url.split(':')[0]];
     """
     assert in_the_manager(tmp_path, body) == [
         2,
         ["a", "b", "b"],
         [[1, "parameters 2"], [0, "parameters 1"]],
         "SUCCEEDED",
+        "alpha",  # the web UI shows it with the trial's path
     ]
 
 
