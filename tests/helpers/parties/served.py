@@ -89,7 +89,7 @@ class Servers:
     def __enter__(self):
         for party in (1, 0):
             self.start(party)
-        self.wait_until_ready()
+        self.first_start_s = self.wait_until_ready()
         return self
 
     def __exit__(self, *error):

@@ -10,14 +10,15 @@ from helpers.parties.served import Servers, ask_many, clear_images, post, write_
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
 
-#: How soon the service goes on by itself after a restart.
-RECOVERY_S = 10
+#: How soon the service goes on by itself after a restart, or in so many times what its first start took on a machine
+#: that is busy with something else.
+RECOVERY_S, FIRST_STARTS = 10, 4
 #: Inferences that lie ready per kill: it costs what both lanes have claimed, and clients use some hundred a second.
 DEALT_PER_KILL = 400
 
 
 def kill_under_load(tmp_path, kills, seed):
-    """Classes and faults that clients got while daemons were killed at random moments; recovery times; uses."""
+    """What clients got while daemons were killed at random; the longest recovery, as part of its limit; uses."""
     build = write_digits_sized_build(tmp_path / "build")
     images, classes = clear_images(build, 40, seed)
     choose, over, wrong, right, faults = random.Random(seed), threading.Event(), [], [], []
@@ -52,14 +53,14 @@ def kill_under_load(tmp_path, kills, seed):
         for each in clients:
             each.join()
         assert len(right) > served_before, "it goes on after the last restart"
-        return wrong, faults, recoveries, servers.used()
+        return wrong, faults, max(recoveries) / max(RECOVERY_S, FIRST_STARTS * servers.first_start_s), servers.used()
 
 
 def check_kills(tmp_path, kills, seed):
-    wrong, faults, recoveries, used = kill_under_load(tmp_path, kills, seed)
+    wrong, faults, longest_recovery, used = kill_under_load(tmp_path, kills, seed)
     assert not wrong
     assert all(fault.strip() for fault in faults)
-    assert max(recoveries) < RECOVERY_S
+    assert longest_recovery < 1
     for party, uses in enumerate(used):
         assert len(set(uses)) == len(uses), f"party {party} used an inference twice"
     return faults
