@@ -87,7 +87,7 @@ def test_impossible_cuts_are_refused() -> None:
     for options, named in (
         ({"groups": 0}, "groups must be at least 1"),
         ({"groups": 2, "conv_weights": "separate"}, "groups must be 1 where candidates have their own"),
-        ({"extra_activations": ("swish",)}, "extra_activations must be one of identity, not 'swish'"),
+        ({"extra_activations": ("swish",)}, "extra_activations must be one of relu2x2, identity, not 'swish'"),
         ({"extra_activations": ("identity", "identity")}, "each once"),
         ({"extra_activations": "identity"}, "extra_activations must be a list"),
     ):
