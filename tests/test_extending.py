@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from helpers.small_programs import residual_network
+from helpers.networks.small_programs import residual_network
 from torch import Tensor, nn
 
 from rrnet_nni.cli import main

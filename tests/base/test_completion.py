@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.documented_commands import ROOT
+from helpers.documentation.documented_commands import ROOT
 
 SCRIPTS = Path(sys.executable).parent
 #: bash's part of a completion: its own function is called as readline does, and what it found is printed.

@@ -4,7 +4,7 @@ import itertools
 
 import onnx
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.base.progress import Steps, TimeLeft, counted
 from rrnet_nni.fpga.compiler.compile import compile_model

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
-from helpers.scripts import load_script
+from helpers.documentation.scripts import load_script
 
 from rrnet_nni.cli import VERBS
 from rrnet_nni.fpga.devices import device_names

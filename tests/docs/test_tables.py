@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.scripts import load_script
+from helpers.documentation.scripts import load_script
 
 from rrnet_nni.base.errors import Refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.digit_networks import PLAIN_SPACE, POLYNOMIAL, RELU, network
+from helpers.networks.digit_networks import PLAIN_SPACE, POLYNOMIAL, RELU, network
 from torch import nn
 
 from rrnet_nni.evaluators.parameters import clip_or_drop_gradients, parameter_groups

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.digit_networks import POLYNOMIAL, RELU, network
+from helpers.networks.digit_networks import POLYNOMIAL, RELU, network
 from helpers.processes import environment_of
 from torch import nn
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from helpers.documented_commands import ROOT, documented_commands, documents, words_of
+from helpers.documentation.documented_commands import ROOT, documented_commands, documents, words_of
 
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 COMMANDS = [

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.documented_commands import ROOT, documented_commands, documents
-from helpers.documented_road import ELSEWHERE, Road, run_elsewhere
+from helpers.documentation.documented_commands import ROOT, documented_commands, documents
+from helpers.documentation.documented_road import ELSEWHERE, Road, run_elsewhere
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.odd_pictures import drawn, write_odd_folder
-from helpers.small_onnx_models import mixed_model
 
 #: So small that the road takes minutes: what is tried is that no step trips another one.
 TASK = """

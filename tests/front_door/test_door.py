@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.networks.small_onnx_models import ModelBuilder
 from helpers.odd_pictures import drawn
-from helpers.small_onnx_models import ModelBuilder
 
 import rrnet_nni as rrnet
 from rrnet_nni.base.image_format import ImageFormat

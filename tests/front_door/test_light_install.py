@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from helpers.documented_commands import ROOT
+from helpers.documentation.documented_commands import ROOT
 from helpers.light_environment import blocked_modules, light_environment, light_requirements
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 from helpers.odd_pictures import drawn
-from helpers.small_onnx_models import ModelBuilder, run_onnx
 from packaging.requirements import Requirement
 
 from rrnet_nni.base.extras import EXTRAS

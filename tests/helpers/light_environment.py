@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from .documented_commands import ROOT
+from .documentation.documented_commands import ROOT
 
 #: Python runs a module of this name at every start.
 SITECUSTOMIZE = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from helpers.small_onnx_models import ModelBuilder
+from helpers.networks.small_onnx_models import ModelBuilder
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.hls.csim import simulate_accelerators
 from rrnet_nni.fpga.program.build import Build, load_build

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.random_models import FAMILIES, RandomModel
-from helpers.small_onnx_models import ModelBuilder
+from helpers.networks.random_models import FAMILIES, RandomModel
+from helpers.networks.small_onnx_models import ModelBuilder
 
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import CLIENT, load_build

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, mixed_model, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
 from rrnet_nni.fpga.compiler import compile_command as cli
 from rrnet_nni.fpga.compiler import simulate_command

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder
+from helpers.networks.small_onnx_models import ModelBuilder
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.image_format import METADATA_KEY, ImageFormat

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.check.check import check_build

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, mixed_model, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
 from rrnet_nni.fpga.compiler.check.check import check_build
 from rrnet_nni.fpga.compiler.compile import compile_model, compile_program

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers.paper_networks import NETWORKS, paper_network
+from helpers.networks.paper_networks import NETWORKS, paper_network
 
 from rrnet_nni.fpga.cost.published import FITTED_NETWORKS
 from rrnet_nni.fpga.devices import load_device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from helpers.paper_networks import NETWORKS, paper_network, plain_stem_resnet18
+from helpers.networks.paper_networks import NETWORKS, paper_network, plain_stem_resnet18
 
 from rrnet_nni.fpga.program.operators import AvgPool, OperatorShape
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.paper_networks import NETWORKS, paper_network
+from helpers.networks.paper_networks import NETWORKS, paper_network
 
 from rrnet_nni.fpga.cost import operator_cost
 from rrnet_nni.fpga.cost.latency import OperatorCost, total_cost

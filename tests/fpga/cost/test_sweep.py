@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.paper_networks import paper_network
+from helpers.networks.paper_networks import paper_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model, sliced_model
 from helpers.rewritten_builds import rewritten
 from helpers.simulated_builds import (
     compiled,
@@ -19,7 +20,6 @@ from helpers.simulated_builds import (
     prepared,
     software_words,
 )
-from helpers.small_onnx_models import ModelBuilder, mixed_model, sliced_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.simulated_builds import compiled, images_for, prepared
-from helpers.small_onnx_models import mixed_model
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.devices import load_device

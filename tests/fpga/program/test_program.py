@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

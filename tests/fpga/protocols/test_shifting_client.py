@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.small_programs import residual_network
+from helpers.networks.small_programs import residual_network
 
 from rrnet_nni.fpga.program import ConvOp, LinearOp
 from rrnet_nni.fpga.protocols import executions

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from helpers.browser import CHROMIUM, chromium
 from helpers.example_result import RESULT, example_report
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.reports.report_page import save_report

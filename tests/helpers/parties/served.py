@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.small_programs import digits_network
+from helpers.networks.small_programs import digits_network
 from rrnet_nni.base.image_format import ImageFormat
 from rrnet_nni.fpga.program.build import IMAGES, load_build
 from rrnet_nni.fpga.program.write_build import write_build

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.rewritten_builds import rewritten
-from helpers.small_onnx_models import mixed_model
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler import compile_command as cli

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 
 from rrnet_nni.fpga.compiler.compile import compile_graph, compile_program
 from rrnet_nni.fpga.compiler.fixed_point.calibration import (

@@ -5,7 +5,7 @@ from contextlib import suppress
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers.small_onnx_models import ModelBuilder
+from helpers.networks.small_onnx_models import ModelBuilder
 from onnx import helper, numpy_helper
 
 from rrnet_nni.base.errors import Refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.compile import compile_model

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, mixed_model
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model
 from onnx import TensorProto, helper, numpy_helper
 
 from rrnet_nni.base.errors import Refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from helpers.small_onnx_models import mixed_model, run_onnx
+from helpers.networks.small_onnx_models import mixed_model, run_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn

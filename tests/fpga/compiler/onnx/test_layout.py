@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper

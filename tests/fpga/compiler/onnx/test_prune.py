@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers.small_onnx_models import ModelBuilder
+from helpers.networks.small_onnx_models import ModelBuilder
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.compile import compile_program

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 
 from rrnet_nni.fpga.compiler import compile_command as cli
 from rrnet_nni.fpga.compiler.compile import DEFAULT_RING, Compilation, compile_graph, compile_program

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, mixed_model, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model, run_onnx
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler import passes

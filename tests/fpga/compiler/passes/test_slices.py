@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.networks.small_onnx_models import run_onnx, sliced_model
 from helpers.simulated_builds import images_for
-from helpers.small_onnx_models import run_onnx, sliced_model
 
 from rrnet_nni.fpga.compiler.check.check import check_build
 from rrnet_nni.fpga.compiler.compile import compile_model

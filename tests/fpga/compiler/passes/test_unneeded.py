@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.small_onnx_models import ModelBuilder, run_onnx
+from helpers.networks.small_onnx_models import ModelBuilder, run_onnx
 
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.float_interpreter import run_float

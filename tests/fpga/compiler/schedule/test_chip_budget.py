@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.compile import compile_graph

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.job_graphs import layered_jobs
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

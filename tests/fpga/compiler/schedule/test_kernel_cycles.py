@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model

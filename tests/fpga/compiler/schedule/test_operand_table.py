@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.rewritten_builds import rewritten
-from helpers.small_onnx_models import mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

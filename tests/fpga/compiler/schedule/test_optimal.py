@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 from helpers.job_graphs import layered_jobs
-from helpers.small_onnx_models import mixed_model
+from helpers.networks.small_onnx_models import mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.small_onnx_models import ModelBuilder, mixed_model
+from helpers.networks.small_onnx_models import ModelBuilder, mixed_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.rtl_simulators import needs_verilator
-from helpers.small_onnx_models import mixed_model
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.compile import compile_model

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.small_programs import polynomial_network, residual_network, x2act
+from helpers.networks.small_programs import polynomial_network, residual_network, x2act
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

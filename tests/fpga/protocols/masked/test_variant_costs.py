@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.paper_networks import plain_stem_resnet18
+from helpers.networks.paper_networks import plain_stem_resnet18
 
 from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.devices import load_device

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from helpers.networks.small_programs import digits_network
 from helpers.parties.party_commands import SECRET_PIXEL
-from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.write_build import write_build
 

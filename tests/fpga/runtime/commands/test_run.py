@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.networks.small_programs import digits_network
 from helpers.parties.party_commands import answer, command, run
-from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.revealed import with_argmax

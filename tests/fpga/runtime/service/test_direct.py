@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.networks.small_programs import digits_network
 from helpers.parties.party_commands import answer, command
 from helpers.parties.served import free_port, wait_until
-from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build

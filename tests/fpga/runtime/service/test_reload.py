@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
+from helpers.networks.small_programs import digits_network
 from helpers.parties.served import PROTOCOL, Servers, clear_images, wait_until, write_digits_sized_build
-from helpers.small_programs import digits_network
 
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.program.reference import run_reference

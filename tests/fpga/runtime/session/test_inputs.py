@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.small_programs import residual_network
+from helpers.networks.small_programs import residual_network
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler import compile_command

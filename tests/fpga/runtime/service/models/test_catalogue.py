@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.networks.small_programs import digits_network
 from helpers.parties.served import PROTOCOL, write_digits_sized_build
-from helpers.small_programs import digits_network
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.write_build import write_build

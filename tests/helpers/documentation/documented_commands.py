@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: A line of a code block that begins with one of these is a command.
 WORDS = ("rrnet", "rrnet-2pc-", "make", "nnictl", "python", ". ", "NODE_OPTIONS", "PIP_EXTRA", "pip ", "eval ")
 

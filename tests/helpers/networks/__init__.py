@@ -1,0 +1,1 @@
+"""Networks that several tests share: by hand, at random, small."""
