@@ -9,6 +9,7 @@ import importlib
 import io
 import os
 import pkgutil
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -130,8 +131,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Links to files of the repository that the site shows as pages."""
-    return markdown.replace("](../SECURITY.md", "](security.md")
+    """Links to files of the repository: to a page where the site has it as one, else their words alone."""
+    shown = markdown.replace("](../SECURITY.md", "](security.md")
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", shown)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
