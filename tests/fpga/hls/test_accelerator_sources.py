@@ -57,7 +57,7 @@ def test_types_that_are_not_there_are_refused(tmp_path: Path) -> None:
 @needs_vendor_types
 def test_kernels_compute_the_same_with_the_types_of_the_vendor() -> None:
     request = "block 000102030405060708090a0b0c0d0e0f 00112233445566778899aabbccddeeff\n"
-    request += "compare " + "5a" * 16 + " " + "c3" * 400 + " 123456789\n"
+    request += "compare " + " ".join(["5a" * 16, "17" * 16, "e1" * 16, "c3" * 400, "123456789"]) + "\n"
     answers = [
         subprocess.run(
             [build_simulator(load_device("zcu104"), "vectors", types=types)],

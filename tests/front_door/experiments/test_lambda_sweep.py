@@ -86,7 +86,7 @@ def test_a_search_that_failed_is_tried_again_when_the_sweep_goes_on(tmp_path: Pa
 
 def test_a_sweep_that_was_killed_waits_for_the_searches_that_outlived_it(tmp_path: Path) -> None:
     sweep(tmp_path, sleep_s=2.0)
-    driver = "from pathlib import Path; from test_sweep import sweep; import sys; "
+    driver = "from pathlib import Path; from test_lambda_sweep import sweep; import sys; "
     driver += "sweep(Path(sys.argv[1]), 2.0).run(3, 2, lambda trials: None)"
     started = subprocess.Popen([sys.executable, "-c", driver, str(tmp_path)], env=environment_of(__file__))
     while len(starts(tmp_path)) < 2:

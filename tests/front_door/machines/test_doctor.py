@@ -47,6 +47,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that comes before all others on the path of this process and its children."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    for package in ("nni_node", "pkg_resources"):  # which another test may have imported
+        monkeypatch.delitem(sys.modules, package, raising=False)
     (tmp_path / "site").mkdir()
     return tmp_path / "site"
 
