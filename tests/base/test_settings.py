@@ -70,6 +70,7 @@ def test_values_and_defaults_are_read(tmp_path: Path) -> None:
     ("text", "line", "word"),
     [
         ("name: x\ncuont: 2\n", 2, "did you mean 'count'?"),
+        ("count: 2\nnmae: x\n", 2, "did you mean 'name'?"),
         ("name: x\ncount: two\n", 2, "'count' must be a whole number"),
         ("name: x\ncount: true\n", 2, "'count' must be a whole number"),
         ("name: x\n\ninner:\n  rate: .nan\n", 4, "'inner.rate' must be a finite number"),
