@@ -187,9 +187,13 @@ class ExpectedLatency(ExpressionProfiler):
 
     def fastest(self) -> dict[str, str]:
         """The architecture of the least latency."""
-        chosen = {label: min(prices, key=prices.__getitem__) for label, prices in self.milliseconds.items()}
+        return self.cheapest(self.milliseconds)
+
+    def cheapest(self, costs: Mapping[str, Mapping[str, float]], message_weight: float = 1.0) -> dict[str, str]:
+        """The architecture of the least Σ costs + `message_weight` · ms of the messages that slices share."""
+        chosen = {label: min(candidates, key=candidates.__getitem__) for label, candidates in costs.items()}
         for shared in self.messages.values():
-            chosen |= shared.fastest(self.milliseconds)
+            chosen |= shared.cheapest(costs, message_weight)
         return chosen
 
     def expected_comparisons(self, theta: Mapping[str, Tensor], candidates: Mapping[str, Sequence[str]]) -> Tensor:

@@ -51,18 +51,18 @@ class SharedMessages:
             at = [max(ms for name, ms in prices.items() if self.milliseconds[name] == level) for prices in reached]
             sums = [max(prices.values()) for prices in reached]
             most.append(sum(sums) + max(one - chosen for one, chosen in zip(at, sums)) + level)
-        fastest = self.fastest(own)
+        fastest = self.cheapest(own)
         return sum(own[label][name] for label, name in fastest.items()) + self.of(fastest), max(most)
 
-    def fastest(self, own: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-        """The candidates with which the activation takes the least."""
+    def cheapest(self, costs: Mapping[str, Mapping[str, float]], weight: float = 1.0) -> dict[str, str]:
+        """The candidates of the least Σ costs + `weight` · ms of the messages."""
         found = []
         for level in set(self.milliseconds.values()):
             chosen = {}
             for label in self.labels:
-                prices = self._up_to(level, own[label])
-                chosen[label] = min(prices, key=prices.__getitem__)
-            found.append((sum(own[label][name] for label, name in chosen.items()) + level, chosen))
+                allowed = self._up_to(level, costs[label])
+                chosen[label] = min(allowed, key=allowed.__getitem__)
+            found.append((sum(costs[label][name] for label, name in chosen.items()) + weight * level, chosen))
         return min(found, key=lambda one: one[0])[1]
 
     def _up_to(self, level: float, prices: Mapping[str, float]) -> dict[str, float]:

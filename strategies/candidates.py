@@ -110,6 +110,12 @@ class CandidateTrainer:
             load_initial_weights(network, self.problem.initial_weights)
         return network
 
+    def successor(self, network: nn.Module, choices: Mapping[str, str]) -> nn.Module:
+        """The network of `choices` with every weight that it has in common with `network`."""
+        made = build_network(self.problem.backbone, self.problem.space, choices)
+        load_initial_weights(made, network.state_dict())
+        return made.to(next(network.parameters()).device)
+
     def known(self, choices: Mapping[str, str]) -> MeasuredCandidate | None:
         """What this search or the one that it goes on from measured of `choices`."""
         return self._known.get(_key(choices))

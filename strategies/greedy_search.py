@@ -6,15 +6,12 @@ replacement starts from the weights of the network that it replaces in, and is t
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from torch import nn
-
-from rrnet_nni.search_spaces import build_network
 
 from .candidates import BudgetSpent, CandidateTrainer, MeasuredCandidate
 from .options import SearchOptions
@@ -78,19 +75,6 @@ def _fine_tuned(
     trainer: CandidateTrainer, network: nn.Module, choices: Mapping[str, str]
 ) -> tuple[nn.Module, MeasuredCandidate]:
     """The network of `choices`, trained on from the weights of `network`."""
-    successor = _successor(trainer, network, choices)
+    successor = trainer.successor(network, choices)
     measured = trainer.train_and_judge(successor, choices, _FINE_TUNING_EPOCHS, fine_tuning=True)
     return successor, measured
-
-
-def _successor(trainer: CandidateTrainer, network: nn.Module, choices: Mapping[str, str]) -> nn.Module:
-    """The network of `choices` with every weight that it has in common with `network`."""
-    made = build_network(trainer.problem.backbone, trainer.problem.space, choices)
-    own = made.state_dict()
-    common = {
-        name: copy.deepcopy(tensor)
-        for name, tensor in network.state_dict().items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    made.load_state_dict(common, strict=False)
-    return made.to(next(network.parameters()).device)

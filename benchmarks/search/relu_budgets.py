@@ -186,7 +186,7 @@ class BudgetBench:
         started = computation_seconds(torch.device("cpu"))
         if settings is None:
             trainer = CandidateTrainer(problem, options, folder, None)
-            distortions = known_distortions(problem, options, folder, None, trainer)
+            distortions = known_distortions(trainer, folder)
             choices = least_distorted(distortions, problem.latency, options)
         else:
             choices = dict(

@@ -101,6 +101,19 @@ def test_bounds_and_expression_of_a_cut_activation_are_those_of_its_networks(mes
         assert latency.expression.evaluate(sample) == pytest.approx(profile)
 
 
+@given(st.lists(st.integers(0, 6), min_size=10, max_size=10), st.integers(0, 3))
+def test_the_cheapest_architecture_is_the_one_that_trying_all_finds(drawn: list[int], weight: int) -> None:
+    latency = cut_activation()
+    left = iter(drawn)
+    costs = {label: {name: float(next(left)) for name in names} for label, names in latency.milliseconds.items()}
+
+    def cost(sample: dict[str, str]) -> float:
+        own = sum(costs[label][name] for label, name in sample.items())
+        return own + weight * sum(shared.of(sample) for shared in latency.messages.values())
+
+    assert cost(latency.cheapest(costs, weight)) == min(map(cost, networks(latency)))
+
+
 def test_nnis_filter_and_penalty_accept_it_as_a_profiler() -> None:
     latency = priced(PRICES)
     within = RangeProfilerFilter(latency, max=5.0)

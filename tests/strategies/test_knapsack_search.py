@@ -95,7 +95,7 @@ def test_fitted_polynomials_distort_less_than_nothing_at_all() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_the_knapsack_meets_its_comparisons_and_keeps_what_it_measured(
-    problem: dict[str, Any], share: float, tmp_path: Path
+    problem: dict[str, Any], share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     latency = problem["latency"]
     target = int(share * latency.comparison_bounds()[1])
@@ -104,11 +104,35 @@ def test_the_knapsack_meets_its_comparisons_and_keeps_what_it_measured(
     assert 0.95 * target <= found.comparisons <= target
     distortions = read_distortions(tmp_path / DISTORTIONS_NAME)
     assert found.choices == least_distorted(distortions, latency, options)
+    monkeypatch.setattr("rrnet_nni.strategies.candidates.train_network", lambda *_: pytest.fail("trained again"))
     again = search(**problem, options=options, run_dir=tmp_path)
     assert (again.choices, again.validation_accuracy) == (found.choices, found.validation_accuracy)
     (tmp_path / DISTORTIONS_NAME).write_text(json.dumps([1]))
-    with pytest.raises(Refusal, match="holds no distortions"):
+    with pytest.raises(Refusal, match=r"distortions\.json: not distortions of a search .*must be a mapping"):
         search(**problem, options=options, run_dir=tmp_path)
+
+
+@pytest.mark.parametrize("changed", ["seed", "messages"])
+def test_what_was_measured_with_other_settings_is_refused(
+    problem: dict[str, Any], changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SearchOptions(strategy="knapsack", target_comparisons=200, **QUICK)
+    weights = build_network("resnet8", SPACE, fixed_choices("resnet8", SPACE)).state_dict()
+
+    def stop(*unused: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rrnet_nni.strategies.candidates.train_network", stop)
+    with pytest.raises(KeyboardInterrupt):
+        search(**problem, options=options, run_dir=tmp_path, initial_weights=weights)
+    if changed == "seed":
+        options = replace(options, seed=1)
+    else:
+        activation, shared = next(iter(problem["latency"].messages.items()))
+        slower = replace(shared, milliseconds={name: 2 * ms for name, ms in shared.milliseconds.items()})
+        monkeypatch.setitem(problem["latency"].messages, activation, slower)
+    with pytest.raises(Refusal, match=rf"distortions\.json was written with .*{changed}.*: remove it to start anew"):
+        search(**problem, options=options, run_dir=tmp_path, initial_weights=weights)
 
 
 def test_without_a_budget_a_larger_weight_gives_a_faster_network(problem: dict[str, Any]) -> None:
