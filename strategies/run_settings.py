@@ -13,6 +13,7 @@ from rrnet_nni.evaluators.teaching.initial_weights import weights_hash
 
 from .candidates import CANDIDATES_NAME
 from .checkpoint import CHECKPOINT_NAME, HARMLESS_OPTIONS
+from .knapsack_search import DISTORTIONS_NAME
 from .options import SearchOptions
 from .problem import SearchProblem
 
@@ -23,7 +24,7 @@ _REPLACED = frozenset({"training.epochs", "training.seed"})
 
 
 def keep_settings(problem: SearchProblem, options: SearchOptions, run_dir: Path) -> None:
-    """Note the settings in `run_dir`, or refuse others than those that its checkpoint or candidates were made with.
+    """Note the settings in `run_dir`, or refuse others than those that what it holds was made with.
 
     Images and seed of the split are not among them: `search_split.json` has their hash.
 
@@ -32,7 +33,8 @@ def keep_settings(problem: SearchProblem, options: SearchOptions, run_dir: Path)
     """
     path = run_dir / SETTINGS_NAME
     settings = _settings(problem, options)
-    begun = [run_dir / name for name in (CHECKPOINT_NAME, CANDIDATES_NAME) if (run_dir / name).exists()]
+    names = (CHECKPOINT_NAME, CANDIDATES_NAME, DISTORTIONS_NAME)
+    begun = [run_dir / name for name in names if (run_dir / name).exists()]
     if begun and path.exists():
         refuse_other_settings(str(begun[0]), read_settings(path), settings, _HARMLESS)
     write_whole_json(path, settings)
@@ -47,6 +49,7 @@ def _settings(problem: SearchProblem, options: SearchOptions) -> dict[str, Any]:
         "training": asdict(problem.training),
         "initial weights": weights_hash(problem.initial_weights),
         "milliseconds": {label: dict(prices) for label, prices in problem.latency.milliseconds.items()},
+        "messages": {activation: dict(shared.milliseconds) for activation, shared in problem.latency.messages.items()},
     }
     return {name: value for name, value in _flat(settings) if name not in _REPLACED}
 
