@@ -20,7 +20,7 @@ import fcntl
 import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -95,25 +95,32 @@ def space_of(dataset: ImageDataset, width: float) -> SpaceOptions:
     return SpaceOptions(classes=dataset.classes, image_size=dataset.image_size, channels=dataset.channels, width=width)
 
 
-def work(bench: Bench, runs: Sequence[Run], output: Path | None) -> None:
-    """Train every run of the queue that no other process trains, and wait for those whose teacher another one trains.
+def work(bench: Any, runs: Sequence[Any], output: Path | None) -> None:
+    """Train every run of the queue that no other process trains, and wait for what another one trains before.
 
     Returns when every run is finished or in other hands.
+
+    Args:
+        bench: a `Bench`, or what has its `cache` and `train`, which gives None while another process is in the way.
+        runs: `Run`s, or other dataclasses with `key` and `after`.
+        output: a file for all finished rows.
     """
     while True:
         waiting = False
         for run in runs:
             if read_row(bench.cache, run) is not None:
                 continue
-            if run.start is not None and not (bench.cache / run.start / ROW).exists():
-                if run.start not in (other.key for other in runs):
-                    raise SystemExit(f"{run.key} starts from {run.start}, which is not trained: let --only take both")
+            if run.after is not None and not (bench.cache / run.after / ROW).exists():
+                if run.after not in (other.key for other in runs):
+                    raise SystemExit(f"{run.key} comes after {run.after}, which is not trained: let --only take both")
                 waiting = True
                 continue
             with claimed(bench.cache / run.key) as mine:
                 if not mine or read_row(bench.cache, run) is not None:
                     continue
-                bench.train(run)
+                if bench.train(run) is None:
+                    waiting = True
+                    continue
                 report(bench.cache, runs, output)
                 break
         else:
@@ -135,7 +142,7 @@ def claimed(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def read_row(cache: Path, run: Run) -> dict[str, Any] | None:
+def read_row(cache: Path, run: Any) -> dict[str, Any] | None:
     """The row of a finished run; one of other settings under its key ends the program."""
     path = cache / run.key / ROW
     if not path.exists():
@@ -147,11 +154,11 @@ def read_row(cache: Path, run: Run) -> dict[str, Any] | None:
     return row
 
 
-def finished(cache: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
+def finished(cache: Path, runs: Iterable[Any]) -> list[dict[str, Any]]:
     return [row for row in (read_row(cache, run) for run in runs) if row is not None]
 
 
-def report(cache: Path, runs: Iterable[Run], output: Path | None) -> None:
+def report(cache: Path, runs: Iterable[Any], output: Path | None) -> None:
     """Write all finished rows to `output`."""
     if output is not None:
         write_whole_json(output, {"runs": finished(cache, runs)})
@@ -186,25 +193,38 @@ def _accuracies(rows: Mapping[int, Mapping[str, Any]], seeds: Sequence[int]) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parse(arguments)
+    run_queue(arguments, __doc__, plan(), lambda bench: bench, table, lambda row: f"{row['exploded_images']} exploded")
+
+
+def run_queue(
+    arguments: Sequence[str] | None,
+    description: str | None,
+    queue: Iterable[Any],
+    bench_of: Callable[[Bench], Any],
+    table: Callable[[Sequence[Mapping[str, Any]]], str],
+    detail: Callable[[Mapping[str, Any]], str],
+) -> None:
+    """The commands `run`, `list` and `table` of a queue; `detail` says of a row what stands beside its accuracy."""
+    options = parse(arguments, description)
     if options.command == "table":
         print(table(json.loads(options.rows.read_text())["runs"]))
         return
-    runs = [run for run in plan() if run.key.startswith(options.only)]
+    runs = [run for run in queue if run.key.startswith(options.only)]
     if options.command == "list":
         for run in runs:
             row = read_row(options.cache, run)
-            state = f"{100 * row['accuracy']:6.2f} %  {row['exploded_images']} exploded" if row else "not finished"
-            print(f"{run.key:36} {state}")
+            print(
+                f"{run.key:50} {100 * row['accuracy']:6.2f} %  {detail(row)}" if row else f"{run.key:50} not finished"
+            )
         report(options.cache, runs, options.output)
         return
     torch.set_num_threads(1)
     data = DataOptions("folder", root=str(options.images), cache_dir=str(options.cache / "images"))
-    work(Bench(options.cache, load_dataset(data)), runs, options.output)
+    work(bench_of(Bench(options.cache, load_dataset(data).to(options.device))), runs, options.output)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "list"):
         command = commands.add_parser(name)
@@ -213,6 +233,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("-o", "--output", type=Path, help="a file for all finished rows")
         if name == "run":
             command.add_argument("--images", type=Path, required=True, help="train/CLASS/* and test/CLASS/*")
+            command.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what trains (default: cpu)")
     commands.add_parser("table").add_argument("rows", type=Path)
     return parser.parse_args(arguments)
 

@@ -55,6 +55,11 @@ class Run:
     def held_out(self) -> bool:
         return self.key.startswith("held-out/")
 
+    @property
+    def after(self) -> str | None:
+        """Key of the run that must be finished before this one begins."""
+        return self.start
+
     def options(self) -> TrainingOptions:
         return replace(BASE, epochs=self.epochs, seed=self.seed, **self.training)
 

@@ -7,14 +7,14 @@
 DIR may be that of `accuracy.py`, whose teachers are then taken; those that are not there are trained by the same recipe.
 Every run chooses its gates within its budget on training images alone, is fine-tuned from its seed's all-ReLU network
 with that as teacher, and is judged on the test images, once. Choice, checkpoints and row lie in a folder under DIR: the
-same command goes on where it stopped, and several processes may share the work.
+same command goes on where it stopped, and several processes may share the work. The last run is of full width, hours of
+a core: `--only budgets/resnet18-full --device cuda` trains it and its teacher on a GPU.
 """
 
 # ruff: noqa: E501 a command stands on one line
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accuracy import ROW, WEIGHTS, Bench, claimed, space_of
+from accuracy import ROW, WEIGHTS, Bench, claimed, read_row, run_queue, space_of
 from accuracy_plan import POLYNOMIAL, TUNING, Run, family
 
 from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency
-from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
@@ -51,7 +50,7 @@ STRATEGIES: Mapping[str, Mapping[str, Any] | None] = {
     "rrnet-from-knapsack": {"alpha_start": "knapsack"},
 }
 SHARES = (0.5, 0.25, 0.125, 0.07)
-QUARTER, HALF = "resnet18-quarter", "resnet18-half"
+QUARTER, HALF, FULL = "resnet18-quarter", "resnet18-half", "resnet18-full"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,11 @@ class BudgetRun:
     epochs: int = 10
     time_of: str | None = None
 
+    @property
+    def after(self) -> str | None:
+        """Key of the run that must be finished before this one begins."""
+        return self.time_of
+
     def options(self) -> TrainingOptions:
         """Of the fine-tuning."""
         training = {**self.teacher.training, **TUNING, **POLYNOMIAL}
@@ -83,7 +87,7 @@ class BudgetRun:
 
 
 def plan() -> Iterator[BudgetRun]:
-    """All runs, the most important first: what decides the bars, then the strategies."""
+    """All runs, the most important first: what decides the bars, then the strategies, then what wants a GPU."""
     quarters = {seed: next(family(QUARTER, "resnet18", 0.25, seed, 10)) for seed in (0, 1, 2)}
     for share in sorted(SHARES):
         for seed in quarters if share == min(SHARES) else (0,):
@@ -97,6 +101,8 @@ def plan() -> Iterator[BudgetRun]:
             key = f"budgets/{QUARTER}/strategies/{name}/seed{seed}"
             time_of = key.replace(name, "rrnet") if name == "knapsack" else None
             yield BudgetRun(key, teacher, "slices", name, share=0.125, time_of=time_of)
+    full = next(family(FULL, "resnet18", 1.0, 0, 10))
+    yield BudgetRun(f"budgets/{FULL}/12900/slices/seed0", full, "slices", comparisons=12_900)
 
 
 class BudgetBench:
@@ -105,20 +111,26 @@ class BudgetBench:
     def __init__(self, bench: Bench, search: SearchOptions) -> None:
         self.bench, self.search = bench, search
 
-    def teacher(self, run: BudgetRun) -> dict[str, torch.Tensor] | None:
-        """The weights of a run's teacher, trained now if nobody does; None while another process does."""
-        folder = self.bench.cache / run.teacher.key
-        if not (folder / ROW).exists():
-            with claimed(folder) as mine:
-                if not mine:
-                    return None
-                self.bench.train(run.teacher)
-        weights: dict[str, torch.Tensor] = torch.load(folder / WEIGHTS, weights_only=True)
-        return weights
+    @property
+    def cache(self) -> Path:
+        return self.bench.cache
 
-    def finish(self, run: BudgetRun, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """Choose, or read what was chosen; fine-tune, or go on; judge and write the row."""
-        folder, problem = self.bench.cache / run.key, self.problem(run, weights)
+    def train(self, run: BudgetRun) -> dict[str, Any] | None:
+        """Choose, or read what was chosen; fine-tune, or go on; judge and write the row.
+
+        The teacher is trained now if nobody does; None while another process does.
+        """
+        folder = self.cache / run.teacher.key
+        with claimed(folder) as mine:
+            if not mine:
+                return None
+            if read_row(self.cache, run.teacher) is None:
+                self.bench.train(run.teacher)
+        weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+        return self._tuned(run, weights)
+
+    def _tuned(self, run: BudgetRun, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        folder, problem = self.cache / run.key, self.problem(run, weights)
         latency = problem.latency
         target = run.comparisons or int((run.share or 1.0) * latency.comparison_bounds()[1])
         found = self._chosen(run, problem, target, folder)
@@ -172,8 +184,7 @@ class BudgetBench:
         """Of fine-tuning; what the search of another run took is trained instead."""
         if run.time_of is None:
             return run.epochs
-        other = read_row(self.bench.cache, run.time_of)
-        assert other is not None, "the queue trains it before"
+        other = json.loads((self.cache / run.time_of / ROW).read_text())
         return int(run.epochs + round(other["search_s"] / max(other["epoch_s"], 1e-9)))
 
     def _chosen(self, run: BudgetRun, problem: SearchProblem, target: int, folder: Path) -> dict[str, Any]:
@@ -183,7 +194,8 @@ class BudgetBench:
             return found
         settings = STRATEGIES[run.strategy]
         options = replace(self.search, target_comparisons=target, seed=run.teacher.seed, **(settings or {}))
-        started = computation_seconds(torch.device("cpu"))
+        device = self.bench.dataset.train_labels.device
+        started = computation_seconds(device)
         if settings is None:
             trainer = CandidateTrainer(problem, options, folder, None)
             distortions = known_distortions(trainer, folder)
@@ -202,38 +214,9 @@ class BudgetBench:
                     problem.initial_weights,
                 ).choices
             )
-        found = {"choices": choices, "search_s": computation_seconds(torch.device("cpu")) - started}
+        found = {"choices": choices, "search_s": computation_seconds(device) - started}
         write_whole_json(path, found)
         return found
-
-
-def read_row(cache: Path, key: str) -> dict[str, Any] | None:
-    path = cache / key / ROW
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def work(bench: BudgetBench, runs: Sequence[BudgetRun], output: Path | None) -> None:
-    """Finish every run that no other process works at."""
-    cache, passes_left = bench.bench.cache, True
-    while passes_left:
-        passes_left = False
-        for run in runs:
-            if read_row(cache, run.key) is not None or (run.time_of and read_row(cache, run.time_of) is None):
-                continue
-            with claimed(cache / run.key) as mine:
-                weights = bench.teacher(run) if mine and read_row(cache, run.key) is None else None
-                if weights is None:
-                    continue
-                bench.finish(run, weights)
-                report(cache, runs, output)
-                passes_left = True
-                break
-
-
-def report(cache: Path, runs: Sequence[BudgetRun], output: Path | None) -> None:
-    if output is not None:
-        rows = [row for row in (read_row(cache, run.key) for run in runs) if row is not None]
-        write_whole_json(output, {"runs": rows})
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -254,34 +237,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "list"):
-        command = commands.add_parser(name)
-        command.add_argument("--cache", type=Path, required=True, help="where checkpoints and rows are kept")
-        command.add_argument("--only", default="", metavar="PREFIX", help="runs whose key begins so")
-        command.add_argument("-o", "--output", type=Path, help="a file for all finished rows")
-        if name == "run":
-            command.add_argument("--images", type=Path, required=True, help="train/CLASS/* and test/CLASS/*")
-    commands.add_parser("table").add_argument("rows", type=Path)
-    options = parser.parse_args(arguments)
-    if options.command == "table":
-        print(table(json.loads(options.rows.read_text())["runs"]))
-        return
-    runs = [run for run in plan() if run.key.startswith(options.only)]
-    if options.command == "list":
-        for run in runs:
-            row = read_row(options.cache, run.key)
-            print(
-                f"{run.key:50}",
-                f"{100 * row['accuracy']:6.2f} %  {row['comparisons_made']:,}" if row else "not finished",
-            )
-        report(options.cache, runs, options.output)
-        return
-    torch.set_num_threads(1)
-    data = DataOptions("folder", root=str(options.images), cache_dir=str(options.cache / "images"))
-    bench = Bench(options.cache, load_dataset(data))
-    work(BudgetBench(bench, SearchOptions(epochs=5, warmup_epochs=1)), runs, options.output)
+    settings = SearchOptions(epochs=5, warmup_epochs=1)
+    run_queue(
+        arguments,
+        __doc__,
+        plan(),
+        lambda bench: BudgetBench(bench, settings),
+        table,
+        lambda row: f"{row['comparisons_made']:,} comparisons",
+    )
 
 
 if __name__ == "__main__":

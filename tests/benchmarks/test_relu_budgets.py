@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import accuracy
@@ -12,6 +12,7 @@ import relu_budgets
 from accuracy_plan import Run
 from relu_budgets import BudgetBench, BudgetRun
 
+from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.strategies import SearchOptions
 
@@ -32,7 +33,7 @@ def bench(cache: Path) -> BudgetBench:
 
 def test_the_queue_ends_within_every_budget_and_trains_nothing_twice(tmp_path: Path) -> None:
     output = tmp_path / "rows.json"
-    relu_budgets.work(bench(tmp_path), RUNS, output)
+    accuracy.work(bench(tmp_path), RUNS, output)
     rows = {row["key"]: row for row in json.loads(output.read_text())["runs"]}
     assert set(rows) == {run.key for run in RUNS}
     assert all(row["comparisons_made"] <= row["target"] for row in rows.values())
@@ -41,14 +42,38 @@ def test_the_queue_ends_within_every_budget_and_trains_nothing_twice(tmp_path: P
     assert rows[SLICES.key]["tuned_epochs"] >= rows["budgets/tiny/rrnet"]["tuned_epochs"]
     assert any(label.endswith(".g3") for label in rows[SLICES.key]["choices"])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
-    relu_budgets.work(bench(tmp_path), RUNS, output)
+    accuracy.work(bench(tmp_path), RUNS, output)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
     assert "| resnet8, width 0.125 | 2,000 | whole | knapsack |" in relu_budgets.table(list(rows.values()))
 
 
+def test_a_row_of_other_settings_ends_the_program(tmp_path: Path) -> None:
+    row = {**asdict(SLICES), "share": 0.5}
+    write_whole_json(tmp_path / SLICES.key / accuracy.ROW, row)
+    with pytest.raises(SystemExit, match=r"is of share 0\.5, not 0\.3: move it away"):
+        accuracy.work(bench(tmp_path), RUNS, None)
+
+
+def test_a_run_whose_time_is_another_s_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="comes after budgets/tiny/rrnet, which is not trained: let --only take both"):
+        accuracy.work(bench(tmp_path), [SLICES], None)
+
+
+def test_a_teacher_in_other_hands_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waited(Exception):
+        pass
+
+    def wait(seconds: float) -> None:
+        raise Waited
+
+    monkeypatch.setattr(accuracy.time, "sleep", wait)
+    with accuracy.claimed(tmp_path / TEACHER.key), pytest.raises(Waited):
+        accuracy.work(bench(tmp_path), RUNS[2:], None)
+
+
 def test_the_plan_covers_the_bars_once_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     keys = [run.key for run in relu_budgets.plan()]
-    assert len(keys) == len(set(keys)) == 22
+    assert len(keys) == len(set(keys)) == 23
     smallest = [run for run in relu_budgets.plan() if run.share == 0.07]
     assert sorted({run.teacher.seed for run in smallest}) == [0, 1, 2]
     assert {run.space for run in smallest} == set(relu_budgets.SPACES)
