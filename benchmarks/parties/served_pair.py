@@ -107,10 +107,9 @@ class Pair:
         *options: str,
         ends: Ends = LOOPBACK,
         encrypted: bool = False,
-        priority: Sequence[str] = (),
     ) -> None:
         self.build, self.root, self.protocol = build, root, protocol
-        self._options, self._ends, self._encrypted, self._priority = options, ends, encrypted, priority
+        self._options, self._ends, self._encrypted = options, ends, encrypted
         self._processes: list[subprocess.Popen[bytes]] = []
         link, *ports = (_free_port() for _ in range(3))
         self._link = f"{ends.hosts[1]}:{link}"
@@ -143,7 +142,7 @@ class Pair:
             process.wait()
 
     def _start(self, party: int) -> subprocess.Popen[bytes]:
-        command = [*self._ends.prefixes[party], *self._priority, sys.executable, "-m"]
+        command = [*self._ends.prefixes[party], sys.executable, "-m"]
         command += ["rrnet_nni.fpga.runtime.service.serve", f"m={self.build}", "--party", str(party), "--no-filling"]
         command += [("--connect", "--listen")[party], self._link, "--http", self._fronts[party]]
         command += ["--protocol", self.protocol, "--pool", str(self.root / "pool"), *self._options]

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -14,7 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ class Servers:
     def __enter__(self):
         for party in (1, 0):
             self.start(party)
-        self.first_start_s = self.wait_until_ready()
+        self.wait_until_ready()
         return self
 
     def __exit__(self, *error):
@@ -185,6 +186,43 @@ def ask_many(urls, images, clients, attempts=5, deadline_s=120):
     waiting = sum(answer is None for answer in answers)
     assert not waiting, f"{waiting} of {len(images)} requests have neither answer nor fault after {deadline_s} s"
     return answers
+
+
+@dataclass
+class Heard:
+    """What clients heard so far: images whose class was right or wrong, and the sentences of faults."""
+
+    right: list = field(default_factory=list)
+    wrong: list = field(default_factory=list)
+    faults: list = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def asking(urls, images, classes, clients, attempts=1):
+    """Clients that ask for one random image after the other while the block runs; yields what they have `Heard`."""
+    over, heard = threading.Event(), Heard()
+
+    def work():
+        classifier = None
+        while not over.is_set():
+            index = random.randrange(len(images))
+            try:
+                classifier = classifier or PrivateClassifier(urls, attempts=attempts, timeout_s=20)
+                found = classifier.predict(images[index : index + 1])[0]
+                (heard.right if found == classes[index] else heard.wrong).append(index)
+            except ServiceFault as fault:
+                heard.faults.append(str(fault))
+                time.sleep(0.02)
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for each in threads:
+        each.start()
+    try:
+        yield heard
+    finally:
+        over.set()
+        for each in threads:
+            each.join()
 
 
 def post(url, body=bytes(16), request_id="0" * 32, media="application/octet-stream", path=None, headers=()):

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -14,6 +13,7 @@ from helpers.parties.served import (
     PROTOCOL,
     Servers,
     ask_many,
+    asking,
     clear_images,
     free_port,
     wait_until,
@@ -24,7 +24,6 @@ from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.fpga.protocols import get_execution
 from rrnet_nni.fpga.runtime.link.tls import CERTIFICATE, accept_peer, fingerprint, make_own, read_certificate
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
-from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
 from rrnet_nni.fpga.runtime.service.deal import main
 from rrnet_nni.fpga.runtime.service.models.pool import SETTLED_S
 from rrnet_nni.fpga.runtime.service.peers.dialogue import DEAL, ask, introduction
@@ -116,45 +115,28 @@ def test_the_dealer_keeps_both_pools_between_the_marks_and_removes_what_only_one
 
 
 def check_kills(tmp_path, kills, seed):
-    choose, over, wrong, right, faults = random.Random(seed), threading.Event(), [], [], []
+    """Kill the three in turn at random moments under load; returns the images that were classified."""
+    choose = random.Random(seed)
     with Dealer(tmp_path) as dealer:
         servers, (images, classes) = dealer.servers, clear_images(dealer.build, 40, seed)
-
-        def work(first):
-            classifier = None
-            while not over.is_set():
-                index = choose.randrange(len(images))
-                try:
-                    classifier = classifier or PrivateClassifier(servers.urls, attempts=1, timeout_s=20)
-                    found = classifier.predict(images[index : index + 1])[0]
-                    (right if found == classes[index] else wrong).append(index)
-                except ServiceFault as fault:
-                    faults.append(str(fault))
-                    time.sleep(0.02)
-
-        clients = [threading.Thread(target=work, args=(index,)) for index in range(3)]
-        for each in clients:
-            each.start()
-        for kill in range(kills):
-            time.sleep(choose.uniform(0.3, 1.2))
-            who = (kill + seed) % 3
-            if who == 2:
-                dealer.kill()
-                dealer.start()
-            else:
-                servers.kill(who)
-                servers.start(who)
-            before = len(right)
-            wait_until(lambda before=before: len(right) > before + 5, "it does not go on after a kill")
-        over.set()
-        for each in clients:
-            each.join()
+        with asking(servers.urls, images, classes, 3) as heard:
+            for kill in range(kills):
+                time.sleep(choose.uniform(0.3, 1.2))
+                who = (kill + seed) % 3
+                if who == 2:
+                    dealer.kill()
+                    dealer.start()
+                else:
+                    servers.kill(who)
+                    servers.start(who)
+                before = len(heard.right)
+                wait_until(lambda before=before: len(heard.right) > before + 5, "it does not go on after a kill")
         used = servers.used()
-    assert not wrong
+    assert not heard.wrong
     for party, uses in enumerate(used):
         assert len(set(uses)) == len(uses), f"party {party} used an inference twice"
     assert not list((tmp_path / "scratch").rglob("weights.key")), "a killed dealer's scratch is removed by the next one"
-    return right
+    return heard.right
 
 
 def test_whoever_is_killed_no_material_is_used_twice_and_it_goes_on(tmp_path):

@@ -4,14 +4,11 @@ import contextlib
 import re
 import shutil
 import subprocess
-import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
-from helpers.parties.served import Servers, clear_images, free_port, wait_until, write_digits_sized_build
-
-from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFault
+from helpers.parties.served import Servers, asking, clear_images, free_port, wait_until, write_digits_sized_build
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 DOCUMENT = Path(__file__).parents[4] / "docs" / "service.md"
@@ -74,41 +71,24 @@ def test_where_one_of_two_pairs_is_killed_no_request_is_lost_and_it_is_used_agai
         (tmp_path / name).mkdir()
         build = write_digits_sized_build(tmp_path / name / "build")
     images, classes = clear_images(build, 20)
-    over, wrong, right, faults = threading.Event(), [], [], []
     options = {"dealt": (1500, 1500), "options_of": (("--no-filling",), ())}
     with (
         Servers(tmp_path / "a", "--expiry", 2, **options) as first,
         Servers(tmp_path / "b", "--expiry", 2, **options) as second,
         proxied(tmp_path / "nginx", (first, second)) as urls,
     ):
-
-        def work(number):
-            with PrivateClassifier(urls, timeout_s=20) as classifier:
-                while not over.is_set():
-                    index = (len(right) + number) % len(images)
-                    try:
-                        found = classifier.predict(images[index : index + 1])[0]
-                        (right if found == classes[index] else wrong).append(index)
-                    except ServiceFault as fault:
-                        faults.append(str(fault))
-
         for url in urls:
             wait_until(lambda url=url: answers(url), "nginx does not answer")
-        clients = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for each in clients:
-            each.start()
-        wait_until(lambda: min(answered(first), answered(second)) >= 10, "one of the pairs gets no requests")
-        for party in (0, 1):
-            first.kill(party)
-        before = len(right)
-        wait_until(lambda: len(right) > before + 40 or faults, "the other pair does not take over")
-        if comes_back:
-            for party in (1, 0):
-                first.start(party)
-            first.wait_until_ready()
-            wait_until(lambda: answered(first) >= 5 or faults, "the pair is not used again")
-        over.set()
-        for each in clients:
-            each.join()
-    assert not faults
-    assert not wrong
+        with asking(urls, images, classes, 4, attempts=5) as heard:
+            wait_until(lambda: min(answered(first), answered(second)) >= 10, "one of the pairs gets no requests")
+            for party in (0, 1):
+                first.kill(party)
+            before = len(heard.right)
+            wait_until(lambda: len(heard.right) > before + 40 or heard.faults, "the other pair does not take over")
+            if comes_back:
+                for party in (1, 0):
+                    first.start(party)
+                first.wait_until_ready()
+                wait_until(lambda: answered(first) >= 5 or heard.faults, "the pair is not used again")
+    assert not heard.faults
+    assert not heard.wrong

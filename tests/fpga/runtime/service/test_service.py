@@ -15,6 +15,7 @@ from helpers.parties.served import Servers, ask_many, clear_images, post, wait_u
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.runtime.link.tls import fingerprint, make_pair, read_certificate
 from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
+from rrnet_nni.fpga.runtime.service.top import Watched
 from rrnet_nni.fpga.runtime.service.top import main as top
 
 
@@ -41,14 +42,23 @@ def test_requests_of_many_clients_get_the_references_class_and_no_material_twice
 
 
 def test_top_shows_what_both_servers_do(served, capsys):
-    asking = threading.Timer(0.2, lambda: ask_many(served.urls, *clear_images(load_build(served.build), 10)[:1], 2))
-    asking.start()
-    assert top([*served.urls, "--json", "--interval", "3"]) == 0
-    asking.join()
-    for each in json.loads(capsys.readouterr().out):
+    images, classes = clear_images(load_build(served.build), 10)
+    servers = [Watched(url) for url in served.urls]
+    for each in servers:
+        list(each.rows())
+    began_s = [each.before_s for each in servers]
+    assert ask_many(served.urls, images, 2) == list(classes)
+    for each, began in zip(servers, began_s):
+        ((model, figures),) = each.rows()
+        assert model == "build"
+        assert figures["requests/s"] * (each.before_s - began) == pytest.approx(10)
+        assert figures["errors/s"] == 0
+        assert 1 <= figures["images/batch"] <= 2
+        assert figures["MB/s"] * figures["mean ms"] > 0
+    assert top([*served.urls, "--json", "--interval", "0.1"]) == 0
+    for url, each in zip(served.urls, json.loads(capsys.readouterr().out), strict=True):
         figures = each["models"]["build"]
-        assert figures["lanes"] == 2
-        assert figures["requests/s"] == pytest.approx(10 / 3, rel=0.3)
+        assert (each["server"], figures["lanes"], figures["requests/s"]) == (url, 2, 0)
         assert figures["material"] > 100
 
 
@@ -114,13 +124,19 @@ def test_a_client_that_vanishes_takes_its_half_along(tmp_path):
     with Servers(tmp_path, "--expiry", 600, dealt=(4,), options_of=(("--no-filling",), ())) as patient:
         parts = urllib.parse.urlsplit(patient.urls[0])
 
-        def waiting():
-            return patient.numbers(0)['rrnet_images_waiting{model="build"}']
+        def number(name, labels=""):
+            return patient.numbers(0).get(f'rrnet_{name}{{model="build"{labels}}}', 0)
 
         with socket.create_connection((parts.hostname, parts.port)) as connection:
             connection.sendall(head.encode() + bytes(16))
-            wait_until(waiting, "the half is not taken")
-        wait_until(lambda: not waiting(), "the half stays, though its client left long before it expires")
+            wait_until(lambda: number("images_waiting"), "the half is not taken")
+            assert (number("images_waiting"), number("requests_total", ',status="408"')) == (1, 0)
+        wait_until(
+            lambda: not number("images_waiting"), "the half stays, though its client left long before it expires"
+        )
+        wait_until(lambda: number("requests_total", ',status="408"'), "the request is not counted")
+        assert number("requests_total", ',status="408"') == 1
+        assert number("material_left") == 4, "nothing was used for it"
 
 
 def test_slow_clients_do_not_keep_others_waiting(served):
