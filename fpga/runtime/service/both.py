@@ -36,7 +36,9 @@ def serve_both(options: argparse.Namespace) -> int:
         Refusal: an option of a single server.
         ExecutionFault: a server ended by itself.
     """
-    if any((options.listen, options.connect, options.direct, options.dealer, options.http, options.tls)):
+    places = options.listen, options.connect, options.direct, options.dealer, options.http, options.servers
+    keys = options.tls, options.dealer_tls, options.http_certificate, options.http_key, options.behind_proxy
+    if any((*places, *keys)):
         raise Refusal("addresses and keys belong to one party's server: --party 0 or --party 1")
     link, *ports = _free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]

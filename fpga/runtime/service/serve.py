@@ -157,6 +157,10 @@ def check(options: argparse.Namespace) -> None:
     """Refuse options that do not fit together, and what would send shares in plain to another machine."""
     if not options.builds and options.models is None:
         raise Refusal("there is no model to serve: name a BUILD, or a list of them with --models FILE")
+    if options.direct is None and (options.reveal is not None or options.quota is not None):
+        raise Refusal(
+            "--reveal and --quota are for --direct: clients of two servers get shares of what a build computes"
+        )
     if options.party is None:
         return
     if options.direct is not None:
@@ -181,6 +185,8 @@ def _check_direct(options: argparse.Namespace) -> None:
         raise Refusal("--direct is for party 1: a client that is party 0 itself comes to it")
     if options.http is not None:
         raise Refusal("--direct answers clients of the protocol, --http those of two servers: run a daemon for each")
+    if options.dealer is not None:
+        raise Refusal("--dealer fills the pools of two servers; with --direct a dealer's sets come as files")
     if options.quota is not None and options.tls is None:
         raise Refusal("--quota counts what each client's certificate uses: it needs --tls DIR")
     check_encrypted(options.direct, options.tls, server_side=True, several=True)

@@ -68,8 +68,12 @@ def read_list(path: Path) -> list[str]:
         lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"the list of models {path} cannot be read") from error
-    named = [line.rpartition("=") for line in lines if line]
-    return [f"{name.strip()}{separator}{path.parent / build.strip()}" for name, separator, build in named]
+    return [_from_folder(line, path.parent) for line in lines if line]
+
+
+def _from_folder(line: str, folder: Path) -> str:
+    name, separator, build = line.partition("=")
+    return f"{name.strip()}={folder / build.strip()}" if separator else str(folder / line)
 
 
 def named_build(text: str) -> tuple[str, Path]:

@@ -16,6 +16,7 @@ from rrnet_nni.base.image_format import ImageFormat
 
 from ....program import TRUNCATION_BOUND_BITS
 from ....program.build import Build, load_build
+from ....program.revealed import check_revealed
 from ....protocols import get_costs, get_execution
 from ....protocols.party import Execution
 from .halves import HalfQueue
@@ -123,9 +124,10 @@ def load_model(
     """Read a build and open its pool.
 
     Raises:
-        Refusal: no build there, or a protocol that cannot be executed.
+        Refusal: no build there, one that reveals more than it says, or a protocol that cannot be executed.
     """
     build = load_build(path, weights=party == 1)
+    check_revealed(build.program)
     chosen = protocol or build.protocol_name
     if not get_costs(chosen).executable:
         raise Refusal(f"{path} was compiled for {chosen}, which is not executed: --protocol names one that is")

@@ -97,6 +97,7 @@ class Pool:
 
         Raises:
             Refusal: it is not here, is in use or used up, or belongs to others.
+            ExecutionFault: what it is bound to cannot be written down.
         """
         certificates = certificates or self.certificates
         for each in self.sets():
@@ -104,8 +105,10 @@ class Pool:
                 break
         else:
             raise Refusal(f"there is no set {set_id} in {self.root}")
-        store = MaterialStore(each.root, self.party)
-        try:
+        with contextlib.ExitStack() as unless_opened:
+            store = MaterialStore(each.root, self.party)
+            unless_opened.callback(self.set_aside, set_id)
+            unless_opened.callback(store.close)
             store.check_program(self._digest, self._protocol)
             store.check_size(self.corrections_bytes)
             if certificates is not None:
@@ -116,10 +119,7 @@ class Pool:
             if left < 1:
                 self._remove(each.root)
                 raise Refusal(f"the set {set_id} is used up")
-        except Refusal:
-            store.close()
-            self.set_aside(set_id)
-            raise
+            unless_opened.pop_all()
         with self._lock:
             self._open[set_id] = left
             self._aside_until_s.pop(set_id, None)

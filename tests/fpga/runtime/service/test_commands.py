@@ -3,11 +3,15 @@
 import ast
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.parties.served import write_digits_sized_build
+from helpers.networks.small_programs import digits_network
+from helpers.parties.served import PROTOCOL, write_digits_sized_build
 
+from rrnet_nni.fpga.program import ARGMAX
+from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.runtime.service import client
 from rrnet_nni.fpga.runtime.service.peers.filling import FIRST_COUNT, Marks
 from rrnet_nni.fpga.runtime.service.serve import main
@@ -27,6 +31,10 @@ PARTY_0 = "--party", "0", "--connect", "127.0.0.1:7", "--http", "127.0.0.1:8"
         ((*PARTY_0, "--protocol", "paper"), "not executed"),
         ((*PARTY_0, "--protocol", "nonsense"), "nonsense"),
         (("--http", "127.0.0.1:8"), "belong to one party's server"),
+        (("--http-certificate", "certificate.pem"), "belong to one party's server"),
+        (("--servers", "https://zero.example", "https://one.example"), "belong to one party's server"),
+        (("--reveal", "rounded:2"), "are for --direct"),
+        ((*PARTY_0, "--quota", "5"), "are for --direct"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_one_sentence(tmp_path, capsys, arguments, said):
@@ -35,6 +43,15 @@ def test_options_that_do_not_fit_are_refused_in_one_sentence(tmp_path, capsys, a
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_build_that_says_argmax_and_opens_logits_is_not_served(tmp_path, capsys):
+    program, weights = digits_network()
+    write_build(
+        tmp_path / "build", replace(program, reveals=ARGMAX), weights, {"device": "zcu104", "protocol": PROTOCOL}
+    )
+    assert main([str(tmp_path / "build"), *PARTY_0]) == 2
+    assert "does not end in computing it" in capsys.readouterr().err
 
 
 def test_two_models_have_two_names(tmp_path, capsys):

@@ -188,6 +188,7 @@ def test_a_client_beyond_its_quota_is_told_so_and_its_material_stays(server):
         (("--party", "0", "--direct", "127.0.0.1:7"), "for party 1"),
         (("--party", "1", "--direct", "0.0.0.0:7"), "another machine: --tls"),
         (("--party", "1", "--direct", "127.0.0.1:7", "--http", "127.0.0.1:8"), "a daemon for each"),
+        (("--party", "1", "--direct", "127.0.0.1:7", "--dealer", "127.0.0.1:8"), "sets come as files"),
         (("--party", "1", "--direct", "127.0.0.1:7", "--tls", "."), "lacks key.pem"),
     ],
 )

@@ -10,9 +10,20 @@ import urllib.parse
 
 import numpy as np
 import pytest
-from helpers.parties.served import Servers, ask_many, clear_images, post, wait_until, write_digits_sized_build
+from helpers.networks.small_programs import digits_network
+from helpers.parties.served import (
+    PROTOCOL,
+    Servers,
+    ask_many,
+    clear_images,
+    post,
+    wait_until,
+    write_digits_sized_build,
+)
 
 from rrnet_nni.fpga.program.build import load_build
+from rrnet_nni.fpga.program.revealed import with_argmax
+from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.runtime.link.tls import fingerprint, make_pair, read_certificate
 from rrnet_nni.fpga.runtime.service.client import BadImages, PrivateClassifier, ServiceFault
 from rrnet_nni.fpga.runtime.service.top import Watched
@@ -170,6 +181,15 @@ def test_halves_with_different_numbers_of_images_are_told_so(served):
     assert found[0][0] == 408
     assert found[1][0] == 502
     assert "different numbers of images" in json.loads(found[1][1])["error"]
+
+
+def test_clients_of_an_argmax_build_get_the_class_and_no_logits(tmp_path):
+    images, classes = clear_images(write_digits_sized_build(tmp_path / "plain"), 6)
+    program, weights = digits_network(side=16, pool=4, classes=10)
+    write_build(tmp_path / "build", with_argmax(program), weights, {"device": "zcu104", "protocol": PROTOCOL})
+    options = {"dealt": (20,), "options_of": (("--no-filling",), ())}
+    with Servers(tmp_path, **options) as servers, PrivateClassifier(servers.urls) as classifier:
+        assert np.array_equal(classifier.logits(images), np.eye(10)[classes])
 
 
 def test_both_shares_may_be_sent_whole_instead_of_one_as_a_seed(served):

@@ -9,7 +9,7 @@ from helpers.parties.served import PROTOCOL, write_digits_sized_build
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.write_build import write_build
-from rrnet_nni.fpga.runtime.service.models.catalogue import Catalogue, read_list
+from rrnet_nni.fpga.runtime.service.models.catalogue import Catalogue, named_build, read_list
 from rrnet_nni.fpga.runtime.service.models.model import load_model
 
 
@@ -70,7 +70,11 @@ def test_where_anything_is_refused_nothing_changes(listed):
 
 
 def test_a_list_is_a_file_of_names_and_builds_beside_it(tmp_path):
-    (tmp_path / "models").write_text("digits=build\n\n  # later: cats=cats/\nother/build  # without a name\nx = /abs\n")
-    assert read_list(tmp_path / "models") == [f"digits={tmp_path}/build", f"{tmp_path}/other/build", "x=/abs"]
+    (tmp_path / "models").write_text(
+        "digits=build\n\n  # later: cats=cats/\nother/build  # without a name\nx = /abs\ny=theta=2/build\n"
+    )
+    expected = [f"digits={tmp_path}/build", f"{tmp_path}/other/build", "x=/abs", f"y={tmp_path}/theta=2/build"]
+    assert read_list(tmp_path / "models") == expected
+    assert named_build(expected[-1]) == ("y", tmp_path / "theta=2" / "build")
     with pytest.raises(Refusal, match="cannot be read"):
         read_list(tmp_path / "absent")

@@ -5,8 +5,9 @@ import time
 import pytest
 from helpers.parties.served import PROTOCOL, write_digits_sized_build
 
-from rrnet_nni.base.errors import Refusal
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.fpga.protocols import get_execution
+from rrnet_nni.fpga.runtime.material import store as material_store
 from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.material.party_set import party_directory
 from rrnet_nni.fpga.runtime.service.models.pool import ASIDE_S, SETTLED_S, Pool
@@ -83,6 +84,23 @@ def test_a_set_that_one_party_cannot_use_does_not_count_until_it_is_opened_or_so
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + ASIDE_S + 1)
     assert pool.left() == 7
+
+
+def test_a_set_that_cannot_be_bound_is_not_kept_from_others(deal, tmp_path, monkeypatch):
+    deal("a", 3)
+    pool = pool_of(deal, tmp_path, certificates="a" * 64)
+    set_id = pool.sets()[0].description.set_id
+
+    def disk_is_full(*arguments):
+        raise ExecutionFault("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(material_store, "write_durably", disk_is_full)
+        with pytest.raises(ExecutionFault, match="full"):
+            pool.open(set_id)
+    assert pool.left() == 0, "it does not count for a while"
+    pool.close(pool.open(set_id))
+    assert pool.left() == 3
 
 
 def test_a_set_of_other_certificates_does_not_count(deal, tmp_path):
