@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
+#: Types that a cast may go to without a number losing more than its last digits.
+FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
 class Unsupported(Exception):
@@ -40,15 +43,25 @@ def integers(given: Mapping[str, Any], name: str, default: tuple[int, ...]) -> t
     return numbers
 
 
-def read_tensor(tensor: onnx.TensorProto) -> np.ndarray:
-    """The array of a tensor of the file.
+def read_tensor(tensor: object) -> np.ndarray:
+    """The array of a tensor of the file, or of an attribute that ought to hold one.
 
     Raises:
         Unsupported: it is damaged, or holds NaN or infinity; to be read behind the tensor's name.
     """
+    if not isinstance(tensor, TensorProto):
+        raise Unsupported("is no tensor")
+    if external_data_helper.uses_external_data(tensor):
+        raise Unsupported("lies in another file, which was not loaded")
+    if any(size < 0 for size in tensor.dims):
+        raise Unsupported(f"is damaged: its sizes are {list(tensor.dims)}")
     try:
         value = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
+    except KeyError as error:
+        raise Unsupported(f"is damaged: {error} is no type of elements") from error
+    except MemoryError as error:
+        raise Unsupported(f"is damaged: its sizes {list(tensor.dims)} are beyond all memory") from error
+    except (ValueError, TypeError) as error:  # sizes, bytes or text that do not fit, and elements without a type
         raise Unsupported(f"is damaged: {error}") from error
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise Unsupported("holds NaN or infinity")

@@ -6,33 +6,42 @@ import math
 from collections.abc import Sequence
 
 import onnx
+from onnx import TensorProto
 
 from ...program.heads import HEADS
 from ..graph import Shape
-from .attributes import Unsupported, attributes
+from .attributes import FLOATING, Unsupported, attributes
 from .prune import needed_nodes
 
-#: Operators without a meaning for the head: between its operators, and behind them.
-SILENT = frozenset({"Cast", "Identity"})
-
-
+#: Types of integers in which a class's number stays what it is.
+COUNTING = frozenset({TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64})
 #: From this opset on, Softmax works along one axis; before, along it and all that follow.
 ALONG_ONE_AXIS = 13
 
 
 def split_head(nodes: Sequence[onnx.NodeProto], output: str) -> tuple[list[onnx.NodeProto], str, list[onnx.NodeProto]]:
-    """Take the head off: its operators in the order in which they apply, the logits' name, and the nodes before it."""
+    """Take the head off: its operators in the order in which they apply, the logits' name, and the nodes before it.
+
+    Between its operators, and behind them, may be what changes no number: a cast to integers is only behind an argmax.
+    """
     makers = {name: node for node in nodes for name in node.output if name}
     head: list[onnx.NodeProto] = []
-    name, logits = output, output
+    name, logits, whole = output, output, False
     while (node := makers.get(name)) is not None and node.domain in ("", "ai.onnx") and node.input:
-        if node.op_type in HEADS and not (head and node.op_type == "ArgMax"):
+        counts = node.op_type == "ArgMax"
+        if node.op_type in HEADS and not (head if counts else whole):
             head.insert(0, node)
-            logits = node.input[0]
-        elif node.op_type not in SILENT:
+            logits, whole = node.input[0], False
+        elif node.op_type == "Cast" and (to := _cast_to(node)) in FLOATING | COUNTING:
+            whole = whole or to in COUNTING
+        elif node.op_type != "Identity":
             break
         name = node.input[0]
     return (head, logits, needed_nodes(list(nodes), logits)) if head else ([], output, list(nodes))
+
+
+def _cast_to(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "to"), TensorProto.UNDEFINED)
 
 
 def check_head(node: onnx.NodeProto, logits: Shape, opset: int) -> None:

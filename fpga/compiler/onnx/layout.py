@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from ..graph import Concat, Pad, Reshape
+from .attributes import FLOATING
 from .importer import ELEMENTS_LIMIT, Importer, Unsupported, attributes
 from .views import View, copy_value, is_permutation, materialize, one_image, put_view, view_of
 
@@ -178,8 +179,7 @@ def import_dropout(graph: Importer, node: onnx.NodeProto) -> None:
 
 
 def import_cast(graph: Importer, node: onnx.NodeProto) -> None:
-    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    if attributes(node).get("to") not in kinds:
+    if attributes(node).get("to") not in FLOATING:
         raise Unsupported("only casts to floating point types are supported")
     if graph.quantized.get(graph.operand(node, 0)) is not None:
         raise Unsupported("it reads what QuantizeLinear rounds, expected DequantizeLinear")

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from helpers.networks.small_onnx_models import ModelBuilder
+from onnx import TensorProto
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.compiler.compile import compile_program
@@ -63,3 +64,20 @@ def test_nothing_comes_behind_an_argmax_but_casts() -> None:
     assert import_model(model, "m.onnx").head == ("argmax",)
     with pytest.raises(Refusal, match="ArgMax"):
         import_model(headed(("ArgMax", {"axis": 1}), ("Cast", {"to": 1}), ("Softmax", {})), "m.onnx")
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BOOL, TensorProto.UINT8, TensorProto.INT64])
+@pytest.mark.parametrize("before", ["Softmax", "LogSoftmax", "Sigmoid"])
+@pytest.mark.parametrize("behind", [[], [("ArgMax", {"axis": 1})]])
+def test_a_cast_that_rounds_a_head_is_refused(before: str, kind: int, behind: list[tuple[str, dict[str, int]]]) -> None:
+    model = headed((before, {"axis": 1} if before != "Sigmoid" else {}), ("Cast", {"to": kind}), *behind)
+    with pytest.raises(Refusal, match=r"\(Cast\)|\(\w*Softmax\)"):
+        import_model(model, "m.onnx")
+
+
+def test_casts_that_change_no_number_are_no_part_of_a_head() -> None:
+    chain = [("Cast", {"to": TensorProto.DOUBLE}), ("Softmax", {"axis": 1}), ("Cast", {"to": TensorProto.FLOAT16})]
+    chain += [("ArgMax", {"axis": 1}), ("Cast", {"to": TensorProto.INT32}), ("Cast", {"to": TensorProto.FLOAT})]
+    assert import_model(headed(*chain), "m.onnx").head == ("softmax", "argmax")
+    with pytest.raises(Refusal, match="ArgMax"):
+        import_model(headed(("ArgMax", {"axis": 1}), ("Cast", {"to": TensorProto.BOOL})), "m.onnx")
