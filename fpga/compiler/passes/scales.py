@@ -68,9 +68,23 @@ class ScaleTensors:
 
 
 def _choose_factors(graph: Graph) -> dict[str, np.ndarray]:
-    """One factor per tensor; the input's is 1."""
-    demands: dict[str, Demand] = {graph.output: Demand(np.ones(1), hard=True)}
+    """One factor per tensor; the input's is 1.
+
+    Sums follow the exact factors of smooth functions, but only of those that get theirs: the argument of others, as of
+    one that reads the image, cannot be scaled.
+    """
     exact = {node.output: SCALED[node.function][1] for node in graph.nodes if _has_exact_factor(node)}
+    while True:
+        factors = _factors_beside(graph, exact)
+        reached = {name: factor for name, factor in exact.items() if (factors[name] == factor).all()}
+        if len(reached) == len(exact):
+            return factors
+        exact = reached
+
+
+def _factors_beside(graph: Graph, exact: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """One factor per tensor, where sums follow those of the functions in `exact`."""
+    demands: dict[str, Demand] = {graph.output: Demand(np.ones(1), hard=True)}
     parts: dict[str, dict[tuple[int, int], Demand]] = {}
     for node in reversed(graph.nodes):
         if node.output in parts and node.output not in demands:
