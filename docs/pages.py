@@ -9,10 +9,11 @@ import importlib
 import io
 import os
 import pkgutil
+import posixpath
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -24,6 +25,7 @@ from rrnet_nni.fpga.protocols import executions, get_costs, preparations, protoc
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The installed layout, in which all rooms lie inside the package (`make docs` makes it).
@@ -130,10 +132,17 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links to files of the repository: to a page where the site has it as one, else their words alone."""
-    shown = markdown.replace("](../SECURITY.md", "](security.md")
-    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", shown)
+    folder = PurePosixPath(page.file.src_uri).parent
+    up = "../" * len(folder.parts)
+
+    def shown(link: re.Match[str]) -> str:
+        outside = posixpath.normpath(folder / link[2]).startswith("..")
+        return link[1] if outside else link[0]
+
+    here = markdown.replace(f"](../{up}SECURITY.md", f"]({up}security.md")
+    return re.sub(r"\[([^\]]+)\]\((\.\./[^)#]*)[^)]*\)", shown, here)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

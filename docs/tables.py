@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, say which pages differ")
     options = parser.parse_args()
     stale = []
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         made = page_with_tables(text, str(path))
         if made != text:

@@ -21,7 +21,7 @@ def test_no_page_shows_another_table_than_its_source() -> None:
 
 
 def test_every_table_is_on_a_page() -> None:
-    pages = "".join(path.read_text(encoding="utf-8") for path in tables.DOCS.glob("*.md"))
+    pages = "".join(path.read_text(encoding="utf-8") for path in tables.DOCS.rglob("*.md"))
     assert all(f"<!-- table {name} -->" in pages for name in tables.TABLES)
 
 

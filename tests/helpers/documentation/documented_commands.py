@@ -12,7 +12,7 @@ WORDS = ("rrnet", "rrnet-2pc-", "make", "nnictl", "python", ". ", "NODE_OPTIONS"
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def documented_commands(document: Path) -> list[str]:
