@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...program import Program, SelectOp
+from ...program.patches import patch_index
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.and_tree import AND_GATES, AND_OPENED_PLANES, deal_bit_triples, draw_bit_triples, join_leaves
-from ..shared.bit_planes import plane_bytes, plane_words, select, word_planes
+from ..shared.bit_planes import plane_bytes, plane_words, select, spread_plane, word_planes
 from ..shared.digit_planes import (
     CHOICE_PLANES,
     LEAF_PLANES,
@@ -73,6 +75,13 @@ class Signs:
     count: int
     index: np.ndarray | None = None
 
+    @staticmethod
+    def of(operation: SelectOp, program: Program) -> Signs:
+        """Those of the patches of a selection."""
+        index = patch_index(program.tensor(operation.output).shape, operation.patch)
+        count = program.tensor(operation.inputs[1]).elements
+        return Signs(count, index if count < len(index) else None)
+
     @property
     def octets(self) -> int:
         """Of one plane."""
@@ -82,6 +91,10 @@ class Signs:
         """A bit of every sign, a plane [N, P], as the word of every element, uint32 [N, E]."""
         words = plane_words(plane, self.count)
         return words if self.index is None else np.take(words, self.index, axis=1)
+
+    def spread_plane(self, plane: np.ndarray) -> np.ndarray:
+        """A bit of every sign as the bit of every element, both as planes."""
+        return plane if self.index is None else spread_plane(plane, self.count, self.index)
 
 
 def _multiplex(
@@ -146,14 +159,14 @@ def evaluate_select(
     channel: Channel,
     share: np.ndarray,
     sums: np.ndarray,
-    index: np.ndarray,
+    signs: Signs,
     source: RandomSource,
     dealt: Corrections,
 ) -> np.ndarray:
-    """Share of x·[s > 0] from shares of x [N, E] and of s [N, S], element e by sign index[e]; seven rounds."""
+    """Share of x·[s > 0] from shares of x [N, E] and of s [N, S], every element by its sign; seven rounds."""
     below = sums - np.uint32(number == 0)  # s > 0 where s − 1 is not negative
     positive = _not_negative(number, channel, np.ascontiguousarray(below), source, dealt)
-    return _multiplex(number, channel, share, positive, source, dealt, Signs(sums.shape[1], index))
+    return _multiplex(number, channel, share, positive, source, dealt, signs)
 
 
 def _not_negative(

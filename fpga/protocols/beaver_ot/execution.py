@@ -24,7 +24,6 @@ from ...program import (
     TruncateOp,
 )
 from ...program.operators import comparison_count
-from ...program.patches import patch_index
 from ...program.shapes import operation_shape
 from ...ring import PackedWeights, pack_weights
 from ..material import Corrections, CorrectionWriter, Expanded, RandomSource
@@ -148,8 +147,8 @@ class BeaverOTParty(PartyProgram):
                 return flat.reshape(share.shape)
             case SelectOp():
                 flat, sums = (words.reshape(len(words), -1) for words in inputs)
-                patches = patch_index(share.shape[1:], operation.patch)
-                return evaluate_select(number, channel, flat, sums, patches, source, dealt).reshape(share.shape)
+                signs = Signs.of(operation, self.program)
+                return evaluate_select(number, channel, flat, sums, signs, source, dealt).reshape(share.shape)
             case MaxPoolOp():
                 return run_pool_tree(
                     share,
@@ -196,8 +195,7 @@ class BeaverOTDealer(DealerProgram):
             case ReluOp():
                 deal_select(result.elements, Signs(result.elements), sources, writer)
             case SelectOp():
-                signs = Signs(self._program.tensor(step.inputs[1]).elements, patch_index(result.shape, step.patch))
-                deal_select(result.elements, signs, sources, writer)
+                deal_select(result.elements, Signs.of(step, self._program), sources, writer)
             case MaxPoolOp():
                 for comparisons in pool_levels(pool_shape(step, self._program)):
                     deal_select(comparisons, Signs(comparisons), sources, writer)

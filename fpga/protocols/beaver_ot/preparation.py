@@ -9,7 +9,6 @@ import numpy as np
 
 from ...cost.protocol import Exchange
 from ...program import AnyOperation, ConvOp, LinearOp, MaxPoolOp, MulOp, Program, ReluOp, SelectOp, SquareOp, TruncateOp
-from ...program.patches import patch_index
 from ..material import CorrectionWriter, RandomSource
 from ..shared.lattice.modulus import Modulus
 from ..shared.pool_tree import pool_levels, pool_shape
@@ -71,10 +70,7 @@ class BeaverOTPreparation(Preparation):
             case ReluOp():
                 self._compare(result.elements, Signs(result.elements), source, writer)
             case SelectOp():
-                index = patch_index(result.shape, operation.patch)
-                count = self._program.tensor(operation.inputs[1]).elements
-                signs = Signs(count, index if count < len(index) else None)
-                self._compare(result.elements, signs, source, writer)
+                self._compare(result.elements, Signs.of(operation, self._program), source, writer)
             case MaxPoolOp():
                 for comparisons in pool_levels(pool_shape(operation, self._program)):
                     self._compare(comparisons, Signs(comparisons), source, writer)

@@ -47,9 +47,9 @@ def select_rounds(elements: int, signs: int, images: int) -> tuple[Exchange, ...
     octets, chosen = images * plane_bytes(signs), images * plane_bytes(elements)
     word = images * elements * WORD_BYTES
     planes = OT_MASK_PLANES + triple_planes(len(DIGIT_BITS))
-    together = (COMPARISON_TRANSFERS + 1) * octets
-    forward = choice_rounds(1, together)
-    if signs < elements:
+    if signs == elements:
+        forward = choice_rounds(1, (COMPARISON_TRANSFERS + 1) * octets)
+    else:
         forward = *choice_rounds(1, COMPARISON_TRANSFERS * octets), *choice_rounds(1, chosen)
     return (
         *forward,
@@ -73,7 +73,7 @@ def send_select(transfers: Transfers, elements: int, signs: Signs, source: Rando
     *_, answered, finished = select_rounds(elements, signs.count, images)
 
     pads, last = _answer(transfers, images, elements, signs)
-    backward = transfers.choose(_chosen_planes(choice, signs))
+    backward = transfers.choose(signs.spread_plane(choice[:, 0])[:, None])
     parts = [masks ^ _mask_pads(pads)]
     place = CHOICE_PLANES
     for own, products in triples:
@@ -112,13 +112,6 @@ def receive_select(
     writer.put(read_message(transfers.exchange(None, finished), images).words(elements) - share)
 
 
-def _chosen_planes(choice: np.ndarray, signs: Signs) -> np.ndarray:
-    """The choice of every element, planes [N, 1, P], from those of the signs."""
-    if signs.index is None:
-        return choice
-    return np.packbits(signs.spread(choice[:, 0]).astype(np.uint8), axis=-1)[:, None]
-
-
 def _answer(transfers: Transfers, images: int, elements: int, signs: Signs) -> tuple[Pads, Pads]:
     """Both pads of the comparison's transfers, planes; and of the multiplexer's, [N, E]."""
     if signs.index is None:
@@ -136,7 +129,8 @@ def _choose(
     if signs.index is None:
         pads = transfers.choose(np.concatenate((planes, choice), axis=1))
         return pads, pads[:, -1, :elements]
-    return transfers.choose(planes), transfers.choose(_chosen_planes(choice, signs))[:, 0, :elements]
+    pads = transfers.choose(planes)
+    return pads, transfers.choose(signs.spread_plane(choice[:, 0])[:, None])[:, 0, :elements]
 
 
 def _digit_pads(pads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from ...program.operators import MaxPool
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
-from ..shared.bit_planes import plane_words
+from ..shared.bit_planes import plane_words, spread_plane
 from ..shared.pool_tree import first_differences, pool_levels
 from .kernels import kernels
 from .masks import Forms, Sources, ring_mask
@@ -159,7 +159,7 @@ def evaluate_select(
     sign = masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape)
     bit = material.bit
     if index is not None:
-        sign = np.packbits(np.take(plane_words(sign, opened.shape[1]), index, axis=1).astype(np.uint8), axis=-1)
+        sign = spread_plane(sign, opened.shape[1], index)
         bit = np.take(bit, index, axis=1)
     return kernels().select(number, sign, public, form, bit, material.products, material.masks)
 

@@ -24,6 +24,11 @@ def plane_words(plane: np.ndarray, elements: int) -> np.ndarray:
     return np.unpackbits(plane, axis=-1, count=elements).astype(np.uint32)
 
 
+def spread_plane(plane: np.ndarray, elements: int, index: np.ndarray) -> np.ndarray:
+    """One plane [N, ceil(E / 8)] -> the plane of other elements, each with the bit that `index` names: int64 [F]."""
+    return np.packbits(np.take(np.unpackbits(plane, axis=-1, count=elements), index, axis=1), axis=-1)
+
+
 def indicators(digits: np.ndarray) -> np.ndarray:
     """Bits of digits [N, D, m, P] -> planes [N, D, 2^m, P]: plane u is 1 where the digit is u."""
     result = np.full((*digits.shape[:2], 1, digits.shape[3]), 0xFF, np.uint8)

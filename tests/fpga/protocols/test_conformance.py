@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rrnet_nni.fpga.compiler.fixed_point.rings import narrow_rings
 from rrnet_nni.fpga.compiler.report.report import program_traffic
 from rrnet_nni.fpga.devices import load_device
-from rrnet_nni.fpga.program import MaxPoolOp, ReluOp, SelectOp, SumPoolOp, TruncateOp, is_narrow
+from rrnet_nni.fpga.program import ConvOp, MaxPoolOp, ReluOp, SelectOp, SumPoolOp, TruncateOp, is_narrow
 from rrnet_nni.fpga.program.reference import walk_reference
 from rrnet_nni.fpga.protocols import executions, get_costs
 from rrnet_nni.fpga.runtime.session.conformance import (
@@ -181,3 +181,19 @@ def test_a_patch_whose_sum_is_zero_is_left_out_and_one_of_the_least_above_stays(
     found = run_shared(b.program(), {}, words, execution).output.view(np.int32)
     np.testing.assert_array_equal(found[0, 0], [[0, 0, 700, -700], [0, 0, 3, -2]])
     np.testing.assert_array_equal(found[1, 0], [[0, 0, -(2**20), 2**21], [0, 0, 9, 9]])
+
+
+def test_patches_of_one_pixel_have_a_sign_each_however_the_material_is_made(execution):
+    b = ProgramBuilder((2, 1, 1), 8)
+    weight = b.constant("w", (3, 2, 1, 1), 6, 40)
+    y = b.add(ConvOp, "conv", ["image"], (3, 1, 1), 14, weight=weight, bias=None)
+    y = b.add(TruncateOp, "t", [y], (3, 1, 1), 8, bits=6)
+    geometry = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0, 1, 1)}
+    sums = b.add(SumPoolOp, "sums", [y], (3, 1, 1), 8, **geometry)
+    b.add(SelectOp, "select", [y, sums], (3, 1, 1), 8, patch=(2, 2))
+    images = np.random.default_rng(0).normal(size=(4, 2, 1, 1))
+    assert first_divergence(b.program(), b.weights, images, execution) is None
+    assert traffic_mismatch(b.program(), b.weights, images, execution) is None
+    if execution.name in preparations():
+        assert first_divergence(b.program(), b.weights, images, execution, "two-party") is None
+        assert preparation_mismatch(b.program(), 2, execution) is None

@@ -14,7 +14,7 @@ import numpy as np
 from ....cost.protocol import Exchange
 from ....program import WORD_BYTES
 from ...shared.and_tree import and_tree
-from ...shared.bit_planes import plane_bytes, plane_words
+from ...shared.bit_planes import plane_bytes, spread_plane
 from ...shared.oblivious_transfer.bit_triples import (
     between,
     receive_triples,
@@ -262,7 +262,7 @@ def _select_words(
         return _differences(transfers, products, fixed)
     own = multiply_bits(transfers, _select_plan(0), [bit], [[one]])[0]
     words = _differences(transfers, own, fixed[:1])
-    spread = np.packbits(np.take(plane_words(bit, signs), index, axis=1).astype(np.uint8), axis=-1)
+    spread = spread_plane(bit, signs, index)
     chosen = multiply_bits(transfers, _chosen_plan(len(forms)), [spread], [list(forms)])[0]
     return words + _differences(transfers, chosen, fixed[1:])
 

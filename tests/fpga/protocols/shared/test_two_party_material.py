@@ -92,6 +92,21 @@ def test_material_of_a_comparison_is_the_dealers(pair, elements, images, seed):
     )
 
 
+@given(st.integers(2, 5), st.integers(1, 12), st.integers(1, 3), st.integers(0, 2**32))
+@settings(max_examples=12)
+def test_material_of_signs_that_choose_several_elements_each_is_the_dealers(pair, share, count, images, seed):
+    elements = share * count
+    signs = Signs(count, np.random.default_rng(seed).permutation(np.arange(elements) // share))
+    pair.check(
+        seed,
+        images,
+        select_rounds(elements, count, images),
+        lambda transfers, source: send_select(transfers, elements, signs, source),
+        lambda transfers, source, writer: receive_select(transfers, elements, signs, source, writer),
+        lambda sources, writer: deal_select(elements, signs, sources, writer),
+    )
+
+
 def check_truncation(pair, bits, elements, images, seed):
     pair.check(
         seed,
