@@ -27,7 +27,7 @@ from rrnet_nni.base.console import Parser, add_common_options, print_json, run_c
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import write_whole
 
-from .tls_problems import tls_problem
+from .tls_problems import NO_CERTIFICATE, OTHER_CERTIFICATE, tls_problem
 
 KEY, CERTIFICATE, PEER = "key.pem", "certificate.pem", "peer.pem"
 #: Folder of the certificates of a party whom several others come to, as NAME.pem each.
@@ -69,7 +69,7 @@ class TlsIdentity:
         shown = connection.getpeercert(binary_form=True)
         if shown in self.peers:
             return None
-        return "it showed no certificate" if shown is None else "its certificate is not the one in peer.pem"
+        return NO_CERTIFICATE if shown is None else OTHER_CERTIFICATE
 
 
 def secure(connection: socket.socket, directory: Path, server_side: bool, timeout_s: float) -> ssl.SSLSocket:
@@ -104,9 +104,8 @@ def load_identity(directory: Path, server_side: bool, several: bool = False) -> 
     """
     accepted = sorted((directory / PEERS).glob("*.pem")) if several else [directory / PEER]
     missing = [name for name in (KEY, CERTIFICATE) if not (directory / name).is_file()]
-    missing += (
-        [] if accepted and all(path.is_file() for path in accepted) else [f"{PEERS}/NAME.pem" if several else PEER]
-    )
+    if not accepted or not all(path.is_file() for path in accepted):
+        missing.append(f"{PEERS}/NAME.pem" if several else PEER)
     if missing:
         raise Refusal(f"{directory} lacks {' and '.join(missing)}; rrnet-2pc-certificates makes keys and certificates")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)

@@ -171,7 +171,7 @@ def test_nobody_but_strangers_is_said_with_the_reason_of_the_last(keys):
     wrong_certificate(listening.address, keys).close()
     said = str(listening.finish())
     assert "nobody connected to" in said
-    assert "2 other connections were turned away; the last one: its certificate is not the one in peer.pem" in said
+    assert "2 other connections were turned away; the last one: its certificate is not one that is pinned here" in said
 
 
 def test_without_tls_what_does_not_begin_a_frame_is_turned_away():
