@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import write_whole
-from rrnet_nni.base.settings import Mistake, checked
+from rrnet_nni.base.settings import Mistake, WrongSetting, checked
 
 from ...protocols.shared.randomness import KEY_BYTES
 from .key_chain import LINK_BYTES, PartyKeys
@@ -48,6 +49,10 @@ class SetDescription:
     corrections_bytes: int
     preprocessing: str = DEALER
     exchanged_bytes: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(f"[0-9a-f]{{{2 * SET_ID_BYTES}}}", self.set_id):
+            raise WrongSetting(f"set_id must be {SET_ID_BYTES} octets in hexadecimal, not {self.set_id!r:.60}")
 
 
 def party_directory(root: Path, party: int) -> Path:

@@ -140,12 +140,13 @@ class MaterialStore:
         Raises:
             Refusal: part of them has been used, or there are not so many.
         """
-        if start < self.next_index:
+        used = self.next_index
+        if start < used:
             raise Refusal(f"inference {start} of the material in {self.path} has been used; material is used once")
         if start + count > self.description.count:
             left = max(0, self.description.count - start)
             raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
-        _, following = read_keys(self.path).inferences(start - self.next_index)
+        _, following = read_keys(self.path).inferences(start - used)
         keys, following = following.inferences(count)
         write_used(self.path, start + count, following)
         self._discard_before(start)

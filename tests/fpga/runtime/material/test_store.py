@@ -151,9 +151,11 @@ def test_a_missing_or_short_key_and_a_damaged_description_are_refused(root):
     with pytest.raises(Refusal, match=r"weights\.key cannot be read: No such file"):
         MaterialStore(root, 0)
     path = party_directory(root, 1) / "set.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"count": "many"}))
-    with pytest.raises(Refusal, match=r"set\.json is damaged"):
-        MaterialStore(root, 1)
+    whole = json.loads(path.read_text())
+    for damage in ({"count": "many"}, {"set_id": whole["set_id"][1:]}, {"set_id": "no hexadecimal digits at all, 32"}):
+        path.write_text(json.dumps(whole | damage))
+        with pytest.raises(Refusal, match=r"set\.json is damaged"):
+            MaterialStore(root, 1)
 
 
 def test_damage_is_refused(root):
