@@ -37,7 +37,9 @@ _SOURCE = Path(__file__).with_name("dcf.c")
 
 
 def hash_keys(set_id: bytes) -> HashKeys:
-    """Keys of the hash for the material of one set."""
+    """Keys of the hash for the material of one set; ValueError where its number was left out."""
+    if not set_id:
+        raise ValueError("comparison functions need the number of their set")
     return derive(set_id, "comparison tree"), derive(set_id, "comparison leaf")
 
 

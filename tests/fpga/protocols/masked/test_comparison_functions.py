@@ -149,3 +149,8 @@ def test_every_set_has_keys_of_its_own_for_tree_and_leaves_and_both_parties_have
 def test_keys_of_the_hash_have_full_entropy_and_differ_in_use():
     pairs = [hash_keys(fresh_bytes(16)) for _ in range(8 * 32 + 80)]
     assert_full_entropy([tree + leaf for tree, leaf in pairs], 32)
+
+
+def test_a_set_without_a_number_has_no_keys_that_all_sets_would_share():
+    with pytest.raises(ValueError, match="the number of their set"):
+        hash_keys(b"")
