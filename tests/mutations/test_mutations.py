@@ -19,7 +19,7 @@ import sys, pytest, rrnet_nni.fpga
 assert rrnet_nni.fpga.__file__.startswith(sys.argv[1]), rrnet_nni.fpga.__file__
 sys.exit(pytest.main([*sys.argv[2:], "--noconftest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]))
 """
-#: One of every test file, quick ones.
+#: Quick ones, of what is opened and of the link.
 SMALL = ("two levels of an AND tree are opened under one mask", "the server's side of TLS verifies nobody")
 
 
