@@ -6,7 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from rrnet_nni.fpga.program import AffineOp, ConvOp, LinearOp, MaxPoolOp, MulOp, ReluOp, ReshapeOp, SquareOp, TruncateOp
+from rrnet_nni.fpga.program import (
+    AffineOp,
+    ConvOp,
+    LinearOp,
+    MaxPoolOp,
+    MulOp,
+    ReluOp,
+    ReshapeOp,
+    SelectOp,
+    SquareOp,
+    SumPoolOp,
+    TruncateOp,
+)
 from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
@@ -24,14 +36,17 @@ def network():
     b.add(TruncateOp, "affine.t", ["affine"], (8, 4, 4), 8, bits=8)
     b.add(MulOp, "mul", ["affine.t", "pool"], (8, 4, 4), 16)
     b.add(TruncateOp, "mul.t", ["mul"], (8, 4, 4), 8, bits=8)
-    b.add(ReshapeOp, "flat", ["mul.t"], (128,), 8)
+    b.add(SumPoolOp, "sums", ["mul.t"], (8, 2, 2), 8, kernel=(2, 2), stride=(2, 2))
+    b.add(SelectOp, "select", ["mul.t", "sums"], (8, 4, 4), 8, patch=(2, 2))
+    b.add(ReshapeOp, "flat", ["select"], (128,), 8)
     b.add(LinearOp, "fc", ["flat"], (8,), 16, weight=b.constant("fc.w", (8, 128), 8, 90), bias=None)
     return b.program(), b.weights
 
 
 def narrowed(program):
     """The same values on narrower rings, which hold them: all are below 2^12."""
-    rings = {"image": 16, "conv.t": 16, "relu": 16, "pool": 20, "affine.t": 24, "mul.t": 24, "flat": 24}
+    rings = {"image": 16, "conv.t": 16, "relu": 16, "pool": 20, "affine.t": 24, "mul.t": 24, "sums": 26}
+    rings |= {"select": 24, "flat": 24}
     tensors = {name: replace(tensor, ring_bits=rings.get(name, 32)) for name, tensor in program.tensors.items()}
     return replace(program, tensors=tensors)
 

@@ -123,6 +123,17 @@ OPENINGS = (
         UNIFORM,
     ),
     Mutation(
+        "the sums of patches are opened without their mask (masked, masked-dcf)",
+        (
+            Edit(
+                "fpga/protocols/masked/masks.py",
+                "            self.wires[operation.inputs[1]] = draw(operation.inputs[1])\n",
+                "            self.wires[operation.inputs[1]] = (operation.kind == 'mul') * draw(operation.inputs[1])\n",
+            ),
+        ),
+        UNIFORM,
+    ),
+    Mutation(
         "planes are expanded from the same octets as words",
         (
             Edit(

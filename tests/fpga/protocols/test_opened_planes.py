@@ -5,7 +5,7 @@ import pytest
 from helpers.statistics import LIMIT, largest_bias, largest_correlation
 from helpers.tapped_sessions import Tapped, network
 
-from rrnet_nni.fpga.program import ConvOp, LinearOp
+from rrnet_nni.fpga.program import ConvOp, LinearOp, SelectOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.shared.randomness import Keystream
 from rrnet_nni.fpga.runtime.material.store import PartyMaterial
@@ -38,16 +38,17 @@ def opened(pair, elements):
 
 
 def session_bits(program, execution, messages):
-    """Elements of an operation's result -> bits by element of all that its rounds send and open."""
+    """Elements of an operation's result, or signs that choose them -> bits by element of all that its rounds send."""
     place = sum(isinstance(operation, ConvOp | LinearOp) for operation in program.operations)  # weights come first
     found = {}
     for operation, traffic in zip(program.operations, execution.traffic(program, IMAGES)):
-        elements = program.tensor(operation.output).elements
-        for pair in zip(*(sent[place : place + len(traffic.rounds)] for sent in messages)):
-            parts = [element_bits(message, elements) for message in pair if message.size]
-            if pair[0].size == pair[1].size:
-                parts.append(element_bits(opened(pair, elements), elements))
-            found.setdefault(elements, []).extend(parts)
+        signs = operation.inputs[1:] if isinstance(operation, SelectOp) else ()
+        for elements in {program.tensor(name).elements for name in (operation.output, *signs)}:
+            for pair in zip(*(sent[place : place + len(traffic.rounds)] for sent in messages)):
+                parts = [element_bits(message, elements) for message in pair if message.size]
+                if pair[0].size == pair[1].size:
+                    parts.append(element_bits(opened(pair, elements), elements))
+                found.setdefault(elements, []).extend(parts)
         place += len(traffic.rounds)
     return {elements: np.concatenate(parts) for elements, parts in found.items() if elements % 8 == 0}
 
@@ -92,7 +93,7 @@ def test_no_eight_octets_of_an_expansion_are_drawn_twice(execution, monkeypatch)
             drawn.setdefault(self.keys, []).append(result.copy())
             return result
 
-    monkeypatch.setattr(PartyMaterial, "source", lambda self, operation: Recorded(self._keys, operation))
+    monkeypatch.setattr(PartyMaterial, "source", lambda self, operation: Recorded(self._keys, operation, self._set_id))
     program, weights = network()
     run_shared(program, weights, np.zeros((4, 2, 8, 8)), execution)
     assert len(drawn) == 2

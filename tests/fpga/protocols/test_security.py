@@ -7,7 +7,7 @@ import pytest
 from helpers.statistics import chi_square
 from helpers.tapped_sessions import Tapped, narrowed, network
 
-from rrnet_nni.fpga.program import ConvOp, LinearOp, MulOp
+from rrnet_nni.fpga.program import ConvOp, LinearOp, MulOp, SelectOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked.kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.masked.plan import plan_masked
@@ -171,11 +171,11 @@ def test_no_mask_is_used_twice(execution, narrow, transcript, monkeypatch):
     drawn = []
 
     class Recorded(Keystream):
-        def __init__(self, keys, operation):
-            super().__init__(keys, operation)
+        def __init__(self, keys, operation, set_id):
+            super().__init__(keys, operation, set_id)
             drawn.append((self.keys, operation))
 
-    monkeypatch.setattr(PartyMaterial, "source", lambda self, operation: Recorded(self._keys, operation))
+    monkeypatch.setattr(PartyMaterial, "source", lambda self, operation: Recorded(self._keys, operation, self._set_id))
     transcript(extreme_inputs()["noise"], execution)
     expanded = [block for keys, operation in drawn for block in Keystream(keys, operation).octets(1 << 12)]
     blocks = np.concatenate(expanded).reshape(-1, 16)
@@ -203,7 +203,7 @@ def test_a_partys_files_alone_predict_nothing(execution, narrow):
 
 
 def opened_factors(program, operation, plan, messages):
-    """The same of a product of two secrets, which opens what is not open of its factors in one round."""
+    """The same of a product of two secrets, and of a selection: what is not open of both inputs, in one round."""
     start = 0
     for name, opens in zip(operation.inputs, (plan.opens, plan.opens_second), strict=True):
         if opens:
@@ -219,7 +219,7 @@ def opened_words(program, execution, messages):
     """Per operation that opens words: their bits, and the sum of both parties' messages modulo the ring."""
     place = sum(isinstance(operation, ConvOp | LinearOp) for operation in program.operations)  # weights come first
     for operation, plan, traffic in zip(program.operations, plan_masked(program), execution.traffic(program, 16)):
-        if isinstance(operation, MulOp):
+        if isinstance(operation, MulOp | SelectOp):
             yield from opened_factors(program, operation, plan, [sent[place] for sent in messages])
         elif plan.opens:
             name = operation.output if plan.reduces else operation.inputs[0]
