@@ -51,4 +51,11 @@ POLICIES: tuple[Mutation, ...] = (
         "            write_durably(self.directory / LEDGER, json.dumps(used, sort_keys=True).encode())\n",
         "",
     ),
+    one(
+        "a session does not ask for its quota",
+        f"{SESSION}/test_quota.py::test_a_client_without_quota_is_told_so_and_no_material_is_used",
+        "fpga/runtime/session/session.py",
+        "            self._quota.claim(count)\n",
+        "            pass\n",
+    ),
 )

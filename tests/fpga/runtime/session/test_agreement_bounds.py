@@ -78,6 +78,16 @@ def test_an_abort_tells_the_peer_no_path():
     assert str(heard.value) == "the server stopped: the material in (a local file) was made for another program"
 
 
+def test_an_abort_tells_the_peer_no_name_with_blanks_of_a_path_that_the_link_knows(tmp_path):
+    known = tmp_path / "my secret models"
+    ends = socket.socketpair()
+    with Link(ends[0], "the server", 5) as client, Link(ends[1], "the client", 5, (known,)) as server:
+        server.abort(f"the material in {known} was made for another program")
+        with pytest.raises(LinkFault) as heard:
+            client.exchange_control(b"hello")
+    assert str(heard.value) == "the server stopped: the material in (a local file) was made for another program"
+
+
 names = st.text("abcdefgh. -_", min_size=1, max_size=12).map(str.strip).filter(bool)
 
 

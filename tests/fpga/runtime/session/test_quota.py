@@ -84,6 +84,6 @@ def test_a_client_without_quota_is_told_so_and_no_material_is_used(tmp_path):
 
     assert session() == [None, None]
     client, server = session()
-    assert "0 of 2 images more evaluated" in server
-    assert "0 of 2 images more evaluated" in client
+    assert "0 of 2 images more evaluated" in str(server)
+    assert "0 of 2 images more evaluated" in str(client)
     assert unused_count(party_directory(tmp_path / "m", 1)) == 2
