@@ -116,7 +116,8 @@ OPENINGS = (
             Edit(
                 "fpga/protocols/masked/masks.py",
                 "            self.wires[operation.inputs[1]] = draw(operation.inputs[1])\n",
-                "            first, second = self.wires[operation.inputs[0]], draw(operation.inputs[1])\n"
+                "            second = draw(operation.inputs[1])\n"
+                "            first = self.wires.get(operation.inputs[0], second)\n"
                 "            self.wires[operation.inputs[1]] = first if first.shape == second.shape else second\n",
             ),
         ),

@@ -62,3 +62,16 @@ def test_a_lane_that_fails_ends_the_walk() -> None:
 
     with pytest.raises(ValueError, match="no such share"):
         run_together(Echo().exchange, [lambda: None, fails])
+
+
+def test_what_a_lane_receives_is_its_own_and_begins_where_words_may_begin() -> None:
+    channel = LaneChannel()
+    answers: list[np.ndarray] = []
+    run_together(
+        lambda outgoing, incoming_bytes: np.zeros(incoming_bytes, np.uint8),
+        [lambda: answers.append(channel.exchange(None, 3)), lambda: answers.append(channel.exchange(None, 8))],
+    )
+    for answer in answers:
+        answer += np.uint8(1)
+        assert answer.flags.owndata
+        assert answer.ctypes.data % 8 == 0
