@@ -116,7 +116,7 @@ def devices_page() -> str:
             *rows,
             "",
             "What a protocol costs: [performance model](../performance-model.md); what it is: "
-            "[protocols](../protocols.md).",
+            "[protocols](../explanation/protocols.md).",
             "",
             *protocols,
             "",

@@ -87,14 +87,14 @@ def make_parser() -> Parser:
         "--secret-coefficients",
         action="store_true",
         help="keep the three numbers of every X2act (per layer or channel) secret, as weights are, at the price of two "
-        "products per element (docs/protocols.md)",
+        "products per element (docs/explanation/reveal-less.md)",
     )
     parser.add_argument(
         "--reveal",
         choices=REVEALED,
         default=LOGITS,
         help="what a run of the build opens: the logits (the default), or the argmax alone, which the parties then "
-        "compute with three comparisons per class (docs/protocols.md)",
+        "compute with three comparisons per class (docs/explanation/reveal-less.md)",
     )
     parser.add_argument(
         "--optimal",
