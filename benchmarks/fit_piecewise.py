@@ -157,10 +157,13 @@ def shown(target: Target, fit: Fit) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    wanted = (arguments[0], int(arguments[1])) if arguments else None
-    for target in TARGETS:
-        if wanted is None or wanted == (target.name, target.segments):
-            print(shown(target, Search(target).run()), flush=True)
+    targets = {f"{target.name} {target.segments}": target for target in TARGETS}
+    wanted = " ".join(arguments)
+    if wanted and wanted not in targets:
+        sys.stderr.write(f"fit_piecewise.py: no table of {wanted!r}: expected one of {', '.join(targets)}\n")
+        return 2
+    for target in [targets[wanted]] if wanted else TARGETS:
+        print(shown(target, Search(target).run()), flush=True)
     return 0
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from model_zoo_networks import export
+from model_zoo_networks import export, last_words, relative_error
 
 from rrnet_nni.base.compatibility import prepare_libraries
 from rrnet_nni.base.files import write_whole_json
@@ -57,7 +57,7 @@ def command(module: str, *arguments: object) -> dict[str, Any]:
     line = [sys.executable, "-m", f"rrnet_nni.fpga.runtime.commands.{module}", *map(str, arguments), "--json"]
     done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1][:300])
+        raise RuntimeError(last_words(done.stderr))
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -98,7 +98,6 @@ def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     wanted = session.run(None, {"image": np.load(image)})[0]
     found = np.asarray(answer["logits"]).reshape(wanted.shape)
-    error = np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2))
     return {
         **case,
         "load": load,
@@ -110,7 +109,7 @@ def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
         "offline_bytes": prepared["bytes_sent" if case["preprocessing"] == TWO_PARTY else "stored_bytes"],
         "memory_mb": [round(size) for size in answer["memory_mb"].values()],
         "offline_memory_mb": [round(size) for size in prepared.get("memory_mb", {}).values()],
-        "error": float(f"{error:.3g}"),
+        "error": relative_error(found, wanted),
         "same_class": bool(found.argmax() == wanted.argmax()),
     }
 

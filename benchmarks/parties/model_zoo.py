@@ -23,7 +23,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model_zoo_networks import TEST_IMAGES, export, float16_error, network_names, test_images
+from model_zoo_networks import (
+    TEST_IMAGES,
+    export,
+    float16_error,
+    last_words,
+    network_names,
+    relative_error,
+    test_images,
+)
 
 from rrnet_nni.base.files import write_whole_json
 
@@ -64,7 +72,7 @@ def row(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str,
     report = compilation.report
     parts = [run_reference(compilation.program, compilation.weights, image[None]) for image in images]
     logits = np.concatenate(parts).reshape(wanted.shape)
-    error = float(np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2)))
+    error = relative_error(logits, wanted)
     if error > LOST:
         found["float16_error"] = float16_error(name)
     return {
@@ -72,7 +80,7 @@ def row(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dict[str,
         "makespan_ms": round(report["makespan_ms"], 2),
         "bytes_sent": report["bytes_sent"],
         "comparisons": report["comparisons"],
-        "error": float(f"{error:.3g}"),
+        "error": error,
         "stated_error": float(f"{report['logits_error']:.3g}"),
         "same_class": int((logits.argmax(axis=1) == wanted.argmax(axis=1)).sum()),
         "gaps_lost": gaps_lost(logits, wanted),
@@ -98,7 +106,7 @@ def _executed(folder: Path, protocol: str, wanted: Any) -> dict[str, Any]:
     arguments = ["--input", str(folder / "image.npy"), "--protocol", protocol, "--timeout", str(ROW_SECONDS)]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"failure": (done.stderr.strip().splitlines() or ["no message"])[-1][:300]}
+        return {"failure": last_words(done.stderr)}
     answer = json.loads(done.stdout)
     logits = np.asarray(answer["logits"][0]).reshape(wanted.shape)
     return {
@@ -107,7 +115,7 @@ def _executed(folder: Path, protocol: str, wanted: Any) -> dict[str, Any]:
         "bytes_sent": answer["bytes_sent"],
         "as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
         "memory_mb": answer["memory_mb"],
-        "error": float(f"{np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2)):.3g}"),
+        "error": relative_error(logits, wanted),
     }
 
 
@@ -120,7 +128,7 @@ def row_apart(name: str, ring: str | None, protocols: Sequence[str] = ()) -> dic
     except subprocess.TimeoutExpired:
         return {"network": name, "failure": f"took longer than {ROW_SECONDS} s"}
     if done.returncode:
-        return {"network": name, "failure": (done.stderr.strip().splitlines() or ["no message"])[-1][:300]}
+        return {"network": name, "failure": last_words(done.stderr)}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

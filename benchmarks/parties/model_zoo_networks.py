@@ -73,6 +73,16 @@ def float16_error(name: str) -> float:
     return float(f"{((found - wanted).square().mean() / wanted.square().mean()).sqrt():.3g}")
 
 
+def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Root mean square of the difference, as a part of that of what is wanted; three digits."""
+    return float(f"{np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2)):.3g}")
+
+
+def last_words(stderr: str) -> str:
+    """What a command that failed said last."""
+    return (stderr.strip().splitlines() or ["no message"])[-1][:300]
+
+
 def test_images(size: int) -> np.ndarray:
     """Images that no statistics and no format have seen."""
     return np.random.default_rng(1).normal(size=(TEST_IMAGES, 3, size, size)).astype(np.float32)

@@ -62,8 +62,9 @@ class Compilation:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """A graph in fixed point, before it is scheduled: enough for `run_reference`."""
+    """A graph in fixed point, before it is scheduled: enough for `run_reference`; `plain` is it before its passes."""
 
+    plain: Graph
     graph: Graph
     program: Program
     weights: dict[str, np.ndarray]
@@ -78,11 +79,11 @@ def compile_program(
 
     Without a protocol there is no better ring than whole words.
     """
-    graph = keep_saturation(graph, images)
-    optimized, passes = run_passes(graph, disabled)
+    plain = keep_saturation(graph, images)
+    optimized, passes = run_passes(plain, disabled)
     optimized, calibration = equalize(optimized, calibrate(optimized, images))
     program, weights = to_program(optimized, calibration, narrow=ring == NARROW)
-    return FixedPoint(optimized, program, weights, calibration, passes)
+    return FixedPoint(plain, optimized, program, weights, calibration, passes)
 
 
 def compile_graph(
@@ -111,7 +112,6 @@ def compile_graph(
     """
     check_budget(device)
     on_step(FORMATS)
-    graph = keep_saturation(graph, images)
     fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING)
     program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     on_step(CERTIFICATE)
@@ -122,7 +122,7 @@ def compile_graph(
         schedule = optimize(schedule)
     instructions = schedule_instructions(schedule)
     on_step(GAINS)
-    gains = pass_gains(graph, program, device, protocol, calibration.sample, passes, disabled)
+    gains = pass_gains(fixed.plain, program, device, protocol, calibration.sample, passes, disabled)
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )

@@ -21,6 +21,7 @@ def import_node(graph: Importer, node: onnx.NodeProto, operation: OperatorImport
     Raises:
         Unsupported: why it cannot be compiled.
     """
+    _check_count(graph, node)
     check_integers(graph, node)
     viewed = [name for name in node.input if name in graph.views and name not in graph.names]
     if _key(node) in READS_VIEWS or not viewed:
@@ -32,6 +33,18 @@ def import_node(graph: Importer, node: onnx.NodeProto, operation: OperatorImport
             materialize(graph, node, name)
         operation(graph, node)
     pass_integers_on(graph, node)
+
+
+def _check_count(graph: Importer, node: onnx.NodeProto) -> None:
+    """Refuse inputs that the operator does not have, which no importer would read, and too few of them."""
+    if not onnx.defs.has(node.op_type, graph.opset, _key(node)[0]):
+        return
+    schema = onnx.defs.get_schema(node.op_type, graph.opset, _key(node)[0])
+    count = len(node.input)
+    if count < schema.min_input:
+        raise Unsupported(f"it has {count} inputs, expected at least {schema.min_input}")
+    if count > schema.max_input:
+        raise Unsupported(f"it has {count} inputs, expected at most {schema.max_input}")
 
 
 def _key(node: onnx.NodeProto) -> tuple[str, str]:

@@ -6,8 +6,9 @@
 // DIRECTORY holds instructions.bin, operands.bin, memory.bin, material.bin and keys.bin (AES keys of the image, the
 // weights, and the hash of comparison functions in the tree and at its leaves). Beside another accelerator the memory
 // afterwards goes to memory.out, what was sent and what arrived to sent.out and peer.out. Alone, all of peer.bin has
-// arrived before the start, as the vendor's co-simulation wants it, and memory and messages are compared with memory.out and sent.out. The exit status is the accelerator's, or OTHER_WORDS; a
-// line on standard output says what it counted, or what was as recorded.
+// arrived before the start, as the vendor's co-simulation wants it, and memory and messages are compared with memory.out
+// and sent.out. The exit status is the accelerator's, or OTHER_WORDS; a line on standard output says what it counted, or
+// what was as recorded.
 #include <cstdlib>
 
 #include "files.h"

@@ -152,6 +152,22 @@ def test_several_outputs_need_a_name_and_open_axes_a_shape() -> None:
     assert import_model(model, "m.onnx", input_shape=(1, 4, 6, 8)).shapes["y"] == (4, 6, 8)
 
 
+@pytest.mark.parametrize(
+    ("sound", "operator", "reason"),
+    [
+        ("Add", "Relu", "it has 2 inputs, expected at most 1"),
+        ("Add", "GlobalAveragePool", "it has 2 inputs, expected at most 1"),
+        ("Relu", "Add", "it has 1 inputs, expected at least 2"),
+    ],
+)
+def test_an_operator_with_another_number_of_inputs_is_refused(sound: str, operator: str, reason: str) -> None:
+    constants = [np.ones(1, np.float32)] if sound == "Add" else []
+    model = one_node(sound, *constants)
+    model.graph.node[0].op_type = operator
+    with pytest.raises(Refusal, match=rf"'the_node' \({operator}\): {reason}"):
+        import_model(model, "m.onnx")
+
+
 def test_an_old_opset_a_cycle_and_nan_weights_are_refused() -> None:
     old = one_node("Relu")
     old.opset_import[0].version = 6
