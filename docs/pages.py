@@ -115,7 +115,7 @@ def devices_page() -> str:
             "",
             *rows,
             "",
-            "What a protocol costs: [performance model](../performance-model.md); what it is: "
+            "What a protocol costs: [operators under each protocol](protocol-costs.md); what it is: "
             "[protocols](../explanation/protocols.md).",
             "",
             *protocols,

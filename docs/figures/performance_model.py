@@ -1,4 +1,4 @@
-"""The figures of docs/performance-model.md.
+"""The figures of docs/results/paper-latencies.md and replacing-relu.md.
 
     python docs/figures/performance_model.py [directory]
 

@@ -65,7 +65,7 @@ def make_parser() -> Parser:
         "--preprocess",
         metavar="FILE",
         help="what the model knows of its images, in YAML or JSON (height, width, color, mean, std, classes, ...; see "
-        "docs/compiler.md), where the model was not exported by rrnet, which writes it into the file",
+        "docs/reference/onnx.md), where the model was not exported by rrnet, which writes it into the file",
     )
     parser.add_argument(
         "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"

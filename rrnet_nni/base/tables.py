@@ -1,4 +1,4 @@
-"""Tables: as plain text for what is printed and kept, as rich ones for what is watched on a screen."""
+"""Tables: as plain text for what is printed, as Markdown for pages, as rich ones for what is watched on a screen."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int =
         for line in lines
     )
     return "\n".join(aligned) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of a Markdown page."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def watched_table(

@@ -26,7 +26,7 @@ def test_every_table_is_on_a_page() -> None:
 
 
 def test_a_wrong_figure_is_put_right_and_an_unknown_table_refused() -> None:
-    page = (tables.DOCS / "performance-model.md").read_text(encoding="utf-8")
+    page = (tables.DOCS / "results" / "replacing-relu.md").read_text(encoding="utf-8")
     assert tables.page_with_tables(page.replace("| `masked` |", "| `masked` | 99 |"), "page") == page
     with pytest.raises(Refusal, match="page: there is no table 'nonsense'"):
         tables.page_with_tables("<!-- table nonsense -->\n<!-- end -->", "page")

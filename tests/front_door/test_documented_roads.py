@@ -66,7 +66,7 @@ def with_a_build(clone: Path) -> Road:
 
 
 def test_the_commands_of_the_compilers_page_run_in_order(clone: Path) -> None:
-    with_a_build(clone).walk(commands(ROOT / "docs" / "compiler.md"))
+    with_a_build(clone).walk(commands(ROOT / "docs" / "explanation" / "compiler.md"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,80 @@
+"""Tables of the documentation that follow from the code alone."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from rrnet_nni.base.tables import markdown_table
+from rrnet_nni.cli.paper_table import paper_operators
+from rrnet_nni.fpga.cost.latency import operator_cost
+from rrnet_nni.fpga.cost.network import network_cost
+from rrnet_nni.fpga.devices import load_device
+from rrnet_nni.fpga.program import operators
+from rrnet_nni.fpga.protocols import executions, get_costs, protocol_names
+
+#: So many that the octets which bit planes round up do not show.
+ELEMENTS = 1 << 16
+SHOWN = {
+    "ReLU": operators.Relu(ELEMENTS),
+    "X2act": operators.X2act(ELEMENTS),
+    "truncation": operators.Truncate(ELEMENTS),
+    "square": operators.Square(ELEMENTS),
+    "sum": operators.Add(ELEMENTS),
+    "product of two secrets": operators.Mul(ELEMENTS, ELEMENTS),
+}
+
+
+@cache
+def protocol_costs() -> str:
+    """Bytes for each element of every elementwise operator, and rounds, under every executed protocol."""
+    device = load_device("zcu104")
+    rows = []
+    for name, shape in SHOWN.items():
+        for protocol in sorted(executions()):
+            cost = operator_cost(shape, device, get_costs(protocol))
+            sent, before = (
+                " / ".join(f"{octets / ELEMENTS:.4g}" for octets in pair)
+                for pair in (cost.bytes_sent, cost.offline_bytes)
+            )
+            rows.append([name, f"`{protocol}`", sent, str(cost.rounds), before, f"{cost.latency_ms:.2f}"])
+    return markdown_table(
+        (
+            "operator",
+            "protocol",
+            "bytes an element, sent by 0 / 1",
+            "rounds",
+            "bytes an element beforehand, to 0 / 1",
+            f"ms for {ELEMENTS:,} elements",
+        ),
+        rows,
+    )
+
+
+@cache
+def protocol_latencies() -> str:
+    """What replacing every ReLU of ResNet-18 by X2act is worth under each protocol, the dearest first."""
+    networks = [paper_operators("resnet18", activation) for activation in ("relu", "x2act")]
+    device = load_device("zcu104")
+    totals = {
+        name: [network_cost(network, device, get_costs(name)).total for network in networks]
+        for name in protocol_names()
+    }
+    rows = []
+    for name, (relu, polynomial) in sorted(totals.items(), key=lambda item: -item[1][0].latency_ms):
+        gain = relu.latency_ms / polynomial.latency_ms
+        sent = [f"{sum(total.bytes_sent) / 1e6:.1f}" for total in (relu, polynomial)]
+        before = [f"{sum(total.offline_bytes) / 1e6:.1f}" for total in (relu, polynomial)]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{relu.latency_ms:.1f}",
+                f"{polynomial.latency_ms:.1f}",
+                f"{gain:.0f}x" if gain >= 10 else f"{gain:.1f}x",
+                f"{relu.rounds} / {polynomial.rounds}",
+                " / ".join(sent),
+                "–" if relu.offline_bytes == (0, 0) else " / ".join(before),
+            ]
+        )
+    return markdown_table(
+        ("protocol", "all-ReLU ms", "all-X2act ms", "speed-up", "rounds", "MB sent, both", "MB beforehand, both"), rows
+    )
