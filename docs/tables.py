@@ -34,7 +34,7 @@ def of_script(script: str, function: str = "table", results: str = "") -> Callab
         finally:
             sys.path.remove(str(path.parent))
         rows = [json.loads((DOCS / "results" / results).read_text(encoding="utf-8"))] if results else []
-        return f"{getattr(module, function)(*rows)}\n"
+        return f"{getattr(module, function)(*rows).rstrip()}\n"
 
     return made
 
