@@ -51,6 +51,21 @@ def protocol_costs() -> str:
 
 
 @cache
+def shared_signs() -> str:
+    """A ReLU, one whose signs neighbours share, and X2act on 16 x 32 x 32: bytes of an element, rounds, latency."""
+    device, elements = load_device("zcu104"), 16 * 32 * 32
+    shapes = (operators.Relu(elements), operators.PatchRelu(16, 32, 32), operators.X2act(elements))
+
+    def cell(shape: operators.OperatorShape, protocol: str) -> str:
+        cost = operator_cost(shape, device, get_costs(protocol))
+        rounds = f"{cost.rounds} round{'' if cost.rounds == 1 else 's'}"
+        return f"{sum(cost.bytes_sent) / elements:.2f} B, {rounds}, {cost.latency_ms:.2f} ms"
+
+    rows = [[f"`{protocol}`", *(cell(shape, protocol) for shape in shapes)] for protocol in sorted(executions())]
+    return markdown_table(("protocol", "ReLU", "`relu2x2`", "X2act"), rows)
+
+
+@cache
 def protocol_latencies() -> str:
     """What replacing every ReLU of ResNet-18 by X2act is worth under each protocol, the dearest first."""
     networks = [paper_operators("resnet18", activation) for activation in ("relu", "x2act")]

@@ -23,8 +23,8 @@ DOCS = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def of_script(script: str, function: str = "table", results: str = "") -> Callable[[], str]:
-    """What a script makes of the code, or of the rows in docs/results that it or another one has written there."""
+def of_script(script: str, function: str = "table", results: str = "", part: str = "") -> Callable[[], str]:
+    """What a script makes of the code, or of rows in docs/results that it or another one wrote there."""
 
     def made() -> str:
         path = DOCS.parent / script
@@ -33,8 +33,11 @@ def of_script(script: str, function: str = "table", results: str = "") -> Callab
             module = importlib.import_module(path.stem)
         finally:
             sys.path.remove(str(path.parent))
-        rows = [json.loads((DOCS / "results" / results).read_text(encoding="utf-8"))] if results else []
-        return f"{getattr(module, function)(*rows).rstrip()}\n"
+        make: Callable[..., str] = getattr(module, function)
+        if not results:
+            return make().rstrip() + "\n"
+        rows = json.loads((DOCS / "results" / results).read_text(encoding="utf-8"))
+        return make(rows[part] if part else rows).rstrip() + "\n"
 
     return made
 
@@ -46,6 +49,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "model-zoo": of_script("benchmarks/parties/model_zoo.py", results="model_zoo.json"),
     "model-zoo-executed": of_script("benchmarks/parties/model_zoo.py", "executed_table", "model_zoo.json"),
     "fixed-point": of_script("docs/measured.py", "fixed_point", "fixed_point.json"),
+    "accuracy": of_script("benchmarks/search/accuracy.py", results="accuracy.json", part="runs"),
+    "executed": of_script("benchmarks/search/executed.py", results="executed.json"),
+    "shared-signs": of_script("docs/computed.py", "shared_signs"),
     "imagenet": of_script("benchmarks/parties/imagenet.py", results="imagenet.json"),
 }
 

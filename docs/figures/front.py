@@ -1,4 +1,4 @@
-"""The figure of ParetoTuner's front in docs/search.md.
+"""The figure of ParetoTuner's front in docs/results/search.md.
 
     python docs/figures/front.py [directory]
 
