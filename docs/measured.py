@@ -26,3 +26,36 @@ def fixed_point(rows: Sequence[Row]) -> str:
             for row in rows
         ),
     )
+
+
+def service(results: Mapping[str, object]) -> str:
+    """What two servers answered, over every link: requests a second, waiting, and how busy the machine was."""
+    names = {
+        "throughput": "digits, loopback, a machine that does nothing else",
+        "networks": "digits",
+        "networks_resnet18": "ResNet-18, all-polynomial",
+    }
+    rows = []
+    for part, name in names.items():
+        found = results[part]
+        for row in found if isinstance(found, list) else [found]:
+            link = f", {row['network']}" if "network" in row else ""
+            share = f"{row['of_sustained']:.2f}" if "of_sustained" in row else ""
+            waiting = [f"{row[key]:,.0f} ms" for key in ("p50_ms", "p99_ms")]
+            rate = f"{row['service_per_s']:.3g}"
+            others = str(len(row["other_class"]))
+            count, load = f"{row['requests']:,}", f"{row['load_average']:.1f}"
+            rows.append([name + link, count, rate, share, *waiting, others, load])
+    return markdown_table(
+        (
+            "network, link",
+            "requests",
+            "a second",
+            "of what `rrnet-2pc-run` sustains",
+            "half within",
+            "99 of 100 within",
+            "other class than the reference",
+            "load of the machine",
+        ),
+        rows,
+    )

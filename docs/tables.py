@@ -52,6 +52,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "accuracy": of_script("benchmarks/search/accuracy.py", results="accuracy.json", part="runs"),
     "executed": of_script("benchmarks/search/executed.py", results="executed.json"),
     "shared-signs": of_script("docs/computed.py", "shared_signs"),
+    "service": of_script("docs/measured.py", "service", "service.json"),
     "imagenet": of_script("benchmarks/parties/imagenet.py", results="imagenet.json"),
 }
 

@@ -1,4 +1,4 @@
-"""nginx before two pairs of daemons, as docs/service.md sets it up: one pair may be killed at any moment."""
+"""nginx before two pairs of daemons, as docs/how-to/operate-a-service.md has it: any pair may be killed."""
 
 import contextlib
 import re
@@ -11,7 +11,7 @@ import pytest
 from helpers.parties.served import Servers, asking, clear_images, free_port, wait_until, write_digits_sized_build
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-DOCUMENT = Path(__file__).parents[4] / "docs" / "service.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "how-to" / "operate-a-service.md"
 
 
 def documented(section):
