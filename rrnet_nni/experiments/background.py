@@ -18,6 +18,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import output_folder, write_whole_json
 
 from .nni_manager import Experiment
+from .processes import end_managers
 
 JOB_FILE = "main_job.json"
 #: Seconds that a job may take to start its experiment, and to stop it.
@@ -81,8 +82,8 @@ def stop_job(experiment_id: str, directory: Path) -> str:
         raise Refusal(f"{directory}: there is no experiment {experiment_id} there")
     job = _job(folder / JOB_FILE)
     if job is None:
-        Experiment(experiment_id, 0, folder).stop()
-        return f"experiment {experiment_id} has no job that runs; its manager is stopped"
+        rest = "; its manager is stopped" if end_managers(experiment_id) else ", nor a manager"
+        return f"experiment {experiment_id} has no job that runs{rest}"
     job.send_signal(signal.SIGTERM)
     try:
         job.wait(timeout=PATIENCE_S)

@@ -7,7 +7,6 @@ interface only.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import runpy
 import sys
@@ -16,33 +15,20 @@ from pathlib import Path
 import psutil
 
 from .nni_manager import loopback_environment
-
-#: Seconds that what is left over gets to end by itself.
-PATIENCE_S = 10.0
+from .processes import end_processes, processes_with
 
 
 def end_leftovers(environment: Path) -> int:
     """End the keepers of an environment's folder and their trials; returns how many processes that were."""
-    left = [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, environment)]
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=PATIENCE_S)
+    left = processes_with(lambda process, words: process.pid != os.getpid() and _is_of(process, words, environment))
+    end_processes(left)
     return len(left)
 
 
-def _is_of(process: psutil.Process, environment: Path) -> bool:
+def _is_of(process: psutil.Process, words: list[str], environment: Path) -> bool:
     """Whether it is a keeper of this folder, or a trial (NNI tells each its output folder)."""
-    try:
-        words = process.cmdline()
-        output = process.environ().get("NNI_OUTPUT_DIR", "")
-    except psutil.Error:
-        return False
     is_keeper = any(word.endswith("trial_keeper/main.js") for word in words)
+    output = process.environ().get("NNI_OUTPUT_DIR", "")
     return (is_keeper and Path(words[-1]).is_relative_to(environment)) or Path(output).is_relative_to(environment)
 
 

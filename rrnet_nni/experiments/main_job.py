@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
         experiment = resume_experiment(options.resume, working_directory)
     else:
         experiment = start_experiment(options.experiment, working_directory)
-    console.print(f"NNI experiment [b]{experiment.id}[/b], web UI on {experiment.web_ui} (this machine only)")
-    note_job(experiment)
     try:
+        console.print(f"NNI experiment [b]{experiment.id}[/b], web UI on {experiment.web_ui} (this machine only)")
+        note_job(experiment)
         with TrialsDisplay(console) as display:
 
             def follow(trials: list[Trial]) -> None:

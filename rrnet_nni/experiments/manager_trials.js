@@ -8,6 +8,7 @@ const path = require('path');
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 // A trial that loses this many machines is given up: it may be what ends them.
 const MOST_STARTS = 5;
+const FOLDER_MS = 2000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function newId(taken) {
@@ -126,10 +127,22 @@ exports.V3asV1 = (prototype) => {
     };
 };
 
+// Without this a manager whose experiment is deleted runs on for ever, and so does all that it started.
+function endWithFolder(every_ms) {
+    const timer = setInterval(async () => {
+        const error = await fs.stat(path.join(global.nni.paths.experimentRoot, 'db')).catch((found) => found);
+        if (error.code === 'ENOENT') {
+            clearInterval(timer);
+            global.nni.shutdown.initiate('the folder of the experiment is gone');
+        }
+    }, every_ms);
+}
+
 exports.NNIManager = (prototype) => {
     const { initTrainingService, addRecoveredTrialJob, onTrialJobMetrics, resumeExperiment } = prototype;
 
     prototype.initTrainingService = async function (config) {
+        endWithFolder(FOLDER_MS);
         const service = await initTrainingService.call(this, config);
         service.rrnetConcurrency = () => this.experimentProfile.params.trialConcurrency;
         return service;

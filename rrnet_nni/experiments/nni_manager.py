@@ -19,6 +19,7 @@ from typing import Any
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ..reports.results import RESULT_FILE
+from .processes import end_managers
 from .trials import Trial
 
 LOOPBACK = "127.0.0.1"
@@ -77,8 +78,8 @@ class Experiment:
         return max(found, key=lambda folder: ((folder / RESULT_FILE).exists(), folder.stat().st_mtime), default=local)
 
     def stop(self) -> None:
-        """Stop the manager; the experiment can be resumed with `nnictl resume`."""
-        _nnictl("stop", self.id, check=False)
+        """Stop the manager and its tuner; the experiment can be resumed with `nnictl resume`."""
+        end_managers(self.id)
 
 
 @dataclass
@@ -175,7 +176,7 @@ def loopback_environment() -> dict[str, str]:
     return {**os.environ, "NODE_OPTIONS": options, "PATH": path}
 
 
-def _nnictl(*arguments: str, check: bool = True) -> str:
+def _nnictl(*arguments: str) -> str:
     command = [
         sys.executable,
         "-c",
@@ -196,9 +197,9 @@ def _nnictl(*arguments: str, check: bool = True) -> str:
     except KeyboardInterrupt:
         # The manager outlives nnictl: only once nnictl has named the experiment can it be stopped.
         if experiment_id := _named_experiment(_plain(process.communicate()[0])):
-            _nnictl("stop", experiment_id, check=False)
+            end_managers(experiment_id)
         raise
-    if check and process.returncode != 0:
+    if process.returncode != 0:
         lines = [line for line in printed.splitlines() if line.strip()]
         raise Refusal(f"nnictl {arguments[0]} failed: {lines[-1].strip() if lines else 'no output'}")
     return printed

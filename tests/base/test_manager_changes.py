@@ -218,6 +218,20 @@ def test_trials_are_numbered_on_when_an_experiment_is_resumed_while_none_ran(tmp
     assert in_the_manager(tmp_path, body) == [5, [{"parameter": {"latency_weight": 1}, "value": None}]]
 
 
+def test_a_manager_whose_experiment_is_deleted_ends(tmp_path: Path) -> None:
+    body = """
+        const db = path.join(global.nni.paths.experimentRoot, 'db');
+        require('fs').mkdirSync(db);
+        const manager = Object.assign(Object.create(NNIManager.prototype), { log: { info() {} } });
+        manager.initTrainingService({ trainingService: { platform: 'local' } }).catch(() => {});
+        const ended = new Promise((resolve) => { global.nni.shutdown.register('test', async () => resolve('ended')); });
+        const before = await Promise.race([ended, sleep(2500).then(() => 'runs')]);
+        require('fs').rmdirSync(db);
+        return [before, await Promise.race([ended, sleep(20000).then(() => 'runs')])];
+    """
+    assert in_the_manager(tmp_path, body) == ["runs", "ended"]
+
+
 def test_a_machine_whose_key_nobody_knows_is_refused_in_one_sentence(tmp_path: Path) -> None:
     body = """
         const ssh = new Ssh('1', { host: 'nowhere.invalid', port: 2222, user: 'me' });
