@@ -18,7 +18,6 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.files import output_folder, write_whole_json
 
 from .nni_manager import Experiment
-from .processes import end_managers
 
 JOB_FILE = "main_job.json"
 #: Seconds that a job may take to start its experiment, and to stop it.
@@ -82,8 +81,9 @@ def stop_job(experiment_id: str, directory: Path) -> str:
         raise Refusal(f"{directory}: there is no experiment {experiment_id} there")
     job = _job(folder / JOB_FILE)
     if job is None:
-        rest = "; its manager is stopped" if end_managers(experiment_id) else ", nor a manager"
-        return f"experiment {experiment_id} has no job that runs{rest}"
+        left = Experiment(experiment_id, 0, folder).stop()
+        rest = "what it left is stopped" if left else "nothing is left to stop"
+        return f"experiment {experiment_id} has no job that runs; {rest}"
     job.send_signal(signal.SIGTERM)
     try:
         job.wait(timeout=PATIENCE_S)

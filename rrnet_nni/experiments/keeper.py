@@ -12,24 +12,8 @@ import runpy
 import sys
 from pathlib import Path
 
-import psutil
-
 from .nni_manager import loopback_environment
-from .processes import end_processes, processes_with
-
-
-def end_leftovers(environment: Path) -> int:
-    """End the keepers of an environment's folder and their trials; returns how many processes that were."""
-    left = processes_with(lambda process, words: process.pid != os.getpid() and _is_of(process, words, environment))
-    end_processes(left)
-    return len(left)
-
-
-def _is_of(process: psutil.Process, words: list[str], environment: Path) -> bool:
-    """Whether it is a keeper of this folder, or a trial (NNI tells each its output folder)."""
-    is_keeper = any(word.endswith("trial_keeper/main.js") for word in words)
-    output = process.environ().get("NNI_OUTPUT_DIR", "")
-    return (is_keeper and Path(words[-1]).is_relative_to(environment)) or Path(output).is_relative_to(environment)
+from .processes import end_leftovers
 
 
 def main() -> None:

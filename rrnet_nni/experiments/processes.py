@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -58,6 +60,24 @@ def end_managers(experiment_id: str) -> int:
     end_processes(managers, MANAGER_PATIENCE_S)
     end_processes(started)
     return len(managers)
+
+
+def end_leftovers(environments: Path) -> int:
+    """End the keepers of a folder of environments and their trials; returns how many processes that were.
+
+    They outlive a manager that is killed. Trials are started again: two must never train in one folder.
+    """
+    folder = environments.resolve()
+    left = processes_with(lambda process, words: process.pid != os.getpid() and _is_of(process, words, folder))
+    end_processes(left)
+    return len(left)
+
+
+def _is_of(process: psutil.Process, words: list[str], environments: Path) -> bool:
+    """Whether it is a keeper of this folder, or a trial (NNI tells each its output folder)."""
+    is_keeper = any(word.endswith("trial_keeper/main.js") for word in words)
+    output = process.environ().get("NNI_OUTPUT_DIR", "")
+    return (is_keeper and Path(words[-1]).is_relative_to(environments)) or Path(output).is_relative_to(environments)
 
 
 def _follow(words: list[str], named: list[str]) -> bool:

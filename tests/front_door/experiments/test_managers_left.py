@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +17,8 @@ import pytest
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.experiments import main_job, processes
 from rrnet_nni.experiments.background import stop_job
-from rrnet_nni.experiments.keeper import end_leftovers
-from rrnet_nni.experiments.nni_manager import Experiment
+from rrnet_nni.experiments.nni_manager import Experiment, resume_experiment, start_experiment
+from rrnet_nni.experiments.tuners import register_tuner
 
 #: Starts a process of its own, as a manager starts its tuner, and says when both stand.
 PROGRAM = """
@@ -29,11 +30,11 @@ print("ready", flush=True)
 time.sleep(600)
 """
 EXPERIMENT = """
-trialCommand: sleep 1
+trialCommand: sleep 600
 trialCodeDirectory: .
 experimentWorkingDirectory: runs
-trialConcurrency: 1
-maxTrialNumber: 1
+trialConcurrency: 2
+maxTrialNumber: 2
 searchSpace:
   latency_weight: {_type: loguniform, _value: [0.01, 1.0]}
 tuner: {name: ParetoTuner}
@@ -92,11 +93,31 @@ def test_a_manager_that_does_not_end_is_killed(start: Start, monkeypatch: pytest
     assert time.monotonic() - asked >= 0.3, "it was asked first"
 
 
-def test_stop_says_whether_there_was_a_manager(start: Start, tmp_path: Path) -> None:
+def test_stop_says_whether_anything_was_left(start: Start, tmp_path: Path) -> None:
     (tmp_path / "abcdefgh" / "db").mkdir(parents=True)
     start("nni_node/main.js", "--experiment-id", "abcdefgh")
-    assert stop_job("abcdefgh", tmp_path) == "experiment abcdefgh has no job that runs; its manager is stopped"
-    assert stop_job("abcdefgh", tmp_path) == "experiment abcdefgh has no job that runs, nor a manager"
+    assert stop_job("abcdefgh", tmp_path) == "experiment abcdefgh has no job that runs; what it left is stopped"
+    assert stop_job("abcdefgh", tmp_path) == "experiment abcdefgh has no job that runs; nothing is left to stop"
+
+
+def test_trials_that_outlive_a_killed_manager_end_before_they_start_again(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NNI starts an interrupted trial again in the folder that it had."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # nnictl's list is there: it knows no such experiment
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "abcdefgh" / "db").mkdir(parents=True)
+    trials = tmp_path / "runs" / "abcdefgh" / "environments" / "local-env" / "trials"
+    trial = start("trial.py", NNI_OUTPUT_DIR=str(trials / "t"))
+    manager = start("nni_node/main.js", "--experiment-id", "abcdefgh")
+    with pytest.raises(Refusal, match="nnictl resume failed"):
+        resume_experiment("abcdefgh", Path("runs"))
+    assert not has_ended(trial), "its manager runs"
+    manager.kill()
+    manager.wait()
+    with pytest.raises(Refusal, match="nnictl resume failed"):
+        resume_experiment("abcdefgh", Path("runs"))
+    assert has_ended(trial)
 
 
 def test_a_job_that_cannot_note_itself_leaves_no_manager(
@@ -126,6 +147,32 @@ def test_a_keeper_ends_what_an_earlier_one_of_its_folder_left(start: Start, tmp_
         start("trial.py", str(ours)),
     ]
     trials_own = left[1].children()
-    assert end_leftovers(ours) == len(left) + len(trials_own)
+    assert processes.end_leftovers(ours) == len(left) + len(trials_own)
     assert [has_ended(one) for one in (*left, *trials_own)] == [True] * 3
     assert [has_ended(one) for one in kept] == [False] * 3
+
+
+@pytest.mark.experiment
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["deleted", "stopped", "killed and resumed"])
+def test_nothing_of_a_real_experiment_runs_on_once_it_is(tmp_path: Path, what: str) -> None:
+    register_tuner()
+    (tmp_path / "experiment.yml").write_text(EXPERIMENT)
+    experiment = start_experiment(tmp_path / "experiment.yml", tmp_path / "runs")
+    try:
+        while [trial.status for trial in experiment.trials()] != ["RUNNING"] * 2:
+            time.sleep(0.5)
+        (manager,) = processes.managers_of(experiment.id)
+        left = [manager, *manager.children(recursive=True)]
+        assert sum(one.name() == "sleep" for one in left) == 2
+        if what == "deleted":
+            shutil.rmtree(experiment.directory)
+        elif what == "stopped":
+            experiment.stop()
+        else:
+            manager.kill()
+            resume_experiment(experiment.id, tmp_path / "runs")
+        _, alive = psutil.wait_procs(left, timeout=90)
+        assert alive == []
+    finally:
+        experiment.stop()
