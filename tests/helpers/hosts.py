@@ -40,7 +40,7 @@ def why_not() -> str | None:
     """Why hosts cannot be made here; None where they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "hosts are namespaces, which only root can make on Linux"
-    missing = [tool for tool in ("ip", "unshare", "ssh-keygen", SSHD) if not shutil.which(tool)]
+    missing = [tool for tool in ("ip", "unshare", "setpriv", "ssh-keygen", SSHD) if not shutil.which(tool)]
     if missing:
         return f"hosts need {', '.join(missing)}"
     tried = subprocess.run(["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "true"], capture_output=True)
@@ -59,9 +59,11 @@ class Host:
     def boot(self) -> None:
         script = _BOOT.format(folder=self.folder, name=self.name, sshd=SSHD)
         own = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]
+        # The host ends with the run of tests, also with one that is killed.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
         pinned = [] if self.core is None else ["taskset", "--cpu-list", str(self.core)]
         with (self.folder / "sshd.log").open("ab") as log:
-            command = ["ip", "netns", "exec", self.namespace, *pinned, *own]
+            command = ["ip", "netns", "exec", self.namespace, *pinned, *tied, *own]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self) -> None:
