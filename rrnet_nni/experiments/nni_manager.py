@@ -23,8 +23,6 @@ from .processes import end_leftovers, end_managers, managers_of
 from .trials import Trial
 
 LOOPBACK = "127.0.0.1"
-#: Folder of an experiment in which each machine has one of its own, with the trials.
-ENVIRONMENTS = "environments"
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,13 @@ class Experiment:
 
     def trial_directory(self, trial: Trial) -> Path:
         """Where everything that a trial left lies: in the folder of the machine that it ran on last."""
-        environments = self.directory / ENVIRONMENTS
-        local = environments / "local-env" / "trials" / trial.id
-        found = environments.glob(f"*/trials/{trial.id}")
+        local = self.directory / "environments" / "local-env" / "trials" / trial.id
+        found = self.directory.glob(f"environments/*/trials/{trial.id}")
         return max(found, key=lambda folder: ((folder / RESULT_FILE).exists(), folder.stat().st_mtime), default=local)
 
     def stop(self) -> int:
         """Stop the manager, its tuner and trials; the experiment can be resumed. Returns how many processes ran."""
-        return end_managers(self.id) + end_leftovers(self.directory / ENVIRONMENTS)
+        return end_managers(self.id) + end_leftovers(self.directory)
 
 
 @dataclass
@@ -115,7 +112,7 @@ def resume_experiment(experiment_id: str, working_directory: Path, port: int | N
     if not (working_directory / experiment_id / "db").is_dir():
         raise Refusal(f"{working_directory}: there is no experiment {experiment_id} there")
     if not managers_of(experiment_id):
-        end_leftovers(working_directory / experiment_id / ENVIRONMENTS)
+        end_leftovers(working_directory / experiment_id)
     port = port or free_port()
     printed = _nnictl("resume", experiment_id, "--port", str(port), "--experiment_dir", str(working_directory))
     return _attach(printed, port, working_directory)

@@ -15,6 +15,8 @@ MANAGER_PATIENCE_S = 90.0
 #: Seconds that everything else gets.
 PATIENCE_S = 10.0
 _POLL_S = 0.1
+#: What NNI tells a trial, and a tuner.
+_FOLDERS = ("NNI_OUTPUT_DIR", "NNI_CHECKPOINT_DIRECTORY")
 
 
 def processes_with(is_meant: Callable[[psutil.Process, list[str]], bool]) -> list[psutil.Process]:
@@ -62,22 +64,24 @@ def end_managers(experiment_id: str) -> int:
     return len(managers)
 
 
-def end_leftovers(environments: Path) -> int:
-    """End the keepers of a folder of environments and their trials; returns how many processes that were.
+def end_leftovers(folder: Path) -> int:
+    """End what NNI started for an experiment's or a machine's folder; returns how many processes that were.
 
-    They outlive a manager that is killed. Trials are started again: two must never train in one folder.
+    Tuner, keepers and trials may outlive a manager that is killed. A trial starts again in its folder, where no other
+    must train then.
     """
-    folder = environments.resolve()
+    folder = folder.resolve()
     left = processes_with(lambda process, words: process.pid != os.getpid() and _is_of(process, words, folder))
     end_processes(left)
     return len(left)
 
 
-def _is_of(process: psutil.Process, words: list[str], environments: Path) -> bool:
-    """Whether it is a keeper of this folder, or a trial (NNI tells each its output folder)."""
+def _is_of(process: psutil.Process, words: list[str], folder: Path) -> bool:
+    """Whether it is a keeper of this folder, or a trial or a tuner, each of which NNI tells a folder of its own."""
     is_keeper = any(word.endswith("trial_keeper/main.js") for word in words)
-    output = process.environ().get("NNI_OUTPUT_DIR", "")
-    return (is_keeper and Path(words[-1]).is_relative_to(environments)) or Path(output).is_relative_to(environments)
+    environment = process.environ()
+    told = [environment[name] for name in _FOLDERS if name in environment] + words[-1:] * is_keeper
+    return any(Path(one).is_relative_to(folder) for one in told)
 
 
 def _follow(words: list[str], named: list[str]) -> bool:

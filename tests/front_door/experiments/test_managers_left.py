@@ -109,15 +109,18 @@ def test_trials_that_outlive_a_killed_manager_end_before_they_start_again(
     (tmp_path / "runs" / "abcdefgh" / "db").mkdir(parents=True)
     trials = tmp_path / "runs" / "abcdefgh" / "environments" / "local-env" / "trials"
     trial = start("trial.py", NNI_OUTPUT_DIR=str(trials / "t"))
+    tuner = start("tuner.py", NNI_CHECKPOINT_DIRECTORY=str(tmp_path / "runs" / "abcdefgh" / "checkpoint"))
     manager = start("nni_node/main.js", "--experiment-id", "abcdefgh")
     with pytest.raises(Refusal, match="nnictl resume failed"):
         resume_experiment("abcdefgh", Path("runs"))
     assert not has_ended(trial), "its manager runs"
+    assert not has_ended(tuner)
     manager.kill()
     manager.wait()
     with pytest.raises(Refusal, match="nnictl resume failed"):
         resume_experiment("abcdefgh", Path("runs"))
     assert has_ended(trial)
+    assert has_ended(tuner)
 
 
 def test_a_job_that_cannot_note_itself_leaves_no_manager(
@@ -171,8 +174,9 @@ def test_nothing_of_a_real_experiment_runs_on_once_it_is(tmp_path: Path, what: s
             experiment.stop()
         else:
             manager.kill()
+            psutil.wait_procs([manager])
             resume_experiment(experiment.id, tmp_path / "runs")
         _, alive = psutil.wait_procs(left, timeout=90)
-        assert alive == []
+        assert [(one.pid, one.status(), one.cmdline()) for one in alive] == []
     finally:
         experiment.stop()
