@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from rrnet_nni.base.tables import markdown_table
-from rrnet_nni.cli.paper_table import paper_operators
+from rrnet_nni.cli.paper_table import paper_operators, paper_rows
 from rrnet_nni.fpga.cost.latency import operator_cost
 from rrnet_nni.fpga.cost.network import network_cost
 from rrnet_nni.fpga.devices import load_device
@@ -47,6 +47,19 @@ def protocol_costs() -> str:
             f"ms for {ELEMENTS:,} elements",
         ),
         rows,
+    )
+
+
+@cache
+def paper_latencies() -> str:
+    """The paper's ten latencies beside the model's, with the constants that were fitted to them."""
+    rows = paper_rows(load_device("zcu104"), get_costs("paper"))
+    return markdown_table(
+        ("network", "activation", "published ms", "modelled ms", "error"),
+        (
+            (row["network"], row["choice"], f"{row['paper_ms']:.1f}", f"{row['model_ms']:.1f}", f"{row['error']:+.1%}")
+            for row in rows
+        ),
     )
 
 

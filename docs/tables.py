@@ -52,6 +52,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "accuracy": of_script("benchmarks/search/accuracy.py", results="accuracy.json", part="runs"),
     "executed": of_script("benchmarks/search/executed.py", results="executed.json"),
     "shared-signs": of_script("docs/computed.py", "shared_signs"),
+    "accuracy-relus": of_script("docs/figures/accuracy_relus.py", results="accuracy.json", part="runs"),
+    "paper-latencies": of_script("docs/computed.py", "paper_latencies"),
+    "two-party": of_script("docs/measured.py", "two_party", "two_party.json"),
+    "schedules": of_script("docs/measured.py", "schedules", "schedule.json"),
+    "board": of_script("docs/measured.py", "board", "accelerator.json"),
+    "budget": of_script("docs/measured.py", "budget", "accelerator.json"),
     "service": of_script("docs/measured.py", "service", "service.json"),
     "imagenet": of_script("benchmarks/parties/imagenet.py", results="imagenet.json"),
 }

@@ -14,9 +14,12 @@ import json
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rrnet_nni.base.figures import figure_canvas, save_figure
+from rrnet_nni.base.tables import markdown_table
 from rrnet_nni.evaluators.space_operators import describe_space
 from rrnet_nni.fpga.program.operators import relu_count
 from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
@@ -40,16 +43,37 @@ def relus(backbone: str, width: float, kind: str) -> int:
     return sum(relu_count(operators.choices[label][chosen]) for label, chosen in choices.items())
 
 
+def groups(runs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, float, str], list[float]]:
+    """Backbone, width and kind -> test accuracies in %, a seed each."""
+    found: dict[tuple[str, float, str], list[float]] = defaultdict(list)
+    for run in runs:
+        if run["start"] is not None and run["judged_on"] == "test images":
+            found[run["backbone"], run["width"], run["kind"]].append(100 * run["accuracy"])
+    return found
+
+
+def table(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Ours and the published points by their ReLUs."""
+    rows = []
+    for (backbone, width, kind), accuracies in groups(runs).items():
+        seeds = f"measured, CIFAR-10 (JPEG), mean of {len(accuracies)} seed{'s' if len(accuracies) > 1 else ''}"
+        name = f"{backbone}, width {width:g}, {kind}"
+        rows.append((relus(backbone, width, kind) / 1000, name, statistics.mean(accuracies), seeds))
+    for method, points in PUBLISHED.items():
+        rows += [(thousands, method, accuracy, "published, original images") for thousands, accuracy in points]
+    return markdown_table(
+        ("thousands of ReLUs", "network or method", "accuracy, %", "known by"),
+        ([f"{relus:.4g}", name, f"{accuracy:.2f}", known] for relus, name, accuracy, known in sorted(rows)),
+    )
+
+
 def main() -> int:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    groups: dict[tuple[str, float, str], list[float]] = defaultdict(list)
-    for run in json.loads(RESULTS.read_text())["runs"]:
-        if run["start"] is not None and run["judged_on"] == "test images":
-            groups[run["backbone"], run["width"], run["kind"]].append(100 * run["accuracy"])
+    ours = groups(json.loads(RESULTS.read_text())["runs"])
     figure, ((axis,),) = figure_canvas(1, width=6.4, height=4.2)
     for method, points in PUBLISHED.items():
         axis.plot(*zip(*points, strict=True), "--", marker=".", linewidth=0.7, label=f"{method} (published)")
-    for (backbone, width, kind), accuracies in groups.items():
+    for (backbone, width, kind), accuracies in ours.items():
         thousands = relus(backbone, width, kind) / 1000
         axis.plot(thousands, statistics.mean(accuracies), "s", color="black", markersize=4)
         label = f"{backbone} x{width:g}, {kind}"

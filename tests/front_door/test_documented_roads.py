@@ -1,4 +1,4 @@
-"""README's and docs' commands, one after the other, in a folder that looks like a clone after `make`."""
+"""The commands of README and docs, one after the other, in a folder that looks like a clone after `make`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ training: {epochs: 4}
 calibration_images: 64
 """
 SHORTER = (("maxTrialNumber: 6", "maxTrialNumber: 2"), ("epochs: 30", "epochs: 4"), ("epochs: 7,", "epochs: 3,"))
-PAGES = [document for document in documents() if document.name != "README.md"]
+#: Pages that suppose nothing but a clone and a folder of pictures.
+FROM_A_CLONE = [ROOT / "docs" / "how-to" / name for name in ("commands.md", "own-images.md")]
+PAGES = [document for document in documents() if document not in (ROOT / "README.md", *FROM_A_CLONE)]
 
 
 def commands(document: Path) -> list[str]:
@@ -31,7 +33,9 @@ def commands(document: Path) -> list[str]:
 
 
 def test_every_command_is_on_a_road_or_in_a_test_that_is_there() -> None:
-    verbs = [command.split()[1] for command in commands(ROOT / "README.md") if command.startswith("rrnet ")]
+    assert commands(ROOT / "README.md") == []
+    clones = [command for page in FROM_A_CLONE for command in commands(page)]
+    verbs = [command.split()[1] for command in clones if command.startswith("rrnet ")]
     assert {"run", "init", "show", "search", "train", "export", "latency", "paper-table", "report"} <= set(verbs)
     assert sum(command.startswith("rrnet-2pc-") for page in PAGES for command in commands(page)) >= 15
     assert all((ROOT / place).is_file() for place in ELSEWHERE.values())
@@ -80,13 +84,14 @@ def test_a_pages_commands_run_in_order(clone: Path, page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.experiment
-def test_the_readmes_commands_run_in_order(clone: Path) -> None:
+@pytest.mark.parametrize("page", FROM_A_CLONE, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_in_order_in_a_fresh_clone(clone: Path, page: Path) -> None:
     write_odd_folder(clone / "my_images", each=20)
     drawn("disc", np.random.default_rng(99)).save(clone / "photo.jpg")
     road = Road(clone)
-    for command in commands(ROOT / "README.md"):
+    for command in commands(page):
         road.walk([command.replace("--many 6", "--many 2")])
         if command.startswith("rrnet init"):
             shortened(clone / "my_images.yml")
             shortened(clone / "my_images_experiment.yml")
-    assert (clone / "page" / "report.html").is_file()
+    assert page.name != "commands.md" or (clone / "page" / "report.html").is_file()
