@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -50,11 +51,15 @@ def describe_folder(root: Path, place: Path) -> tuple[str, str, list[str]]:
         "training": {"epochs": epochs, "batch_size": min(64, max(8, count // 8))},
         "hardware": {"device": "zcu104", "protocol": "beaver-ot"},
     }
-    name = root.resolve().name.replace(" ", "_") or "images"
     text = f"# Written by `rrnet init` for {root}: change what you know better.\n" + yaml.safe_dump(
         task, sort_keys=False, default_flow_style=None, allow_unicode=True
     )
-    return name, text, _said(folder, damaged, size)
+    return _task_name(root), text, _said(folder, damaged, size)
+
+
+def _task_name(root: Path) -> str:
+    """The folder's name without what a shell or YAML would read in its own way: it goes into a file name and a command."""
+    return re.sub(r"[^\w.-]+", "_", root.resolve().name).strip("._-") or "images"
 
 
 def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[str]:

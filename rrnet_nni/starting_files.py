@@ -16,7 +16,7 @@ _EXPERIMENT = """\
 # An NNI experiment: every trial searches {name}.yml at one λ and finishes the network it finds.
 #   rrnet run {name}_experiment.yml
 experimentName: RRNet on {name}
-trialCommand: OMP_NUM_THREADS=1 rrnet trial --task {quoted}      # two trials at a time on two cores
+trialCommand: OMP_NUM_THREADS=1 rrnet trial --task {name}.yml      # two trials at a time on two cores
 trialCodeDirectory: .
 experimentWorkingDirectory: runs
 trialConcurrency: 2
@@ -53,7 +53,7 @@ def task_named(given: Path, folder: Path = Path()) -> Path:
 
 
 def write_starting_files(name: str, task: str, folder: Path) -> tuple[Path, Path]:
-    """Write `NAME.yml` and `NAME_experiment.yml`.
+    """Write `NAME.yml` and `NAME_experiment.yml`; the name is letters, digits, `_`, `-` and `.`.
 
     Raises:
         Refusal: one of them is there.
@@ -63,8 +63,7 @@ def write_starting_files(name: str, task: str, folder: Path) -> tuple[Path, Path
         if path.exists():
             raise Refusal(f"{path} is there: take it away, or name another folder with -o")
     write_whole(files[0], task.encode())
-    quoted = f"'{name}.yml'" if not name.replace("_", "").replace("-", "").isalnum() else f"{name}.yml"
-    write_whole(files[1], _EXPERIMENT.format(name=name, quoted=quoted).encode())
+    write_whole(files[1], _EXPERIMENT.format(name=name).encode())
     return files
 
 

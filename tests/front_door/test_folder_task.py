@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_init_refuses_to_write_over_files_and_what_is_no_folder(
     assert not (tmp_path / "shapes.yml").exists()
     assert main(["init", str(tmp_path / "nowhere"), "-o", str(tmp_path)]) == 2
     assert "nowhere is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["it's mine", "a: b", "two #1", "{x} $é", "- dash", "...", "v1.2"])
+def test_a_folder_of_any_name_gets_files_that_a_shell_and_yaml_read_as_they_are(name: str, tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / name / kind).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (16, 16), (index, 0, 0)).save(tmp_path / name / kind / f"{index}.png")
+    assert main(["init", str(tmp_path / name), "-o", str(tmp_path)]) == 0
+    (experiment,) = tmp_path.glob("*_experiment.yml")
+    read = read_experiment(experiment)
+    assert read.task is not None
+    assert read.task.data.root == str(tmp_path / name)
+    assert re.fullmatch(r"\w[\w.-]*", experiment.name)
 
 
 def test_many_pictures_get_a_larger_network_and_fewer_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
