@@ -1,7 +1,7 @@
 """The project from Python, in five functions: `import rrnet_nni as rrnet`, then `rrnet.search(...)` and so on.
 
-Each does what the command of its name does and returns a dataclass; what is wrong is a `Refusal`, with the sentence
-that the command prints.
+Each does what the command of its name does, takes the same files and names, and returns a dataclass; what is wrong is a
+`Refusal`, with the sentence that the command prints.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ def search(task: Path | str, output: Path | str, latency_weight: float | None = 
     """Search the task at one λ (1/ms; None: the task file's), then train, export and compile what was found."""
     from . import pipeline
     from .base.files import output_folder
+    from .starting_files import task_named
     from .task import load_task
     from .workbench import prepare
 
-    read = load_task(Path(task))
+    read = load_task(task_named(Path(task)))
     folder = output_folder(Path(output))
     bench = prepare(read)
     weight = read.search.latency_weight if latency_weight is None else latency_weight
@@ -77,10 +78,11 @@ def train(
     from .architecture import read_architecture
     from .base.files import output_folder
     from .search_spaces import fixed_choices
+    from .starting_files import task_named
     from .task import load_task
     from .workbench import prepare
 
-    read = load_task(Path(task))
+    read = load_task(task_named(Path(task)))
     folder = output_folder(Path(output))
     if architecture is None:
         bench = prepare(read)
@@ -88,6 +90,7 @@ def train(
     else:
         found, space = read_architecture(Path(architecture))
         bench = prepare(replace(read, backbone=found.backbone, space=space))
+        bench.check_images(space, str(architecture))
         chosen = pipeline.priced_again(bench, found)
     return pipeline.finish(bench, chosen, folder, **pipeline.teacher_of(bench))
 

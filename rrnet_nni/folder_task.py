@@ -58,7 +58,7 @@ def describe_folder(root: Path, place: Path) -> tuple[str, str, list[str]]:
 
 
 def _task_name(root: Path) -> str:
-    """The folder's name without what a shell or YAML would read in its own way: it goes into a file name and a command."""
+    """The folder's name without what a shell or YAML reads in its own way, as of a file that a command names."""
     return re.sub(r"[^\w.-]+", "_", root.resolve().name).strip("._-") or "images"
 
 

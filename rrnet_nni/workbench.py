@@ -57,6 +57,13 @@ class Workbench:
         shapes += [fixed.shape for fixed in self.operators.fixed]
         return sum(map(relu_count, shapes)), sum(map(comparison_count, shapes))
 
+    def check_images(self, space: SpaceOptions, what: str) -> None:
+        """Refuse `what`, whose backbone has the options `space`, where it is made for images of another kind."""
+        for name in ("classes", "image_size", "channels"):
+            its_own, given = getattr(space, name), getattr(self.space, name)
+            if its_own != given:
+                raise Refusal(f"{what} has {name} {its_own}, the task's images have {given}")
+
 
 def training_device() -> torch.device:
     """The GPU that this process may use, the first where it may use several; else the CPU."""

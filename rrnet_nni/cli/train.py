@@ -14,8 +14,6 @@ from .options import add_task_option, read_task
 if TYPE_CHECKING:
     from torch import nn
 
-    from rrnet_nni.search_spaces import SpaceOptions
-
     from ..architecture import Architecture
     from ..pipeline import Lesson
     from ..task import Task
@@ -66,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if architecture is None:
         architecture = _fixed(bench, options.activation or "relu", options.pooling or "maxpool")
     else:
-        _check_images(architecture.space(), bench, str(options.architecture))
+        bench.check_images(architecture.space(), str(options.architecture))
         architecture = pipeline.priced_again(bench, architecture)
     output_folder(options.output)
     lesson = _lesson(options, bench)
@@ -100,13 +98,6 @@ def _fixed(bench: Workbench, activation: str, pooling: str) -> Architecture:
     return describe(bench, fixed_choices(bench.task.backbone, bench.space, activation, pooling))
 
 
-def _check_images(space: SpaceOptions, bench: Workbench, what: str) -> None:
-    for name in ("classes", "image_size", "channels"):
-        its_own, given = getattr(space, name), getattr(bench.space, name)
-        if its_own != given:
-            raise Refusal(f"{what} has {name} {its_own}, the task's images have {given}")
-
-
 def _lesson(options: argparse.Namespace, bench: Workbench) -> Lesson:
     """What to learn from: the named teacher and weights, else what the task says."""
     from .. import pipeline
@@ -128,5 +119,5 @@ def _teacher(directory: Path, bench: Workbench) -> nn.Module:
     from ..trained import load_trained
 
     architecture, space = read_architecture(directory / pipeline.ARCHITECTURE)
-    _check_images(space, bench, f"the teacher in {directory}")
+    bench.check_images(space, f"the teacher in {directory}")
     return load_trained(architecture, directory / pipeline.WEIGHTS)

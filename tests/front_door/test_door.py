@@ -13,7 +13,9 @@ from helpers.networks.small_onnx_models import ModelBuilder
 from helpers.odd_pictures import drawn
 
 import rrnet_nni as rrnet
+from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.image_format import ImageFormat
+from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 
 TASK = "backbone: resnet8\nspace: {width: 0.25}\ndata: {name: digits, train_images: 80, test_images: 20}\n"
 
@@ -58,6 +60,21 @@ def test_what_is_wrong_is_a_refusal(tmp_path: Path) -> None:
         with pytest.raises(rrnet.Refusal, match="unknown backbone 'resnet9'"):
             verb(tmp_path / "task.yml", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_architecture_for_other_images_is_not_trained(tmp_path: Path) -> None:
+    (tmp_path / "task.yml").write_text(TASK)
+    options = SpaceOptions(image_size=16, channels=1, classes=3, width=0.25)
+    three = Architecture("resnet8", options.to_dict(), fixed_choices("resnet8", options))
+    three.save(tmp_path / "three.json")
+    with pytest.raises(rrnet.Refusal, match=r"three\.json has classes 3, the task's images have 10"):
+        rrnet.train(tmp_path / "task.yml", tmp_path / "out", tmp_path / "three.json")
+
+
+def test_a_task_of_the_package_has_a_name_here_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rrnet.Refusal, match=r"nowhere\.json: there is no such file"):
+        rrnet.train("digits", tmp_path / "out", "nowhere.json")
 
 
 @pytest.mark.slow
