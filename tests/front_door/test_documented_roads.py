@@ -70,7 +70,20 @@ def with_a_build(clone: Path) -> Road:
 
 
 def test_the_commands_of_the_compilers_page_run_in_order(clone: Path) -> None:
-    with_a_build(clone).walk(commands(ROOT / "docs" / "explanation" / "compiler.md"))
+    page = commands(ROOT / "docs" / "explanation" / "compiler.md")
+    assert len(page) >= 3
+    assert with_a_build(clone).walk(page) == dict.fromkeys(page, 0)
+
+
+def test_a_road_tells_of_a_command_that_fails_and_of_a_party_that_nobody_met(tmp_path: Path) -> None:
+    road = Road(tmp_path)
+    (tmp_path / "build" / "client").mkdir(parents=True)
+    (tmp_path / "build.material" / "party-0").mkdir(parents=True)
+    assert road.walk(["true", "echo --listen", "cd ."]) == {"true": 0, "echo --listen": None, "cd .": 0}
+    (tmp_path / "images.npy").touch()
+    assert road.walk(["echo --connect here"]) == {"echo --listen": 0, "echo --connect here": 0}
+    with pytest.raises(AssertionError, match="echo why >&2; exit 3"):
+        road.walk(["true", "echo why >&2; exit 3", "true"])
 
 
 @pytest.mark.slow
@@ -78,7 +91,8 @@ def test_the_commands_of_the_compilers_page_run_in_order(clone: Path) -> None:
 @pytest.mark.experiment
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
 def test_a_pages_commands_run_in_order(clone: Path, page: Path) -> None:
-    with_a_build(clone).walk(commands(page))
+    printed = commands(page)
+    assert with_a_build(clone).walk(printed) == dict.fromkeys(printed, 0)
 
 
 @pytest.mark.slow
@@ -88,10 +102,13 @@ def test_a_pages_commands_run_in_order(clone: Path, page: Path) -> None:
 def test_the_commands_of_a_page_run_in_order_in_a_fresh_clone(clone: Path, page: Path) -> None:
     write_odd_folder(clone / "my_images", each=20)
     drawn("disc", np.random.default_rng(99)).save(clone / "photo.jpg")
-    road = Road(clone)
-    for command in commands(page):
-        road.walk([command.replace("--many 6", "--many 2")])
+    printed = commands(page)
+    assert len(printed) >= 3
+    road, walked = Road(clone), []
+    for command in printed:
+        walked += road.walk([command.replace("--many 6", "--many 2")]).values()
         if command.startswith("rrnet init"):
             shortened(clone / "my_images.yml")
             shortened(clone / "my_images_experiment.yml")
+    assert walked == [0] * len(printed)
     assert page.name != "commands.md" or (clone / "page" / "report.html").is_file()

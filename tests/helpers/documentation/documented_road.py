@@ -39,30 +39,42 @@ class Road:
         self.folder, self.client = folder, folder / "client"
         scripts = Path(sys.executable).parent
         self.environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-        self._waiting: subprocess.Popen[str] | None = None
+        self._waiting: tuple[str, subprocess.Popen[str]] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
 
-    def walk(self, commands: Sequence[str]) -> None:
-        """Run commands in their order; each must end with status 0."""
+    def walk(self, commands: Sequence[str]) -> dict[str, int | None]:
+        """Run commands in their order; returns the status of each: None of one that listens and that nobody met.
+
+        Raises:
+            AssertionError: one ended with another status than 0; with its words.
+        """
+        statuses: dict[str, int | None] = {}
         for command in commands:
+            statuses[command] = None
             if "--listen" in command:
                 here = re.sub(r"0\.0\.0\.0:\d+", f"127.0.0.1:{self._port}", command)
                 self._meet()
-                self._waiting = subprocess.Popen(
+                party = subprocess.Popen(
                     ["bash", "-c", here], cwd=self.folder, env=self.environment, text=True, stderr=subprocess.PIPE
                 )
-            elif "--connect" in command:
+                self._waiting = command, party
+                continue
+            if "--connect" in command:
                 shutil.copy(self.folder / "images.npy", self.client)
                 self.run(re.sub(r"--connect \S+", f"--connect 127.0.0.1:{self._port}", command), self.client)
                 assert self._waiting is not None
-                said = self._waiting.communicate(timeout=60)[1]
-                assert self._waiting.returncode == 0, said
+                listening, party = self._waiting
+                said = party.communicate(timeout=60)[1]
+                statuses[listening] = party.returncode
+                assert party.returncode == 0, f"{listening}\n{said}"
             elif command.startswith("rrnet-2pc-certificates") and "--peer" in command:
                 self._pin(command)
             else:
                 self.run(command.replace("NAME", self._convolution()) if "NAME" in command else command)
+            statuses[command] = 0
+        return statuses
 
     def run(self, command: str, folder: Path | None = None) -> str:
         ran = subprocess.run(
