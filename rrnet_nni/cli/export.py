@@ -38,32 +38,34 @@ def run(options: argparse.Namespace) -> int:
 
     from ..architecture import read_architecture
     from ..export import export_onnx
-    from ..pipeline import ARCHITECTURE, WEIGHTS
+    from ..pipeline import ARCHITECTURE, CALIBRATION, WEIGHTS
     from ..trained import load_trained
 
     architecture, space = read_architecture(options.run / ARCHITECTURE)
     network = load_trained(architecture, options.run / WEIGHTS)
     shape = (space.channels, space.image_size, space.image_size)
     images = None if architecture.images is None else checked(architecture.images, ImageFormat)
+    calibration = options.run / CALIBRATION
+    if options.pixels and not calibration.is_file():
+        raise Refusal(f"{calibration}: there is no such file, and --pixels writes these images as pixels, too")
     if options.pixels and images is None:
         raise Refusal(f"{options.run}: --pixels needs to know what the network's images are, and this one does not")
     model = export_onnx(network, shape, output_file(options.output), images, pixels=options.pixels)
     answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
     if images is not None and options.pixels:
-        answer["calibration"] = str(_pixel_calibration(options, images))
+        answer["calibration"] = str(_pixel_calibration(calibration, options.output, images))
     written = [answer[name] for name in ("model", "calibration") if name in answer]
     print_json(answer) if options.json else print(f"wrote {' and '.join(map(str, written))}")
     return 0
 
 
-def _pixel_calibration(options: argparse.Namespace, images: ImageFormat) -> Path:
-    """The run's calibration images in the units that the exported file takes."""
+def _pixel_calibration(calibration: Path, model: Path, images: ImageFormat) -> Path:
+    """The run's calibration images, beside the exported file and in the units that it takes."""
     import numpy as np
 
-    from ..pipeline import CALIBRATION
     from ..pixel_input import pixels_of_normalized
 
-    path = options.output.with_suffix(".calibration.npz")
-    with np.load(options.run / CALIBRATION) as stored:
+    path = model.with_suffix(".calibration.npz")
+    with np.load(calibration) as stored:
         np.savez(path, image=pixels_of_normalized(stored["image"], images))
     return path

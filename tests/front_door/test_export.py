@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.image_format import ImageFormat, read_format
+from rrnet_nni.cli import main
 from rrnet_nni.export import export_onnx, onnx_logits
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.pixel_input import NODES, pixels_of_normalized
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
+from rrnet_nni.trained import save_weights
 
 IMAGES = ImageFormat(16, 16, "gray", (0.3,), (0.4,), tuple("0123456789"), task="digits")
 
@@ -124,3 +128,21 @@ def test_its_build_takes_pixels_and_answers_the_same(tmp_path: Path) -> None:
     expected = onnx_logits(tmp_path / "model.onnx", pixels)
     found = run_reference(build.program, build.weights, pixels)
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_the_command_writes_pixels_for_the_calibration_or_nothing_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = SpaceOptions(image_size=16, channels=1, width=0.5)
+    choices = dict(fixed_choices("resnet8", options, "x2act", "avgpool"))
+    Architecture("resnet8", options.to_dict(), choices, images=asdict(IMAGES)).save(tmp_path / "architecture.json")
+    save_weights(network("x2act", "avgpool"), tmp_path / "weights.pt")
+    arguments = ["export", str(tmp_path), "-o", str(tmp_path / "model.onnx"), "--pixels"]
+    assert main(arguments) == 2
+    assert f"{tmp_path}/calibration.npz: there is no such file" in capsys.readouterr().err
+    assert not (tmp_path / "model.onnx").exists()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 1, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "calibration.npz", image=IMAGES.normalized(pixels))
+    assert main(arguments) == 0
+    with np.load(tmp_path / "model.calibration.npz") as written:
+        assert (written["image"] == pixels).all()
