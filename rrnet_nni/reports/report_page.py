@@ -34,10 +34,12 @@ _THETA = (
 def save_report(report: Report, directory: Path) -> Path:
     """Write report.json, report.html and a page for every trial; returns report.html."""
     write_whole_json(directory / REPORT_JSON, report.to_dict())
-    for number in range(len(report.results)):
-        write_whole(directory / trial_page_name(number), render_trial(report, number, directory).encode())
+    bodies = [_trial_body(report, number) for number in range(len(report.results))]
+    for number, body in enumerate(bodies):
+        write_whole(directory / trial_page_name(number), render_trial(report, number, body, directory).encode())
     page = directory / REPORT_PAGE
-    write_whole(page, render_page(report, directory).encode())
+    chosen = None if report.chosen is None else bodies[report.chosen]
+    write_whole(page, render_page(report, chosen, directory).encode())
     return page
 
 
@@ -45,13 +47,13 @@ def trial_page_name(number: int) -> str:
     return f"trial-{number}.html"
 
 
-def render_page(report: Report, directory: Path) -> str:
-    """The report of the whole run as one HTML document, whose links start from `directory`."""
+def render_page(report: Report, chosen: str | None, directory: Path) -> str:
+    """The report of the whole run, with the body of the chosen network, as one HTML document in `directory`."""
     parts = [f"<h1>{escape(report.title)}</h1>", _summary(report), "<h2>Accuracy and latency</h2>"]
     caption = "A point is a searched network, the ring the chosen one; no other network beats those on the line."
     parts += [html_figure(front_figure(report.results, report.chosen), caption), _results_table(report, directory)]
-    if report.chosen is not None:
-        parts += ["<h2>The chosen network</h2>", _trial_body(report, report.chosen)]
+    if chosen is not None:
+        parts += ["<h2>The chosen network</h2>", chosen]
     if report.execution:
         parts += ["<h2>Executed by two parties</h2>", *_execution(report.execution)]
     if rows := machine_rows(report.placements):
@@ -61,8 +63,8 @@ def render_page(report: Report, directory: Path) -> str:
     return html_page(report.title, parts)
 
 
-def render_trial(report: Report, number: int, directory: Path) -> str:
-    """One searched network as an HTML document."""
+def render_trial(report: Report, number: int, body: str, directory: Path) -> str:
+    """One searched network with its body as one HTML document in `directory`."""
     result = report.results[number]
     title = f"{result.backbone}, {_weight_words(result)}"
     links = [f'<a href="{REPORT_PAGE}">← {escape(report.title)}</a>']
@@ -76,7 +78,7 @@ def render_trial(report: Report, number: int, directory: Path) -> str:
     if result.uncompiled:
         parts.append(f"<p>It could not be compiled: {escape(result.uncompiled)}.</p>")
     parts.append(f"<p class=note>{_LATENCIES}</p>")
-    return html_page(title, [*parts, _trial_body(report, number)])
+    return html_page(title, [*parts, body])
 
 
 def _whereabouts(report: Report, number: int) -> dict[str, str]:
