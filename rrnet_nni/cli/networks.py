@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.operators import NamedOperator
@@ -24,12 +25,22 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a backbone's choices and options")
     group.add_argument("--activation", metavar="NAME", help="all activations, relu or x2act (default: relu)")
     group.add_argument("--pooling", choices=("maxpool", "avgpool"), help="all poolings (default: maxpool)")
+    add_space_options(group)
+
+
+def add_space_options(group: argparse._ActionsContainer) -> None:
+    """Add those of `SPACE_OPTIONS`."""
     group.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
     group.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
     group.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
     group.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
     group.add_argument("--groups", type=int, metavar="G", help="slices of channels of every activation (default: 1)")
     group.add_argument("--stem", help="the backbone's stem: pool, plain, imagenet (default: the backbone's own)")
+
+
+def given_space_options(options: argparse.Namespace, names: Sequence[str] = SPACE_OPTIONS) -> dict[str, Any]:
+    """What the command line says of a backbone's options."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def load_operators(options: argparse.Namespace) -> tuple[str, list[NamedOperator]]:
@@ -81,23 +92,27 @@ def _resolved(options: argparse.Namespace) -> tuple[str, SpaceOptions, dict[str,
     """Backbone, its options, its choices and the title of what the command line names."""
     from rrnet_nni.search_spaces import SpaceOptions, fixed_choices
 
+    from ..architecture import read_architecture
+
     name = options.network
-    if name.endswith(".json") or "/" in name:
+    if (file := _architecture_file(name)) is not None:
         _refuse_options(options)
-        return _architecture(Path(name))
-    given = {key: getattr(options, key) for key in SPACE_OPTIONS if getattr(options, key) is not None}
-    space_options = SpaceOptions(**given)
+        architecture, space_options = read_architecture(file)
+        return architecture.backbone, space_options, dict(architecture.choices), str(file)
+    space_options = SpaceOptions(**given_space_options(options))
     activation, pooling = options.activation or "relu", options.pooling or "maxpool"
     choices = fixed_choices(name, space_options, activation, pooling)
     return name, space_options, dict(choices), f"{name} ({activation}, {pooling})"
 
 
-def _architecture(path: Path) -> tuple[str, SpaceOptions, dict[str, str], str]:
-    from ..architecture import ARCHITECTURE, read_architecture
+def _architecture_file(network: str) -> Path | None:
+    """The architecture.json that is named, itself or by its folder; None for a backbone's name and an ONNX file."""
+    from ..architecture import ARCHITECTURE
 
-    path = path / ARCHITECTURE if path.is_dir() else path
-    architecture, space_options = read_architecture(path)
-    return architecture.backbone, space_options, dict(architecture.choices), str(path)
+    if not (network.endswith(".json") or "/" in network) or network.endswith(".onnx"):
+        return None
+    path = Path(network)
+    return path / ARCHITECTURE if path.is_dir() else path
 
 
 def replacement_distortions(network: str) -> dict[str, float] | None:
@@ -105,18 +120,17 @@ def replacement_distortions(network: str) -> dict[str, float] | None:
 
     None where no search measured it beside the architecture.json.
     """
-    if not (network.endswith(".json") or "/" in network) or network.endswith(".onnx"):
+    if (file := _architecture_file(network)) is None:
         return None
     from rrnet_nni.strategies.knapsack_search import DISTORTIONS_NAME, read_distortions
 
-    from ..architecture import ARCHITECTURE, Architecture
+    from ..architecture import Architecture
 
-    path = Path(network)
-    folder = path if path.is_dir() else path.parent
-    if not (folder / DISTORTIONS_NAME).exists():
+    distortions = file.with_name(DISTORTIONS_NAME)
+    if not distortions.exists():
         return None
-    choices = Architecture.load(folder / ARCHITECTURE if path.is_dir() else path).choices
-    measured = read_distortions(folder / DISTORTIONS_NAME)
+    choices = Architecture.load(file).choices
+    measured = read_distortions(distortions)
     found = {}
     for label, chosen in choices.items():
         names = measured.get(label, {})

@@ -12,6 +12,8 @@ from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.operators import comparison_count, relu_count
 from rrnet_nni.fpga.protocols import get_costs, protocol_names
 
+from .networks import SPACE_OPTIONS, add_space_options, given_space_options
+
 EXAMPLE = """\
 examples:
   rrnet show resnet18
@@ -19,7 +21,7 @@ examples:
   rrnet show mobilenet_v2 --image-size 224 --stem imagenet --classes 1000 --json
 """
 #: Options of the backbone that the command line hands on as they are.
-SPACE_OPTIONS = ("stem", "image_size", "classes", "channels", "width", "gates", "groups")
+SHOWN_OPTIONS = (*SPACE_OPTIONS, "gates")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,12 +31,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=EXAMPLE,
     )
     parser.add_argument("backbone", help="a backbone's name; an unknown one lists them all")
-    parser.add_argument("--stem", help="pool, plain or imagenet (default: the backbone's own)")
-    parser.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
-    parser.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
-    parser.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
-    parser.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
-    parser.add_argument("--groups", type=int, metavar="G", help="slices of channels of every activation (default: 1)")
+    add_space_options(parser)
     parser.add_argument("--gates", help="what is searched: both, activation or pooling (default: both)")
     parser.add_argument("--device", default="zcu104", help="name or .yaml file of the device (default: %(default)s)")
     parser.add_argument(
@@ -48,8 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from rrnet_nni.evaluators.space_operators import describe_space
     from rrnet_nni.search_spaces import SpaceOptions
 
-    given = {name: getattr(options, name) for name in SPACE_OPTIONS if getattr(options, name) is not None}
-    space = describe_space(options.backbone, SpaceOptions(**given))
+    space = describe_space(options.backbone, SpaceOptions(**given_space_options(options, SHOWN_OPTIONS)))
     device, protocol = load_device(options.device), get_costs(options.protocol)
     first = [next(iter(candidates.values())) for candidates in space.choices.values()]
     shapes = [*first, *(operator.shape for operator in space.fixed)]
