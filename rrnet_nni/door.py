@@ -27,7 +27,7 @@ class Classified:
     """What two parties computed.
 
     Attributes:
-        logits: [N, classes].
+        logits: [N, classes]; a one for the class and zeros where the build reveals the argmax alone.
         classes: the found class of every image: its name, or its number where the build knows no names.
         probabilities: of those classes; None where the build reveals the argmax alone.
         accuracy: part of the images whose class is the right one; None where the right ones are not known.

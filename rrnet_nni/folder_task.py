@@ -66,7 +66,8 @@ def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[st
     counts = Counter(folder.train.labels.tolist()) + Counter(folder.test.labels.tolist())
     shown = ", ".join(f"{name} {counts[label]}" for label, name in enumerate(folder.classes))
     files = (*folder.train.files, *folder.test.files)
-    shapes = Counter(picture_size(path) for path in files)
+    sizes = {path: picture_size(path) for path in files}
+    shapes = Counter(sizes.values())
     (usual, times), *_ = shapes.most_common(1)
     said = [
         f"{len(folder.classes)} classes: {shown}",
@@ -75,7 +76,7 @@ def _said(folder: Folder, damaged: list[tuple[Path, str]], size: int) -> list[st
     ]
     widest = max(shapes, key=lambda shape: shape[0] * shape[1])
     if widest[0] * widest[1] > 16 * usual[0] * usual[1]:
-        odd = next(path for path in files if picture_size(path) == widest)
+        odd = next(path for path, size_there in sizes.items() if size_there == widest)
         said.append(f"much larger than the others: {odd} ({widest[0]}x{widest[1]})")
     return said + [f"left out: {words}" for _, words in damaged]
 
