@@ -1,5 +1,7 @@
 """Walks: pages whose blocks run in order, as a reader types them, and which show what that run said and drew.
 
+A walk begins with `<!-- walk -->`.
+
     python docs/walk.py                                   all walks: outputs and pictures go into their pages
     python docs/walk.py docs/how-to/wan.md                one of them
     python docs/walk.py --check [--small] PAGE            writes nothing, ends with 1 where a page shows something else
@@ -12,7 +14,6 @@ rest:
     <!-- small: OLD => NEW -->       what `--small` puts in place of OLD, so that the page takes seconds
     <!-- varies -->                  the output behind it holds figures of a training or a clock: they are not compared
     <!-- elsewhere: tests/... -->    the block behind it is run by that test and not here
-    <!-- slow -->                    too long for every run of the tests
 
 Hosts are folders of this machine: `scp HOST:PATH` copies from that folder, and addresses are ports of the loopback.
 """
@@ -33,9 +34,10 @@ if str(DOCS) not in sys.path:
 
 from walk_hosts import Cells, Terminal, WalkFault, free_ports  # noqa: E402
 
-WALKS = ("tutorials", "how-to")
+#: Words of the comment with which a walk begins; `slow` is too long for every run of the tests.
+MARKS = ("<!-- walk -->", "<!-- walk: slow -->")
 _FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?$")
-_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere|slow)(?:: (?P<rest>.*?))? -->$")
+_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere)(?:: (?P<rest>.*?))? -->$")
 _PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<target>[^)]+)\)")
 _ADDRESS = re.compile(r"\b(?:[a-z][a-z0-9.-]*|0\.0\.0\.0|127\.0\.0\.1):(?P<port>[78]\d{3})\b")
 
@@ -79,7 +81,7 @@ def read_walk(path: Path) -> Walk:
     lines = path.read_text(encoding="utf-8").splitlines()
     blocks: list[Block] = []
     small: list[tuple[str, str]] = []
-    slow, varies, elsewhere, at = False, False, None, 0
+    varies, elsewhere, at = False, None, 0
     while at < len(lines):
         comment, fence, picture = (pattern.match(lines[at]) for pattern in (_COMMENT, _FENCE, _PICTURE))
         if comment:
@@ -91,8 +93,6 @@ def read_walk(path: Path) -> Walk:
                     elsewhere = comment["rest"]
                 case "varies":
                     varies = True
-                case "slow":
-                    slow = True
         elif picture and blocks and blocks[-1].picture is None:
             blocks[-1] = _with(blocks[-1], picture=picture["target"])
         elif fence:
@@ -107,7 +107,7 @@ def read_walk(path: Path) -> Walk:
                 elsewhere = None
             at = end
         at += 1
-    return Walk(path, tuple(lines), tuple(blocks), tuple(small), slow)
+    return Walk(path, tuple(lines), tuple(blocks), tuple(small), lines[0] == MARKS[1])
 
 
 def _with(block: Block, **changes: object) -> Block:
@@ -209,7 +209,7 @@ def written(walk: Walk, printed: dict[Block, str]) -> str:
 
 
 def walks() -> list[Path]:
-    return [path for folder in WALKS for path in sorted((DOCS / folder).glob("*.md"))]
+    return [path for path in sorted(DOCS.rglob("*.md")) if path.read_text(encoding="utf-8").startswith(MARKS)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,7 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in options.pages or walks():
         walk = read_walk(path)
         with tempfile.TemporaryDirectory() as folder:
-            printed, drawn = take(walk, Path(folder).resolve(), options.check and options.small)
+            try:
+                printed, drawn = take(walk, Path(folder).resolve(), options.check and options.small)
+            except WalkFault as fault:
+                print(fault)
+                return 1
             if options.check:
                 strange = differences(walk, printed, options.small)
                 print("\n".join(strange) or f"{path.name}: as shown")

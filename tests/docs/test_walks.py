@@ -17,6 +17,7 @@ PAGES = [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in wa
 QUICK = [param for param in PAGES if not walk.read_walk(param.values[0]).slow]
 
 SAMPLE = """\
+<!-- walk -->
 # A page
 <!-- small: 30 => 3 -->
 ```bash
@@ -41,11 +42,11 @@ name: a
 ```
 
 ```bash title="server"
-(sleep 0.3; cat list.yml) > late.txt &
+(until [ -e ../client/mine.yml ]; do sleep 0.05; done; cat list.yml) > late.txt &
 ```
 
 ```bash title="client"
-cat ../server/late.txt
+ls ../server/late.txt > /dev/null
 scp server:list.yml mine.yml
 cat mine.yml
 echo server:7700
@@ -111,10 +112,10 @@ def test_in_the_small_form_figures_may_differ_and_words_may_not(page: Path, tmp_
     assert len(taken(page, tmp_path / "b", small=True)) == 1
 
 
-@pytest.mark.parametrize("broken", ["cat ../server/nothing.txt", "1 / 0"])
+@pytest.mark.parametrize("broken", ["ls ../server/nothing.txt", "1 / 0"])
 def test_a_block_that_fails_ends_the_walk_with_its_line(page: Path, tmp_path: Path, broken: str) -> None:
-    page.write_text(SAMPLE.replace("cat ../server/late.txt" if "cat" in broken else "40 + 2", broken))
-    line = SAMPLE.splitlines().index('```bash title="client"' if "cat" in broken else "```python") + 1
+    page.write_text(SAMPLE.replace("ls ../server/late.txt" if "ls" in broken else "40 + 2", broken))
+    line = SAMPLE.splitlines().index('```bash title="client"' if "ls" in broken else "```python") + 1
     with pytest.raises(walk.WalkFault, match=rf"page.md, line {line}: (.|\n)*(No such file|ZeroDivisionError)"):
         taken(page, tmp_path / "a")
 

@@ -25,7 +25,9 @@ calibration_images: 64
 SHORTER = (("maxTrialNumber: 6", "maxTrialNumber: 2"), ("epochs: 30", "epochs: 4"), ("epochs: 7,", "epochs: 3,"))
 #: Pages that suppose nothing but a clone and a folder of pictures.
 FROM_A_CLONE = [ROOT / "docs" / "how-to" / name for name in ("commands.md", "own-images.md")]
-PAGES = [document for document in documents() if document not in (ROOT / "README.md", *FROM_A_CLONE)]
+#: Walks run on their own (tests/docs/test_walks.py).
+WALKS = [document for document in documents() if document.read_text(encoding="utf-8").startswith("<!-- walk")]
+PAGES = [document for document in documents() if document not in (ROOT / "README.md", *FROM_A_CLONE, *WALKS)]
 
 
 def commands(document: Path) -> list[str]:
