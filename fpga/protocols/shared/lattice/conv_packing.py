@@ -9,6 +9,10 @@ pixel (y, x) of its channel c, S = h·w being the pixels of a tile; and the prod
 has pixel (y, x) of output channel m at coefficient O + m·C·S + y·w + x, for C input and M output channels with
 C·M·S <= n. How many of each go into a polynomial is chosen to cost least, the same at both parties.
 
+Neighbours share their padding where a kernel moves by single pixels over an image in one piece: the zeros to the right
+of a row are those to the left of the next one, and those below a channel are those above the next one. A row then takes
+w = W + max(left, right) coefficients and not W + left + right, a channel H + max(top, bottom) rows.
+
 A channel of another group has the weight 0, so that a depthwise convolution of C channels takes blocks of
 √(n / S) channels: few products, since all others are zero.
 """
@@ -32,7 +36,8 @@ PRODUCT_COST, INPUT_COST, OUTPUT_COST = 6, 90, 55
 class ConvPacking:
     """How one linear operation's inputs and weights lie in polynomials.
 
-    `phases` are the strides along both axes and how many sub-images of each are used; channels count phases.
+    Sub-images (phases) count as channels. `margins`: zero rows and columns of a window at its top, left, bottom and
+    right that neighbours share.
     """
 
     in_channels: int
@@ -44,6 +49,7 @@ class ConvPacking:
     taps: tuple[int, int]
     out_size: tuple[int, int]
     tile: tuple[int, int]
+    margins: tuple[int, int, int, int]
     inputs_per_polynomial: int
     outputs_per_polynomial: int
 
@@ -62,8 +68,20 @@ class ConvPacking:
         return self.tile[0] + self.taps[0] - 1, self.tile[1] + self.taps[1] - 1
 
     @property
-    def window_pixels(self) -> int:
-        return self.window[0] * self.window[1]
+    def pitch(self) -> int:
+        """Coefficients from a row to the next one."""
+        return self.window[1] - min(self.margins[1], self.margins[3])
+
+    @property
+    def pixels(self) -> int:
+        """Coefficients from a channel to the next one: enough for a kernel's reach too, lest weights wrap around."""
+        stored = self.pitch * (self.window[0] - min(self.margins[0], self.margins[2]))
+        return max(stored, self._reach + 1)
+
+    @property
+    def _reach(self) -> int:
+        """Coefficients from a kernel's first tap to its last one."""
+        return (self.taps[0] - 1) * self.pitch + self.taps[1] - 1
 
     @property
     def phase_counts(self) -> tuple[int, int]:
@@ -93,9 +111,13 @@ class ConvPacking:
         phases = np.pad(phases, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
         windows = np.lib.stride_tricks.sliding_window_view(phases, self.window, axis=(2, 3))
         windows = windows[:, :, :: self.tile[0], :: self.tile[1]].transpose(0, 2, 3, 1, 4, 5)
-        pixels = windows.reshape(images * self.tile_count, self.channels, self.window_pixels)
+        top, left = self.margins[:2]
+        stored = windows[..., top:, left:]
+        stored = np.pad(stored, (*((0, 0),) * 5, (0, self.pitch - stored.shape[-1])))
+        pixels = stored.reshape(images * self.tile_count, self.channels, -1)[:, :, : self.pixels]
         unused = self.input_polynomials * self.inputs_per_polynomial - self.channels
-        pixels = np.pad(pixels, ((0, 0), (0, unused), (0, 0))).reshape(len(pixels), self.input_polynomials, -1)
+        pixels = np.pad(pixels, ((0, 0), (0, unused), (0, self.pixels - pixels.shape[2])))
+        pixels = pixels.reshape(len(pixels), self.input_polynomials, -1)
         return np.pad(pixels, ((0, 0), (0, 0), (0, DEGREE - pixels.shape[2])))
 
     def _phases(self, x: np.ndarray) -> np.ndarray:
@@ -123,14 +145,13 @@ class ConvPacking:
 
     @property
     def _offset(self) -> int:
-        reach = (self.taps[0] - 1) * self.window[1] + self.taps[1] - 1
-        return (self.inputs_per_polynomial - 1) * self.window_pixels + reach
+        return (self.inputs_per_polynomial - 1) * self.pixels + self._reach
 
     def weight_layout(self) -> tuple[np.ndarray, np.ndarray]:
         """What the kernel needs to place arranged weights: sizes, as its `packing` has them, and taps' distances."""
         groups = self.channels // self.groups, self.out_channels // self.groups
-        taps = np.arange(self.taps[0])[:, None] * self.window[1] + np.arange(self.taps[1])
-        packed = self.inputs_per_polynomial, self.outputs_per_polynomial, self.window_pixels, self._offset
+        taps = np.arange(self.taps[0])[:, None] * self.pitch + np.arange(self.taps[1])
+        packed = self.inputs_per_polynomial, self.outputs_per_polynomial, self.pixels, self._offset
         sizes = self.channels, self.out_channels, *groups, taps.size, *packed
         return np.array(sizes, np.int64), taps.reshape(-1).astype(np.int64)
 
@@ -143,9 +164,10 @@ class ConvPacking:
     def output_places(self) -> np.ndarray:
         """Coefficients of an output polynomial that are wanted: int64 [outputs per polynomial · tile pixels]."""
         rows, columns = self.tile
-        pixels = np.arange(rows)[:, None] * self.window[1] + np.arange(columns)
-        channels = np.arange(self.outputs_per_polynomial) * self.inputs_per_polynomial * self.window_pixels
-        return (self._offset + channels[:, None, None] + pixels).reshape(-1)
+        pixels = np.arange(rows)[:, None] * self.pitch + np.arange(columns)
+        channels = np.arange(self.outputs_per_polynomial) * self.inputs_per_polynomial * self.pixels
+        first = self._offset - self.margins[0] * self.pitch - self.margins[1]
+        return (first + channels[:, None, None] + pixels).reshape(-1)
 
     def gather_outputs(self, wanted: np.ndarray, images: int) -> np.ndarray:
         """Wanted coefficients uint32 [N · tiles, output polynomials, n] -> [N, O, H', W']."""
@@ -175,22 +197,33 @@ def pack_convolution(
     tile = _tile(out_size, taps)
     if tile is None:
         raise Refusal(f"a kernel of {weights[2]}x{weights[3]} is too large for two-party preprocessing")
-    whole = ConvPacking(
-        image[0], weights[0], groups, (weights[2], weights[3]), stride, padding, taps, out_size, tile, 1, 1
-    )
-    room = DEGREE // whole.window_pixels
+    margins = _margins(image[1:], taps, stride, padding, out_size) if tile == out_size else (0, 0, 0, 0)
+    fixed = image[0], weights[0], groups, (weights[2], weights[3]), stride, padding, taps, out_size, tile, margins
+    whole = ConvPacking(*fixed, 1, 1)
+    room = DEGREE // whole.pixels
     candidates: dict[tuple[int, int], tuple[int, int]] = {}
     for inputs in range(1, min(room, whole.channels) + 1):
         outputs = min(room // inputs, whole.out_channels)
         shape = -(-whole.channels // inputs), -(-whole.out_channels // outputs)
         candidates.setdefault(shape, (inputs, outputs))
-    packings = [
-        ConvPacking(
-            image[0], weights[0], groups, (weights[2], weights[3]), stride, padding, taps, out_size, tile, *packed
-        )
-        for packed in candidates.values()
-    ]
+    packings = [ConvPacking(*fixed, *packed) for packed in candidates.values()]
     return min(packings, key=packing_cost)
+
+
+def _margins(
+    size: tuple[int, ...],
+    taps: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    out_size: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """Zero rows and columns around an image [H, W] that a kernel reaches; none where strides make phases."""
+    if stride != (1, 1):
+        return 0, 0, 0, 0
+    before = [min(pad, tap - 1) for pad, tap in zip(padding[:2], taps)]
+    spans = [out + tap - 1 for out, tap in zip(out_size, taps)]
+    after = [max(0, span - pad - length) for span, pad, length in zip(spans, padding[:2], size)]
+    return before[0], before[1], min(after[0], taps[0] - 1), min(after[1], taps[1] - 1)
 
 
 def _tile(size: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int] | None:

@@ -7,127 +7,123 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 4
-typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8), may_alias));
+#include "lanes.h"
 
-#if defined(__AVX__) && defined(__FMA__)
-#include <immintrin.h>
-static inline lanes fused(lanes a, lanes b, lanes c) { return _mm256_fmadd_pd(a, b, c); }
-static inline lanes nearest(lanes a) { return _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-#else
-static inline lanes fused(lanes a, lanes b, lanes c) {
-    lanes result;
-    for (int i = 0; i < LANES; i++) result[i] = __builtin_fma(a[i], b[i], c[i]);
-    return result;
-}
-static inline lanes nearest(lanes a) {
-    lanes result;
-    for (int i = 0; i < LANES; i++) result[i] = __builtin_rint(a[i]);
-    return result;
-}
-#endif
+/* Blocks of a transform, of n / PARTS rows each, that stay in the nearest cache while their layers are worked on. */
+enum { PARTS = 16 };
 
-int lattice_lanes(void) { return LANES; }
-
-static inline lanes spread(double x) { return (lanes){x, x, x, x}; }
-
-/* a * w - quotient * p; the quotient is near a * w / p. */
-static inline lanes remainder_of(lanes a, lanes w, lanes quotient, lanes p) {
-    lanes high = a * w;
-    lanes low = fused(a, w, -high);
-    return fused(-quotient, p, high) + low;
+/* Two layers at a time, half the traffic, of the blocks [start, stop) among `blocks`. */
+static void forward_pair(double *data, int64_t n, int64_t blocks, int64_t start, int64_t stop, const double *roots,
+                         const double *ratios, wide p) {
+    for (int64_t block = start; block < stop; block++) {
+        int64_t first = blocks + block, quarter = n / (4 * blocks) / ROWS;
+        wide w = spread_wide(roots[first]), w_ratio = spread_wide(ratios[first]);
+        wide even = spread_wide(roots[2 * first]), even_ratio = spread_wide(ratios[2 * first]);
+        wide odd = spread_wide(roots[2 * first + 1]), odd_ratio = spread_wide(ratios[2 * first + 1]);
+        wide *x = (wide *)data + 4 * block * quarter;
+        for (int64_t j = 0; j < quarter; j++) {
+            wide product = times_wide(x[j + 2 * quarter], w, w_ratio, p);
+            wide low = x[j] + product, high = x[j] - product;
+            product = times_wide(x[j + 3 * quarter], w, w_ratio, p);
+            wide second = x[j + quarter] + product, fourth = x[j + quarter] - product;
+            product = times_wide(second, even, even_ratio, p);
+            x[j] = low + product;
+            x[j + quarter] = low - product;
+            product = times_wide(fourth, odd, odd_ratio, p);
+            x[j + 2 * quarter] = high + product;
+            x[j + 3 * quarter] = high - product;
+        }
+    }
 }
 
-static inline lanes times(lanes a, lanes w, lanes w_over_p, lanes p) {
-    return remainder_of(a, w, nearest(a * w_over_p), p);
+/* The last layer, neighbours with each other, and all of it reduced. */
+static void forward_last(lanes *a, int64_t start, int64_t stop, const double *roots, const double *ratios, lanes p,
+                         lanes inverse_p) {
+    for (int64_t block = start; block < stop; block++) {
+        lanes product = times(a[2 * block + 1], spread(roots[block]), spread(ratios[block]), p), x = a[2 * block];
+        a[2 * block] = reduce(x + product, p, inverse_p);
+        a[2 * block + 1] = reduce(x - product, p, inverse_p);
+    }
 }
 
-static inline lanes reduce(lanes a, lanes p, lanes inverse_p) { return fused(-nearest(a * inverse_p), p, a); }
-
-/* Negacyclic transform; `roots` [n] are the powers of a 2n-th root in bit-reversed order, `ratios` the same over p.
- * |a| <= p before, |a| <= p / 2 + 1 after. Thirteen layers without reduction stay below 2^51.6. */
+/* Negacyclic transform; `roots` [n] are the powers of a 2n-th root in bit-reversed order, `ratios` the same over p; n is
+ * twice a power of four. |a| <= p before, |a| <= p / 2 + 1 after. Thirteen layers without reduction stay below 2^51.6. */
 void lattice_forward(double *data, int64_t n, const double *roots, const double *ratios, double prime) {
-    lanes *a = (lanes *)data, p = spread(prime), inverse_p = spread(1 / prime);
-    int64_t blocks = 1;
-    for (; 4 * blocks <= n; blocks *= 4) /* two layers at a time: half the traffic */
-        for (int64_t block = 0; block < blocks; block++) {
-            int64_t first = blocks + block, quarter = n / (4 * blocks);
-            lanes w = spread(roots[first]), w_ratio = spread(ratios[first]);
-            lanes even = spread(roots[2 * first]), even_ratio = spread(ratios[2 * first]);
-            lanes odd = spread(roots[2 * first + 1]), odd_ratio = spread(ratios[2 * first + 1]);
-            lanes *x = a + 4 * block * quarter;
-            for (int64_t j = 0; j < quarter; j++) {
-                lanes product = times(x[j + 2 * quarter], w, w_ratio, p);
-                lanes low = x[j] + product, high = x[j] - product;
-                product = times(x[j + 3 * quarter], w, w_ratio, p);
-                lanes second = x[j + quarter] + product, fourth = x[j + quarter] - product;
-                product = times(second, even, even_ratio, p);
-                x[j] = low + product;
-                x[j + quarter] = low - product;
-                product = times(fourth, odd, odd_ratio, p);
-                x[j + 2 * quarter] = high + product;
-                x[j + 3 * quarter] = high - product;
-            }
+    wide p = spread_wide(prime);
+    int64_t half = n / 2;
+    for (int64_t blocks = 1; blocks < PARTS; blocks *= 4) forward_pair(data, n, blocks, 0, blocks, roots, ratios, p);
+    for (int64_t part = 0; part < PARTS; part++) {
+        for (int64_t blocks = PARTS; blocks < half; blocks *= 4)
+            forward_pair(data, n, blocks, part * blocks / PARTS, (part + 1) * blocks / PARTS, roots, ratios, p);
+        forward_last((lanes *)data, part * half / PARTS, (part + 1) * half / PARTS, roots + half, ratios + half,
+                     spread(prime), spread(1 / prime));
+    }
+}
+
+/* The layer of the blocks [start, stop) among `blocks`. */
+static void inverse_layer(double *data, int64_t n, int64_t blocks, int64_t start, int64_t stop, const double *roots,
+                          const double *ratios, wide p, wide inverse_p) {
+    int64_t half = n / (2 * blocks) / ROWS;
+    for (int64_t block = start; block < stop; block++) {
+        wide w = spread_wide(roots[blocks + block]), ratio = spread_wide(ratios[blocks + block]);
+        wide *x = (wide *)data + 2 * block * half, *y = x + half;
+        for (int64_t j = 0; j < half; j++) {
+            wide difference = x[j] - y[j];
+            x[j] = reduce_wide(x[j] + y[j], p, inverse_p);
+            y[j] = times_wide(difference, w, ratio, p);
         }
-    for (; blocks < n; blocks *= 2)
-        for (int64_t block = 0; block < blocks; block++) {
-            lanes w = spread(roots[blocks + block]), ratio = spread(ratios[blocks + block]);
-            lanes *x = a + block * (n / blocks), *y = x + n / (2 * blocks);
-            for (int64_t j = 0; j < n / (2 * blocks); j++) {
-                lanes product = times(y[j], w, ratio, p);
-                y[j] = x[j] - product;
-                x[j] = x[j] + product;
-            }
-        }
-    for (int64_t j = 0; j < n; j++) a[j] = reduce(a[j], p, inverse_p);
+    }
+}
+
+/* The first layer, neighbours with each other. */
+static void inverse_first(lanes *a, int64_t start, int64_t stop, const double *roots, const double *ratios, lanes p,
+                          lanes inverse_p) {
+    for (int64_t block = start; block < stop; block++) {
+        lanes x = a[2 * block], y = a[2 * block + 1];
+        a[2 * block] = reduce(x + y, p, inverse_p);
+        a[2 * block + 1] = times(x - y, spread(roots[block]), spread(ratios[block]), p);
+    }
 }
 
 /* Inverse transform with the inverse roots; the factor 1 / n is `scale`, with `scale_ratio` = scale / p.
  * |a| <= p before, |a| <= 0.85 p after. */
 void lattice_inverse(double *data, int64_t n, const double *roots, const double *ratios, double scale,
                      double scale_ratio, double prime) {
-    lanes *a = (lanes *)data, p = spread(prime), inverse_p = spread(1 / prime);
-    int64_t half = 1;
-    for (int64_t blocks = n / 2; blocks >= 1; blocks /= 2, half *= 2)
-        for (int64_t block = 0; block < blocks; block++) {
-            lanes w = spread(roots[blocks + block]), ratio = spread(ratios[blocks + block]);
-            lanes *x = a + 2 * block * half, *y = x + half;
-            for (int64_t j = 0; j < half; j++) {
-                lanes difference = x[j] - y[j];
-                x[j] = reduce(x[j] + y[j], p, inverse_p);
-                y[j] = times(difference, w, ratio, p);
-            }
-        }
-    for (int64_t j = 0; j < n; j++) a[j] = times(a[j], spread(scale), spread(scale_ratio), p);
-}
-
-/* sum_k += w * c_k for the two parts c_0, c_1 [n] of one ciphertext, w and the sums [n][LANES] in the transformed
- * domain. |w|, |c|, |sum| <= p / 2 + 1 before and after. */
-void lattice_multiply_add(double *first, double *second, const double *factor, const double *c0, const double *c1,
-                          int64_t n, double prime) {
-    lanes *sum0 = (lanes *)first, *sum1 = (lanes *)second, p = spread(prime), inverse_p = spread(1 / prime);
-    const lanes *w = (const lanes *)factor;
-    for (int64_t j = 0; j < n; j++) {
-        lanes x = spread(c0[j]), y = spread(c1[j]);
-        sum0[j] = reduce(sum0[j] + remainder_of(w[j], x, nearest(w[j] * x * inverse_p), p), p, inverse_p);
-        sum1[j] = reduce(sum1[j] + remainder_of(w[j], y, nearest(w[j] * y * inverse_p), p), p, inverse_p);
+    wide p = spread_wide(prime), inverse_p = spread_wide(1 / prime);
+    int64_t half = n / 2;
+    for (int64_t part = 0; part < PARTS; part++) {
+        inverse_first((lanes *)data, part * half / PARTS, (part + 1) * half / PARTS, roots + half, ratios + half,
+                      spread(prime), spread(1 / prime));
+        for (int64_t blocks = half / 2; blocks >= PARTS; blocks /= 2)
+            inverse_layer(data, n, blocks, part * blocks / PARTS, (part + 1) * blocks / PARTS, roots, ratios, p,
+                          inverse_p);
     }
+    for (int64_t blocks = PARTS / 2; blocks >= 1; blocks /= 2)
+        inverse_layer(data, n, blocks, 0, blocks, roots, ratios, p, inverse_p);
+    wide by = spread_wide(scale), by_ratio = spread_wide(scale_ratio);
+    for (int64_t j = 0; j < n / ROWS; j++) ((wide *)data)[j] = times_wide(((wide *)data)[j], by, by_ratio, p);
 }
 
 /* Terms that a sum takes before it is reduced: each is below 0.51 p in magnitude, and a double holds 2^53. */
 enum { TERMS = 16 };
 
-/* As `lattice_multiply_add`, but sums are only reduced where `last` says so. */
-static void accumulate(lanes *sum0, lanes *sum1, const lanes *w, const double *c0, const double *c1, int64_t n, int last,
+/* sum_k += w * c_k for the two parts c_0, c_1 [n] of one ciphertext, w and the sums [n][LANES] in the transformed
+ * domain. |w|, |c| <= p / 2 + 1; the sums are reduced to as much where `last` says so, after at most TERMS terms. */
+static void accumulate(wide *sum0, wide *sum1, const wide *w, const double *c0, const double *c1, int64_t n, int last,
                        double prime) {
-    lanes p = spread(prime), inverse_p = spread(1 / prime);
-    for (int64_t j = 0; j < n; j++) {
-        lanes x = spread(c0[j]), y = spread(c1[j]);
-        lanes first = sum0[j] + remainder_of(w[j], x, nearest(w[j] * x * inverse_p), p);
-        lanes second = sum1[j] + remainder_of(w[j], y, nearest(w[j] * y * inverse_p), p);
-        sum0[j] = last ? reduce(first, p, inverse_p) : first;
-        sum1[j] = last ? reduce(second, p, inverse_p) : second;
+    wide p = spread_wide(prime), inverse_p = spread_wide(1 / prime);
+    for (int64_t j = 0; j < n / ROWS; j++) {
+        wide x = spread_rows(c0 + ROWS * j), y = spread_rows(c1 + ROWS * j);
+        wide first = sum0[j] + remainder_wide(w[j], x, nearest_wide(w[j] * x * inverse_p), p);
+        wide second = sum1[j] + remainder_wide(w[j], y, nearest_wide(w[j] * y * inverse_p), p);
+        sum0[j] = last ? reduce_wide(first, p, inverse_p) : first;
+        sum1[j] = last ? reduce_wide(second, p, inverse_p) : second;
     }
+}
+
+void lattice_multiply_add(double *first, double *second, const double *factor, const double *c0, const double *c1,
+                          int64_t n, double prime) {
+    accumulate((wide *)first, (wide *)second, (const wide *)factor, c0, c1, n, 1, prime);
 }
 
 /* How weights lie in polynomials; see `ConvPacking`. */
@@ -173,8 +169,9 @@ void lattice_convolve(const packing *as, const int32_t *weights, const int64_t *
         if (!met && !reduces) continue;
         for (int64_t tile = 0; tile < held; tile++) {
             const double *c = ciphertexts + 2 * part * (tile * inputs + input);
-            lanes *sum = (lanes *)sums + 2 * part * tile;
-            accumulate(sum, sum + part, (const lanes *)polynomial, c, c + part, n, reduces, prime);
+            double *sum = sums + 2 * part * LANES * tile;
+            accumulate((wide *)sum, (wide *)(sum + part * LANES), (const wide *)polynomial, c, c + part, n, reduces,
+                       prime);
         }
     }
 }
