@@ -23,8 +23,10 @@ from .lattice.encryption import Evaluator, SecretKey
 from .lattice.linear_material import LinearMaterial, receive_linear, send_linear
 from .lattice.modulus import MODULI, SMALL, Modulus
 from .linear_geometry import linear_geometry
+from .oblivious_transfer.extension import extension_bytes
 from .oblivious_transfer.punctured_seeds import SECURITY_BITS
-from .oblivious_transfer.transfers import SETUP_BYTES, Transfers
+from .oblivious_transfer.silent import SilentSupply
+from .oblivious_transfer.transfers import SETUP_BYTES, Transfers, forward_octets
 
 #: Working memory that one operation's transfers for a group of images may take, and what an element takes.
 GROUP_BYTES, ELEMENT_BYTES = 192 << 20, 1200
@@ -44,6 +46,19 @@ class PreparationTraffic:
 
     operation: str
     bytes_sent: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a whole set is prepared, the same at both parties: follows from the program and the number of images.
+
+    Attributes:
+        modulus: of the encryption.
+        silent: forward transfers are silent.
+    """
+
+    modulus: Modulus = SMALL
+    silent: bool = False
 
 
 def setup_bytes(modulus: Modulus) -> tuple[int, int]:
@@ -110,27 +125,47 @@ class Preparation(ABC):
         number: 0, the client, or 1, the server, which owns the model.
         program: the two-party program, the same at both.
         channel: to the other party.
-        modulus: of the encryption, the same at both.
+        manner: how the set is prepared, the same at both.
     """
 
     protocol: ClassVar[str]
 
-    def __init__(self, number: int, program: Program, channel: Channel, modulus: Modulus) -> None:
-        self.number, self._program, self._channel, self._modulus = number, program, channel, modulus
+    def __init__(self, number: int, program: Program, channel: Channel, manner: Manner) -> None:
+        self.number, self._program, self._channel = number, program, channel
+        self._modulus, self._silent = manner.modulus, manner.silent
 
     @classmethod
     @abstractmethod
     def rounds(cls, program: Program, images: int, modulus: Modulus) -> Sequence[tuple[Exchange, ...]]:
-        """What both parties send, per operation in program order."""
+        """What both parties send, per operation in program order, where no transfer is silent."""
 
     @classmethod
-    def traffic(cls, program: Program, images: int, modulus: Modulus) -> Sequence[PreparationTraffic]:
-        """Predicted bytes of every operation, in program order; `setup_bytes` come once per set."""
-        result = []
-        for operation, rounds in zip(program.operations, cls.rounds(program, images, modulus), strict=True):
-            sent = sum(each.bytes_sent[0] for each in rounds), sum(each.bytes_sent[1] for each in rounds)
-            result.append(PreparationTraffic(operation.name, sent))
-        return result
+    def manner(cls, program: Program, images: int) -> Manner:
+        """How a set of so many images is prepared: with silent transfers where they send less."""
+        octets = images * sum(map(forward_octets, cls.rounds(program, 1, SMALL)))
+        silent = octets + sum(SilentSupply().sent_for(8 * octets))
+        return Manner(modulus_for(program, images), silent < extension_bytes(octets))
+
+    @classmethod
+    def traffic(cls, program: Program, images: int, manner: Manner, walk: int = 0) -> Sequence[PreparationTraffic]:
+        """Predicted bytes of every operation, in program order; `setup_bytes` come once per set.
+
+        `walk`: images that walk through the program side by side; 0 for all of them. Of silent transfers it decides
+        which operations their expansions fall to.
+        """
+        sent = [[0, 0] for _ in program.operations]
+        supply = SilentSupply()
+        for part in image_parts(range(images), walk or max(1, images)):
+            for total, rounds in zip(sent, cls.rounds(program, len(part), manner.modulus), strict=True):
+                for party in (0, 1):
+                    total[party] += sum(each.bytes_sent[party] for each in rounds)
+                if manner.silent:
+                    octets = forward_octets(rounds)
+                    first, second = supply.sent_for(8 * octets)
+                    total[0] += first
+                    total[1] += second + octets - extension_bytes(octets)
+        named = zip(program.operations, sent, strict=True)
+        return [PreparationTraffic(operation.name, (first, second)) for operation, (first, second) in named]
 
     def start(self, session: bytes, weight_key: bytes, weight_masks: Callable[[bytes, int], RandomSource]) -> None:
         """Base OTs and keys.
@@ -140,7 +175,7 @@ class Preparation(ABC):
             weight_key: this party's key of the weight masks. Party 0's goes to party 1, which owns the weights.
             weight_masks: a party's key and an operation -> that party's part of the operation's weight mask.
         """
-        self._transfers = Transfers(self.number, self._channel, session)
+        self._transfers = Transfers(self.number, self._channel, session, self._silent)
         if self.number == 0:
             self._key = SecretKey(self._modulus)
             opened = np.frombuffer(weight_key, np.uint8)

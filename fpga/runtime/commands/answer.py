@@ -14,7 +14,7 @@ from ...program.heads import apply_head
 from ...program.reference import decode
 from ...protocols import preparations
 from ...protocols.party import Execution
-from ...protocols.shared.preparation import PreparationTraffic, modulus_for
+from ...protocols.shared.preparation import PreparationTraffic
 from ..material.party_set import DEALER, TWO_PARTY, SetDescription
 from ..session.accounting import MeasuredOperation, Prediction, peak_memory_mb, predict
 from ..session.agreement import Terms
@@ -100,7 +100,8 @@ def _prepared(
     execution: Execution, program: Program, images: int, material: SetDescription
 ) -> Sequence[PreparationTraffic]:
     """What the parties sent for these images, as part of their set."""
-    return preparations()[execution.name].traffic(program, images, modulus_for(program, material.count))
+    preparation = preparations()[execution.name]
+    return preparation.traffic(program, images, preparation.manner(program, material.count))
 
 
 def _offline_bytes(offline: Mapping[str, tuple[int, int]], material: SetDescription, images: int) -> list[int]:

@@ -23,11 +23,11 @@ import numpy as np
 from rrnet_nni.base.errors import Refusal
 
 from ...program import RING_BITS, Program
-from ...protocols import preparations
+from ...protocols import get_execution, preparations
 from ...protocols.material import RandomSource
 from ...protocols.party import Execution
 from ...protocols.shared.lattice.modulus import MODULI
-from ...protocols.shared.preparation import STATISTICAL_BITS, images_within, modulus_for, set_bits, setup_bytes
+from ...protocols.shared.preparation import STATISTICAL_BITS, image_parts, images_within, set_bits, setup_bytes
 from ...protocols.shared.randomness import KEY_BYTES, Keystream, fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
 from ..link.link import Link
@@ -108,9 +108,11 @@ def check_preparation(execution: Execution, program: Program, count: int) -> Non
 
 def predicted_preparation(protocol: str, program: Program, count: int) -> dict[str, tuple[int, int]]:
     """Step -> bytes that party 0 and party 1 send to prepare `count` inferences."""
-    modulus = modulus_for(program, count)
-    steps = preparations()[protocol].traffic(program, count, modulus)
-    return {SETUP_STEP: setup_bytes(modulus), **{each.operation: each.bytes_sent for each in steps}}
+    preparation = preparations()[protocol]
+    manner = preparation.manner(program, count)
+    walk = images_per_walk(get_execution(protocol), program, count)
+    steps = preparation.traffic(program, count, manner, walk)
+    return {SETUP_STEP: setup_bytes(manner.modulus), **{each.operation: each.bytes_sent for each in steps}}
 
 
 def images_per_walk(execution: Execution, program: Program, count: int) -> int:
@@ -220,15 +222,14 @@ class Preparer:
 
     def _write_corrections(self, scratch: Path, keys: PartyKeys, count: int, session: bytes) -> int:
         """Make everything; party 1 writes a file per inference and returns its corrections' size."""
-        modulus = modulus_for(self._program, count)
-        preparation = preparations()[self._execution.name](self.number, self._program, self._link, modulus)
+        made_by = preparations()[self._execution.name]
+        manner = made_by.manner(self._program, count)
+        preparation = made_by(self.number, self._program, self._link, manner)
         with self._recorder.measure("setup", SETUP_STEP):
             preparation.start(session, keys.weights, _weight_masks)
         known = KnownKeys(keys)
         per_image = sum(each.offline_bytes[1] for each in self._execution.traffic(self._program, 1))
-        group = images_per_walk(self._execution, self._program, count)
-        for start in range(0, count, group):
-            indices = range(start, min(count, start + group))
+        for indices in image_parts(range(count), images_per_walk(self._execution, self._program, count)):
             corrections = preparation.prepare(
                 lambda part, operation: Keystream(known.keys(part), operation), indices, self._observe
             )
@@ -259,7 +260,8 @@ class PreparedInProcess:
 def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, count: int) -> PreparedInProcess:
     """Both parties in threads of one process, for study and for tests; `seeds` are the parties' own."""
     check_preparation(execution, program, count)
-    modulus = modulus_for(program, count)
+    made_by = preparations()[execution.name]
+    manner = made_by.manner(program, count)
     session = fresh_bytes(KEY_BYTES)
     ends = socket.socketpair()
 
@@ -268,14 +270,18 @@ def prepare_in_process(program: Program, execution: Execution, seeds: Seeds, cou
         known = KnownKeys(keys)
         with Link(ends[number], f"party {1 - number}") as link:
             recorder = Recorder(link)
-            preparation = preparations()[execution.name](number, program, link, modulus)
+            preparation = made_by(number, program, link, manner)
             with recorder.measure("setup", SETUP_STEP):
                 preparation.start(session, keys.weights, _weight_masks)
-            made = preparation.prepare(
-                lambda part, operation: Keystream(known.keys(part), operation),
-                range(count),
-                lambda name: recorder.measure("offline", name),
-            )
+            made: list[list[np.ndarray]] = [[] for _ in program.operations]
+            for indices in image_parts(range(count), images_per_walk(execution, program, count)):
+                prepared = preparation.prepare(
+                    lambda part, operation: Keystream(known.keys(part), operation),
+                    indices,
+                    lambda name: recorder.measure("offline", name),
+                )
+                for whole, part in zip(made, prepared, strict=True):
+                    whole += part
             return made, tuple(recorder.rows.values())
 
     with ThreadPoolExecutor(2) as pool:

@@ -35,7 +35,7 @@ from ...shared.lattice.modulus import Modulus
 from ...shared.local_operations import LOCAL_OPERATIONS
 from ...shared.oblivious_transfer.carries import share_carries
 from ...shared.pool_tree import first_differences, pool_levels, pool_shape
-from ...shared.preparation import Observer, Preparation, Sources, image_parts, images_together
+from ...shared.preparation import Manner, Observer, Preparation, Sources, image_parts, images_together
 from ...shared.square_material import mul_share, square_share
 from ..costs import compared_digits, onehot_planes
 from ..masks import Forms, MaskShares, draw_words
@@ -64,8 +64,8 @@ class MaskedPreparation(Preparation):
 
     protocol: ClassVar[str] = "masked"
 
-    def __init__(self, number: int, program: Program, channel: Channel, modulus: Modulus) -> None:
-        super().__init__(number, program, channel, modulus)
+    def __init__(self, number: int, program: Program, channel: Channel, manner: Manner) -> None:
+        super().__init__(number, program, channel, manner)
         self._plans, self._bits_plans = plan_masked(program), plan_bits(program)
 
     @classmethod

@@ -20,7 +20,7 @@ from .streams import BLOCK_OCTETS, expand_streams, row_hash, transpose
 
 #: Octets of choices that are extended together, so that a block's streams stay in the cache.
 CHUNK_OCTETS = 1 << 13
-_NO_OFFSET = np.zeros(2, np.uint64)
+NO_OFFSET = np.zeros(2, np.uint64)
 
 
 def extension_bytes(octets: int) -> int:
@@ -62,7 +62,7 @@ class OtReceiver:
         for part in chunks(len(choices)):
             message, rows = self.rows(choices[part])
             send(message)
-            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)
+            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, NO_OFFSET, words)
             self._numbered += len(rows)
         return pads
 
@@ -98,7 +98,7 @@ class OtSender:
             size = part.stop - part.start
             rows = self.rows(receive(extension_bytes(size)).reshape(BLOCKS, size))
             place = slice(8 * part.start, 8 * part.stop)
-            pads[0, place] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)
+            pads[0, place] = self._hash.pads(rows, self._numbered, NO_OFFSET, words)
             pads[1, place] = self._hash.pads(rows, self._numbered, self.offset, words)
             self._numbered += len(rows)
         return pads[0], pads[1]

@@ -123,12 +123,18 @@ class LibraryHash:
         return buffer[: inputs.nbytes].view("<u4").reshape(-1, 4)[:, :words] ^ inputs.view("<u4")[:, :words]
 
 
+def key_schedule(key: bytes) -> np.ndarray:
+    """AES round keys, uint8 [11, 16], for compiled code with AES instructions."""
+    schedule = np.empty((11, KEY_BYTES), np.uint8)
+    _kernels().ot_schedules(address(np.frombuffer(key, np.uint8)), 1, address(schedule))
+    return schedule
+
+
 class CompiledHash:
     """The same in compiled code with AES instructions."""
 
     def __init__(self, key: bytes) -> None:
-        self._schedule = np.empty((11, KEY_BYTES), np.uint8)
-        _kernels().ot_schedules(address(np.frombuffer(key, np.uint8)), 1, address(self._schedule))
+        self._schedule = key_schedule(key)
 
     def pads(self, rows: np.ndarray, first: int, offset: np.ndarray, words: int) -> np.ndarray:
         result = np.empty((len(rows), words), np.uint32)

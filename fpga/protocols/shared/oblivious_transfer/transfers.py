@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ...party import Channel
 from ..randomness import KEY_BYTES, Keystream, fresh_bytes
 from .extension import OtReceiver, OtSender, chunks, extension_bytes
 from .punctured_seeds import CHOOSER_BYTES, OWNER_BYTES
+from .silent import SilentReceiver, SilentSender
 
 #: Starting both extensions: the curve's points and the trees, party 1 receiving first, then party 0.
 SETUP_BYTES = (CHOOSER_BYTES + OWNER_BYTES, CHOOSER_BYTES + OWNER_BYTES)
@@ -24,17 +26,22 @@ class Transfers:
         number: 0 or 1.
         channel: to the other party.
         session: 16 octets that both parties know and that no other session has, a key of the hash.
+        silent: expand the forward transfers from few (`silent`), which pays where they are many.
     """
 
-    def __init__(self, number: int, channel: Channel, session: bytes) -> None:
+    def __init__(self, number: int, channel: Channel, session: bytes, silent: bool = False) -> None:
         self.number, self._channel = number, channel
         self._private = Keystream([fresh_bytes(KEY_BYTES)], 0)
+        self._sender: OtSender | SilentSender
+        self._receiver: OtReceiver | SilentReceiver
         if number == 0:
-            self._sender = OtSender(channel, session)
+            forward = OtSender(channel, session)
             self._receiver = OtReceiver(channel, session)
+            self._sender = SilentSender(forward, channel, session) if silent else forward
         else:
-            self._receiver = OtReceiver(channel, session)
+            chosen = OtReceiver(channel, session)
             self._sender = OtSender(channel, session)
+            self._receiver = SilentReceiver(chosen, channel, session) if silent else chosen
 
     def choose(self, choices: np.ndarray) -> np.ndarray:
         """Transfers with these choice planes [N, planes, P]: the pads that they name, uint32 [N, planes, 8P]."""
@@ -67,13 +74,27 @@ class Transfers:
         return self._channel.exchange(outgoing, planned.bytes_sent[1 - self.number])
 
 
+@dataclass(frozen=True)
+class ForwardChoices(Exchange):
+    """Party 1's choices; where transfers are silent, these `octets` are all that it sends."""
+
+    octets: int
+
+
 def choice_rounds(chooser: int, octets: int) -> tuple[Exchange, ...]:
     """What party `chooser` sends to start transfers with `octets` octets of choices: one message per chunk.
 
     Nobody waits for these messages one by one: the other party works on a chunk while the next one is made.
     """
-    sizes = [extension_bytes(part.stop - part.start) for part in chunks(octets)]
-    return tuple(Exchange((0, size) if chooser == 1 else (size, 0)) for size in sizes)
+    sizes = [part.stop - part.start for part in chunks(octets)]
+    if chooser == 1:
+        return tuple(ForwardChoices((0, extension_bytes(size)), size) for size in sizes)
+    return tuple(Exchange((extension_bytes(size), 0)) for size in sizes)
+
+
+def forward_octets(rounds: Iterable[Exchange]) -> int:
+    """Octets of party 1's choices in some rounds."""
+    return sum(each.octets for each in rounds if isinstance(each, ForwardChoices))
 
 
 def message_of(arrays: Iterable[np.ndarray]) -> np.ndarray:

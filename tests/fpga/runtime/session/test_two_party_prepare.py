@@ -12,6 +12,7 @@ from rrnet_nni.fpga.protocols import executions, preparations
 from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE, SMALL
 from rrnet_nni.fpga.protocols.shared.preparation import (
     STATISTICAL_BITS,
+    Manner,
     images_within,
     modulus_for,
     set_bits,
@@ -21,6 +22,7 @@ from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence, preparation_mismatch
 from rrnet_nni.fpga.runtime.session.two_party_prepare import (
     check_preparation,
+    images_per_walk,
     predicted_preparation,
     prepare_in_process,
 )
@@ -80,6 +82,23 @@ def test_an_execution_with_two_party_material_is_the_reference_bit_for_bit(proto
 @each_protocol
 def test_each_operation_is_prepared_with_the_predicted_bytes(protocol):
     assert preparation_mismatch(network()[0], 2, executions()[protocol]) is None
+
+
+@each_protocol
+@pytest.mark.parametrize("walks", [1, 3])
+def test_silent_transfers_make_what_a_dealer_would_for_the_predicted_bytes(protocol, walks, monkeypatch):
+    """Whether all images walk through the program together or one after the other."""
+    program, _ = network()
+    monkeypatch.setattr(preparations()[protocol], "manner", lambda program, images: Manner(silent=True))
+    if walks > 1:
+        monkeypatch.setattr("rrnet_nni.fpga.runtime.session.two_party_prepare.GROUP_BYTES", 1)
+    seeds, execution = DealerSeeds.fresh(), executions()[protocol]
+    assert images_per_walk(execution, program, 3) == 3 // walks
+    made = prepare_in_process(program, execution, seeds.parties, 3).corrections
+    dealt = deal_for_both(execution.dealer(program, seeds.weight_masks), seeds, range(3))[1]
+    for ours, theirs in zip(made, dealt, strict=True):
+        assert all(np.array_equal(own, other) for own, other in zip(ours, theirs, strict=True))
+    assert preparation_mismatch(program, 3, execution) is None
 
 
 def wide_network():
