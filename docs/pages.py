@@ -11,8 +11,10 @@ import os
 import pkgutil
 import posixpath
 import re
+import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 #: The installed layout, in which all rooms lie inside the package (`make docs` makes it).
 INSTALLED = ROOT / ".lint" / "rrnet_nni"
 #: Width of a terminal for which help texts are wrapped.
@@ -141,8 +144,31 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         outside = posixpath.normpath(folder / link[2]).startswith("..")
         return link[1] if outside else link[0]
 
+    def with_commit(link: re.Match[str]) -> str:
+        commit = commit_of(DOCS / folder / link[1])
+        return f"{link[0]} (commit `{commit}`)" if commit else link[0]
+
     here = markdown.replace(f"](../{up}SECURITY.md", f"]({up}security.md")
-    return re.sub(r"\[([^\]]+)\]\((\.\./[^)#]*)[^)]*\)", shown, here)
+    here = re.sub(r"\[([^\]]+)\]\((\.\./[^)#]*)[^)]*\)", shown, here)
+    return re.sub(r"\[[^\]]+\]\(([^)#:]+\.json)\)", with_commit, here)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Say of which commit the site is: tables that follow from code, and images, are of this one."""
+    commit = commit_of(ROOT)
+    config.copyright = f"Built from commit {commit}." if commit else None
+    return config
+
+
+@cache
+def commit_of(path: Path) -> str:
+    """The commit that last changed a file or folder; empty outside of a clone."""
+    command = ["git", "log", "-1", "--format=%h", "--", str(path)]
+    try:
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return ran.stdout.strip()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

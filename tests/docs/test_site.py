@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
@@ -77,17 +74,24 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(page:
             assert heading in anchors(path.read_text(encoding="utf-8")), f"{page.name}: {link}"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / ".lint").exists(), reason="`make lint` makes the installed layout that is documented")
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+def test_a_results_page_names_the_commit_of_its_data(pages: ModuleType) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="results/protocols.md"))
+    shown = pages.on_page_markdown("[two_party.json](two_party.json)", page=page)
+    commit = pages.commit_of(DOCS / "results" / "two_party.json")
+    assert (
+        shown == f"[two_party.json](two_party.json) (commit `{commit}`)"
+        if commit
+        else "[two_party.json](two_party.json)"
     )
-    assert made.returncode == 0, made.stderr[-2000:]
-    assert "WARNING" not in made.stderr
-    assert (tmp_path / "site" / "reference" / "api" / "rrnet_nni.fpga.protocols.html").exists()
+
+
+def test_links_to_what_is_no_page_of_the_site_become_words_and_others_stay(pages: ModuleType) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="explanation/trust.md"))
+    written = "[a](../results/protocols.md) [b](../../examples/digits.yml) [c](../../SECURITY.md#reporting)"
+    shown = pages.on_page_markdown(written, page=page)
+    assert shown == "[a](../results/protocols.md) b [c](../security.md#reporting)"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(built_site: Path) -> None:
+    assert (built_site / "reference" / "api" / "rrnet_nni.fpga.protocols.html").exists()
