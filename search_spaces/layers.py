@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rrnet_nni.base.compatibility import subsampled
+from rrnet_nni.base.compatibility import strided_depthwise, subsampled
 
 #: (channels, height, width) of one sample.
 Shape = tuple[int, int, int]
@@ -45,10 +45,13 @@ class Convolution(nn.Conv2d):
         )
         self.label = plan.label
         self._strided_pointwise = plan.kernel == 1 and plan.stride > 1
+        self._strided_depthwise = plan.groups == plan.inputs > 1 and plan.stride > 1
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self._strided_pointwise:
             return functional.conv2d(subsampled(x, (self.stride[0], self.stride[1])), self.weight, groups=self.groups)
+        if self.training and self._strided_depthwise and x.device.type == "cpu":
+            return strided_depthwise(x, self)
         return super().forward(x)
 
 

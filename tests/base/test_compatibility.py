@@ -25,8 +25,10 @@ from rrnet_nni.base.compatibility import (
     nni_algorithms,
     subsampled,
 )
+from rrnet_nni.evaluators.arithmetic import processor_has_bfloat16
 from rrnet_nni.experiments.tuners import register_tuner
 from rrnet_nni.search_spaces import SpaceOptions, build_network, build_space, fixed_choices
+from rrnet_nni.search_spaces.layers import Convolution, ConvPlan
 
 
 def errors_of(statement: str) -> str:
@@ -198,6 +200,35 @@ def test_subsampled_pixels_give_a_strided_pointwise_convolution() -> None:
     x = torch.randn(2, 4, 7, 8)
     found = torch.nn.functional.conv2d(subsampled(x, (2, 3)), convolution.weight)
     torch.testing.assert_close(found, convolution(x))
+
+
+def test_a_strided_depthwise_convolution_in_float32_is_the_same_within_bfloat16() -> None:
+    convolution = Convolution(ConvPlan("down", 6, 6, 3, stride=2, groups=6))
+    x = torch.randn(2, 6, 9, 8, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolution(x)
+    exact = torch.nn.functional.conv2d(x.detach().float(), convolution.weight, None, 2, 1, 1, 6)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, exact.bfloat16(), rtol=0, atol=0)
+    found.sum().backward()
+    assert x.grad is not None and x.grad.dtype == torch.bfloat16
+
+
+STRIDED_DEPTHWISE = """
+import torch
+convolution = torch.nn.Conv2d(16, 16, 3, 2, 1, groups=16, bias=False).to(torch.bfloat16)
+images = torch.randn(4, 16, 8, 8, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+convolution(images.requires_grad_(True)).sum().backward()
+"""
+
+
+def test_torch_still_has_no_kernel_for_strided_depthwise_convolutions_in_bfloat16() -> None:
+    if not processor_has_bfloat16():
+        pytest.skip("this processor does not multiply bfloat16 by itself")
+    environment = os.environ | {"ONEDNN_VERBOSE": "1"}
+    said = subprocess.run([sys.executable, "-c", STRIDED_DEPTHWISE], env=environment, capture_output=True, text=True)
+    backward = [line for line in said.stdout.splitlines() if ",backward_data," in line]
+    assert backward and not any("_dw" in line for line in backward)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "mobilenet_v2"])
