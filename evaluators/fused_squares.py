@@ -71,7 +71,7 @@ class SquareKernels:
 @cache
 def square_kernels() -> SquareKernels | None:
     """The kernels where they can be built and agree with torch on this machine; else None: torch does their work."""
-    return choose(_compiled, lambda: None, lambda kernels: kernels is None or _agree(kernels))
+    return choose(SquareKernels, lambda: None, lambda kernels: kernels is None or _agree(kernels))
 
 
 def has_normalized_squares(network: nn.Module) -> bool:
@@ -84,10 +84,6 @@ def use_kernels(network: nn.Module, kernels: SquareKernels | None) -> None:
     for module in network.modules():
         if isinstance(module, NormalizedX2act):
             module.kernels = kernels
-
-
-def _compiled() -> SquareKernels | None:
-    return SquareKernels()
 
 
 def _agree(kernels: SquareKernels) -> bool:

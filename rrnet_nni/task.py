@@ -19,7 +19,7 @@ from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.protocols import get_costs
 from rrnet_nni.search_spaces.names import check_backbone
 from rrnet_nni.search_spaces.options import SpaceOptions
-from rrnet_nni.strategies.options import STRATEGY_NAMES, SearchOptions
+from rrnet_nni.strategies.options import SearchOptions
 
 #: Seeds of epochs are multiples of it, and torch takes 64 bits.
 LARGEST_SEED = 2**32 - 1
@@ -70,8 +70,6 @@ class Task:
             check_backbone(self.backbone)
         except Refusal as refusal:
             raise WrongSetting(f"backbone {refusal}") from None
-        if (strategy := self.search.strategy) not in STRATEGY_NAMES:
-            raise WrongSetting(f"search: there is no strategy {strategy!r}; there are {', '.join(STRATEGY_NAMES)}")
 
 
 def load_task(path: Path) -> Task:

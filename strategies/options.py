@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Gt, Le
 
 from rrnet_nni.base.settings import Count, Natural, NotNegative, Positive, WrongSetting, check_settings
 
 #: `registry.STRATEGIES` has their functions.
-STRATEGY_NAMES = ("rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution", "knapsack")
+StrategyName = Literal["rrnet", "rrnet-first-order", "random", "greedy", "sparsity", "evolution", "knapsack"]
+STRATEGY_NAMES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class SearchOptions:
     """How a space is searched.
 
     Attributes:
-        strategy: name of the strategy, see `strategy_names()`.
+        strategy: name of the strategy.
         epochs: passes over the search half of the training data.
         warmup_epochs: epochs at the start that train ω alone.
         latency_weight: λ in 1/ms (Sec. III-C).
@@ -40,7 +41,7 @@ class SearchOptions:
         seed: of everything random.
     """
 
-    strategy: str = "rrnet"
+    strategy: StrategyName = "rrnet"
     epochs: Count = 15
     warmup_epochs: Natural = 3
     latency_weight: NotNegative = 0.1

@@ -43,7 +43,7 @@ class ParetoTuner(Tuner):
 
     def __init__(self, **class_args: Any) -> None:
         self._given = TunerArguments.of(class_args)
-        self._low, self._high, self._spread = self._given.low, self._given.high, self._given.spread
+        self._low, self._high = self._given.low, self._given.high
         self._issued: dict[int, float] = {}
         self._tested: list[float] = []
         self._points: list[Point] = []
@@ -137,10 +137,10 @@ class ParetoTuner(Tuner):
     def _log_scale(self) -> list[float]:
         """`spread` values from low to high: the ends first, then from coarse to fine."""
         low, high = self._range()
-        if self._spread == 1:
+        if self._given.spread == 1:
             return [math.sqrt(low * high)]
-        ratio = (high / low) ** (1 / (self._spread - 1))
-        return [low * ratio**position for position in _coarse_to_fine(self._spread)]
+        ratio = (high / low) ** (1 / (self._given.spread - 1))
+        return [low * ratio**position for position in _coarse_to_fine(self._given.spread)]
 
     def _range(self) -> tuple[float, float]:
         if self._low is None or self._high is None:

@@ -16,6 +16,7 @@ from rrnet_nni.strategies.options import SearchOptions
         ({"epochs": 0}, "epochs"),
         ({"epochs": 2.5}, "epochs"),
         ({"warmup_epochs": 15}, "warmup_epochs"),
+        ({"strategy": "annealing"}, "strategy"),
         ({"order": 3}, "order"),
         ({"hvp": "numeric"}, "hvp"),
         ({"latency_weight": -1}, "latency_weight"),
