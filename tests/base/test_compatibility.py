@@ -211,7 +211,8 @@ def test_a_strided_depthwise_convolution_in_float32_is_the_same_within_bfloat16(
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, exact.bfloat16(), rtol=0, atol=0)
     found.sum().backward()
-    assert x.grad is not None and x.grad.dtype == torch.bfloat16
+    assert x.grad is not None
+    assert x.grad.dtype == torch.bfloat16
 
 
 STRIDED_DEPTHWISE = """
