@@ -61,7 +61,7 @@ def write_starting_files(name: str, task: str, folder: Path) -> tuple[Path, Path
     files = folder / f"{name}.yml", folder / f"{name}_experiment.yml"
     for path in files:
         if path.exists():
-            raise Refusal(f"{path} is there: take it away, or name another folder with -o")
+            raise Refusal(f"{path} already exists: remove it, or name another folder with -o")
     write_whole(files[0], task.encode())
     write_whole(files[1], _EXPERIMENT.format(name=name).encode())
     return files

@@ -107,7 +107,7 @@ def read_folder(root: Path, test_fraction: float, seed: int, leave_out: Sequence
     classes, train = _part(root / "train", left_out)
     test_classes, found = _part(root / "test", left_out)
     if unknown := sorted(set(test_classes) - set(classes)):
-        raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} has not")
+        raise Refusal(f"{root / 'test'} has the class {unknown[0]}, which {root / 'train'} does not have")
     labels = np.array([classes.index(test_classes[label]) for label in found.labels], dtype=np.int64)
     return Folder(root, classes, train, Part(found.files, labels))
 

@@ -74,9 +74,9 @@ def make_parser() -> Parser:
         "--ring",
         choices=RINGS,
         help="bits on which words are opened: whole words of 32 (the default), or as few as calibrated ranges allow "
-        "(narrow), which halves the bytes of masked in software and costs accuracy; beaver-ot opens whole words always",
+        "(narrow), which halves the bytes of masked in software and costs accuracy; beaver-ot always opens whole words",
     )
-    parser.add_argument("--output-name", metavar="NAME", help="which output is compiled, where the model has several")
+    parser.add_argument("--output-name", metavar="NAME", help="the output to compile, if the model has several")
     parser.add_argument(
         "--input-shape",
         type=_shape,

@@ -144,15 +144,17 @@ def _run_party(
 
 def make_parser() -> Parser:
     parser = Parser(prog="python -m rrnet_nni.fpga.hls.csim", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("build", help="what rrnet-2pc-compile wrote")
+    parser.add_argument("build", help="build directory of rrnet-2pc-compile")
     parser.add_argument("--input", required=True, metavar="FILE", help="images, .npy or .npz")
-    parser.add_argument("--material", metavar="DIR", help="what rrnet-2pc-prepare wrote; made for this run without it")
+    parser.add_argument("--material", metavar="DIR", help="material of rrnet-2pc-prepare (default: made now)")
     parser.add_argument("--sanitize", action="store_true", help="with address and undefined-behaviour sanitizers")
     parser.add_argument(
         "--software", type=int, choices=(0, 1), metavar="PARTY", help="this party is software, the other an accelerator"
     )
     parser.add_argument("--record", metavar="DIR", help="keep the first image's files, to replay one accelerator alone")
-    parser.add_argument("--seed", type=_seed, default=0, help="order in which units take turns; 0: a fixed one")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="seed of the order in which units take turns (0: a fixed order)"
+    )
     add_common_options(parser)
     return parser
 

@@ -40,11 +40,11 @@ def check_recording(record: Path, parties: Sequence[int]) -> None:
     """
     for party in parties:
         if (record / f"party{party}").exists():
-            raise Refusal(f"{record / f'party{party}'} is there already")
+            raise Refusal(f"{record / f'party{party}'} already exists")
     try:
         record.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"{record} cannot keep a recording: {error.strerror or error}") from error
+        raise Refusal(f"{record} cannot be written: {error.strerror or error}") from error
 
 
 def save_recording(scratch: Path, record: Path, party: int) -> Path:
@@ -79,8 +79,8 @@ def replay(folder: Path, party: int, simulator: Path) -> dict[str, bool]:
 def make_parser() -> Parser:
     parser = Parser(prog="python -m rrnet_nni.fpga.hls.recording", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("recording", help="one party's directory of what csim --record kept")
-    parser.add_argument("--party", type=int, choices=(0, 1), required=True, help="whose it is")
-    parser.add_argument("--device", default="zcu104", help="that the build was made for")
+    parser.add_argument("--party", type=int, choices=(0, 1), required=True, help="the party that recorded it")
+    parser.add_argument("--device", default="zcu104", help="device of the build")
     parser.add_argument("--sanitize", action="store_true", help="with address and undefined-behaviour sanitizers")
     parser.add_argument(
         "--types",

@@ -68,7 +68,9 @@ def _all_together(
             yield replace(item, address=address)
             address += _size(item, record, stage)
             if address > table.header["buffer_bytes"]:
-                raise Refusal("an operation does not fit the accelerator's buffer whole, as a software party needs it")
+                raise Refusal(
+                    "an operation does not fit the accelerator's buffer as a whole, and a software party needs it whole"
+                )
         else:
             yield item
 

@@ -76,11 +76,11 @@ def _check_place(path: Path) -> None:
         raise Refusal(f"{path} exists and is not a build; name another directory with -o")
     if strangers := _strangers(path):
         raise Refusal(
-            f"{path} holds {', '.join(strangers[:5])}, which a new build would take away: move that, or name another "
+            f"{path} holds {', '.join(strangers[:5])}, which a new build would delete: move that, or name another "
             "directory with -o"
         )
     if Path.cwd().is_relative_to(path.resolve()):
-        raise Refusal(f"{path} is the working directory, which a new build would take away; name another with -o")
+        raise Refusal(f"{path} is the working directory, which a new build would delete; name another with -o")
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise Refusal(f"{path} cannot be written: {place} is not a directory, or not yours to write to")

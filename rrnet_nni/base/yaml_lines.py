@@ -42,7 +42,7 @@ def read_lines(data: bytes, where: str) -> tuple[Any, dict[Place, int]]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise Refusal(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     except RecursionError:
-        raise Refusal(f"{where}: its values lie too deep inside each other") from None
+        raise Refusal(f"{where}: its values are nested too deep") from None
 
 
 class _Walk:

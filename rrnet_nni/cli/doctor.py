@@ -17,13 +17,13 @@ EPILOG = """examples:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("doctor", description=__doc__, epilog=EPILOG)
-    parser.add_argument("--task", type=Path, metavar="FILE", help="look for the images of this task, too")
-    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs that one trial shall have")
-    parser.add_argument("--port", type=int, default=0, help="port that NNI's manager shall listen on (default: any)")
+    parser.add_argument("--task", type=Path, metavar="FILE", help="also check the images of this task")
+    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs that each trial needs")
+    parser.add_argument("--port", type=int, default=0, help="port for NNI's manager (default: any)")
     parser.add_argument(
-        "--worker", action="store_true", help="a machine of a remote experiment: look at its ssh server"
+        "--worker", action="store_true", help="also check what a machine of a remote experiment needs: its ssh server"
     )
-    parser.add_argument("--ssh-port", type=int, default=22, metavar="N", help="where that one listens (default: 22)")
+    parser.add_argument("--ssh-port", type=int, default=22, metavar="N", help="port of the ssh server (default: 22)")
     add_common_options(parser)
     parser.set_defaults(command=run)
 

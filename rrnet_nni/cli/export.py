@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
     images = None if architecture.images is None else checked(architecture.images, ImageFormat)
     calibration = options.run / CALIBRATION
     if options.pixels and not calibration.is_file():
-        raise Refusal(f"{calibration}: there is no such file, and --pixels writes these images as pixels, too")
+        raise Refusal(f"{calibration}: there is no such file, and --pixels needs its images")
     if options.pixels and images is None:
-        raise Refusal(f"{options.run}: --pixels needs to know what the network's images are, and this one does not")
+        raise Refusal(f"{options.run}: --pixels needs a network that knows its images, and this one does not")
     model = export_onnx(network, shape, output_file(options.output), images, pixels=options.pixels)
     answer = {"model": str(options.output), "nodes": len(model.graph.node), "input_shape": list(shape)}
     if images is not None and options.pixels:

@@ -189,7 +189,7 @@ def _nats(distortion_per_ms: float | None) -> str:
 
 def _run_table(options: argparse.Namespace, device: Device) -> int:
     if options.batch != 1:
-        raise Refusal("--table: the latency table is for one image, leave --batch away")
+        raise Refusal("--table: the latency table is for one image: drop --batch")
     _, space = load_space(options)
     names = options.protocol or [protocol_names()[0]]
     if len(names) > 2:

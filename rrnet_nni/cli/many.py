@@ -46,7 +46,7 @@ def search_many(options: argparse.Namespace, task: Task) -> int:
         raise Refusal(f"--weights must be two numbers above 0, the smaller first, not {low:g} and {high:g}")
     for name in ("latency_weight", "target_latency", "comparisons"):
         if getattr(options, name) is not None:
-            raise Refusal(f"--{name.replace('_', '-')} is for one search, --many chooses λ by itself")
+            raise Refusal(f"--{name.replace('_', '-')} is for one search; --many chooses λ itself")
     if options.search_only:
         raise Refusal("--search-only is for one search: --many compares networks that are trained")
     from rich.console import Console

@@ -30,7 +30,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 def add_space_options(group: argparse._ActionsContainer) -> None:
     """Add those of `SPACE_OPTIONS`."""
-    group.add_argument("--image-size", type=int, metavar="N", help="pixels of a side (default: 32)")
+    group.add_argument(
+        "--image-size", type=int, metavar="N", help="height and width of an image in pixels (default: 32)"
+    )
     group.add_argument("--classes", type=int, metavar="N", help="outputs of the classifier (default: 10)")
     group.add_argument("--channels", type=int, metavar="N", help="channels of an image (default: 3)")
     group.add_argument("--width", type=float, metavar="X", help="multiplier of all widths (default: 1)")
@@ -67,7 +69,7 @@ def load_space(options: argparse.Namespace) -> tuple[str, SpaceOperators]:
         raise Refusal(f"{options.network}: an ONNX file has no choices left: name a backbone or an architecture.json")
     for option in CHOICE_OPTIONS:
         if getattr(options, option) is not None:
-            raise Refusal(f"--{option} chooses one candidate, and a search space has them all: leave it away")
+            raise Refusal(f"--{option} chooses one candidate, but a search space has them all: drop it")
     from rrnet_nni.evaluators.space_operators import describe_space
 
     backbone, space_options, _, _ = _resolved(options)
@@ -85,7 +87,9 @@ def _refuse_options(options: argparse.Namespace) -> None:
     for name in (*CHOICE_OPTIONS, *SPACE_OPTIONS):
         if getattr(options, name) is not None:
             option = name.replace("_", "-")
-            raise Refusal(f"--{option} goes with a backbone's name, and {options.network} says that itself")
+            raise Refusal(
+                f"--{option} belongs to a backbone's name, and {options.network} is a file that says it: drop it"
+            )
 
 
 def _resolved(options: argparse.Namespace) -> tuple[str, SpaceOptions, dict[str, str], str]:

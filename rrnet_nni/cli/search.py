@@ -37,7 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--comparisons", type=int, metavar="N", help="find the best network of at most N comparisons, all included"
     )
     parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for every file that it writes"
+    )
     parser.add_argument("--search-only", action="store_true", help="stop after architecture.json")
     add_many_options(parser)
     add_common_options(parser)

@@ -42,9 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--teacher", type=Path, metavar="DIR", help="distill from the trained network of this run")
     parser.add_argument(
-        "--teacher-epochs", type=int, metavar="N", help="replaces those of the task's own teacher (0: none)"
+        "--teacher-epochs", type=int, metavar="N", help="replaces the epochs of the task's teacher (0: no teacher)"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where everything goes")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for every file that it writes"
+    )
     add_common_options(parser)
     parser.set_defaults(command=run)
 

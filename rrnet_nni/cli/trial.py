@@ -19,7 +19,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("trial", description=__doc__, epilog=EPILOG)
     add_task_option(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="where everything goes (default: NNI's folder of the trial)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for every file that it writes (default: NNI's folder of the trial)",
     )
     add_common_options(parser)
     parser.set_defaults(command=run)

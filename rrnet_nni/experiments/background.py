@@ -63,7 +63,7 @@ def start_detached(arguments: Sequence[str], directory: Path) -> tuple[str, str,
             raise ExecutionFault(f"the job ended with status {job.returncode}: {said[-1]}")
         time.sleep(0.2)
     job.terminate()
-    raise ExecutionFault(f"the job did not start its experiment within {PATIENCE_S:.0f} s; its words are in {log}")
+    raise ExecutionFault(f"the job did not start its experiment within {PATIENCE_S:.0f} s; its log is {log}")
 
 
 def stop_job(experiment_id: str, directory: Path) -> str:
@@ -88,7 +88,9 @@ def stop_job(experiment_id: str, directory: Path) -> str:
     try:
         job.wait(timeout=PATIENCE_S)
     except psutil.TimeoutExpired:
-        raise ExecutionFault(f"the job of experiment {experiment_id} (process {job.pid}) does not end") from None
+        raise ExecutionFault(
+            f"the job of experiment {experiment_id} (process {job.pid}) did not end when told to"
+        ) from None
     return f"experiment {experiment_id} is stopped"
 
 

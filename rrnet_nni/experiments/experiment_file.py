@@ -140,7 +140,8 @@ def _check_code(experiment: ExperimentFile) -> None:
     if files > MOST_FILES or size > MOST_BYTES:
         raise Refusal(
             f"{experiment.path}: trialCodeDirectory: {experiment.code} holds {files:,} files of {size >> 20:,} MB, and "
-            f"NNI brings {MOST_FILES:,} of {MOST_BYTES >> 20} MB to a machine: give the task file a folder of its own"
+            f"NNI copies at most {MOST_FILES:,} of {MOST_BYTES >> 20} MB to a machine: give the "
+            "task file a folder of its own"
         )
 
 

@@ -179,7 +179,7 @@ _BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("? [1]\n: 2\n", "a key must be text"),
         ("\x00", "not valid YAML"),
         ("count: 2020-13-45\n", "not valid YAML"),
-        ("[" * 5000, "too deep inside each other"),
+        ("[" * 5000, "nested too deep"),
         (_BOMB, "more than 1000000 values"),
     ],
 )

@@ -79,7 +79,7 @@ def run_passes(graph: Graph, disabled: Collection[str] = ()) -> tuple[Graph, lis
             if rounds == ROUNDS_LIMIT:
                 raise Refusal(
                     f"the pass {item.name!r} does not settle on this graph in {ROUNDS_LIMIT} rounds: "
-                    f"leave it out with --disable {item.name} and report the model"
+                    f"skip it with --disable {item.name} and report the model"
                 )
             graph, changed = item.apply(graph)
             any_change |= changed

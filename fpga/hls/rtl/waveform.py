@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def make_parser() -> Parser:
     parser = Parser(prog="python -m rrnet_nni.fpga.hls.rtl.waveform", description=__doc__)
-    parser.add_argument("build", type=Path, help="what rrnet-2pc-compile wrote")
+    parser.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
     parser.add_argument("--operation", help="name of a convolution or linear layer (default: the first product)")
     parser.add_argument("--tile", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("wave.vcd"))

@@ -34,7 +34,7 @@ from .party_options import material_root
 def run_local(options: argparse.Namespace) -> dict[str, Any]:
     """Prepare material if none is there, run both parties, and return the answer of the one that learns the logits."""
     if options.input is None:
-        raise Refusal("the client's images are missing: --input FILE")
+        raise Refusal("name the client's images with --input FILE")
     build = load_build(options.build)
     dropped_bits(options.reveal or build.program.reveals, build.program)  # refuses before anything is made
     execution = get_execution(options.protocol or build.protocol_name)

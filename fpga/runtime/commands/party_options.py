@@ -35,7 +35,7 @@ def add_party_options(parser: Parser) -> None:
         type=seconds,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
-        help=f"silence of the other party that ends the run, seconds (default {DEFAULT_TIMEOUT_S:g})",
+        help=f"end the run when the other party is silent for this many seconds (default {DEFAULT_TIMEOUT_S:g})",
     )
     parser.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)

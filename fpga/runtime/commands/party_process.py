@@ -31,7 +31,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     check_address(options)
     build = load_build(options.build, weights=number == 1)
     if number == 0 and options.input is None:
-        raise Refusal("party 0 owns the images: --input FILE")
+        raise Refusal("party 0 owns the images: name them with --input FILE")
     if number == 1 and options.input is not None:
         raise Refusal("party 1 does not see the images: --input belongs to party 0")
     execution = get_execution(options.protocol or build.protocol_name)

@@ -59,7 +59,7 @@ def parser() -> Parser:
     result.add_argument(
         "--preprocessing", choices=PREPROCESSINGS, default=DEALER, help="who makes the material (default: dealer)"
     )
-    result.add_argument("--replace", action="store_true", help="throw away unused material that is there")
+    result.add_argument("--replace", action="store_true", help="discard unused material that is there")
     add_party_options(result)
     add_common_options(result)
     return result

@@ -72,7 +72,7 @@ def parser() -> Parser:
     result.add_argument(
         "--preprocessing",
         choices=PREPROCESSINGS,
-        help="who makes the correlated randomness (default: who made what is there, else a dealer)",
+        help="who makes the material (default: who made what is there, else a dealer)",
     )
     add_party_options(result)
     result.add_argument(
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if options.quota is not None and options.tls is None:
         raise Refusal("--quota counts what the other party's certificate uses: it needs --tls DIR")
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
-        raise Refusal(f"{options.output} cannot be written: it is a directory, or there is none to hold it")
+        raise Refusal(f"{options.output} cannot be written: it is a directory, or its directory does not exist")
     with tidy_end(options.ends_with_parent):
         answer = run_local(options) if options.party is None else run_party(options)
     if options.json:

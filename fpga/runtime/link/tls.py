@@ -85,7 +85,7 @@ def secure(connection: socket.socket, directory: Path, server_side: bool, timeou
         secured = identity.context.wrap_socket(connection, server_side=server_side)
     except TimeoutError as error:
         connection.close()
-        raise ExecutionFault(f"the other end of the link said nothing of TLS within {timeout_s:g} s") from error
+        raise ExecutionFault(f"the other end of the link did not start TLS within {timeout_s:g} s") from error
     except (OSError, ValueError) as error:
         connection.close()
         raise ExecutionFault(f"the other end of the link is not the expected party: {tls_problem(error)}") from error
@@ -117,15 +117,17 @@ def load_identity(directory: Path, server_side: bool, several: bool = False) -> 
         context.load_cert_chain(directory / CERTIFICATE, directory / KEY, password="")  # rather than ask for one
     except (OSError, ValueError) as error:
         raise Refusal(
-            f"{directory / KEY} and {directory / CERTIFICATE} are not a key without a password and its certificate"
+            f"{directory / KEY} and {directory / CERTIFICATE} must be a key without a password, and its certificate"
         ) from error
     peers = {read_certificate(path): path.stem for path in accepted}
     if len(peers) < len(accepted):
-        raise Refusal(f"{directory / PEERS} has a certificate twice: one name for each")
+        raise Refusal(f"{directory / PEERS} has one certificate under two names: remove one of them")
     try:
         context.load_verify_locations(cadata=b"".join(peers))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{directory / (PEERS if several else PEER)} has what is not a certificate") from error
+        raise Refusal(
+            f"{directory / (PEERS if several else PEER)} holds something that is not a certificate"
+        ) from error
     return TlsIdentity(context, read_certificate(directory / CERTIFICATE), peers)
 
 
@@ -165,7 +167,7 @@ def make_pair(root: Path) -> None:
 def make_own(directory: Path, party: int) -> str:
     """Write one party's key and certificate, on the machine where they stay; returns the certificate's fingerprint."""
     if directory.exists() and any(directory.iterdir()):
-        raise Refusal(f"{directory} already holds something; name a new directory")
+        raise Refusal(f"{directory} is not empty; name a new directory")
     key, certificate = _make_certificate(f"rrnet-2pc party {party}")
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

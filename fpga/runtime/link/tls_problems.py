@@ -21,5 +21,5 @@ def tls_problem(error: Exception) -> str:
     if "PEER_DID_NOT_RETURN_A_CERTIFICATE" in reason:
         return NO_CERTIFICATE
     if isinstance(error, TimeoutError):
-        return "it said nothing of TLS in time"
+        return "it did not start TLS in time"
     return f"it does not speak TLS as this end does ({reason or getattr(error, 'strerror', None) or error})"

@@ -145,7 +145,7 @@ class MaterialStore:
             raise Refusal(f"inference {start} of the material in {self.path} has been used; material is used once")
         if start + count > self.description.count:
             left = max(0, self.description.count - start)
-            raise Refusal(f"the material in {self.path} is left for {left} of {count} images; run rrnet-2pc-prepare")
+            raise Refusal(f"the material in {self.path} is enough for {left} of {count} images; run rrnet-2pc-prepare")
         _, following = read_keys(self.path).inferences(start - used)
         keys, following = following.inferences(count)
         write_used(self.path, start + count, following)

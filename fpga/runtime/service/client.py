@@ -171,7 +171,7 @@ class PrivateClassifier:
     def _add(self, replies: Sequence[_Reply], images: int) -> np.ndarray:
         shape = (images, *self.description["output"]["shape"])
         if any(len(reply.body) != 4 * int(np.prod(shape)) for reply in replies):
-            raise ServiceFault("a server answered a share of another size than the model's output has")
+            raise ServiceFault("a server's share has another size than the model's output")
         first, second = (np.frombuffer(reply.body, "<u4").astype(np.uint32) for reply in replies)
         return (first + second).reshape(shape)
 

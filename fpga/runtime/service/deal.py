@@ -49,7 +49,11 @@ def parser() -> Parser:
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     add_marks(result)
     result.add_argument(
-        "--timeout", type=seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends a connection"
+        "--timeout",
+        type=seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="seconds of silence after which a connection ends",
     )
     result.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
     add_common_options(result, json_output=False)

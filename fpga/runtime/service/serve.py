@@ -46,9 +46,14 @@ def parser() -> Parser:
     result = Parser(prog="rrnet-2pc-serve", description=__doc__, epilog=EXAMPLES)
     result.add_argument("builds", nargs="*", metavar="[NAME=]BUILD", help="build directories of rrnet-2pc-compile")
     result.add_argument(
-        "--models", type=Path, metavar="FILE", help="more of them, one a line; SIGHUP makes the server read it anew"
+        "--models",
+        type=Path,
+        metavar="FILE",
+        help="a file with more models, one a line; SIGHUP makes the server read it again",
     )
-    result.add_argument("--party", type=int, choices=(0, 1), help="whose server this is (default: both, here, to try)")
+    result.add_argument(
+        "--party", type=int, choices=(0, 1), help="party of this server (default: both on this machine, to try)"
+    )
     address = result.add_mutually_exclusive_group()
     address.add_argument("--listen", metavar="ADDRESS", help="party 1: HOST:PORT on which to wait for party 0's server")
     address.add_argument("--connect", metavar="ADDRESS", help="party 0: HOST:PORT of party 1's server")
@@ -61,12 +66,14 @@ def parser() -> Parser:
     result.add_argument("--http", metavar="ADDRESS", help="HOST:PORT on which clients are answered")
     result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
     result.add_argument("--http-key", type=Path, metavar="FILE", help="its key")
-    result.add_argument("--behind-proxy", action="store_true", help="answer in plain on an address beyond this machine")
+    result.add_argument(
+        "--behind-proxy", action="store_true", help="answer without TLS on an address beyond this machine"
+    )
     result.add_argument(
         "--servers", nargs=2, default=(), metavar="URL", help="both servers' public addresses, party 0's first"
     )
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
-    result.add_argument("--pool", type=Path, metavar="DIR", help="where material lies (default: BUILD.pool)")
+    result.add_argument("--pool", type=Path, metavar="DIR", help="directory of material (default: BUILD.pool)")
     _add_numbers(result)
     result.add_argument("--ends-with-parent", action="store_true", help=argparse.SUPPRESS)
     add_common_options(result, json_output=False)
@@ -77,9 +84,18 @@ def _add_numbers(result: Parser) -> None:
     result.add_argument("--batch", type=count, default=16, help="images that one execution takes (default 16)")
     result.add_argument("--lanes", type=count, default=2, help="executions in flight per model (default 2)")
     result.add_argument(
-        "--window-ms", type=_amount, default=4.0, help="wait for others to share an execution (default 4)"
+        "--window-ms",
+        type=_amount,
+        default=4.0,
+        help="milliseconds to wait for requests that share an execution (default 4)",
     )
-    result.add_argument("--expiry", type=_amount, default=10.0, metavar="S", help="a half waits so long (default 10)")
+    result.add_argument(
+        "--expiry",
+        type=_amount,
+        default=10.0,
+        metavar="S",
+        help="seconds that half of a request waits for the other half (default 10)",
+    )
     result.add_argument("--most-waiting", type=count, default=512, help="images that may wait (default 512)")
     result.add_argument("--rate", type=_amount, default=0.0, help="requests per second of one address (default: any)")
     add_marks(result, "party 0: ")
@@ -96,7 +112,11 @@ def _add_numbers(result: Parser) -> None:
     result.add_argument("--sessions", type=count, default=4, help="--direct: clients served at a time (default 4)")
     result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
     result.add_argument(
-        "--timeout", type=_amount, default=DEFAULT_TIMEOUT_S, metavar="S", help="silence that ends a connection"
+        "--timeout",
+        type=_amount,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="seconds of silence after which a connection ends",
     )
 
 

@@ -126,9 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="rrnet-2pc-top", description=__doc__)
     parser.add_argument("urls", nargs="+", metavar="URL", help="the servers, such as http://127.0.0.1:8700")
     parser.add_argument(
-        "--interval", type=_interval, default=1.0, metavar="S", help="seconds between looks (default 1)"
+        "--interval", type=_interval, default=1.0, metavar="S", help="seconds between two tables (default 1)"
     )
-    parser.add_argument("--once", action="store_true", help="print one table and end")
+    parser.add_argument("--once", action="store_true", help="print one table and exit")
     add_common_options(parser)
     return run_command(parser, run, arguments)
 

@@ -89,8 +89,8 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
     apart = abs(mine["next_index"] - theirs["next_index"])
     if apart > max(MOST_SKIPPED, 2 * count):
         raise Refusal(
-            f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: so far "
-            "apart no crash brings two parties; run rrnet-2pc-prepare again"
+            f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: no "
+            "crash explains that; run rrnet-2pc-prepare again"
         )
     return count, max(mine["next_index"], theirs["next_index"])
 

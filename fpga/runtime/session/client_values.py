@@ -56,7 +56,7 @@ def read_values(path: Path, name: str, known: ImageFormat | None, units: str | N
                 "FILE, or give an array in the units of the model"
             )
         if units is not None:
-            raise Refusal(f"--units says what the numbers of an array mean, and {path} is none")
+            raise Refusal(f"--units says what the numbers of an array mean, and {path} is not an array")
         return _folder(path, known) if path.is_dir() else ClientValues(_values([path], known), (path.name,))
     array = read_array(path, name)
     if array.dtype.kind not in "fiub":
@@ -75,7 +75,9 @@ def _folder(folder: Path, known: ImageFormat) -> ClientValues:
     members = sorted(entry for entry in folder.iterdir() if not is_hidden(entry))
     strange = [entry.name for entry in members if entry.is_dir() and entry.name not in known.classes]
     if strange:
-        raise Refusal(f"{folder} has the folder {strange[0]}, and there is no such class ({', '.join(known.classes)})")
+        raise Refusal(
+            f"{folder} has the folder {strange[0]}, which is no class of the network ({', '.join(known.classes)})"
+        )
     files = [(entry, -1) for entry in members if is_picture(entry)]
     for entry in members:
         if entry.is_dir():
@@ -116,7 +118,7 @@ def _in_model_units(array: np.ndarray, known: ImageFormat, units: str | None, wh
     highest = 255 if units == PIXELS else 1
     if values.size and not (values.min() >= 0 and values.max() <= highest):
         raise Refusal(
-            f"{where}: values from {values.min():.4g} to {values.max():.4g} are no {units}, which lie in 0..{highest}"
+            f"{where}: values from {values.min():.4g} to {values.max():.4g} are not {units}, which lie in 0..{highest}"
         )
     return known.normalized(values if units == PIXELS else values * 255)
 

@@ -45,7 +45,7 @@ def dropped_bits(policy: str, program: Program) -> int:
         return 0
     dropped = max(0, program.tensor(program.output).fraction_bits - int(policy.partition(":")[2]))
     if dropped > RING_BITS - LEAST_BITS:
-        raise Refusal(f"--reveal {policy} leaves nothing of logits with {dropped} fraction bits more")
+        raise Refusal(f"--reveal {policy} leaves no bit of logits with {dropped} fraction bits more")
     return dropped
 
 

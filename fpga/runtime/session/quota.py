@@ -45,8 +45,8 @@ class Quota:
             left = max(0, self.most - used.get(self.identity, 0))
             if images > left:
                 raise Refusal(
-                    f"the certificate {self.identity[:SHOWN]}... may have {left} of {self.most} images more evaluated, "
-                    f"and {images} are asked for: its quota is used up"
+                    f"the certificate {self.identity[:SHOWN]}... asks for {images} images, and {left} of its quota of "
+                    f"{self.most} are left"
                 )
             used[self.identity] = used.get(self.identity, 0) + images
             write_durably(self.directory / LEDGER, json.dumps(used, sort_keys=True).encode())
@@ -59,7 +59,9 @@ class Quota:
         except (OSError, ValueError):
             used = None
         if not isinstance(used, dict) or any(type(count) is not int or count < 0 for count in used.values()):
-            raise Refusal(f"{self.directory / LEDGER} is damaged: what clients have used is unknown; mend or remove it")
+            raise Refusal(
+                f"{self.directory / LEDGER} is damaged: what clients have used is unknown; repair or remove it"
+            )
         return used
 
     @contextmanager

@@ -72,9 +72,9 @@ def test_a_recording_that_cannot_be_kept_is_refused_before_material_is_used_up(r
     build = load_build(recorded.parent / "model" / "build")
     words = encode_images(build.program, images_for(build, 1))
     material = prepared(build, tmp_path / "material", 1)
-    with pytest.raises(Refusal, match="party0 is there already"):
+    with pytest.raises(Refusal, match="party0 already exists"):
         simulate_accelerators(build, words, material, record=recorded)
-    with pytest.raises(Refusal, match="cannot keep a recording"):
+    with pytest.raises(Refusal, match="cannot be written"):
         simulate_accelerators(build, words, material, record=recorded / "party0" / "sent.out" / "deeper")
     assert simulate_accelerators(build, words, material).logits.shape[0] == 1
 

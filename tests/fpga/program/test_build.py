@@ -74,7 +74,7 @@ def test_a_build_replaces_a_build_and_nothing_else(tmp_path: Path) -> None:
 def test_what_is_not_the_builds_is_not_taken_away_with_it(tmp_path: Path, name: str) -> None:
     path = write_build(tmp_path / "build", PROGRAM, WEIGHTS, REPORT, {"trace.json": b"[]"})
     (path / name).write_bytes(b"mine")
-    with pytest.raises(Refusal, match=f"holds {name}, which a new build would take away"):
+    with pytest.raises(Refusal, match=f"holds {name}, which a new build would delete"):
         write_build(path, PROGRAM, WEIGHTS, REPORT)
     assert (path / name).read_bytes() == b"mine"
     (path / name).unlink()

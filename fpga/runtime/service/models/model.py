@@ -130,7 +130,7 @@ def load_model(
     check_revealed(build.program)
     chosen = protocol or build.protocol_name
     if not get_costs(chosen).executable:
-        raise Refusal(f"{path} was compiled for {chosen}, which is not executed: --protocol names one that is")
+        raise Refusal(f"{path} was compiled for {chosen}, which cannot be executed: name another with --protocol")
     execution = get_execution(chosen)
     corrections = sum(each.offline_bytes[party] for each in execution.traffic(build.program, 1))
     return Model(

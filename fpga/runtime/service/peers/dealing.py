@@ -121,7 +121,7 @@ class Dealing:
                 line.ask({"do": "discard", "set": set_id})
         common = left[0].keys() & left[1].keys()
         if any(type(each[name]) is not int for each in left for name in common):
-            raise LinkFault("a party says what is left in a way that cannot be read")
+            raise LinkFault("a party's report of its material cannot be read")
         count = self._marks.wanted(sum(min(left[0][name], left[1][name]) for name in common))
         if count:
             self._deal(count, (zero, one))

@@ -59,5 +59,5 @@ def field_of(message: Mapping[str, Any], key: str, kind: type) -> Any:
     """A field of a message; raises LinkFault where it is missing or of another type."""
     value = message.get(key)
     if type(value) is not kind:
-        raise LinkFault(f"the other server sent a message without a proper {key!r}")
+        raise LinkFault(f"the other server sent a message without a valid {key!r}")
     return value

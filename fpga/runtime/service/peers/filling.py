@@ -84,7 +84,7 @@ def answer_fill(model: Model, link: Link, question: dict[str, Any], telemetry: T
     held = field_of(question, "sets", list)
     token = name.removeprefix(MADE_PREFIX)
     if not name.startswith(MADE_PREFIX) or not token.isalnum() or not 1 <= count <= MOST_PER_SET:
-        raise Refusal("party 0 asks for a set of no proper name or size")
+        raise Refusal("party 0 asks for a set whose name or size is not valid")
     for each in model.pool.sets():
         if each.description.set_id not in held:
             model.pool.discard(each.description.set_id)

@@ -74,7 +74,7 @@ def take_part(model: Model, link: Link, question: dict[str, Any]) -> int:
     size = field_of(question, "file_bytes", int)
     most = described.corrections_bytes + FILE_OVERHEAD + 8 * len(model.build.program.operations)
     if not _NAME.fullmatch(name) or not 0 <= size <= most or (size > 0) != (described.corrections_bytes > 0):
-        raise Refusal("the dealer sends a set of no proper name or size")
+        raise Refusal("the dealer sends a set whose name or size is not valid")
     root = model.pool.root / name
     target = party_directory(root, model.party)
     if target.exists():

@@ -51,7 +51,7 @@ def test_prepared_material_is_used_once_and_then_refused(build):
     assert answer(run(build, "--json"))["preprocessing_source"] == "prepared before"
     again = run(build, "--material", build.parent / "build.material")
     assert again.returncode == 2
-    assert "left for 1 of 3 images" in again.stderr
+    assert "enough for 1 of 3 images" in again.stderr
     assert answer(run(build, "--json"))["preprocessing_source"] == "made for this run"
 
 

@@ -155,7 +155,7 @@ def test_messages_cross_a_link_with_mutual_tls(tmp_path):
 
 def test_a_peer_that_says_nothing_is_told_from_an_unknown_one(tmp_path, ends):
     make_pair(tmp_path / "c")
-    with pytest.raises(ExecutionFault, match=r"said nothing of TLS within 0\.2 s"):
+    with pytest.raises(ExecutionFault, match=r"did not start TLS within 0\.2 s"):
         secure(ends[0], tmp_path / "c" / "party-1", True, 0.2)
 
 
@@ -170,7 +170,7 @@ def encrypt_key(directory):
     ("change", "sentence"),
     [
         (lambda own: (own / "key.pem").unlink(), "lacks key.pem;"),
-        (lambda own: (own / "key.pem").write_bytes((own.parent / "party-0" / "key.pem").read_bytes()), "are not a key"),
+        (lambda own: (own / "key.pem").write_bytes((own.parent / "party-0" / "key.pem").read_bytes()), "must be a key"),
         (encrypt_key, "key without a password"),
         (lambda own: (own / "peer.pem").write_text("nothing"), "peer.pem is not a certificate"),
     ],

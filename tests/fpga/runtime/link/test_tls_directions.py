@@ -216,5 +216,5 @@ def test_a_server_of_several_clients_takes_each_that_it_pinned_and_no_other(tmp_
                 assert identity.pair_with(shown) == load_identity(tmp_path / name, False).pair
                 came.close()
     shutil.copy(tmp_path / "s" / "peers" / "a.pem", tmp_path / "s" / "peers" / "c.pem")
-    with pytest.raises(Refusal, match="a certificate twice"):
+    with pytest.raises(Refusal, match="one certificate under two names"):
         load_identity(tmp_path / "s", True, several=True)

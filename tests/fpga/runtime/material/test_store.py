@@ -51,7 +51,7 @@ def test_claimed_material_is_never_given_again(root):
         assert store.next_index == 2
         with pytest.raises(Refusal, match="has been used"):
             store.claim(0, 1)
-        with pytest.raises(Refusal, match="left for 3 of 4"):
+        with pytest.raises(Refusal, match="enough for 3 of 4"):
             store.claim(2, 4)
 
 

@@ -28,7 +28,7 @@ PARTY_0 = "--party", "0", "--connect", "127.0.0.1:7", "--http", "127.0.0.1:8"
         (("--party", "1", "--listen", "127.0.0.1:7", "--http", "0.0.0.0:8"), "need HTTPS"),
         (("--party", "1"), "needs --http ADDRESS"),
         ((*PARTY_0, "--http-key", "key.pem"), "belong together"),
-        ((*PARTY_0, "--protocol", "paper"), "not executed"),
+        ((*PARTY_0, "--protocol", "paper"), "cannot be executed"),
         ((*PARTY_0, "--protocol", "nonsense"), "nonsense"),
         (("--http", "127.0.0.1:8"), "belong to one party's server"),
         (("--http-certificate", "certificate.pem"), "belong to one party's server"),

@@ -165,7 +165,7 @@ def test_a_client_makes_its_set_with_the_server_and_uses_it(server):
     assert result["preprocessing"] == "two-party"
     again = server.run("carol")
     assert again.returncode != 0
-    assert "left for 0 of 3 images" in again.stderr or "no set" in again.stderr
+    assert "enough for 0 of 3 images" in again.stderr or "no set" in again.stderr
 
 
 def test_a_client_beyond_its_quota_is_told_so_and_its_material_stays(server):
@@ -177,7 +177,7 @@ def test_a_client_beyond_its_quota_is_told_so_and_its_material_stays(server):
         answer(server.run("dora"))
     refused = server.run("dora")
     assert refused.returncode == 1
-    assert "may have 0 of 9 images more evaluated, and 3 are asked for" in refused.stderr
+    assert "asks for 3 images, and 0 of its quota of 9 are left" in refused.stderr
     assert unused_count(party_directory(server.root / "build.clients" / "for-dora", 1)) == 3
 
 

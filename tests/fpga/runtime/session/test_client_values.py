@@ -54,7 +54,7 @@ def test_a_network_of_pixels_refuses_what_may_be_fractions(tmp_path: Path) -> No
 
 
 def test_numbers_that_are_not_in_the_named_units_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"no fractions, which lie in 0\.\.1"):
+    with pytest.raises(Refusal, match=r"not fractions, which lie in 0\.\.1"):
         read_values(saved(tmp_path / "x.npy", PIXELS), "image", GRAY, "fractions")
 
 
@@ -77,7 +77,7 @@ def test_a_folder_of_pictures_has_names_and_the_classes_of_its_folders(tmp_path:
 def test_strange_folders_damaged_pictures_and_builds_without_a_format_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     (folder / "bird").mkdir(parents=True)
-    with pytest.raises(Refusal, match=r"has the folder bird, and there is no such class \(dark, light\)"):
+    with pytest.raises(Refusal, match=r"has the folder bird, which is no class of the network \(dark, light\)"):
         read_values(folder, "image", GRAY)
     (folder / "bird").rmdir()
     with pytest.raises(Refusal, match="has no pictures"):

@@ -180,7 +180,7 @@ def test_a_client_of_more_images_than_there_is_material_for_is_refused_at_once(m
         talking = threading.Thread(target=talk, daemon=True)
         talking.start()
         party = Party(1, program, executions()["masked"], link, store)
-        with pytest.raises(Refusal, match=f"left for {IMAGES} of {10**15} images"):
+        with pytest.raises(Refusal, match=f"enough for {IMAGES} of {10**15} images"):
             party.run(Terms(DIGEST, "masked", 0, None, 1), None, weights)
         talking.join(5)
         assert store.next_index == 0

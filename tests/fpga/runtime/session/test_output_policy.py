@@ -83,5 +83,5 @@ def test_a_policy_that_leaves_nothing_is_refused():
     program, _ = network()
     tensors = dict(program.tensors)
     tensors[program.output] = replace(tensors[program.output], fraction_bits=40)
-    with pytest.raises(Refusal, match="leaves nothing"):
+    with pytest.raises(Refusal, match="leaves no bit"):
         dropped_bits("rounded:0", replace(program, tensors=tensors))

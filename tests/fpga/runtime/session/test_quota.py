@@ -25,7 +25,7 @@ DIGEST, CLIENT = "d" * 64, "c" * 64
 def test_a_quota_holds_over_processes_and_identities_have_their_own(tmp_path):
     for _ in range(3):
         Quota(tmp_path, CLIENT, 10).claim(3)
-    with pytest.raises(Refusal, match="may have 1 of 10 images more evaluated, and 2 are asked for"):
+    with pytest.raises(Refusal, match="asks for 2 images, and 1 of its quota of 10 are left"):
         Quota(tmp_path, CLIENT, 10).claim(2)
     Quota(tmp_path, CLIENT, 10).claim(1)
     Quota(tmp_path, "a" * 64, 10).claim(10)
@@ -35,7 +35,7 @@ def test_a_quota_holds_over_processes_and_identities_have_their_own(tmp_path):
 
 def test_a_quota_that_was_lowered_leaves_nothing(tmp_path):
     Quota(tmp_path, CLIENT, 10).claim(8)
-    with pytest.raises(Refusal, match="0 of 5 images more"):
+    with pytest.raises(Refusal, match="0 of its quota of 5"):
         Quota(tmp_path, CLIENT, 5).claim(1)
 
 
@@ -84,6 +84,6 @@ def test_a_client_without_quota_is_told_so_and_no_material_is_used(tmp_path):
 
     assert session() == [None, None]
     client, server = session()
-    assert "0 of 2 images more evaluated" in str(server)
-    assert "0 of 2 images more evaluated" in str(client)
+    assert "0 of its quota of 2" in str(server)
+    assert "0 of its quota of 2" in str(client)
     assert unused_count(party_directory(tmp_path / "m", 1)) == 2
