@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -69,6 +70,12 @@ class PartyProgram(ABC):
         self.reduced: dict[str, np.ndarray] | None = None
         #: Whether lanes of operations take their rounds together; a peer that works operation by operation cannot.
         self.together = True
+
+    def beside(self, channel: Channel) -> PartyProgram:
+        """This party once more, set up alike, for another batch at the same time over a channel of its own."""
+        other = copy.copy(self)
+        other.channel = channel
+        return other
 
     @abstractmethod
     def setup(

@@ -60,11 +60,16 @@ class Sender:
         self._pending = memoryview(b"")
         self._body = memoryview(b"")
         self.frames = 0
-        self.done = len(payload) == 0 and kind == DATA
+        self.done = len(payload) == 0 and kind not in (CONTROL, ABORT)
+
+    @property
+    def at_frame(self) -> bool:
+        """Whether the next octet begins a frame."""
+        return not self._pending and not self._body
 
     def advance(self, connection: socket.socket) -> bool:
         """Send what the socket takes now; False when it takes nothing."""
-        if not self._pending and not self._body:
+        if self.at_frame:
             self._next_frame()
         try:
             if self._pending:
@@ -107,7 +112,9 @@ class Receiver:
     def finished(self) -> bool:
         raise NotImplementedError
 
-    kind = DATA
+    def accepts(self, kind: int) -> bool:
+        """Whether a frame of this kind is due."""
+        return kind == DATA
 
     def advance(self, connection: socket.socket) -> bool:
         """Read what has arrived; False when there is nothing."""
@@ -149,7 +156,7 @@ class Receiver:
             raise LinkFault(f"{self._peer} speaks wire version {version}, this is version {WIRE_VERSION}")
         if kind == ABORT and length <= ABORT_LIMIT:
             self._body = memoryview(bytearray(length))
-        elif kind != self.kind or sequence != self.sequence:
+        elif not self.accepts(kind) or sequence != self.sequence:
             raise LinkFault(f"{self._peer} sent frame {sequence} of kind {kind} where frame {self.sequence} is due")
         else:
             self._body = self.place(length)
@@ -189,11 +196,12 @@ class DataReceiver(Receiver):
 class ControlReceiver(Receiver):
     """Reads one message of any size up to the limit."""
 
-    kind = CONTROL
-
     def __init__(self, sequence: int, peer: str) -> None:
         super().__init__(sequence, peer)
         self.payload = bytearray()
+
+    def accepts(self, kind: int) -> bool:
+        return kind == CONTROL
 
     def place(self, length: int) -> memoryview:
         if not 0 < length <= CONTROL_LIMIT_BYTES:

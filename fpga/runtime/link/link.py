@@ -48,6 +48,16 @@ class LinkCounters:
     rounds: int = 0
     waited_s: float = 0.0
 
+    def __add__(self, other: LinkCounters) -> LinkCounters:
+        return LinkCounters(
+            self.bytes_sent + other.bytes_sent,
+            self.bytes_received + other.bytes_received,
+            self.overhead_bytes + other.overhead_bytes,
+            self.messages + other.messages,
+            self.rounds + other.rounds,
+            self.waited_s + other.waited_s,
+        )
+
     def __sub__(self, earlier: LinkCounters) -> LinkCounters:
         return LinkCounters(
             self.bytes_sent - earlier.bytes_sent,
@@ -74,10 +84,10 @@ class Link:
         local_paths: Sequence[Path] = (),
     ) -> None:
         self._local_paths = local_paths
-        self._socket = connection
-        self._peer = peer
-        self._timeout_s = timeout_s
-        self._sequence_out = self._sequence_in = 0
+        self.socket = connection
+        self.peer = peer
+        self.timeout_s = timeout_s
+        self.sequence_out = self.sequence_in = 0
         self._ahead: bytes | None = None
         self.counters = LinkCounters()
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
@@ -96,11 +106,11 @@ class Link:
 
     def close(self) -> None:
         """Close the socket; the peer sees the end of the stream."""
-        self._socket.close()
+        self.socket.close()
 
     def hand_over(self) -> socket.socket:
         """The connected socket, for octets that are no frames of this link, which ends with this."""
-        return self._socket
+        return self.socket
 
     def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
         """One round: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
@@ -122,13 +132,13 @@ class Link:
 
     def exchange_control(self, message: bytes) -> bytes:
         """Swap one message of the handshake, of any size up to 64 KiB; counted as overhead."""
-        sender = Sender(CONTROL, memoryview(message), self._sequence_out)
+        sender = Sender(CONTROL, memoryview(message), self.sequence_out)
         if self._ahead is None:
             received = self._swap_control(sender)
         else:
             received, self._ahead = self._ahead, None
-            self._pump(sender, DataReceiver(memoryview(b""), self._sequence_in, self._peer))
-        self._sequence_out += 1
+            self._pump(sender, DataReceiver(memoryview(b""), self.sequence_in, self.peer))
+        self.sequence_out += 1
         counted = self.counters
         self.counters = replace(counted, overhead_bytes=counted.overhead_bytes + HEADER.size + len(message))
         return received
@@ -136,54 +146,54 @@ class Link:
     def hear_ahead(self) -> bytes:
         """The peer's next message of the handshake before this end's is sent; `exchange_control` still returns it."""
         if self._ahead is None:
-            self._ahead = self._swap_control(Sender(DATA, memoryview(b""), self._sequence_out))
+            self._ahead = self._swap_control(Sender(DATA, memoryview(b""), self.sequence_out))
         return self._ahead
 
     def _swap_control(self, sender: Sender) -> bytes:
-        receiver = ControlReceiver(self._sequence_in, self._peer)
+        receiver = ControlReceiver(self.sequence_in, self.peer)
         self._pump(sender, receiver)
-        self._sequence_in += 1
+        self.sequence_in += 1
         return bytes(receiver.payload)
 
     def abort(self, reason: str) -> None:
         """Tell the peer why this party stops, without paths of this machine, as far as the socket still takes it."""
         told = without_paths(reason, self._local_paths).encode()[:ABORT_LIMIT]
-        sender = Sender(ABORT, memoryview(told), self._sequence_out)
+        sender = Sender(ABORT, memoryview(told), self.sequence_out)
         try:
             while not sender.done:
-                if not sender.advance(self._socket):
+                if not sender.advance(self.socket):
                     return
         except OSError:
             return
 
     def _transfer(self, kind: int, payload: memoryview, received: memoryview) -> int:
-        sender = Sender(kind, payload, self._sequence_out)
-        receiver = DataReceiver(received, self._sequence_in, self._peer)
+        sender = Sender(kind, payload, self.sequence_out)
+        receiver = DataReceiver(received, self.sequence_in, self.peer)
         self._pump(sender, receiver)
-        self._sequence_out, self._sequence_in = sender.sequence, receiver.sequence
+        self.sequence_out, self.sequence_in = sender.sequence, receiver.sequence
         return sender.frames
 
     def _pump(self, sender: Sender, receiver: Receiver) -> None:
         """Move both directions until both are done."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
         while not (sender.done and receiver.done):
             try:
                 # reads first: a peer that hangs up has said why, and a failed write would hide it
-                progress = not receiver.done and receiver.advance(self._socket)
-                progress |= not sender.done and sender.advance(self._socket)
+                progress = not receiver.done and receiver.advance(self.socket)
+                progress |= not sender.done and sender.advance(self.socket)
             except ssl.SSLError as error:
-                raise LinkFault(f"the encrypted link to {self._peer} failed: {tls_problem(error)}") from error
+                raise LinkFault(f"the encrypted link to {self.peer} failed: {tls_problem(error)}") from error
             except OSError as error:
-                receiver.drain(self._socket)
-                raise LinkFault(f"the link to {self._peer} broke ({error.strerror or error})") from error
+                receiver.drain(self.socket)
+                raise LinkFault(f"the link to {self.peer} broke ({error.strerror or error})") from error
             if progress:
-                deadline = time.monotonic() + self._timeout_s
+                deadline = time.monotonic() + self.timeout_s
             elif not self._wait(deadline, sender.done, receiver.done):
-                raise LinkFault(f"the link to {self._peer} stalled: nothing moved for {self._timeout_s:g} s")
+                raise LinkFault(f"the link to {self.peer} stalled: nothing moved for {self.timeout_s:g} s")
 
     def _wait(self, deadline: float, all_sent: bool, all_received: bool) -> bool:
         poll = select.poll()
         events = (0 if all_received else select.POLLIN) | (0 if all_sent else select.POLLOUT)
-        poll.register(self._socket, events)
+        poll.register(self.socket, events)
         remaining = deadline - time.monotonic()
         return remaining > 0 and bool(poll.poll(remaining * 1000))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ...program import WORD_BYTES, Program
 from ...protocols.party import Execution
 from ...protocols.shared.randomness import SEED_BYTES
+from ..link.lanes import Lane
 from ..link.link import Link
 
 
@@ -41,18 +42,18 @@ class MeasuredOperation:
 
 
 class Recorder:
-    """Measures named steps on a link; `progress` hears of each step that starts."""
+    """Measures named steps on a link or a lane of one; `progress` hears of each step that starts."""
 
-    def __init__(self, link: Link, progress: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, link: Link | Lane, progress: Callable[[str, str], None] | None = None) -> None:
         self._link = link
-        self._progress = progress
+        self.progress = progress
         self.rows: dict[tuple[str, str], MeasuredOperation] = {}
 
     @contextmanager
     def measure(self, phase: str, operation: str) -> Iterator[None]:
         """Measure one step; the same step of a later batch is added to the first."""
-        if self._progress is not None:
-            self._progress(phase, operation)
+        if self.progress is not None:
+            self.progress(phase, operation)
         before, started = self._link.counters, time.perf_counter()
         yield
         used = self._link.counters - before
@@ -68,6 +69,11 @@ class Recorder:
         )
         key = (phase, operation)
         self.rows[key] = self.rows[key] + row if key in self.rows else row
+
+    def add(self, other: Recorder) -> None:
+        """Count the steps of another recorder too, of a lane of the same link."""
+        for key, row in other.rows.items():
+            self.rows[key] = self.rows[key] + row if key in self.rows else row
 
     def seconds(self, phase: str) -> float:
         return sum(row.seconds for row in self.rows.values() if row.phase == phase)

@@ -14,6 +14,7 @@ from rrnet_nni.base.errors import Refusal
 from ...program import RING_BITS
 from ...protocols.shared.randomness import fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
+from ..link.lanes import MOST_LANES
 from ..link.link import Link
 from ..material.store import MaterialStore
 
@@ -41,7 +42,8 @@ RELEASE = _release()
 class Terms:
     """What both parties must say alike before they start; `images` is the client's to say (None at the server).
 
-    `reveal` is how much of the logits is opened (`output_policy`).
+    `reveal` is how much of the logits is opened (`output_policy`). `lanes` is in how many parts a batch may be executed
+    at once; the lower of both parties' numbers holds.
     """
 
     program_digest: str
@@ -50,10 +52,11 @@ class Terms:
     images: int | None
     batch: int
     reveal: str = "logits"
+    lanes: int = 1
 
 
-def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int]:
-    """Compare the terms; returns how many images and from which index of the material.
+def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int, int]:
+    """Compare the terms; returns how many images, from which index of the material, and in how many lanes.
 
     Raises:
         Refusal: something differs; the sentence says what.
@@ -72,6 +75,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
         "batch": terms.batch,
         "reveal_to": terms.reveal_to,
         "reveal": terms.reveal,
+        "lanes": terms.lanes,
         "nonce": fresh_bytes(16).hex(),
     }
     sent = json.dumps(mine, sort_keys=True).encode()
@@ -92,7 +96,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
             f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: no "
             "crash explains that; run rrnet-2pc-prepare again"
         )
-    return count, max(mine["next_index"], theirs["next_index"])
+    return count, max(mine["next_index"], theirs["next_index"]), min(mine["lanes"], theirs["lanes"])
 
 
 def agree_on_start(link: Link, number: int) -> None:
@@ -136,7 +140,8 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     images = mine["images"] if number == 0 else theirs.get("images")
     if type(images) is not int or images < 1:
         return "the client has no images"
-    index = theirs.get("next_index")
-    if type(index) is not int or index < 0 or not isinstance(theirs.get("nonce"), str):
+    index, lanes = theirs.get("next_index"), theirs.get("lanes")
+    numbers = type(index) is int and index >= 0 and type(lanes) is int and 0 < lanes <= MOST_LANES
+    if not numbers or not isinstance(theirs.get("nonce"), str):
         return "the other party's handshake is incomplete"
     return None

@@ -21,7 +21,7 @@ from ..material.dealer import DealerSeeds, deal_for_both
 from ..material.party_set import DEALER, TWO_PARTY
 from ..material.store import PartyMaterial
 from .accounting import MeasuredOperation, Recorder
-from .session import PartyEvaluator
+from .evaluator import PartyEvaluator
 from .two_party_prepare import prepare_in_process
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...link.link import Link
 from ...material.store import ClaimedMaterial, MaterialStore
-from ...session.session import PartyEvaluator, exchange_weight_shares
+from ...session.evaluator import PartyEvaluator
+from ...session.session import exchange_weight_shares
 from ..models.halves import Answer, Half
 from ..models.model import Model
 

@@ -13,9 +13,8 @@ from hypothesis.extra import numpy as arrays
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program.revealed import with_argmax
 from rrnet_nni.fpga.runtime.session.accounting import Recorder
-from rrnet_nni.fpga.runtime.session.agreement import Terms
+from rrnet_nni.fpga.runtime.session.batches import Conversation
 from rrnet_nni.fpga.runtime.session.output_policy import check_policy, drop, dropped_bits, restore
-from rrnet_nni.fpga.runtime.session.session import Party
 
 words = arrays.arrays(np.uint32, 8, elements=st.integers(0, 2**32 - 1))
 values = arrays.arrays(np.int32, 8, elements=st.integers(-(2**30), 2**30))
@@ -48,15 +47,14 @@ class Heard:
 @pytest.mark.parametrize(("policy", "dropped"), [("logits", 0), ("rounded:3", 10), ("rounded:20", 0)])
 def test_the_server_sends_only_the_bits_of_the_policy(policy, dropped, monkeypatch):
     program, _ = network()
-    party = Party.__new__(Party)
-    party.number, party._program, party._link = 1, program, Heard()
+    heard = Heard()
     monkeypatch.setattr(Recorder, "measure", lambda self, *step: nullcontext())
-    party._recorder = Recorder(party._link)
+    conversation = Conversation(1, program, heard, None, Recorder(heard), 0, policy)
     share = np.random.default_rng(0).integers(0, 2**32, (500, 3), np.uint32)
-    party._open(share.copy(), Terms("", "masked", 0, None, 1, policy))
+    conversation.open_logits(share.copy())
     assert dropped_bits(policy, program) == dropped
-    assert int(party._link.sent.max()).bit_length() == 32 - dropped
-    assert np.array_equal(party._link.sent, share) == (dropped == 0)
+    assert int(heard.sent.max()).bit_length() == 32 - dropped
+    assert np.array_equal(heard.sent, share) == (dropped == 0)
 
 
 @pytest.mark.parametrize("text", ["arg", "rounded", "rounded:", "rounded:-1", "rounded:32", "rounded:1.5", ""])

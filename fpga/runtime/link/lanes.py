@@ -1,0 +1,239 @@
+"""Several computations over one link at once: while one waits for its message, another one computes.
+
+Every lane is a conversation of its own, and its frames carry its number. No thread is kept for the socket: of the lanes
+that wait, one moves the octets of all of them. What arrives for a lane that still computes is kept until it asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .frames import DATA, FRAME_BYTES, HEADER, DataReceiver, LinkFault, Receiver, Sender
+from .link import Link, LinkCounters
+from .tls_problems import tls_problem
+
+#: Four bits of a frame's kind say the lane.
+LANE_BITS = 4
+MOST_LANES = 1 << LANE_BITS
+
+
+def lane_kind(lane: int) -> int:
+    """The kind of a lane's frames; those of the first are a plain link's."""
+    return DATA | lane << LANE_BITS
+
+
+class LaneReader(Receiver):
+    """Reads frames of all lanes: into the buffer that waits for one, else into memory until one does."""
+
+    def __init__(self, sequence: int, peer: str, count: int) -> None:
+        super().__init__(sequence, peer)
+        self.waiting: dict[int, DataReceiver] = {}
+        self._kept: tuple[deque[memoryview], ...] = tuple(deque() for _ in range(count))
+        self._lane = 0
+        self._early: memoryview | None = None
+
+    def accepts(self, kind: int) -> bool:
+        self._lane = kind >> LANE_BITS
+        return kind == lane_kind(self._lane) and self._lane < len(self._kept)
+
+    def place(self, length: int) -> memoryview:
+        self._early = None
+        receiver = self.waiting.get(self._lane)
+        if receiver is not None and not receiver.done:
+            return receiver.place(length)
+        if not 0 < length <= FRAME_BYTES:
+            raise LinkFault(f"{self._peer} sent a frame of {length} bytes")
+        self._early = memoryview(bytearray(length))
+        return self._early
+
+    def finished(self) -> bool:
+        if self._early is not None:
+            self._kept[self._lane].append(self._early)
+        if (receiver := self.waiting.get(self._lane)) is not None:
+            self.deliver(self._lane, receiver)
+            receiver.done = receiver.finished()
+        return False
+
+    def deliver(self, lane: int, receiver: DataReceiver) -> None:
+        """Give a lane what has come for it before it asked."""
+        kept = self._kept[lane]
+        while kept and not receiver.finished():
+            early = kept.popleft()
+            receiver.place(len(early))[:] = early
+        receiver.done = receiver.finished()
+
+
+@dataclass(eq=False)
+class _Wait:
+    """What a lane waits for: its message to be sent, and a buffer to be filled."""
+
+    sending: bool
+    receiver: DataReceiver
+
+    @property
+    def done(self) -> bool:
+        return not self.sending and self.receiver.done
+
+
+@dataclass(eq=False)
+class Lane:
+    """One lane's channel; used by one thread at a time."""
+
+    number: int
+    _lanes: Lanes
+    counters: LinkCounters = field(default_factory=LinkCounters)
+
+    def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
+        """One round of this lane: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
+        started = time.perf_counter()
+        payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
+        received = np.empty(incoming_bytes, np.uint8)
+        frames = self._lanes.move(self.number, payload, received.data)
+        counted = self.counters
+        self.counters = LinkCounters(
+            counted.bytes_sent + len(payload),
+            counted.bytes_received + incoming_bytes,
+            counted.overhead_bytes + frames * HEADER.size,
+            counted.messages + (len(payload) > 0),
+            counted.rounds + 1,
+            counted.waited_s + time.perf_counter() - started,
+        )
+        return received
+
+
+class Lanes:
+    """The lanes of a link that is used for nothing else meanwhile.
+
+    Raises `LinkFault` as the link does, in every lane.
+    """
+
+    def __init__(self, link: Link, count: int) -> None:
+        if not 0 < count <= MOST_LANES:
+            raise ValueError(f"a link has 1 to {MOST_LANES} lanes, not {count}")
+        self.lanes = tuple(Lane(number, self) for number in range(count))
+        self._link = link
+        self._turn = threading.Condition()
+        self._moving = False
+        self.fault: BaseException | None = None
+        self._outgoing: deque[tuple[_Wait, Sender]] = deque()
+        self._reader = LaneReader(link.sequence_in, link.peer, count)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the link back, with what the lanes have counted."""
+        os.close(self._bell)
+        self._link.sequence_in = self._reader.sequence
+        self._link.counters = sum((lane.counters for lane in self.lanes), self._link.counters)
+
+    def fail(self, error: BaseException) -> None:
+        """Wake every lane with the fault of one of them."""
+        with self._turn:
+            self.fault = self.fault or error
+            self._ring()
+
+    def move(self, lane: int, payload: memoryview, received: memoryview) -> int:
+        """Send a lane's message and fill its buffer; returns the frames that were sent."""
+        sender = Sender(lane_kind(lane), payload, 0)
+        with self._turn:
+            wait = _Wait(not sender.done, DataReceiver(received, 0, self._link.peer))
+            self._reader.deliver(lane, wait.receiver)
+            self._reader.waiting[lane] = wait.receiver
+            if wait.sending:
+                self._outgoing.append((wait, sender))
+                if self._moving:
+                    os.eventfd_write(self._bell, 1)
+            while not wait.done:
+                self._check()
+                if self._moving:
+                    self._turn.wait()
+                    continue
+                with self._mover():
+                    self._pump(wait)
+            self._check()
+            del self._reader.waiting[lane]
+        return sender.frames
+
+    def _check(self) -> None:
+        if self.fault is not None:
+            raise LinkFault(f"another part of the batch failed: {self.fault}") from self.fault
+
+    def _ring(self) -> None:
+        os.eventfd_write(self._bell, 1)
+        self._turn.notify_all()
+
+    @contextlib.contextmanager
+    def _mover(self) -> Iterator[None]:
+        self._moving = True
+        try:
+            yield
+        except BaseException as error:
+            self.fault = self.fault or error
+            raise
+        finally:
+            self._moving = False
+            self._turn.notify_all()
+
+    def _pump(self, mine: _Wait) -> None:
+        """Move octets for all lanes until `mine` is done."""
+        deadline = time.monotonic() + self._link.timeout_s
+        while not mine.done and self.fault is None:
+            try:
+                progress = self._reader.advance(self._link.socket)
+                progress |= self._send()
+            except ssl.SSLError as error:
+                raise LinkFault(f"the encrypted link to {self._link.peer} failed: {tls_problem(error)}") from error
+            except OSError as error:
+                self._reader.drain(self._link.socket)
+                raise LinkFault(f"the link to {self._link.peer} broke ({error.strerror or error})") from error
+            if progress:
+                self._turn.notify_all()
+                deadline = time.monotonic() + self._link.timeout_s
+            elif not self._poll(deadline):
+                raise LinkFault(f"the link to {self._link.peer} stalled: nothing moved for {self._link.timeout_s:g} s")
+
+    def _send(self) -> bool:
+        if not self._outgoing:
+            return False
+        wait, sender = self._outgoing[0]
+        begins = sender.at_frame
+        if begins:
+            sender.sequence = self._link.sequence_out
+        progress = sender.advance(self._link.socket)
+        if begins:
+            self._link.sequence_out = sender.sequence
+        if sender.done:
+            self._outgoing.popleft()
+            wait.sending = False
+        elif sender.at_frame and len(self._outgoing) > 1:  # every lane gets its turn
+            self._outgoing.rotate(-1)
+        return progress
+
+    def _poll(self, deadline: float) -> bool:
+        poll = select.poll()
+        poll.register(self._link.socket, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
+        poll.register(self._bell, select.POLLIN)
+        self._turn.release()
+        try:
+            remaining = deadline - time.monotonic()
+            ready = remaining > 0 and bool(poll.poll(remaining * 1000))
+        finally:
+            self._turn.acquire()
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        return ready
