@@ -122,7 +122,7 @@ MUTATIONS = (
     one(
         "the seeds that share images and weights are constant",
         f"{SESSIONS}::test_the_seeds_that_share_images_and_weights_have_full_entropy",
-        "fpga/runtime/session/session.py",
+        "fpga/runtime/session/batches.py",
         "    seed = fresh_bytes(SEED_BYTES)\n",
         "    seed = bytes(SEED_BYTES)\n",
     ),

@@ -98,8 +98,9 @@ class Conversation:
 
 
 def split_batches(images: int, largest: int, lanes: int = 1) -> list[int]:
-    """Sizes of as few and as equal batches as `largest` allows, each in as many parts as there are lanes."""
-    parts = min(images, lanes * -(-images // largest))
+    """Sizes of as few and as equal parts as there may be, `lanes` of which hold at most `largest` images."""
+    parts = -(-images // (largest // lanes))
+    parts = min(images, -(-parts // lanes) * lanes)
     return [images // parts + (index < images % parts) for index in range(parts)]
 
 

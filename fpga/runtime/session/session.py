@@ -100,6 +100,7 @@ class Party:
         if weights is not None:
             self._store.bind_weights(weights)
         material = self._store.claim(start, count)
+        lanes = min(lanes, terms.batch)
         batches = split_batches(count, terms.batch, lanes)
         agree_on_start(self._link, self.number)
         evaluator = PartyEvaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)

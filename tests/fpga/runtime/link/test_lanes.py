@@ -112,7 +112,7 @@ def test_what_no_lane_expects_ends_the_link(sent, sentence):
         ends[1].shutdown(socket.SHUT_WR)
         with pytest.raises(LinkFault, match=sentence):
             lanes.lanes[0].exchange(None, 4)
-        with pytest.raises(LinkFault, match="another part of the batch failed|sent 3 bytes"):
+        with pytest.raises(LinkFault, match=r"another part of the batch failed|sent 3 bytes"):
             lanes.lanes[1].exchange(None, 4)
 
 

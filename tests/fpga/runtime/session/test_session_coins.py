@@ -13,7 +13,7 @@ from rrnet_nni.fpga.runtime.material.dealer import prepare_set
 from rrnet_nni.fpga.runtime.material.store import MaterialStore
 from rrnet_nni.fpga.runtime.session import in_process
 from rrnet_nni.fpga.runtime.session.agreement import Terms, agree
-from rrnet_nni.fpga.runtime.session.session import _send_seed
+from rrnet_nni.fpga.runtime.session.batches import send_seed
 from rrnet_nni.fpga.runtime.session.two_party_prepare import Preparer
 
 DIGEST = "c" * 64
@@ -63,7 +63,7 @@ def test_the_seeds_that_share_images_and_weights_have_full_entropy():
 
     link, seeds = Sink(), []
     for _ in range(SESSIONS):
-        seeds.append(_send_seed(link, sender=True))
+        seeds.append(send_seed(link, sender=True))
         assert link.sent == seeds[-1]
     assert_full_entropy(seeds, SEED_BYTES)
 
