@@ -98,7 +98,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
         arguments += ["--units", options.units] if number == 0 and options.units else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
-        arguments += ["--lanes", str(options.lanes)]
+        arguments += ["--strands", str(options.strands)]
         arguments += ["--reveal", options.reveal] if options.reveal else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []
         children.append(start_child(f"party {number}", "run", arguments, display, (end.fileno(),)))

@@ -45,7 +45,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         None if images is None else len(images),
         batch,
         options.reveal or build.program.reveals,
-        lanes=1 if options.pace == DEVICE_CLOCK else options.lanes,
+        strands=1 if options.pace == DEVICE_CLOCK else options.strands,
     )
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)

@@ -14,7 +14,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...program import ARGMAX, LOGITS
 from ...protocols import executions
-from ..link.lanes import MOST_LANES
+from ..link.strands import MOST_STRANDS
 from ..material.party_set import PREPROCESSINGS
 from ..session.client_values import UNITS
 from ..session.output_policy import ROUNDED
@@ -26,7 +26,7 @@ from .party_options import add_party_options, check_one_or_both, count, reveal_p
 from .party_process import run_party
 
 #: Parts of a batch at once: two keep both parties busy, and more cost memory.
-LANES = 2
+STRANDS = 2
 
 EXAMPLES = """\
 examples:
@@ -73,12 +73,12 @@ def parser() -> Parser:
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
     result.add_argument(
-        "--lanes",
-        type=_lanes,
-        default=LANES,
+        "--strands",
+        type=_strands,
+        default=STRANDS,
         metavar="N",
         help="parts of a batch that are evaluated side by side: while one waits for the other party, another one "
-        f"computes (default {LANES})",
+        f"computes (default {STRANDS})",
     )
     result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
     result.add_argument(
@@ -109,10 +109,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _lanes(text: str) -> int:
-    if (lanes := _positive(text)) > MOST_LANES:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than the {MOST_LANES} that a link takes")
-    return lanes
+def _strands(text: str) -> int:
+    if (strands := _positive(text)) > MOST_STRANDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than the {MOST_STRANDS} that a link takes")
+    return strands
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ...program import WORD_BYTES, Program
 from ...protocols.party import Execution
 from ...protocols.shared.randomness import SEED_BYTES
-from ..link.lanes import Lane
 from ..link.link import Link
+from ..link.strands import Strand
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class MeasuredOperation:
 
 
 class Recorder:
-    """Measures named steps on a link or a lane of one; `progress` hears of each step that starts."""
+    """Measures named steps on a link or a strand of one; `progress` hears of each step that starts."""
 
-    def __init__(self, link: Link | Lane, progress: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, link: Link | Strand, progress: Callable[[str, str], None] | None = None) -> None:
         self._link = link
         self.progress = progress
         self.rows: dict[tuple[str, str], MeasuredOperation] = {}
@@ -71,7 +71,7 @@ class Recorder:
         self.rows[key] = self.rows[key] + row if key in self.rows else row
 
     def add(self, other: Recorder) -> None:
-        """Count the steps of another recorder too, of a lane of the same link."""
+        """Count the steps of another recorder too, of a strand of the same link."""
         for key, row in other.rows.items():
             self.rows[key] = self.rows[key] + row if key in self.rows else row
 

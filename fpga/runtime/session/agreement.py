@@ -14,8 +14,8 @@ from rrnet_nni.base.errors import Refusal
 from ...program import RING_BITS
 from ...protocols.shared.randomness import fresh_bytes
 from ..link.frames import WIRE_VERSION, LinkFault, printable
-from ..link.lanes import MOST_LANES
 from ..link.link import Link
+from ..link.strands import MOST_STRANDS
 from ..material.store import MaterialStore
 
 ROLES = ("client", "server")
@@ -42,7 +42,7 @@ RELEASE = _release()
 class Terms:
     """What both parties must say alike before they start; `images` is the client's to say (None at the server).
 
-    `reveal` is how much of the logits is opened (`output_policy`). `lanes` is in how many parts a batch may be executed
+    `reveal` is how much of the logits is opened (`output_policy`). `strands` is in how many parts a batch may be executed
     at once; the lower of both parties' numbers holds.
     """
 
@@ -52,11 +52,11 @@ class Terms:
     images: int | None
     batch: int
     reveal: str = "logits"
-    lanes: int = 1
+    strands: int = 1
 
 
 def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int, int]:
-    """Compare the terms; returns how many images, from which index of the material, and in how many lanes.
+    """Compare the terms; returns how many images, from which index of the material, and in how many strands.
 
     Raises:
         Refusal: something differs; the sentence says what.
@@ -75,7 +75,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
         "batch": terms.batch,
         "reveal_to": terms.reveal_to,
         "reveal": terms.reveal,
-        "lanes": terms.lanes,
+        "strands": terms.strands,
         "nonce": fresh_bytes(16).hex(),
     }
     sent = json.dumps(mine, sort_keys=True).encode()
@@ -96,7 +96,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
             f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: no "
             "crash explains that; run rrnet-2pc-prepare again"
         )
-    return count, max(mine["next_index"], theirs["next_index"]), min(mine["lanes"], theirs["lanes"])
+    return count, max(mine["next_index"], theirs["next_index"]), min(mine["strands"], theirs["strands"])
 
 
 def agree_on_start(link: Link, number: int) -> None:
@@ -140,8 +140,8 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
     images = mine["images"] if number == 0 else theirs.get("images")
     if type(images) is not int or images < 1:
         return "the client has no images"
-    index, lanes = theirs.get("next_index"), theirs.get("lanes")
-    numbers = type(index) is int and index >= 0 and type(lanes) is int and 0 < lanes <= MOST_LANES
+    index, strands = theirs.get("next_index"), theirs.get("strands")
+    numbers = type(index) is int and index >= 0 and type(strands) is int and 0 < strands <= MOST_STRANDS
     if not numbers or not isinstance(theirs.get("nonce"), str):
         return "the other party's handshake is incomplete"
     return None

@@ -1,6 +1,6 @@
 """The batches of a session: their material, their images' shares, their execution, the opening of their logits.
 
-Where the link has lanes, parts of a batch are executed side by side: while one waits for the other party, another one
+Where the link has strands, parts of a batch are executed side by side: while one waits for the other party, another one
 computes.
 """
 
@@ -19,8 +19,8 @@ from rrnet_nni.base.errors import Refusal
 
 from ...program import Program
 from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
-from ..link.lanes import Lane, Lanes
 from ..link.link import Link
+from ..link.strands import Strand, Strands
 from ..material.store import ClaimedMaterial
 from .accounting import OPEN_LOGITS, SHARE_INPUT, Recorder
 from .evaluator import PartyEvaluator
@@ -56,17 +56,17 @@ class Conversation:
 
     number: int
     program: Program
-    channel: Link | Lane
+    channel: Link | Strand
     evaluator: PartyEvaluator
     recorder: Recorder
     reveal_to: int
     reveal: str
 
-    def beside(self, lane: Lane) -> Conversation:
-        """The same over a lane, with a recorder of its own; progress is heard of the first one."""
-        recorder = Recorder(lane, self.recorder.progress if lane.number == 0 else None)
-        evaluator = self.evaluator.beside(lane, recorder)
-        return Conversation(self.number, self.program, lane, evaluator, recorder, self.reveal_to, self.reveal)
+    def beside(self, strand: Strand) -> Conversation:
+        """The same over a strand, with a recorder of its own; progress is heard of the first one."""
+        recorder = Recorder(strand, self.recorder.progress if strand.number == 0 else None)
+        evaluator = self.evaluator.beside(strand, recorder)
+        return Conversation(self.number, self.program, strand, evaluator, recorder, self.reveal_to, self.reveal)
 
     def execute(self, images: np.ndarray | None, size: int, prepared: Any) -> np.ndarray:
         """The opened logits of one batch; `images` are the client's words, None at the server."""
@@ -97,10 +97,10 @@ class Conversation:
             return restore(share + received.view("<u4").astype(np.uint32, copy=False).reshape(share.shape), bits)
 
 
-def split_batches(images: int, largest: int, lanes: int = 1) -> list[int]:
-    """Sizes of as few and as equal parts as there may be, `lanes` of which hold at most `largest` images."""
-    parts = -(-images // (largest // lanes))
-    parts = min(images, -(-parts // lanes) * lanes)
+def split_batches(images: int, largest: int, strands: int = 1) -> list[int]:
+    """Sizes of as few and as equal parts as there may be, `strands` of which hold at most `largest` images."""
+    parts = -(-images // (largest // strands))
+    parts = min(images, -(-parts // strands) * strands)
     return [images // parts + (index < images % parts) for index in range(parts)]
 
 
@@ -116,10 +116,10 @@ def run_batches(
         return _waves([conversation], material, images, batches, lambda jobs: [job() for job in jobs])
     link = conversation.channel
     assert isinstance(link, Link)
-    with Lanes(link, count) as lanes, ThreadPoolExecutor(count) as pool:
-        conversations = [conversation.beside(lane) for lane in lanes.lanes]
+    with Strands(link, count) as strands, ThreadPoolExecutor(count) as pool:
+        conversations = [conversation.beside(strand) for strand in strands.strands]
         try:
-            return _waves(conversations, material, images, batches, partial(_side_by_side, pool, lanes))
+            return _waves(conversations, material, images, batches, partial(_side_by_side, pool, strands))
         finally:
             for each in conversations:
                 conversation.recorder.add(each.recorder)
@@ -153,22 +153,22 @@ def _waves(
     return Executed(np.concatenate(opened), prepare_s, online_s)
 
 
-def _side_by_side(pool: ThreadPoolExecutor, lanes: Lanes, jobs: Sequence[Callable[[], Answer]]) -> list[Answer]:
+def _side_by_side(pool: ThreadPoolExecutor, strands: Strands, jobs: Sequence[Callable[[], Answer]]) -> list[Answer]:
     def guarded(job: Callable[[], Answer]) -> Answer:
         try:
             return job()
         except BaseException as error:
-            lanes.fail(error)
+            strands.fail(error)
             raise
 
     running = [pool.submit(guarded, job) for job in jobs]
     wait(running)
-    if lanes.fault is not None:
-        raise lanes.fault
+    if strands.fault is not None:
+        raise strands.fault
     return [each.result() for each in running]
 
 
-def send_seed(channel: Link | Lane, sender: bool) -> bytes:
+def send_seed(channel: Link | Strand, sender: bool) -> bytes:
     """A fresh seed that both parties know afterwards."""
     if not sender:
         return channel.exchange(None, SEED_BYTES).tobytes()

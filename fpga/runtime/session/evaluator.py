@@ -12,8 +12,8 @@ import numpy as np
 from ...program import Program
 from ...protocols.party import BatchMaterial, Execution
 from ...protocols.shared.randomness import Keystream
-from ..link.lanes import Lane
 from ..link.link import Link
+from ..link.strands import Strand
 from .accounting import Recorder
 from .pacing import Pace
 
@@ -34,10 +34,10 @@ class PartyEvaluator:
         self._recorder = Recorder(link) if recorder is None else recorder
         self._party = execution.party(number, program, link)
 
-    def beside(self, lane: Lane, recorder: Recorder) -> PartyEvaluator:
-        """This evaluator once more, set up alike, for another batch at the same time over a lane of the link."""
+    def beside(self, strand: Strand, recorder: Recorder) -> PartyEvaluator:
+        """This evaluator once more, set up alike, for another batch at the same time over a strand of the link."""
         other = copy.copy(self)
-        other._recorder, other._party = recorder, self._party.beside(lane)
+        other._recorder, other._party = recorder, self._party.beside(strand)
         return other
 
     def record_reduced(self, shares: dict[str, np.ndarray]) -> None:

@@ -94,14 +94,14 @@ class Party:
         self._store.check_size(
             sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
         )
-        count, start, lanes = agree(self._link, self.number, terms, self._store)
+        count, start, strands = agree(self._link, self.number, terms, self._store)
         if self._quota is not None:
             self._quota.claim(count)
         if weights is not None:
             self._store.bind_weights(weights)
         material = self._store.claim(start, count)
-        lanes = min(lanes, terms.batch)
-        batches = split_batches(count, terms.batch, lanes)
+        strands = min(strands, terms.batch)
+        batches = split_batches(count, terms.batch, strands)
         agree_on_start(self._link, self.number)
         evaluator = PartyEvaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
         started = time.perf_counter()
@@ -112,7 +112,7 @@ class Party:
         conversation = Conversation(
             self.number, self._program, self._link, evaluator, self._recorder, terms.reveal_to, terms.reveal
         )
-        executed = run_batches(conversation, material, images, batches, lanes)
+        executed = run_batches(conversation, material, images, batches, strands)
         logits = executed.logits if terms.reveal_to == self.number else None
         rows = tuple(self._recorder.rows.values())
         return SessionResult(

@@ -33,7 +33,7 @@ def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
         assert row["bytes_sent"] == row["predicted_bytes"], row["operation"]
         assert row["rounds"] == row["predicted_rounds"], row["operation"]
     assert result["rounds"] == sum(row["predicted_rounds"] for row in result["operations"])
-    assert result["batches"] == [1, 1, 1]  # two lanes share batches of two
+    assert result["batches"] == [1, 1, 1]  # two strands share batches of two
     assert result["online_s"] > 0
     assert result["offline_s"] > 0
 

@@ -1,4 +1,4 @@
-"""Parts of a batch side by side: the reference's logits and the predicted bytes, whatever the number of lanes."""
+"""Parts of a batch side by side: the reference's logits and the predicted bytes, whatever the number of strands."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -26,24 +26,24 @@ IMAGES = 5
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 16))
-def test_batches_hold_all_images_and_as_many_at_once_as_one_batch_may(images, largest, lanes):
-    lanes = min(lanes, largest)
-    sizes = split_batches(images, largest, lanes)
+def test_batches_hold_all_images_and_as_many_at_once_as_one_batch_may(images, largest, strands):
+    strands = min(strands, largest)
+    sizes = split_batches(images, largest, strands)
     assert sum(sizes) == images
     assert max(sizes) - min(sizes) <= 1
-    at_once = max(sum(sizes[at : at + lanes]) for at in range(0, len(sizes), lanes))
+    at_once = max(sum(sizes[at : at + strands]) for at in range(0, len(sizes), strands))
     assert at_once <= largest
 
 
-def run_both(root, execution, terms, lanes):
-    """Both parties' results in one process, `lanes` as each party would have it."""
+def run_both(root, execution, terms, strands):
+    """Both parties' results in one process, `strands` as each party would have it."""
     program, weights = network()
     pixels = np.random.default_rng(3).normal(size=(terms.images, 2, 16, 16))
     words = np.round(pixels * 2**8).astype(np.int64).astype(np.uint32)
     ends = socket.socketpair()
 
     def side(number):
-        mine = replace(terms, images=terms.images if number == 0 else None, lanes=lanes[number])
+        mine = replace(terms, images=terms.images if number == 0 else None, strands=strands[number])
         with MaterialStore(root, number) as store, Link(ends[number], "the other", 20) as link:
             party = Party(number, program, execution, link, store)
             try:
@@ -57,13 +57,13 @@ def run_both(root, execution, terms, lanes):
         return [each.result() for each in sides], run_reference(program, weights, pixels)
 
 
-@pytest.mark.parametrize("lanes", [(1, 1), (2, 2), (3, 8), (16, 16)], ids=str)
+@pytest.mark.parametrize("strands", [(1, 1), (2, 2), (3, 8), (16, 16)], ids=str)
 @pytest.mark.parametrize("protocol", sorted(executions()))
-def test_lanes_change_neither_logits_nor_bytes(tmp_path, protocol, lanes):
+def test_strands_change_neither_logits_nor_bytes(tmp_path, protocol, strands):
     execution, (program, _) = executions()[protocol], network()
     prepare_set(tmp_path, program, DIGEST, execution, IMAGES)
-    (client, server), expected = run_both(tmp_path, execution, Terms(DIGEST, protocol, 0, IMAGES, 4), lanes)
-    assert client.batches == server.batches == tuple(split_batches(IMAGES, 4, min(4, *lanes)))
+    (client, server), expected = run_both(tmp_path, execution, Terms(DIGEST, protocol, 0, IMAGES, 4), strands)
+    assert client.batches == server.batches == tuple(split_batches(IMAGES, 4, min(4, *strands)))
     fraction_bits = program.tensor(program.output).fraction_bits
     assert np.abs(decode(client.logits, fraction_bits) - expected).max() < 0.25 * np.abs(expected).max()
     predicted = predict(execution, program, list(client.batches), 0)

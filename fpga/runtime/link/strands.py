@@ -1,7 +1,7 @@
 """Several computations over one link at once: while one waits for its message, another one computes.
 
-Every lane is a conversation of its own, and its frames carry its number. No thread is kept for the socket: of the lanes
-that wait, one moves the octets of all of them. What arrives for a lane that still computes is kept until it asks.
+Every strand is a conversation of its own, and its frames carry its number. No thread is kept for the socket: of the strands
+that wait, one moves the octets of all of them. What arrives for a strand that still computes is kept until it asks.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from .frames import DATA, FRAME_BYTES, HEADER, DataReceiver, LinkFault, Receiver
 from .link import Link, LinkCounters
 from .tls_problems import tls_problem
 
-#: Four bits of a frame's kind say the lane.
-LANE_BITS = 4
-MOST_LANES = 1 << LANE_BITS
+#: Four bits of a frame's kind say the strand.
+STRAND_BITS = 4
+MOST_STRANDS = 1 << STRAND_BITS
 
 
-def lane_kind(lane: int) -> int:
-    """The kind of a lane's frames; those of the first are a plain link's."""
-    return DATA | lane << LANE_BITS
+def strand_kind(strand: int) -> int:
+    """The kind of a strand's frames; those of the first are a plain link's."""
+    return DATA | strand << STRAND_BITS
 
 
-class LaneReader(Receiver):
-    """Reads frames of all lanes: into the buffer that waits for one, else into memory until one does."""
+class StrandReader(Receiver):
+    """Reads frames of all strands: into the buffer that waits for one, else into memory until one does."""
 
     def __init__(self, sequence: int, peer: str, count: int) -> None:
         super().__init__(sequence, peer)
         self.waiting: dict[int, DataReceiver] = {}
         self._kept: tuple[deque[memoryview], ...] = tuple(deque() for _ in range(count))
-        self._lane = 0
+        self._strand = 0
         self._early: memoryview | None = None
 
     def accepts(self, kind: int) -> bool:
-        self._lane = kind >> LANE_BITS
-        return kind == lane_kind(self._lane) and self._lane < len(self._kept)
+        self._strand = kind >> STRAND_BITS
+        return kind == strand_kind(self._strand) and self._strand < len(self._kept)
 
     def place(self, length: int) -> memoryview:
         self._early = None
-        receiver = self.waiting.get(self._lane)
+        receiver = self.waiting.get(self._strand)
         if receiver is not None and not receiver.done:
             return receiver.place(length)
         if not 0 < length <= FRAME_BYTES:
@@ -58,15 +58,15 @@ class LaneReader(Receiver):
 
     def finished(self) -> bool:
         if self._early is not None:
-            self._kept[self._lane].append(self._early)
-        if (receiver := self.waiting.get(self._lane)) is not None:
-            self.deliver(self._lane, receiver)
+            self._kept[self._strand].append(self._early)
+        if (receiver := self.waiting.get(self._strand)) is not None:
+            self.deliver(self._strand, receiver)
             receiver.done = receiver.finished()
         return False
 
-    def deliver(self, lane: int, receiver: DataReceiver) -> None:
-        """Give a lane what has come for it before it asked."""
-        kept = self._kept[lane]
+    def deliver(self, strand: int, receiver: DataReceiver) -> None:
+        """Give a strand what has come for it before it asked."""
+        kept = self._kept[strand]
         while kept and not receiver.finished():
             early = kept.popleft()
             receiver.place(len(early))[:] = early
@@ -75,7 +75,7 @@ class LaneReader(Receiver):
 
 @dataclass(eq=False)
 class _Wait:
-    """What a lane waits for: its message to be sent, and a buffer to be filled."""
+    """What a strand waits for: its message to be sent, and a buffer to be filled."""
 
     sending: bool
     receiver: DataReceiver
@@ -86,19 +86,19 @@ class _Wait:
 
 
 @dataclass(eq=False)
-class Lane:
-    """One lane's channel; used by one thread at a time."""
+class Strand:
+    """One strand's channel; used by one thread at a time."""
 
     number: int
-    _lanes: Lanes
+    _strands: Strands
     counters: LinkCounters = field(default_factory=LinkCounters)
 
     def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
-        """One round of this lane: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
+        """One round of this strand: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
         started = time.perf_counter()
         payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
         received = np.empty(incoming_bytes, np.uint8)
-        frames = self._lanes.move(self.number, payload, received.data)
+        frames = self._strands.move(self.number, payload, received.data)
         counted = self.counters
         self.counters = LinkCounters(
             counted.bytes_sent + len(payload),
@@ -111,49 +111,49 @@ class Lane:
         return received
 
 
-class Lanes:
-    """The lanes of a link that is used for nothing else meanwhile.
+class Strands:
+    """The strands of a link that is used for nothing else meanwhile.
 
-    Raises `LinkFault` as the link does, in every lane.
+    Raises `LinkFault` as the link does, in every strand.
     """
 
     def __init__(self, link: Link, count: int) -> None:
-        if not 0 < count <= MOST_LANES:
-            raise ValueError(f"a link has 1 to {MOST_LANES} lanes, not {count}")
-        self.lanes = tuple(Lane(number, self) for number in range(count))
+        if not 0 < count <= MOST_STRANDS:
+            raise ValueError(f"a link has 1 to {MOST_STRANDS} strands, not {count}")
+        self.strands = tuple(Strand(number, self) for number in range(count))
         self._link = link
         self._turn = threading.Condition()
         self._moving = False
         self.fault: BaseException | None = None
         self._outgoing: deque[tuple[_Wait, Sender]] = deque()
-        self._reader = LaneReader(link.sequence_in, link.peer, count)
+        self._reader = StrandReader(link.sequence_in, link.peer, count)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK)
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> Strands:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Give the link back, with what the lanes have counted."""
+        """Give the link back, with what the strands have counted."""
         os.close(self._bell)
         self._link.sequence_in = self._reader.sequence
-        self._link.counters = sum((lane.counters for lane in self.lanes), self._link.counters)
+        self._link.counters = sum((strand.counters for strand in self.strands), self._link.counters)
 
     def fail(self, error: BaseException) -> None:
-        """Wake every lane with the fault of one of them."""
+        """Wake every strand with the fault of one of them."""
         with self._turn:
             self.fault = self.fault or error
             self._ring()
 
-    def move(self, lane: int, payload: memoryview, received: memoryview) -> int:
-        """Send a lane's message and fill its buffer; returns the frames that were sent."""
-        sender = Sender(lane_kind(lane), payload, 0)
+    def move(self, strand: int, payload: memoryview, received: memoryview) -> int:
+        """Send a strand's message and fill its buffer; returns the frames that were sent."""
+        sender = Sender(strand_kind(strand), payload, 0)
         with self._turn:
             wait = _Wait(not sender.done, DataReceiver(received, 0, self._link.peer))
-            self._reader.deliver(lane, wait.receiver)
-            self._reader.waiting[lane] = wait.receiver
+            self._reader.deliver(strand, wait.receiver)
+            self._reader.waiting[strand] = wait.receiver
             if wait.sending:
                 self._outgoing.append((wait, sender))
                 if self._moving:
@@ -166,7 +166,7 @@ class Lanes:
                 with self._mover():
                     self._pump(wait)
             self._check()
-            del self._reader.waiting[lane]
+            del self._reader.waiting[strand]
         return sender.frames
 
     def _check(self) -> None:
@@ -190,7 +190,7 @@ class Lanes:
             self._turn.notify_all()
 
     def _pump(self, mine: _Wait) -> None:
-        """Move octets for all lanes until `mine` is done."""
+        """Move octets for all strands until `mine` is done."""
         deadline = time.monotonic() + self._link.timeout_s
         while not mine.done and self.fault is None:
             try:
@@ -220,7 +220,7 @@ class Lanes:
         if sender.done:
             self._outgoing.popleft()
             wait.sending = False
-        elif sender.at_frame and len(self._outgoing) > 1:  # every lane gets its turn
+        elif sender.at_frame and len(self._outgoing) > 1:  # every strand gets its turn
             self._outgoing.rotate(-1)
         return progress
 

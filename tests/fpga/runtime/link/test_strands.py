@@ -1,4 +1,4 @@
-"""Lanes: conversations over one link at once keep apart, and end together where one fails."""
+"""Strands: conversations over one link at once keep apart, and end together where one fails."""
 
 import socket
 import struct
@@ -12,27 +12,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.runtime.link.frames import FRAME_BYTES, LinkFault
-from rrnet_nni.fpga.runtime.link.lanes import MOST_LANES, Lanes
 from rrnet_nni.fpga.runtime.link.link import Link
+from rrnet_nni.fpga.runtime.link.strands import MOST_STRANDS, Strands
 
 
-def message(lane, turn, party, size):
-    return np.random.default_rng((lane, turn, party)).integers(0, 256, size, np.uint8)
+def message(strand, turn, party, size):
+    return np.random.default_rng((strand, turn, party)).integers(0, 256, size, np.uint8)
 
 
 def talk(link, party, rounds, delays):
-    """All lanes of one party, each in a thread; what each received."""
+    """All strands of one party, each in a thread; what each received."""
 
-    def one(lane):
+    def one(strand):
         received = []
-        for turn, (mine, theirs) in enumerate(zip(rounds[party][lane.number], rounds[1 - party][lane.number])):
-            if (lane.number + turn) % 3 == delays:
+        for turn, (mine, theirs) in enumerate(zip(rounds[party][strand.number], rounds[1 - party][strand.number])):
+            if (strand.number + turn) % 3 == delays:
                 threading.Event().wait(0.002)
-            received.append(lane.exchange(message(lane.number, turn, party, mine) if mine else None, theirs))
+            received.append(strand.exchange(message(strand.number, turn, party, mine) if mine else None, theirs))
         return received
 
-    with Lanes(link, len(rounds[party])) as lanes, ThreadPoolExecutor(len(lanes.lanes)) as pool:
-        return list(pool.map(one, lanes.lanes))
+    with Strands(link, len(rounds[party])) as strands, ThreadPoolExecutor(len(strands.strands)) as pool:
+        return list(pool.map(one, strands.strands))
 
 
 sizes = st.one_of(st.integers(0, 40), st.integers(0, 200_000))
@@ -40,8 +40,8 @@ sizes = st.one_of(st.integers(0, 40), st.integers(0, 200_000))
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
-def test_every_lane_hears_its_own_messages_in_order_and_the_link_counts_all(data, lanes, turns):
-    plan = st.lists(st.lists(sizes, min_size=turns, max_size=turns), min_size=lanes, max_size=lanes)
+def test_every_lane_hears_its_own_messages_in_order_and_the_link_counts_all(data, strands, turns):
+    plan = st.lists(st.lists(sizes, min_size=turns, max_size=turns), min_size=strands, max_size=strands)
     rounds = (data.draw(plan), data.draw(plan))
     pair = socket.socketpair()
     links = [Link(end, "the other", 20) for end in pair]
@@ -55,14 +55,14 @@ def test_every_lane_hears_its_own_messages_in_order_and_the_link_counts_all(data
         links[0].exchange(np.arange(7, dtype=np.uint8), 0)
         assert np.array_equal(after.result(timeout=20), np.arange(7))
     for party in (0, 1):
-        for lane in range(lanes):
+        for strand in range(strands):
             for turn in range(turns):
-                said = message(lane, turn, 1 - party, rounds[1 - party][lane][turn])
-                assert np.array_equal(heard[party][lane][turn], said)
+                said = message(strand, turn, 1 - party, rounds[1 - party][strand][turn])
+                assert np.array_equal(heard[party][strand][turn], said)
     sent = [sum(map(sum, rounds[party])) for party in (0, 1)]
     assert links[0].counters.bytes_sent == links[1].counters.bytes_received == sent[0] + 12
     assert links[1].counters.bytes_sent == sent[1]
-    assert links[0].counters.rounds == links[1].counters.rounds == lanes * turns + 2
+    assert links[0].counters.rounds == links[1].counters.rounds == strands * turns + 2
     for link in links:
         link.close()
 
@@ -73,55 +73,55 @@ def test_a_message_larger_than_every_buffer_does_not_hold_the_other_lane_back():
     big = np.arange(3 * FRAME_BYTES, dtype=np.uint8)
 
     def party(number):
-        def first(lane):
-            return lane.exchange(big, big.nbytes)
+        def first(strand):
+            return strand.exchange(big, big.nbytes)
 
-        def second(lane):
-            return [int(lane.exchange(np.array([turn], np.uint8), 1)[0]) for turn in range(50)]
+        def second(strand):
+            return [int(strand.exchange(np.array([turn], np.uint8), 1)[0]) for turn in range(50)]
 
-        with Lanes(links[number], 2) as lanes, ThreadPoolExecutor(2) as pool:
-            long, short = pool.submit(first, lanes.lanes[0]), pool.submit(second, lanes.lanes[1])
+        with Strands(links[number], 2) as strands, ThreadPoolExecutor(2) as pool:
+            long, short = pool.submit(first, strands.strands[0]), pool.submit(second, strands.strands[1])
             return np.array_equal(long.result(timeout=30), big), short.result(timeout=30)
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(party, (0, 1))) == [(True, list(range(50)))] * 2
 
 
-def frame(payload, lane=0, sequence=0, kind=1, length=None):
+def frame(payload, strand=0, sequence=0, kind=1, length=None):
     size = len(payload) if length is None else length
-    return struct.pack("!2sBBIII", b"R2", 1, kind | lane << 4, sequence, size, zlib.crc32(payload)) + payload
+    return struct.pack("!2sBBIII", b"R2", 1, kind | strand << 4, sequence, size, zlib.crc32(payload)) + payload
 
 
 @pytest.mark.parametrize(
     ("sent", "sentence"),
     [
         (frame(b"abc"), "3 bytes where the program expects 4"),
-        (frame(b"abc", lane=1), "closed the link"),
-        (frame(b"abcd", lane=2), "kind 33 where"),
+        (frame(b"abc", strand=1), "closed the link"),
+        (frame(b"abcd", strand=2), "kind 33 where"),
         (frame(b"abcd", sequence=1), "frame 1"),
-        (frame(b"", lane=1), "a frame of 0 bytes"),
-        (frame(b"abcd", lane=1, length=FRAME_BYTES + 1), f"a frame of {FRAME_BYTES + 1} bytes"),
+        (frame(b"", strand=1), "a frame of 0 bytes"),
+        (frame(b"abcd", strand=1, length=FRAME_BYTES + 1), f"a frame of {FRAME_BYTES + 1} bytes"),
         (frame(b"gone", kind=3), "stopped: gone"),
-        (frame(b"abcd", lane=1) + frame(b"abcd"), "frame 0 of kind 1 where frame 1 is due"),
+        (frame(b"abcd", strand=1) + frame(b"abcd"), "frame 0 of kind 1 where frame 1 is due"),
     ],
 )
 def test_what_no_lane_expects_ends_the_link(sent, sentence):
     ends = socket.socketpair()
-    with Link(ends[0], "the server", 5) as link, ends[1], Lanes(link, 2) as lanes:
+    with Link(ends[0], "the server", 5) as link, ends[1], Strands(link, 2) as strands:
         ends[1].sendall(sent)
         ends[1].shutdown(socket.SHUT_WR)
         with pytest.raises(LinkFault, match=sentence):
-            lanes.lanes[0].exchange(None, 4)
+            strands.strands[0].exchange(None, 4)
         with pytest.raises(LinkFault, match=r"another part of the batch failed|sent 3 bytes"):
-            lanes.lanes[1].exchange(None, 4)
+            strands.strands[1].exchange(None, 4)
 
 
 def test_a_lane_that_fails_wakes_those_that_wait():
     ends = socket.socketpair()
-    with Link(ends[0], "the server", 30) as link, ends[1], Lanes(link, 3) as lanes, ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(lane.exchange, None, 1) for lane in lanes.lanes[:2]]
+    with Link(ends[0], "the server", 30) as link, ends[1], Strands(link, 3) as strands, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(strand.exchange, None, 1) for strand in strands.strands[:2]]
         threading.Event().wait(0.1)
-        lanes.fail(ValueError("no memory"))
+        strands.fail(ValueError("no memory"))
         for one in waiting:
             with pytest.raises(LinkFault, match="no memory"):
                 one.result(timeout=5)
@@ -129,14 +129,14 @@ def test_a_lane_that_fails_wakes_those_that_wait():
 
 def test_silence_ends_all_lanes_after_the_timeout():
     ends = socket.socketpair()
-    with Link(ends[0], "the server", 0.3) as link, ends[1], Lanes(link, 2) as lanes, ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(lane.exchange, None, 1) for lane in lanes.lanes]
+    with Link(ends[0], "the server", 0.3) as link, ends[1], Strands(link, 2) as strands, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(strand.exchange, None, 1) for strand in strands.strands]
         faults = [str(one.exception(timeout=10)) for one in waiting]
         assert all("nothing moved for 0.3 s" in fault for fault in faults)
 
 
-@pytest.mark.parametrize("count", [0, MOST_LANES + 1])
+@pytest.mark.parametrize("count", [0, MOST_STRANDS + 1])
 def test_a_link_has_so_many_lanes_and_no_more(count):
     ends = socket.socketpair()
-    with Link(ends[0], "the server") as link, ends[1], pytest.raises(ValueError, match="1 to 16 lanes"):
-        Lanes(link, count)
+    with Link(ends[0], "the server") as link, ends[1], pytest.raises(ValueError, match="1 to 16 strands"):
+        Strands(link, count)
