@@ -1,7 +1,7 @@
 """Several computations over one link at once: while one waits for its message, another one computes.
 
-Every strand is a conversation of its own, and its frames carry its number. No thread is kept for the socket: of the strands
-that wait, one moves the octets of all of them. What arrives for a strand that still computes is kept until it asks.
+Every strand is a conversation of its own, and its frames carry its number. No thread is kept for the socket: one of the
+strands that wait moves the octets of all of them. What arrives for a strand that still computes is kept until it asks.
 """
 
 from __future__ import annotations

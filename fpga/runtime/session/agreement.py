@@ -42,8 +42,8 @@ RELEASE = _release()
 class Terms:
     """What both parties must say alike before they start; `images` is the client's to say (None at the server).
 
-    `reveal` is how much of the logits is opened (`output_policy`). `strands` is in how many parts a batch may be executed
-    at once; the lower of both parties' numbers holds.
+    `reveal` is how much of the logits is opened (`output_policy`). `strands` is how many parts of a batch may be
+    executed at once; the lower of both parties' numbers holds.
     """
 
     program_digest: str

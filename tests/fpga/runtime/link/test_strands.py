@@ -40,7 +40,7 @@ sizes = st.one_of(st.integers(0, 40), st.integers(0, 200_000))
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
-def test_every_lane_hears_its_own_messages_in_order_and_the_link_counts_all(data, strands, turns):
+def test_every_strand_hears_its_own_messages_in_order_and_the_link_counts_all(data, strands, turns):
     plan = st.lists(st.lists(sizes, min_size=turns, max_size=turns), min_size=strands, max_size=strands)
     rounds = (data.draw(plan), data.draw(plan))
     pair = socket.socketpair()
@@ -67,7 +67,7 @@ def test_every_lane_hears_its_own_messages_in_order_and_the_link_counts_all(data
         link.close()
 
 
-def test_a_message_larger_than_every_buffer_does_not_hold_the_other_lane_back():
+def test_a_message_larger_than_every_buffer_does_not_hold_the_other_strand_back():
     pair = socket.socketpair()
     links = [Link(end, "the other", 30) for end in pair]
     big = np.arange(3 * FRAME_BYTES, dtype=np.uint8)
@@ -105,7 +105,7 @@ def frame(payload, strand=0, sequence=0, kind=1, length=None):
         (frame(b"abcd", strand=1) + frame(b"abcd"), "frame 0 of kind 1 where frame 1 is due"),
     ],
 )
-def test_what_no_lane_expects_ends_the_link(sent, sentence):
+def test_what_no_strand_expects_ends_the_link(sent, sentence):
     ends = socket.socketpair()
     with Link(ends[0], "the server", 5) as link, ends[1], Strands(link, 2) as strands:
         ends[1].sendall(sent)
@@ -116,7 +116,7 @@ def test_what_no_lane_expects_ends_the_link(sent, sentence):
             strands.strands[1].exchange(None, 4)
 
 
-def test_a_lane_that_fails_wakes_those_that_wait():
+def test_a_strand_that_fails_wakes_those_that_wait():
     ends = socket.socketpair()
     with Link(ends[0], "the server", 30) as link, ends[1], Strands(link, 3) as strands, ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(strand.exchange, None, 1) for strand in strands.strands[:2]]
@@ -127,7 +127,7 @@ def test_a_lane_that_fails_wakes_those_that_wait():
                 one.result(timeout=5)
 
 
-def test_silence_ends_all_lanes_after_the_timeout():
+def test_silence_ends_all_strands_after_the_timeout():
     ends = socket.socketpair()
     with Link(ends[0], "the server", 0.3) as link, ends[1], Strands(link, 2) as strands, ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(strand.exchange, None, 1) for strand in strands.strands]
@@ -136,7 +136,7 @@ def test_silence_ends_all_lanes_after_the_timeout():
 
 
 @pytest.mark.parametrize("count", [0, MOST_STRANDS + 1])
-def test_a_link_has_so_many_lanes_and_no_more(count):
+def test_a_link_has_so_many_strands_and_no_more(count):
     ends = socket.socketpair()
     with Link(ends[0], "the server") as link, ends[1], pytest.raises(ValueError, match="1 to 16 strands"):
         Strands(link, count)
