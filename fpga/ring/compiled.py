@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..native.library import build_library, load_library
-from .geometry import conv_geometry
+from .geometry import ConvGeometry, conv_geometry
 
 _SOURCE = Path(__file__).with_name("ring_kernels.c")
 
 
-class _Geometry(ctypes.Structure):
+class KernelGeometry(ctypes.Structure):
+    """`ConvGeometry` as the kernels read it."""
+
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
@@ -23,6 +25,17 @@ class _Geometry(ctypes.Structure):
             *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "groups"),
         )
     ]
+
+    @staticmethod
+    def of(geometry: ConvGeometry) -> KernelGeometry:
+        return KernelGeometry(
+            *(geometry.channels, geometry.height, geometry.width),
+            *(geometry.out_channels, geometry.out_height, geometry.out_width),
+            *geometry.kernel,
+            *geometry.stride,
+            *geometry.padding[:2],
+            geometry.groups,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,13 @@ class CompiledBackend:
         weights = np.ascontiguousarray(weights)
         outputs, inputs, kernel_h, kernel_w = weights.shape
         taps = kernel_h * kernel_w
-        if _depthwise(weights.shape, groups):
+        if is_depthwise(weights.shape, groups):
             return CompiledWeights(weights.shape, groups, np.ascontiguousarray(weights.reshape(outputs, taps).T))
         per_group = outputs // groups
         words = np.empty((groups, self._library.ring_packed_words(per_group, inputs * taps)), np.uint32)
         for group in range(groups):
             part = weights[group * per_group : (group + 1) * per_group]
-            self._library.ring_pack(_address(part), per_group, inputs, taps, _address(words[group]))
+            self._library.ring_pack(word_address(part), per_group, inputs, taps, word_address(words[group]))
         return CompiledWeights(weights.shape, groups, words)
 
     def conv2d(
@@ -67,22 +80,15 @@ class CompiledBackend:
         accumulate = out is not None
         if out is None:
             out = np.empty((len(x), geometry.out_channels, geometry.out_height, geometry.out_width), np.uint32)
-        described = _Geometry(
-            *(geometry.channels, geometry.height, geometry.width),
-            *(geometry.out_channels, geometry.out_height, geometry.out_width),
-            *geometry.kernel,
-            *geometry.stride,
-            *geometry.padding[:2],
-            geometry.groups,
-        )
-        depthwise = _depthwise(weights.shape, weights.groups)
+        described = KernelGeometry.of(geometry)
+        depthwise = is_depthwise(weights.shape, weights.groups)
         kernel = self._library.ring_depthwise if depthwise else self._library.ring_conv2d
         images = np.ascontiguousarray(x)
         status = kernel(
-            *(_address(images), len(images), ctypes.byref(described)),
-            *(_address(weights.words), _address(out), int(accumulate)),
+            *(word_address(images), len(images), ctypes.byref(described)),
+            *(word_address(weights.words), word_address(out), int(accumulate)),
         )
-        _check(status)
+        check_memory(status)
         return out
 
     def matmul(self, x: np.ndarray, weights: CompiledWeights, out: np.ndarray | None) -> np.ndarray:
@@ -92,23 +98,31 @@ class CompiledBackend:
             out = np.empty((len(x), outputs), np.uint32)
         rows = np.ascontiguousarray(x)
         status = self._library.ring_matmul(
-            *(_address(rows), len(rows), depth, _address(weights.words), outputs, _address(out), int(accumulate))
+            *(
+                word_address(rows),
+                len(rows),
+                depth,
+                word_address(weights.words),
+                outputs,
+                word_address(out),
+                int(accumulate),
+            )
         )
-        _check(status)
+        check_memory(status)
         return out
 
 
-def _depthwise(shape: tuple[int, ...], groups: int) -> bool:
+def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:
     return groups == shape[0] and shape[1] == 1 and groups > 1
 
 
-def _address(array: np.ndarray) -> int:
+def word_address(array: np.ndarray) -> int:
     if array.dtype != np.uint32 or not array.flags.c_contiguous:
         raise ValueError("a ring kernel needs contiguous uint32 words")
     return array.ctypes.data
 
 
-def _check(status: int) -> None:
+def check_memory(status: int) -> None:
     if status:
         raise MemoryError("not enough memory for a ring convolution")
 

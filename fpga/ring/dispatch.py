@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..native.backend import choose
+from ..native.library import CompilationUnavailable
 from .compiled import CompiledBackend, CompiledWeights
 from .geometry import conv_geometry
 from .limbs import LimbBackend, LimbWeights
+from .tiles import TileBackend, TileWeights
 
-PackedWeights: TypeAlias = CompiledWeights | LimbWeights
+PackedWeights: TypeAlias = CompiledWeights | TileWeights | LimbWeights
+_log = logging.getLogger(__name__)
 
 
 class RingBackend(Protocol):
@@ -88,8 +92,21 @@ def _words(array: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _backend() -> RingBackend:
-    compiled: Callable[[], RingBackend] = CompiledBackend
+    compiled: Callable[[], RingBackend] = _fastest
     return choose(compiled, LimbBackend, passes_self_test)
+
+
+def _fastest() -> RingBackend:
+    """On matrix tiles where the machine has them and they compute rightly, else on vectors of words."""
+    try:
+        tiles = TileBackend()
+    except CompilationUnavailable as reason:
+        _log.debug("products of words: %s", reason)
+        return CompiledBackend()
+    if passes_self_test(tiles):
+        return tiles
+    _log.warning("matrix tiles compute wrongly as they were compiled here; vectors do their work")
+    return CompiledBackend()
 
 
 def passes_self_test(backend: RingBackend) -> bool:

@@ -4,9 +4,10 @@
  * target of the compiler (VECTOR_BYTES); the file needs GCC's vector extensions, nothing of one CPU.
  */
 #include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "geometry.h"
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -21,13 +22,6 @@
 #define BLOCK 96          /* output pixels whose windows stay in the cache while the panels pass */
 
 typedef uint32_t vector __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
-
-typedef struct {
-    int64_t channels, height, width;
-    int64_t out_channels, out_height, out_width;
-    int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
-    int64_t groups;
-} geometry;
 
 int ring_panel(void) { return PANEL; }
 

@@ -14,10 +14,12 @@ from rrnet_nni.fpga.ring import dispatch
 from rrnet_nni.fpga.ring.compiled import CompiledBackend
 from rrnet_nni.fpga.ring.geometry import conv_geometry
 from rrnet_nni.fpga.ring.limbs import LimbBackend
+from rrnet_nni.fpga.ring.tiles import TileBackend
 
 BACKENDS = [LimbBackend()]
 with contextlib.suppress(CompilationUnavailable):
     BACKENDS.append(CompiledBackend())
+    BACKENDS.append(TileBackend())
 
 
 def exact_conv(x, weights, stride, padding, groups):
@@ -50,7 +52,7 @@ def convolutions(draw):
     return x, weights, stride, padding, groups
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
 @given(case=convolutions())
 @settings(max_examples=60, deadline=None)
 def test_convolution_is_exact(backend, case):
@@ -62,7 +64,7 @@ def test_convolution_is_exact(backend, case):
     assert np.array_equal(backend.conv2d(x, packed, stride, padding, total), expected + expected)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
 @pytest.mark.parametrize("depth", [1, 17, 1500])
 def test_matrix_product_is_exact(backend, depth):
     generator = np.random.default_rng(depth)
@@ -70,6 +72,29 @@ def test_matrix_product_is_exact(backend, depth):
     weights = generator.integers(0, 2**32, (37, depth), dtype=np.uint32)
     packed = backend.pack(weights[:, :, None, None], 1)
     assert np.array_equal(backend.matmul(x, packed, None), x @ weights.T)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:], ids=lambda backend: type(backend).__name__)
+@pytest.mark.parametrize(
+    ("images", "inputs", "outputs", "size", "kernel", "stride"),
+    [(3, 40, 33, 34, 3, 1), (2, 130, 17, 45, 2, 1), (9, 200, 48, 4, 3, 2), (1, 3, 16, 70, 7, 2)],
+)
+def test_images_of_several_blocks_are_convolved_exactly(backend, images, inputs, outputs, size, kernel, stride):
+    generator = np.random.default_rng(size)
+    x = generator.integers(0, 2**32, (images, inputs, size, size), dtype=np.uint32)
+    weights = generator.integers(0, 2**32, (outputs, inputs, kernel, kernel), dtype=np.uint32)
+    pads = (1, 0, 2, 1)
+    result = backend.conv2d(x, backend.pack(weights, 1), (stride, stride), pads, None)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 2), (0, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    rows = np.ascontiguousarray(windows.transpose(0, 2, 3, 1, 4, 5)).reshape(-1, inputs * kernel**2)
+    expected = rows @ weights.reshape(outputs, -1).T
+    assert np.array_equal(result.transpose(0, 2, 3, 1).reshape(len(rows), outputs), expected)
+
+
+def test_tiles_that_compute_wrongly_are_not_used(monkeypatch):
+    monkeypatch.setattr(dispatch, "passes_self_test", lambda backend: type(backend) is not TileBackend)
+    assert type(dispatch._fastest()) is CompiledBackend
 
 
 def test_deep_convolution_of_the_largest_words_is_exact():
