@@ -25,6 +25,8 @@ from .tls_problems import tls_problem
 #: Four bits of a frame's kind say the strand.
 STRAND_BITS = 4
 MOST_STRANDS = 1 << STRAND_BITS
+#: What may come for a strand before it asks: a message or two of the largest images, far from what fills a memory.
+EARLY_LIMIT_BYTES = 1 << 28
 
 
 def strand_kind(strand: int) -> int:
@@ -53,6 +55,8 @@ class StrandReader(Receiver):
             return receiver.place(length)
         if not 0 < length <= FRAME_BYTES:
             raise LinkFault(f"{self._peer} sent a frame of {length} bytes")
+        if sum(map(len, self._kept[self._strand])) + length > EARLY_LIMIT_BYTES:
+            raise LinkFault(f"{self._peer} sent more than {EARLY_LIMIT_BYTES} bytes that this party does not wait for")
         self._early = memoryview(bytearray(length))
         return self._early
 

@@ -116,6 +116,16 @@ def test_what_no_strand_expects_ends_the_link(sent, sentence):
             strands.strands[1].exchange(None, 4)
 
 
+def test_a_peer_that_floods_a_strand_ends_the_link_before_the_memory_is_full(monkeypatch):
+    monkeypatch.setattr("rrnet_nni.fpga.runtime.link.strands.EARLY_LIMIT_BYTES", 1000)
+    ends = socket.socketpair()
+    with Link(ends[0], "the server", 5) as link, ends[1], Strands(link, 2) as strands:
+        for sequence in range(3):
+            ends[1].sendall(frame(bytes(400), strand=1, sequence=sequence))
+        with pytest.raises(LinkFault, match="the server sent more than 1000 bytes that this party does not wait for"):
+            strands.strands[0].exchange(None, 4)
+
+
 def test_a_strand_that_fails_wakes_those_that_wait():
     ends = socket.socketpair()
     with Link(ends[0], "the server", 30) as link, ends[1], Strands(link, 3) as strands, ThreadPoolExecutor(2) as pool:
