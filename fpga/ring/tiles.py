@@ -27,14 +27,16 @@ class TileWeights:
     octets: np.ndarray
 
 
-class TileBackend(CompiledBackend):
+class TileBackend:
     """Dense and grouped products on tiles, depthwise ones on vectors of words.
 
     Raises `CompilationUnavailable` where the CPU has no tiles or the system does not lend them.
     """
 
+    name = "compiled"
+
     def __init__(self) -> None:
-        super().__init__()
+        self._words = CompiledBackend()
         self._tiles = load_library(build_library(_SOURCE), {"tile_available": (ctypes.c_int, [])})
         if not self._tiles.tile_available():
             raise CompilationUnavailable("this machine has no matrix tiles")
@@ -42,7 +44,7 @@ class TileBackend(CompiledBackend):
 
     def pack(self, weights: np.ndarray, groups: int) -> CompiledWeights | TileWeights:
         if is_depthwise(weights.shape, groups):
-            return super().pack(weights, groups)
+            return self._words.pack(weights, groups)
         weights = np.ascontiguousarray(weights)
         outputs, inputs, kernel_h, kernel_w = weights.shape
         taps, per_group = kernel_h * kernel_w, outputs // groups
@@ -61,7 +63,7 @@ class TileBackend(CompiledBackend):
         out: np.ndarray | None,
     ) -> np.ndarray:
         if not isinstance(weights, TileWeights):
-            return super().conv2d(x, weights, stride, padding, out)
+            return self._words.conv2d(x, weights, stride, padding, out)
         geometry = conv_geometry(x.shape[1:], weights.shape, stride, padding, weights.groups)
         accumulate = out is not None
         if out is None:

@@ -155,7 +155,7 @@ def evaluate_select(
         opened = (opened - np.uint32(1)) & ring_mask(width)  # s > 0 where s − 1 is not negative
     masked = comparison.less(number, channel, opened, material.comparison, width) ^ material.sign
     if number == 0:
-        masked ^= ~np.packbits(top_bit(opened, width).astype(np.uint8), axis=-1)
+        masked ^= ~kernels().sign_plane(opened, width)
     sign = masked ^ channel.exchange(masked, masked.nbytes).reshape(masked.shape)
     bit = material.bit
     if index is not None:

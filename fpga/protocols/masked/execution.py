@@ -20,8 +20,8 @@ from .comparison import Comparison
 from .costs import masked_offline_bytes, masked_steps
 from .dcf import DcfComparison
 from .dealer import MaskedDealer
-from .kernels import reduce_share
 from .masks import Forms, MaskShares, Sources, both_words, lifted_forms, lifted_public, select_form
+from .numpy_kernels import reduce_share
 from .onehot import OneHotComparison
 from .party import MaskedParty
 from .plan import plan_masked

@@ -56,6 +56,35 @@ void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, in
     }
 }
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+
+/* The bits `from` to `to` of 64 words or fewer, one octet for each eight, at `octets` and every `plane` further. */
+static inline void split_words(const uint32_t *words, int64_t count, int from, int to, int64_t plane,
+                               uint8_t *octets) {
+    const __m512i reversed = _mm512_xor_si512(
+        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(7));
+    __m512i part[4];
+    for (int i = 0; i < 4; i++) {
+        int64_t left = count - 16 * i;
+        __mmask16 kept = left >= 16 ? 0xFFFF : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+        part[i] = _mm512_permutexvar_epi32(reversed, _mm512_maskz_loadu_epi32(kept, words + 16 * i));
+    }
+    size_t octet_count = (size_t)(count + 7) / 8;
+    for (int bit = from; bit < to; bit++, octets += plane) {
+        __m512i tested = _mm512_set1_epi32((int)(1u << bit));
+        uint64_t found = (uint64_t)_mm512_test_epi32_mask(part[0], tested) |
+                         (uint64_t)_mm512_test_epi32_mask(part[1], tested) << 16 |
+                         (uint64_t)_mm512_test_epi32_mask(part[2], tested) << 32 |
+                         (uint64_t)_mm512_test_epi32_mask(part[3], tested) << 48;
+        if (octet_count == 8)
+            memcpy(octets, &found, 8);
+        else
+            memcpy(octets, &found, octet_count);
+    }
+}
+#define SPLIT 64
+#else
 /* 32 words -> their 32 planes, in place: word b of the result holds bit b of every word. */
 static inline void transpose(uint32_t *words) {
     uint32_t mask = 0x0000FFFF;
@@ -67,24 +96,27 @@ static inline void transpose(uint32_t *words) {
         }
 }
 
-/* words [images, elements] -> planes [images, bits, ceil(elements / 8)] of the low bits, bit 0 first. */
-void word_planes(const uint32_t *words, int64_t images, int64_t elements, int64_t bits, uint8_t *planes) {
-    int64_t plane = (elements + 7) / 8;
-    for (int64_t image = 0; image < images; image++) {
-        for (int64_t start = 0; start < elements; start += 32) {
-            int64_t count = elements - start < 32 ? elements - start : 32, octet_count = (count + 7) / 8;
-            uint32_t block[32] = {0};
-            for (int64_t i = 0; i < count; i++) block[i ^ 7] = words[start + i];
-            transpose(block);
-            for (int64_t bit = 0; bit < bits; bit++) {
-                uint8_t part[4] = {(uint8_t)block[bit], (uint8_t)(block[bit] >> 8), (uint8_t)(block[bit] >> 16),
-                                   (uint8_t)(block[bit] >> 24)};
-                memcpy(planes + bit * plane + start / 8, part, (size_t)octet_count);
-            }
-        }
-        words += elements;
-        planes += bits * plane;
+static inline void split_words(const uint32_t *words, int64_t count, int from, int to, int64_t plane,
+                               uint8_t *octets) {
+    uint32_t block[32] = {0};
+    for (int64_t i = 0; i < count; i++) block[i ^ 7] = words[i];
+    transpose(block);
+    for (int bit = from; bit < to; bit++, octets += plane) {
+        uint8_t part[4] = {(uint8_t)block[bit], (uint8_t)(block[bit] >> 8), (uint8_t)(block[bit] >> 16),
+                           (uint8_t)(block[bit] >> 24)};
+        memcpy(octets, part, (size_t)(count + 7) / 8);
     }
+}
+#define SPLIT 32
+#endif
+
+/* words [images, elements] -> planes [images, to - from, ceil(elements / 8)] of their bits from `from` on. */
+void word_planes(const uint32_t *words, int64_t images, int64_t elements, int from, int to, uint8_t *planes) {
+    int64_t plane = (elements + 7) / 8;
+    for (int64_t image = 0; image < images; image++, words += elements, planes += (to - from) * plane)
+        for (int64_t start = 0; start < elements; start += SPLIT)
+            split_words(words + start, elements - start < SPLIT ? elements - start : SPLIT, from, to, plane,
+                        planes + start / 8);
 }
 
 /* A form of a share where the public bits t choose between two: `other` is null where there is one. */
@@ -141,14 +173,6 @@ void plane_square_wide(const uint64_t *public_word, const uint32_t *t, const uin
         uint64_t square = squares[0][i] ^ ((squares[0][i] ^ squares[1][i]) & selected);
         result[i] = first ? square - 2 * a * mask + a * a : square - 2 * a * mask;
     }
-}
-
-/* Drop `bits` low bits of a share, as party 0 (`first`) or party 1 does, and add the mask. */
-void plane_reduce(const uint32_t *share, const uint32_t *mask, int64_t count, int bits, int first, uint32_t *result) {
-    if (first)
-        for (int64_t i = 0; i < count; i++) result[i] = (share[i] >> bits) + mask[i];
-    else
-        for (int64_t i = 0; i < count; i++) result[i] = mask[i] - ((0 - share[i]) >> bits);
 }
 
 /* Eight words take `width` octets; with a constant width, loops over them have no branches left. */
@@ -233,6 +257,29 @@ void pack_words(const uint32_t *words, int64_t images, int64_t elements, int wid
         packed += (elements * width + 7) / 8;
     }
 }
+
+/* A share without `bits` low bits, as party 0 (`first`) or party 1 drops them, and a mask: the words, and packed. */
+#define MASK(WORD, NAME)                                                                                             \
+    void NAME(const WORD *share, const uint32_t *mask, int64_t images, int64_t elements, int bits, int first,        \
+              int width, uint32_t *words, uint8_t *octets) {                                                         \
+        for (int64_t image = 0; image < images; image++, share += elements, mask += elements, words += elements) {   \
+            for (int64_t start = 0; start < elements; start += BLOCK) {                                              \
+                int64_t count = elements - start < BLOCK ? elements - start : BLOCK;                                 \
+                if (first)                                                                                           \
+                    for (int64_t i = start; i < start + count; i++)                                                  \
+                        words[i] = (uint32_t)(share[i] >> bits) + mask[i];                                           \
+                else                                                                                                 \
+                    for (int64_t i = start; i < start + count; i++)                                                  \
+                        words[i] = mask[i] - (uint32_t)((0 - share[i]) >> bits);                                     \
+                if (width < 32) {                                                                                    \
+                    pack_words(words + start, 1, count, width, octets);                                              \
+                    octets += (count * width + 7) / 8;                                                               \
+                }                                                                                                    \
+            }                                                                                                        \
+        }                                                                                                            \
+    }
+MASK(uint32_t, mask_words)
+MASK(uint64_t, mask_wide_words)
 
 /* The words that `pack_words` packed are added to the words given, modulo 2^width. */
 void add_packed(const uint8_t *packed, int64_t images, int64_t elements, int width, uint32_t *words) {

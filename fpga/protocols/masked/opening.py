@@ -8,17 +8,19 @@ import numpy as np
 
 from ...program import RING_BITS
 from ..party import Channel
-from ..shared.linear_geometry import open_words
 from .kernels import kernels
 
 
-def open_wire(channel: Channel, share: np.ndarray, width: int) -> np.ndarray:
-    """Reveal a masked value modulo 2^width: nothing above those bits leaves the party."""
+def open_wire(
+    channel: Channel, number: int, share: np.ndarray, mask: np.ndarray, width: int, bits: int = 0
+) -> np.ndarray:
+    """Reveal a share without `bits` low bits under its mask, modulo 2^width: no more bits leave the party."""
+    words, packed = kernels().mask(number, share, bits, mask, width)
+    received = channel.exchange(packed, packed.nbytes)
     if width == RING_BITS:
-        return open_words(channel, share)
-    packed = kernels().pack(share, width)
-    received = channel.exchange(packed, packed.nbytes).reshape(packed.shape)
-    return kernels().add_packed(share, received, width)
+        words += received.view("<u4").reshape(words.shape)
+        return words
+    return kernels().add_packed(words, received.reshape(packed.shape), width)
 
 
 def open_together(channel: Channel, shares: Sequence[np.ndarray], width: int) -> list[np.ndarray]:

@@ -32,8 +32,9 @@ from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.opened_words import OperationPlan, opened_by
 from ..shared.pool_tree import first_differences, pool_shape, run_pool_tree
 from .comparison import Comparison, SelectMaterial, draw_pool, draw_select, evaluate_select
-from .kernels import kernels, reduce_share
+from .kernels import kernels
 from .masks import Forms, MaskShares, draw_words
+from .numpy_kernels import reduce_share
 from .opening import open_together, open_wire
 from .plan import plan_masked
 from .values import Lifted, PreparedOperation, Values
@@ -155,8 +156,14 @@ class MaskedParty(PartyProgram):
         return result
 
     def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:
-        values = Values(shares={self.program.input: share})
-        self.walk(lambda index, operation: self._evaluate_operation(index, operation, values, prepared[index]), observe)
+        values = Values(self.program, share)
+
+        def step(index: int, operation: AnyOperation) -> None:
+            self._evaluate_operation(index, operation, values, prepared[index])
+            prepared[index] = PreparedOperation()  # what was read for the last time leaves its memory to what follows
+            values.end_reading(operation)
+
+        self.walk(step, observe)
         return values.narrow(self.program.output)
 
     def _evaluate_operation(
@@ -167,7 +174,7 @@ class MaskedParty(PartyProgram):
             self._evaluate_local(operation, plan, values)
             return
         if plan.opens and known.mask is not None and not plan.reduces:
-            values.opened[name] = open_wire(self.channel, values.narrow(name) + known.mask, plan.width)
+            values.opened[name] = open_wire(self.channel, self.number, values.narrow(name), known.mask, plan.width)
         match operation:
             case ConvOp() | LinearOp() if known.product is not None:
                 geometry, _, online = self._factors[index]
@@ -179,12 +186,8 @@ class MaskedParty(PartyProgram):
             case TruncateOp():
                 self._lift(output, values.opened[name], operation.bits, known.forms, values)
             case SquareOp():
-                if plan.lifts:
-                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
                 values.shares[output] = self._square(name, plan, values, known)
             case ReluOp():
-                if plan.lifts:
-                    self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
                 values.shares[output] = self._relu(name, plan, values, known)
             case SelectOp():
                 values.shares[output] = self._choose(operation, plan, values, known)
@@ -209,11 +212,7 @@ class MaskedParty(PartyProgram):
             reduced = reduce_share(self.number, share, operation.bits)
             values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
             return
-        if share.dtype == np.uint64:
-            masked = reduce_share(self.number, share, operation.bits).astype(np.uint32) + known.mask
-        else:
-            masked = kernels().reduce(self.number, share, operation.bits, known.mask)
-        values.opened[output] = open_wire(self.channel, masked, plan.width)
+        values.opened[output] = open_wire(self.channel, self.number, share, known.mask, plan.width, operation.bits)
         self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
 
     def _lift(
@@ -224,9 +223,11 @@ class MaskedParty(PartyProgram):
         values.lifted[name] = Lifted(public, form, opened)
 
     def _gate_input(
-        self, name: str, plan: OperationPlan, values: Values
+        self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The word with the input's sign, A, and t where there are two forms."""
+        if plan.lifts:
+            self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
         if plan.lifted or plan.lifts:
             lifted = values.lifted[name]
             public = lifted.public if plan.wide else lifted.public.astype(np.uint32, copy=False)
@@ -235,7 +236,7 @@ class MaskedParty(PartyProgram):
 
     def _square(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
-        _, public, form = self._gate_input(name, plan, values)
+        _, public, form = self._gate_input(name, plan, values, known)
         return kernels().square(self.number, public, form, known.forms, known.squares)
 
     def _multiply(
@@ -259,14 +260,14 @@ class MaskedParty(PartyProgram):
         masks = zip(operation.inputs, known.factor_masks, strict=True)
         self._open_together([(name, mask) for name, mask in masks if mask is not None], plan.width, values)
         name, signs = operation.inputs
-        _, public, form = self._gate_input(name, plan, values)
+        _, public, form = self._gate_input(name, plan, values, known)
         shape, index = public.shape, patch_index(public.shape[1:], operation.patch)
         flat = None if form is None else form.reshape(len(form), -1)
         opened, words = values.opened[signs].reshape(shape[0], -1), public.reshape(shape[0], -1)
         return self._select(opened, words, flat, known.selects[0], plan.width, index).reshape(shape)
 
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
-        opened, public, form = self._gate_input(name, plan, values)
+        opened, public, form = self._gate_input(name, plan, values, known)
         flat = None if form is None else form.reshape(len(form), -1)
         words = opened.reshape(len(opened), -1), public.reshape(len(opened), -1)
         return self._select(*words, flat, known.selects[0], plan.width).reshape(opened.shape)
@@ -292,7 +293,7 @@ class MaskedParty(PartyProgram):
             if level == 0:
                 opened = first_differences(values.opened[name], shape)
             else:
-                opened = open_wire(self.channel, difference + known.level_masks[level], plan.width)
+                opened = open_wire(self.channel, self.number, difference, known.level_masks[level], plan.width)
             return self._select(opened, opened, None, known.selects[level], plan.width)
 
         return run_pool_tree(values.narrow(name), shape, relu)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
+from ...program import AnyOperation, Program
 from .comparison import SelectMaterial
 from .masks import Forms
 
@@ -39,13 +41,26 @@ class Lifted:
     opened: np.ndarray
 
 
-@dataclass
 class Values:
-    """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values."""
+    """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values.
 
-    shares: dict[str, np.ndarray] = field(default_factory=dict)
-    opened: dict[str, np.ndarray] = field(default_factory=dict)
-    lifted: dict[str, Lifted] = field(default_factory=dict)
+    What no operation reads any more is forgotten.
+    """
+
+    def __init__(self, program: Program, share: np.ndarray) -> None:
+        self.shares = {program.input: share}
+        self.opened: dict[str, np.ndarray] = {}
+        self.lifted: dict[str, Lifted] = {}
+        self._readers = Counter(name for operation in program.operations for name in operation.inputs)
+        self._readers[program.output] += 1
+
+    def end_reading(self, operation: AnyOperation) -> None:
+        """An operation has read its inputs."""
+        for name in operation.inputs:
+            self._readers[name] -= 1
+            if not self._readers[name]:
+                for known in (self.shares, self.opened, self.lifted):
+                    known.pop(name, None)
 
     def narrow(self, name: str) -> np.ndarray:
         """The share modulo 2^32."""

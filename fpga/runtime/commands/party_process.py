@@ -10,6 +10,7 @@ from typing import Any
 from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.progress import TimeLeft
 
+from ...native.memory import keep_freed_memory
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
@@ -29,6 +30,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     """Run one party's side of a session and return its answer."""
     number = options.party
     check_address(options)
+    keep_freed_memory()
     build = load_build(options.build, weights=number == 1)
     if number == 0 and options.input is None:
         raise Refusal("party 0 owns the images: name them with --input FILE")

@@ -9,7 +9,7 @@ from helpers.tapped_sessions import Tapped, narrowed, network
 
 from rrnet_nni.fpga.program import ConvOp, LinearOp, MulOp, SelectOp
 from rrnet_nni.fpga.protocols import executions
-from rrnet_nni.fpga.protocols.masked.kernels import NumpyKernels
+from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.masked.plan import plan_masked
 from rrnet_nni.fpga.protocols.shared.randomness import Keystream
 from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds, deal_for_both

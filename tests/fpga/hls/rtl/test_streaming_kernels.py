@@ -24,7 +24,7 @@ from rrnet_nni.fpga.hls.rtl.modules import (
 from rrnet_nni.fpga.hls.rtl.simulator import Run
 from rrnet_nni.fpga.protocols.beaver_ot.products import BeaverSquare, Truncation
 from rrnet_nni.fpga.protocols.masked.costs import ONEHOT_PLANES
-from rrnet_nni.fpga.protocols.masked.kernels import NumpyKernels
+from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.shared.bit_planes import word_planes
 from rrnet_nni.fpga.protocols.shared.digit_planes import CHOICE_PLANES, DIGIT_BITS
 

@@ -10,8 +10,9 @@ from rrnet_nni.fpga.program import AffineOp, MaxPoolOp, ReluOp, SquareOp, Trunca
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked import comparison as masked_comparison
 from rrnet_nni.fpga.protocols.masked import party as masked_party
-from rrnet_nni.fpga.protocols.masked.kernels import CompiledKernels, NumpyKernels, agrees_with_numpy, kernels
+from rrnet_nni.fpga.protocols.masked.kernels import CompiledKernels, agrees_with_numpy, kernels
 from rrnet_nni.fpga.protocols.masked.masks import lifted_forms
+from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.shared.bit_planes import indicators, plane_words
 from rrnet_nni.fpga.protocols.shared.digit_planes import split_digits, split_leaves
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence
