@@ -100,9 +100,9 @@ MUTATIONS = (
         "two transfers are hashed under one number",
         f"{TRANSFERS}::test_no_transfer_is_hashed_under_another_ones_number",
         f"{OT}/extension.py",
-        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)\n"
+        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, NO_OFFSET, words)\n"
         "            self._numbered += len(rows)\n",
-        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, _NO_OFFSET, words)\n"
+        "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, NO_OFFSET, words)\n"
         "            self._numbered = len(rows)\n",
     ),
     one(
