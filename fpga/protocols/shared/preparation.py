@@ -78,8 +78,7 @@ def modulus_for(program: Program, images: int) -> Modulus:
 def statistical_bits(program: Program, images: int, modulus: Modulus) -> int:
     """How well flooding hides the weight masks from party 0: -log2 of the statistical distance, rounded down.
 
-    Of all `images` of a set together, which share the weight masks. The worst case over all inputs and errors; 128
-    where nothing is multiplied.
+    Of all `images` of a set together, which share the weight masks; 128 where nothing is multiplied.
     """
     return min(SECURITY_BITS, modulus.mask_bits - (images * _hidden_total(program)).bit_length())
 

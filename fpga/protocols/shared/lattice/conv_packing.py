@@ -28,8 +28,9 @@ from rrnet_nni.base.errors import Refusal
 
 from .polynomials import DEGREE, LANES
 
-#: What an operation costs, in units of one transform: a product, a ciphertext that is sent, and one that comes back.
-PRODUCT_COST, INPUT_COST, OUTPUT_COST = 6, 90, 55
+#: What an operation costs: a product in units of one transform, a ciphertext that is sent and one that comes back by
+#: their octets, since processors weigh the two alike.
+PRODUCT_COST, INPUT_COST, OUTPUT_COST = 6, 135, 55
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ The scheme is BGV (Brakerski, Gentry, Vaikuntanathan 2012) with one product per 
 is the low part of the phase c_0 + c_1·s = m + t·e modulo q in R = Z[X] / (X^n + 1). Ciphertexts to be multiplied are
 made with the secret key; what comes back is rerandomized with the public key and flooded.
 
-Parameters: n = 8192, q of 144 or 192 bits (`modulus.py`), ternary secret, centered binomial errors of standard
+Parameters: n = 8192, q of 132 to 192 bits (`modulus.py`), ternary secret, centered binomial errors of standard
 deviation 3.24.
 
-Flooding: every coefficient that goes back is masked by R uniform on an interval of 2^b integers, b = 143 or 191; R
-modulo 2^32 is the evaluating party's share, the rest hides the noise. With |X| <= `noise_bound` for what is hidden, the
-decrypting party's view is within |X| / 2^b of one that depends on its own result alone, per coefficient.
+Flooding: every coefficient that goes back is masked by R uniform on an interval of 2^b integers, b being one bit less
+than q has; R modulo 2^32 is the evaluating party's share, the rest hides the noise. For what is hidden, X, the
+decrypting party's view is within |X| / 2^b of one that depends on its own result alone, per coefficient: within
+E|X| / 2^b over the weights and the errors, which are drawn at random (`hidden_deviation`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +28,6 @@ from .polynomials import (
     LANES,
     LIMB_BITS,
     PLAIN,
-    PRIMES,
-    RESIDUE_OCTETS,
     drop_primes,
     lattice_kernels,
     multiply_add,
@@ -37,6 +37,21 @@ from .polynomials import (
     unpack_residues,
 )
 from .sampling import ERROR_BITS, SEED_BYTES, Sampler
+
+
+def hidden_deviation(nonzeros: int) -> int:
+    """At least E|X| of what a mask hides, the product and the noise of one coefficient over the integers.
+
+    The plaintexts' coefficients w are uniform on [-2^31, 2^31), as weights' masks are to the decrypting party, errors e
+    are drawn from their distribution, and the messages m may be any: E|X|² <= E[X²] for X = Σ w·(m + t·e), Σ over
+    `nonzeros` terms, and the rerandomization's t·(e'·u + e''·s) with ternary u and s.
+    """
+    variance = -(-ERROR_BITS // 2)
+    weight = (2**62 + 2) // 3 + 1
+    squares = nonzeros * weight * (2**62 + PLAIN**2 * variance)
+    means = nonzeros**2 * 2**62 // 4 + 1  # E[w] = -1/2
+    rerandomized = PLAIN**2 * variance * 2 * DEGREE
+    return math.isqrt(squares + means + rerandomized) + 1
 
 
 def noise_bound(nonzeros: int) -> int:
@@ -55,11 +70,6 @@ class PublicKey:
 
     first: np.ndarray
     second: np.ndarray
-
-
-def answer_bytes(coefficients: int) -> int:
-    """One rerandomized ciphertext modulo p_0 of which some coefficients are wanted."""
-    return (DEGREE + coefficients) * RESIDUE_OCTETS
 
 
 class SecretKey:
@@ -85,7 +95,7 @@ class SecretKey:
     def encrypt(self, messages: np.ndarray) -> np.ndarray:
         """Ciphertexts of uint32 [B, DEGREE] as they are sent: uint8 [B, ciphertext_bytes]."""
         count = len(messages)
-        result = np.empty((count, self._modulus.count, DEGREE, RESIDUE_OCTETS), np.uint8)
+        result = np.empty((count, self._modulus.count, self._modulus.residue_octets(DEGREE)), np.uint8)
         for start in range(0, count, LANES):
             part = messages[start : start + LANES]
             phase = np.zeros((DEGREE, LANES))
@@ -101,20 +111,22 @@ class SecretKey:
         return result.reshape(count, -1)
 
     def decrypt(self, answers: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Wanted coefficients of answers: uint8 [B, answer_bytes(n)] and their n places -> uint32 [B, n]."""
+        """Wanted coefficients of answers: uint8 [B, answer bytes] and their n places -> uint32 [B, n]."""
         prime = self._modulus.tables[0]
-        residues = unpack_residues(answers.reshape(len(answers), -1, RESIDUE_OCTETS), prime.value)
+        cut = self._modulus.residue_octets(DEGREE)
+        second = unpack_residues(answers[:, :cut], prime.value, DEGREE)
+        first = unpack_residues(answers[:, cut:], prime.value, len(places))
         undo = np.uint32(self._modulus.undo)
         result = np.empty((len(answers), len(places)), np.uint32)
         for start in range(0, len(answers), LANES):
-            part = residues[start : start + LANES]
+            part = second[start : start + LANES]
             data = np.zeros((DEGREE, LANES))
-            data[:, : len(part)] = part[:, :DEGREE].T
+            data[:, : len(part)] = part.T
             prime.forward(data)
             product, unused = np.zeros_like(data), np.zeros_like(data)
             multiply_add(product, unused, data, self._secret[0], self._secret[0], prime.value)
             prime.inverse(product)
-            phase = reduced(product[places].T[: len(part)] + part[:, DEGREE:], prime.value)
+            phase = reduced(product[places].T[: len(part)] + first[start : start + LANES], prime.value)
             result[start : start + LANES] = phase.astype(np.int64).astype(np.uint32) * undo
         return result
 
@@ -130,19 +142,19 @@ class Evaluator:
 
     def read(self, message: np.ndarray) -> np.ndarray:
         """Ciphertexts as they were sent, in order: uint8 [B, ciphertext_bytes] -> float64 [B, 2, primes, DEGREE]."""
-        octets = message.reshape(len(message), self._modulus.count, DEGREE, RESIDUE_OCTETS)
+        octets = message.reshape(len(message), self._modulus.count, -1)
         result = np.empty((len(message), 2, self._modulus.count, DEGREE))
         for start in range(0, len(message), LANES):
             for index, prime in enumerate(self._modulus.values):
                 for place in range(start, min(len(message), start + LANES)):
-                    result[place, 0, index] = unpack_residues(octets[place, index], prime)
+                    result[place, 0, index] = unpack_residues(octets[place, index], prime, DEGREE)
                     result[place, 1, index] = self._public.uniform(prime, DEGREE)
         return result
 
     def answer(self, sums: np.ndarray, count: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Finish LANES sums of products, float64 [2, primes, DEGREE, LANES], of which the first `count` are used.
 
-        Returns: what is sent, uint8 [count, answer_bytes(n)], and the masks modulo 2^32 of the wanted coefficients,
+        Returns: what is sent, uint8 [count, answer bytes], and the masks modulo 2^32 of the wanted coefficients,
         uint32 [count, n].
         """
         self._rerandomize(sums)
@@ -156,12 +168,12 @@ class Evaluator:
             lattice_kernels().lattice_add_masks(
                 address(wanted[index]), address(limbs), limbs.shape[1], len(limbs), address(powers), prime
             )
-        drop_primes(wanted)
+        drop_primes(wanted, modulus.values)
         second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(modulus.count, -1)
-        drop_primes(second)
-        first = pack_residues(wanted[0].reshape(count, -1), PRIMES[0])
-        message = np.concatenate((pack_residues(second[0].reshape(count, -1), PRIMES[0]), first), axis=1)
-        return message.reshape(count, -1), limbs[0].astype(np.uint32).reshape(count, -1)
+        drop_primes(second, modulus.values)
+        first = pack_residues(wanted[0].reshape(count, -1), modulus.values[0])
+        message = np.concatenate((pack_residues(second[0].reshape(count, -1), modulus.values[0]), first), axis=1)
+        return message, limbs[0].astype(np.uint32).reshape(count, -1)
 
     def _rerandomize(self, sums: np.ndarray) -> None:
         """Add an encryption of zero under the public key and leave the transformed domain."""

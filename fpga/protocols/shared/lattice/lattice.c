@@ -181,40 +181,51 @@ static inline double times_one(double a, double w, double p) {
     return __builtin_fma(-quotient, p, high) + __builtin_fma(a, w, -high);
 }
 
-/* Words below 2^48 as residues in (-p/2, p/2]; p is above 2^47. */
+/* Words of as many bits as p has as residues in (-p/2, p/2]. */
 static inline double centered(uint64_t word, uint64_t p) {
     int64_t value = (int64_t)(word >= p ? word - p : word);
     return (double)(value > (int64_t)(p / 2) ? value - (int64_t)p : value);
 }
 
-/* The low 48 bits of words as residues; returns how many are no residues, which a sampler draws again. */
-int64_t lattice_residues(const uint64_t *words, int64_t n, double prime, double *residues) {
-    uint64_t p = (uint64_t)prime;
+/* The low `bits` of words as residues; returns how many are no residues, which a sampler draws again. */
+int64_t lattice_residues(const uint64_t *words, int64_t n, double prime, int64_t bits, double *residues) {
+    uint64_t p = (uint64_t)prime, low = (1ull << bits) - 1;
     int64_t rejected = 0;
     for (int64_t j = 0; j < n; j++) {
-        uint64_t word = words[j] & 0xFFFFFFFFFFFFull;
+        uint64_t word = words[j] & low;
         rejected += word >= p;
         residues[j] = centered(word, p);
     }
     return rejected;
 }
 
-/* Residues as six octets each, the lowest first, and back. */
-void lattice_pack(const double *residues, int64_t n, double prime, uint8_t *octets) {
+/* Residues as so many bits each, one after the other and the lowest first, and back; at most 57 bits. */
+void lattice_pack(const double *residues, int64_t n, double prime, int64_t bits, uint8_t *octets) {
+    int64_t size = (n * bits + 7) / 8;
+    uint64_t held = 0;
     for (int64_t j = 0; j < n; j++) {
         uint64_t word = (uint64_t)(int64_t)(residues[j] < 0 ? residues[j] + prime : residues[j]);
-        for (int k = 0; k < 6; k++) octets[6 * j + k] = (uint8_t)(word >> 8 * k);
+        int64_t place = j * bits / 8, whole = (j + 1) * bits / 8 - place;
+        held |= word << j * bits % 8;
+        if (place + 8 <= size)
+            memcpy(octets + place, &held, 8);
+        else
+            memcpy(octets + place, &held, (size_t)(size - place));
+        held >>= 8 * whole;
     }
 }
 
-void lattice_unpack(const uint8_t *octets, int64_t n, double prime, double *residues) {
-    uint64_t p = (uint64_t)prime;
+void lattice_unpack(const uint8_t *octets, int64_t n, double prime, int64_t bits, double *residues) {
+    uint64_t p = (uint64_t)prime, low = (1ull << bits) - 1;
+    int64_t size = (n * bits + 7) / 8;
     for (int64_t j = 0; j < n; j++) {
-        uint32_t low;
-        uint16_t high;
-        memcpy(&low, octets + 6 * j, 4);
-        memcpy(&high, octets + 6 * j + 4, 2);
-        residues[j] = centered((uint64_t)high << 32 | low, p);
+        int64_t place = j * bits / 8;
+        uint64_t word = 0;
+        if (place + 8 <= size)
+            memcpy(&word, octets + place, 8);
+        else
+            memcpy(&word, octets + place, (size_t)(size - place));
+        residues[j] = centered(word >> j * bits % 8 & low, p);
     }
 }
 

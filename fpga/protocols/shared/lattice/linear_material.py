@@ -20,7 +20,7 @@ from ....ring import PackedWeights
 from ..linear_geometry import LinearGeometry
 from ..oblivious_transfer.transfers import Transfers
 from .conv_packing import ConvPacking, pack_convolution
-from .encryption import Evaluator, SecretKey, answer_bytes, noise_bound
+from .encryption import Evaluator, SecretKey, hidden_deviation
 from .modulus import SMALL, Modulus
 from .polynomials import DEGREE, LANES
 
@@ -62,7 +62,7 @@ class LinearMaterial:
         """Ciphertexts of A_0, the masked products, and the difference to the share that party 0's seed fixes."""
         packing = self.packing
         held = images * packing.tile_count
-        answer = answer_bytes(len(packing.output_places()))
+        answer = self.modulus.answer_bytes(len(packing.output_places()))
         return (
             *(
                 Exchange((len(part) * self.modulus.ciphertext_bytes, 0))
@@ -73,10 +73,10 @@ class LinearMaterial:
         )
 
     def hidden_total(self) -> int:
-        """Σ |X| over all coefficients that one image returns: what the masks hide, in the worst case."""
+        """Σ E|X| over all coefficients that one image returns, at least: what the masks hide, whatever the image is."""
         packing = self.packing
         returned = packing.tile_count * packing.output_polynomials * len(packing.output_places())
-        return returned * noise_bound(packing.nonzeros)
+        return returned * hidden_deviation(packing.nonzeros)
 
     def group(self, images: int) -> int:
         """Images whose ciphertexts party 1 holds together."""
@@ -129,8 +129,8 @@ def receive_linear(
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
     weights = np.ascontiguousarray(packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim))))
-    for part, sums in _all_products(packing, weights, ciphertexts):
-        answers = np.empty((held, len(part), answer_bytes(len(places))), np.uint8)
+    for part, sums in _all_products(packing, material.modulus, weights, ciphertexts):
+        answers = np.empty((held, len(part), material.modulus.answer_bytes(len(places))), np.uint8)
         for place in range(held):
             answers[place], masks[place, part.start : part.stop] = evaluator.answer(sums[place], len(part), places)
         transfers.exchange(answers, next(rounds))
@@ -141,25 +141,27 @@ def receive_linear(
 
 
 def _all_products(
-    packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray
+    packing: ConvPacking, modulus: Modulus, weights: np.ndarray, ciphertexts: np.ndarray
 ) -> Iterator[tuple[range, np.ndarray]]:
     """`_products` of all output polynomials, part by part: the next ones are worked on while these are finished."""
     parts = parts_of(packing.output_polynomials)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_products, packing, weights, ciphertexts, parts[0])
+        running = pool.submit(_products, packing, modulus, weights, ciphertexts, parts[0])
         for part, following in zip(parts, [*parts[1:], None]):
             sums = running.result()
             if following is not None:
-                running = pool.submit(_products, packing, weights, ciphertexts, following)
+                running = pool.submit(_products, packing, modulus, weights, ciphertexts, following)
             yield part, sums
 
 
-def _products(packing: ConvPacking, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range) -> np.ndarray:
+def _products(
+    packing: ConvPacking, modulus: Modulus, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range
+) -> np.ndarray:
     """Sums of products for some output polynomials: float64 [held, 2, primes, DEGREE, LANES]."""
     held, inputs, _, count, _ = ciphertexts.shape
     sums = np.zeros((held, 2, count, DEGREE, LANES))
     sizes, taps = packing.weight_layout()
-    for index, prime in enumerate(Modulus(count).tables):
+    for index, prime in enumerate(modulus.tables):
         # from this prime's residues on, the kernel finds the others by their distances
         operands = ciphertexts.reshape(-1)[index * DEGREE :], sums.reshape(-1)[index * DEGREE * LANES :]
         prime.convolve(sizes, weights, taps, outputs, operands[0], inputs, held, count, operands[1])

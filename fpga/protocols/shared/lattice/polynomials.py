@@ -19,11 +19,13 @@ from ....native.library import EXACT_OPTIONS, Signatures, address
 _SOURCE = Path(__file__).with_name("lattice.c")
 
 DEGREE = 8192
-#: Congruent 1 modulo 2 n, and near each other: dropping one multiplies their differences by 32 bits.
-PRIMES = (2**48 - 16383, 2**48 - 163839, 2**48 - 393215, 2**48 - 1048575)
+#: By their bits; congruent 1 modulo 2 n, and near each other: dropping one multiplies their differences by 32 bits.
+PRIMES = {
+    44: (2**44 - 16383, 2**44 - 606207, 2**44 - 1327103),
+    48: (2**48 - 16383, 2**48 - 163839, 2**48 - 393215, 2**48 - 1048575),
+}
 LIMB_BITS = 48
 LANES = 4
-RESIDUE_OCTETS = 6
 
 PLAIN_BITS = 32
 PLAIN = 1 << PLAIN_BITS
@@ -41,7 +43,9 @@ class Prime:
     scale: float
 
     @staticmethod
+    @functools.cache
     def of(value: int) -> Prime:
+        """The tables of a prime."""
         root = next(
             candidate
             for base in range(2, 1000)
@@ -117,7 +121,7 @@ def _bit_reversed(count: int) -> np.ndarray:
 @functools.cache
 def primes() -> tuple[Prime, ...]:
     """All primes with their tables."""
-    return tuple(Prime.of(value) for value in PRIMES)
+    return tuple(Prime.of(value) for values in PRIMES.values() for value in values)
 
 
 _POINTER, _SIZE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -132,9 +136,9 @@ _SIGNATURES: Signatures = {
             *(_POINTER, _POINTER, _REAL, _POINTER),
         ],
     ),
-    "lattice_pack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
-    "lattice_unpack": (None, [_POINTER, _SIZE, _REAL, _POINTER]),
-    "lattice_residues": (_SIZE, [_POINTER, _SIZE, _REAL, _POINTER]),
+    "lattice_pack": (None, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
+    "lattice_unpack": (None, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
+    "lattice_residues": (_SIZE, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
     "lattice_add_masks": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _REAL]),
     "lattice_switch": (None, [_POINTER, _POINTER, _SIZE, _REAL, ctypes.c_uint32, _REAL, _REAL, _REAL]),
 }
@@ -172,25 +176,35 @@ def _multiplies_monomials(library: ctypes.CDLL) -> bool:
     return True
 
 
+def packed_octets(count: int, prime: int) -> int:
+    """Octets of some residues, one after the other in as many bits as the prime has."""
+    return -(-count * prime.bit_length() // 8)
+
+
 def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
-    """Residues as six octets each: float64 [...] -> uint8 [..., 6]."""
-    octets = np.empty((*values.shape, RESIDUE_OCTETS), np.uint8)
-    lattice_kernels().lattice_pack(address(np.ascontiguousarray(values)), values.size, prime, address(octets))
-    return octets
+    """Rows of residues as octets: float64 [..., n] -> uint8 [..., packed_octets(n)]."""
+    count = values.shape[-1]
+    rows = np.ascontiguousarray(values).reshape(-1, count)
+    octets = np.empty((len(rows), packed_octets(count, prime)), np.uint8)
+    for row, packed in zip(rows, octets):
+        lattice_kernels().lattice_pack(address(row), count, prime, prime.bit_length(), address(packed))
+    return octets.reshape(*values.shape[:-1], -1)
 
 
-def unpack_residues(octets: np.ndarray, prime: int) -> np.ndarray:
-    """`pack_residues` read back: uint8 [..., 6] -> float64 in (-p/2, p/2); what is not a residue is reduced."""
-    values = np.empty(octets.shape[:-1])
-    lattice_kernels().lattice_unpack(address(np.ascontiguousarray(octets)), values.size, prime, address(values))
-    return values
+def unpack_residues(octets: np.ndarray, prime: int, count: int) -> np.ndarray:
+    """`pack_residues` read back: float64 [..., n] in (-p/2, p/2); what is not a residue is reduced."""
+    rows = np.ascontiguousarray(octets).reshape(-1, packed_octets(count, prime))
+    values = np.empty((len(rows), count))
+    for row, packed in zip(values, rows):
+        lattice_kernels().lattice_unpack(address(packed), count, prime, prime.bit_length(), address(row))
+    return values.reshape(*octets.shape[:-1], count)
 
 
 def residues_of(words: np.ndarray, prime: int) -> tuple[np.ndarray, int]:
     """The low bits of uint64 words as residues, float64, and how many of them are none."""
     values = np.empty(words.shape)
-    rejected = lattice_kernels().lattice_residues(address(words), words.size, prime, address(values))
-    return values, int(rejected)
+    arguments = address(words), words.size, prime, prime.bit_length(), address(values)
+    return values, int(lattice_kernels().lattice_residues(*arguments))
 
 
 def multiply_add(
@@ -215,13 +229,13 @@ def reduced(values: np.ndarray, prime: int) -> np.ndarray:
     return values - np.rint(values / prime) * prime
 
 
-def drop_primes(residues: np.ndarray) -> None:
-    """From q to p_0: residues float64 [primes of q, n], of which the first row remains."""
+def drop_primes(residues: np.ndarray, values: tuple[int, ...]) -> None:
+    """From q, the product of `values`, to p_0: residues float64 [primes, n], of which the first row remains."""
     for last in range(len(residues) - 1, 0, -1):
-        dropped = PRIMES[last]
+        dropped = values[last]
         negative_inverse = -pow(dropped, -1, PLAIN) % PLAIN
         for index in range(last):
-            prime = PRIMES[index]
+            prime = values[index]
             inverse = float(centered(pow(dropped, -1, prime), prime))
             sizes = residues.shape[1], dropped, negative_inverse, dropped - prime, inverse, prime
             lattice_kernels().lattice_switch(address(residues[index]), address(residues[last]), *sizes)

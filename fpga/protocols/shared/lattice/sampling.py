@@ -30,7 +30,7 @@ class Sampler:
         words = self._words(count)
         values, rejected = residues_of(words, prime)
         while rejected:
-            words[words & np.uint64((1 << LIMB_BITS) - 1) >= np.uint64(prime)] = self._words(rejected)
+            words[words & np.uint64((1 << prime.bit_length()) - 1) >= np.uint64(prime)] = self._words(rejected)
             values, rejected = residues_of(words, prime)
         return values
 

@@ -100,7 +100,7 @@ def test_a_set_that_hides_the_weights_too_badly_is_refused_before_anything_is_ma
     for module in (two_party_prepare, preparation):
         monkeypatch.setattr(module, "STATISTICAL_BITS", wanted)
     options = "--protocol", "masked", "--preprocessing", "two-party"
-    status, _, errors = command(prepare.main, build, "--count", 8, *options)
+    status, _, errors = command(prepare.main, build, "--count", 6, *options)
     assert status == 2
     assert errors.count("share the weights' masks") == errors.count("\n") == 1
     assert f"{wanted - 1} statistical bits, not {wanted}: prepare sets of at most " in errors

@@ -9,7 +9,7 @@ from helpers.parties.prepared_by_parties import network
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga.program import ConvOp
 from rrnet_nni.fpga.protocols import executions, preparations
-from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE, SMALL
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE, MEDIUM, SMALL
 from rrnet_nni.fpga.protocols.shared.preparation import (
     STATISTICAL_BITS,
     Manner,
@@ -102,7 +102,7 @@ def test_silent_transfers_make_what_a_dealer_would_for_the_predicted_bytes(proto
 
 
 def wide_network():
-    """So many products that the smaller modulus hides a few images and no more."""
+    """So many products that the smallest modulus hides no image, and the next one not any number."""
     b = ProgramBuilder((512, 64, 64), 8)
     for index in range(3):
         weight = b.constant(f"w{index}", (512, 512, 1, 1), 8, 1)
@@ -112,11 +112,14 @@ def wide_network():
 
 def test_a_set_takes_the_smallest_modulus_under_which_all_of_its_images_keep_forty_bits():
     program = wide_network()
-    most = images_within(program, STATISTICAL_BITS, SMALL)
-    assert 1 <= most < 100
-    assert [modulus_for(program, images) for images in (1, most, most + 1, 100 * most)] == [SMALL, SMALL, LARGE, LARGE]
-    assert statistical_bits(program, most, SMALL) == STATISTICAL_BITS
-    assert statistical_bits(program, most + 1, SMALL) == STATISTICAL_BITS - 1
+    assert images_within(program, STATISTICAL_BITS, SMALL) == 0
+    most = images_within(program, STATISTICAL_BITS, MEDIUM)
+    assert 1 <= most < 10_000
+    sizes = 1, most, most + 1, 100 * most
+    assert [modulus_for(program, images) for images in sizes] == [MEDIUM, MEDIUM, LARGE, LARGE]
+    assert modulus_for(network()[0], 1) == SMALL
+    assert statistical_bits(program, most, MEDIUM) == STATISTICAL_BITS
+    assert statistical_bits(program, most + 1, MEDIUM) == STATISTICAL_BITS - 1
     for images in (1, most, most + 1, 10**6):  # a million is as many as a set may have
         assert set_bits(program, images)[1] >= STATISTICAL_BITS
         check_preparation(executions()["beaver-ot"], program, images)
@@ -140,8 +143,8 @@ def test_material_under_the_larger_modulus_is_the_dealers_for_the_predicted_byte
     assert first_divergence(program, weights, images, executions()[protocol], "two-party") is None
     assert preparation_mismatch(program, 2, executions()[protocol]) is None
     larger = predicted_preparation(protocol, program, 2)
-    assert larger["conv"][0] > smaller["conv"][0]
-    assert larger["conv"][1] == smaller["conv"][1]
+    assert 4 / 3 < larger["conv"][0] / smaller["conv"][0] <= (4 * 48) / (3 * 44)
+    assert 1 < larger["conv"][1] / smaller["conv"][1] <= 48 / 44
 
 
 def test_every_executable_protocol_prepares_by_two_parties_or_says_that_it_needs_a_dealer():

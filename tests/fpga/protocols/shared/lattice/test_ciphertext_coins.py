@@ -10,10 +10,7 @@ from rrnet_nni.fpga.protocols.shared.lattice.polynomials import (
     DEGREE,
     LANES,
     PLAIN,
-    PRIMES,
-    RESIDUE_OCTETS,
     multiply_add,
-    primes,
     unpack_residues,
 )
 from rrnet_nni.fpga.protocols.shared.lattice.sampling import ERROR_BITS, SEED_BYTES, Sampler
@@ -22,7 +19,7 @@ from rrnet_nni.fpga.protocols.shared.lattice.sampling import ERROR_BITS, SEED_BY
 VARIANCE = ERROR_BITS / 2
 
 
-@pytest.fixture(scope="module", params=MODULI, ids=lambda modulus: f"{48 * modulus.count} bits")
+@pytest.fixture(scope="module", params=MODULI, ids=lambda modulus: f"{modulus.bits} bits")
 def modulus(request):
     return request.param
 
@@ -47,11 +44,11 @@ def times(prime, index, factor, key_part):
     return product
 
 
-def phases(key, ciphertexts):
+def phases(key, ciphertexts, modulus):
     """Centered c_0 + c_1·s modulo each prime, [primes, B, DEGREE], of transformed [B, 2, primes, DEGREE]."""
     count = ciphertexts.shape[2]
     result = np.zeros((count, len(ciphertexts), DEGREE))
-    for index, prime in enumerate(primes()[:count]):
+    for index, prime in enumerate(modulus.tables):
         for row, (first, second) in enumerate(ciphertexts[:, :, index]):
             product, unused = np.zeros((DEGREE, LANES)), np.zeros((DEGREE, LANES))
             lanes = np.zeros((DEGREE, LANES))
@@ -60,7 +57,8 @@ def phases(key, ciphertexts):
             product[:, 0] += first
             prime.inverse(product)
             result[index, row] = product[:, 0]
-    return np.array([[np.rint(value - np.rint(value / p) * p) for value in rows] for rows, p in zip(result, PRIMES)])
+    values = zip(result, modulus.values, strict=True)
+    return np.array([[np.rint(value - np.rint(value / p) * p) for value in rows] for rows, p in values])
 
 
 def assert_errors(errors):
@@ -76,10 +74,10 @@ def assert_errors(errors):
     assert abs(shifted) < LIMIT / np.sqrt(errors.size)
 
 
-def test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own(key, evaluator):
+def test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own(modulus, key, evaluator):
     """Modulo every prime the same small error, otherwise the prime alone would be a ciphertext without one."""
     messages = np.zeros((6, DEGREE), np.uint32)
-    seen = phases(key, evaluator.read(key.encrypt(messages)))
+    seen = phases(key, evaluator.read(key.encrypt(messages)), modulus)
     errors = seen / PLAIN
     assert all(np.array_equal(errors[0], other) for other in errors[1:])
     assert_errors(errors[0])
@@ -88,9 +86,9 @@ def test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own(key, eval
             assert abs((errors[0, first] * errors[0, second]).mean() / VARIANCE) < LIMIT / np.sqrt(DEGREE)
 
 
-def test_the_public_key_is_an_encryption_of_zero_with_its_error(key, evaluator):
+def test_the_public_key_is_an_encryption_of_zero_with_its_error(modulus, key, evaluator):
     pair = np.stack((evaluator._key.first, evaluator._key.second))[None]
-    errors = phases(key, pair) / PLAIN
+    errors = phases(key, pair, modulus) / PLAIN
     assert np.array_equal(errors[0], errors[1])
     assert_errors(errors[0, 0])
 
@@ -128,18 +126,19 @@ def test_what_the_evaluator_draws_for_one_answer_it_does_not_draw_for_the_next(m
 
 
 def test_flooding_fills_the_whole_interval_that_is_decrypted(modulus, key, evaluator):
-    """An answer to nothing: its phase is the mask alone, uniform from the top octet on, 46 bits and a sign."""
+    """An answer to nothing: its phase is the mask alone, uniform from the top octet on, 42 or 46 bits and a sign."""
     answers, masks = evaluator.answer(np.zeros((2, modulus.count, DEGREE, LANES)), LANES, np.arange(DEGREE))
-    residues = unpack_residues(answers.reshape(LANES, -1, RESIDUE_OCTETS), PRIMES[0])
-    prime, seconds = primes()[0], np.ascontiguousarray(residues[:, :DEGREE].T)
-    phase = times(prime, 0, seconds, key._secret).T + residues[:, DEGREE:]
-    phase = (phase - np.rint(phase / PRIMES[0]) * PRIMES[0]).astype(np.int64)
-    # (dropping primes rounds by about a fifth of a percent of it)
-    reach = 2 ** (modulus.mask_bits - 1 - 48 * (modulus.count - 1))
-    assert -reach * 1.01 < phase.min() < -reach * 0.99
-    assert reach * 0.99 < phase.max() < reach * 1.01
+    prime = modulus.tables[0]
+    residues = unpack_residues(answers.reshape(2 * LANES, -1), prime.value, DEGREE).reshape(LANES, 2, DEGREE)
+    phase = times(prime, 0, np.ascontiguousarray(residues[:, 0].T), key._secret).T + residues[:, 1]
+    phase = (phase - np.rint(phase / prime.value) * prime.value).astype(np.int64)
+    # dropping primes rounds it: by 21·2^32 in the mean square
+    reach = 2 ** (modulus.prime_bits - 2)
+    rounding = 8 * 21.3 * 2**32
+    assert -reach - rounding < phase.min() < -reach * 0.99
+    assert reach * 0.99 < phase.max() < reach + rounding
     inside = phase[np.abs(phase) < reach]
-    for shift in (39, 31):  # the top octet, and the one below
+    for shift in (modulus.prime_bits - 9, modulus.prime_bits - 17):  # the top octet, and the one below
         assert abs(chi_square(((inside + reach) >> shift).astype(np.uint8))) < LIMIT
     assert abs(chi_square(masks)) < LIMIT
 

@@ -49,7 +49,7 @@ class Both:
         return sums
 
 
-@pytest.fixture(scope="module", params=MODULI, ids=lambda modulus: f"{48 * modulus.count} bits")
+@pytest.fixture(scope="module", params=MODULI, ids=lambda modulus: f"{modulus.bits} bits")
 def both(request):
     return Both(request.param)
 
@@ -98,8 +98,8 @@ def test_seal_decrypts_our_answers_modulo_the_last_prime(both):
     answers, masks = both.evaluator.answer(sums, 1, places)
     ours = both.key.decrypt(answers, places)[0]
     assert np.array_equal(ours - masks[0], messages(1)[0])
-    residues = unpack_residues(answers.reshape(2, DEGREE, -1), both.modulus.values[0]).astype(np.int64)
-    alone = SealOracle(Modulus(1).values, both.secret)
+    residues = unpack_residues(answers.reshape(2, -1), both.modulus.values[0], DEGREE).astype(np.int64)
+    alone = SealOracle(Modulus(both.modulus.prime_bits, 1).values, both.secret)
     theirs = alone.decrypt(alone.ciphertext(residues[::-1, None]))
     assert np.array_equal(theirs * np.uint32(both.modulus.undo), ours)
 
