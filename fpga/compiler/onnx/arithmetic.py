@@ -1,4 +1,4 @@
-"""Importers of ONNX operators that compute element by element or feature by feature."""
+"""Importers of ONNX operators that compute element by element."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import math
 import numpy as np
 import onnx
 
-from ..graph import Combine, Conv, Linear, PixelAffine, Polynomial, Product, Shape
+from ..graph import Combine, PixelAffine, Polynomial, Product, Shape
 from .importer import Importer, Unsupported, attributes
-from .views import View, flattened, is_channels_last, materialize, one_image, put_view, view_of
+from .views import View, materialize, put_view, view_of
+
+#: Powers that are products of a tensor with itself.
+LARGEST_POWER = 4
 
 
 def per_channel(value: np.ndarray, shape: Shape, what: str) -> np.ndarray:
@@ -53,70 +56,6 @@ def _emit_pixels(
     graph.emit(PixelAffine, node, (source,), shape, scale=scale.copy(), addend=addend.copy())
 
 
-def import_gemm(graph: Importer, node: onnx.NodeProto) -> None:
-    given = attributes(node)
-    weight = graph.parameter(node, 1, "weight").astype(np.float64) * float(given.get("alpha", 1.0))
-    weight = weight if given.get("transB", 0) else weight.T
-    if given.get("transA", 0):
-        raise Unsupported("transA would mix the images of a batch")
-    bias = np.zeros(1)
-    if len(node.input) > 2 and node.input[2]:
-        bias = graph.parameter(node, 2, "bias").astype(np.float64) * float(given.get("beta", 1.0))
-    _emit_linear(graph, node, weight, bias)
-
-
-def import_matmul(graph: Importer, node: onnx.NodeProto) -> None:
-    weight = graph.parameter(node, 1, "right factor").astype(np.float64).T
-    view = view_of(graph, graph.operand(node, 0))
-    if view.index.ndim == 4 and weight.ndim == 2 and is_channels_last(graph, view):
-        _emit_pointwise(graph, node, view, weight)
-    else:
-        _emit_linear(graph, node, weight, np.zeros(1))
-
-
-def _emit_pointwise(graph: Importer, node: onnx.NodeProto, view: View, weight: np.ndarray) -> None:
-    """A linear layer of every pixel, whose channels lie last: a pointwise convolution, whose result lies likewise."""
-    channels, *size = graph.shapes[view.base]
-    if weight.shape[1] != channels:
-        raise Unsupported(f"its weight [out, in] is {list(weight.shape)} for pixels of {channels} channels")
-    inner, outputs = f"{node.output[0]}.inner", weight.shape[0]
-    name = graph.unique(node.name or node.output[0])
-    fields = {"weight": np.ascontiguousarray(weight)[:, :, None, None], "bias": np.zeros(outputs)}
-    graph.emit_as(Conv, node, (view.base,), (outputs, *size), inner, name, **fields)
-    put_view(graph, node.output[0], View(inner, view_of(graph, inner).index.transpose(0, 2, 3, 1)))
-
-
-def _emit_linear(graph: Importer, node: onnx.NodeProto, weight: np.ndarray, bias: np.ndarray) -> None:
-    """A product with the features where they lie: flattened in another order, the weights are permuted instead."""
-    name = graph.operand(node, 0)
-    view = graph.views.get(name) if name not in graph.names else None
-    if view is not None and view.index.ndim == 2 and weight.ndim == 2:
-        source, weight = _on_base(graph, node, name, view, weight)
-    else:
-        materialize(graph, node, name)
-        source = graph.tensor(node)
-    shape = graph.shapes[source]
-    if len(shape) != 1:
-        raise Unsupported(f"its input has the shape [N, {', '.join(map(str, shape))}], expected 2 axes")
-    if weight.ndim != 2 or weight.shape[1] != shape[0]:
-        raise Unsupported(f"its weight [out, in] is {list(weight.shape)} for an input of {shape[0]} features")
-    spread = np.broadcast_to(per_channel(bias, weight.shape[:1], "bias"), weight.shape[:1]).copy()
-    graph.emit(Linear, node, (source,), (weight.shape[0],), weight=np.ascontiguousarray(weight), bias=spread)
-
-
-def _on_base(
-    graph: Importer, node: onnx.NodeProto, name: str, view: View, weight: np.ndarray
-) -> tuple[str, np.ndarray]:
-    """The whole tensor behind a view and the weights permuted for it; where a view has few of its words, these."""
-    index, size = one_image(graph, view), math.prod(graph.shapes[view.base])
-    if weight.shape[1] != index.size or 2 * np.unique(index).size < size:
-        materialize(graph, node, name)
-        return graph.names[name], weight
-    spread = np.zeros((size, weight.shape[0]))
-    np.add.at(spread, index[index >= 0], weight.T[index >= 0])
-    return flattened(graph, node, view.base), np.ascontiguousarray(spread.T)
-
-
 def import_batch_norm(graph: Importer, node: onnx.NodeProto) -> None:
     shape = graph.shape(node)
     given = attributes(node)
@@ -139,26 +78,23 @@ def _per_channel_vector(value: np.ndarray, shape: Shape, what: str) -> np.ndarra
     return value.astype(np.float64)
 
 
-def _signed_sum(graph: Importer, node: onnx.NodeProto, signs: tuple[float, ...]) -> None:
-    """Sum of tensors and constants with signs."""
+def _weighted_sum(graph: Importer, node: onnx.NodeProto, weights: tuple[float, ...]) -> None:
+    """Sum of tensors and constants, each times a number."""
     tensors = [index for index, name in enumerate(node.input) if name in graph.names]
     if not tensors:
         raise Unsupported("none of its inputs depends on the image")
-    shape = graph.shape(node, tensors[0])
-    for index in tensors:
-        if graph.shape(node, index) != shape:
-            raise Unsupported(f"its inputs have the shapes {list(shape)} and {list(graph.shape(node, index))}")
+    node, shape = _broadcast(graph, node, tensors)
     addend, pixels = np.zeros(1), np.zeros((1, 1, 1))
     for index in range(len(node.input)):
         if index not in tensors:
             constant = graph.parameter(node, index, "addend")
             per_pixel = _per_pixel(constant, shape, "addend")
             if per_pixel is not None:
-                pixels = pixels + signs[index] * per_pixel
+                pixels = pixels + weights[index] * per_pixel
             else:
-                addend = addend + signs[index] * per_channel(constant, shape, "addend")
+                addend = addend + weights[index] * per_channel(constant, shape, "addend")
     inputs = tuple(graph.tensor(node, index) for index in tensors)
-    scales = tuple(np.array([signs[index]]) for index in tensors)
+    scales = tuple(np.array([weights[index]]) for index in tensors)
     if not pixels.any():
         graph.emit(Combine, node, inputs, shape, scales=scales, addend=addend)
         return
@@ -167,16 +103,41 @@ def _signed_sum(graph: Importer, node: onnx.NodeProto, signs: tuple[float, ...])
     _emit_pixels(graph, node, total, shape, np.ones((1, 1, 1)), pixels)
 
 
+def _broadcast(graph: Importer, node: onnx.NodeProto, tensors: list[int]) -> tuple[onnx.NodeProto, Shape]:
+    """The node with these inputs repeated to one shape, as a context per channel that is added to every pixel."""
+    shapes = [graph.shape(node, index) for index in tensors]
+    try:
+        whole = np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise Unsupported(f"its inputs have the shapes {[list(shape) for shape in shapes]}") from error
+    if any(len(shape) != len(whole) for shape in shapes):
+        raise Unsupported(f"its inputs have the shapes {[list(shape) for shape in shapes]}")
+    moved = onnx.NodeProto()
+    moved.CopyFrom(node)
+    for index, shape in zip(tensors, shapes, strict=True):
+        if shape != whole:
+            moved.input[index] = f"{node.output[0]}.repeated{index}"
+            view = view_of(graph, node.input[index])
+            repeated = np.broadcast_to(view.index, (graph.batch, *whole))
+            put_view(graph, moved.input[index], View(view.base, repeated))
+            materialize(graph, node, moved.input[index])
+    return moved, whole
+
+
 def import_add(graph: Importer, node: onnx.NodeProto) -> None:
-    _signed_sum(graph, node, (1.0,) * len(node.input))
+    _weighted_sum(graph, node, (1.0,) * len(node.input))
+
+
+def import_mean(graph: Importer, node: onnx.NodeProto) -> None:
+    _weighted_sum(graph, node, (1.0 / len(node.input),) * len(node.input))
 
 
 def import_sub(graph: Importer, node: onnx.NodeProto) -> None:
-    _signed_sum(graph, node, (1.0, -1.0))
+    _weighted_sum(graph, node, (1.0, -1.0))
 
 
 def import_neg(graph: Importer, node: onnx.NodeProto) -> None:
-    _signed_sum(graph, node, (-1.0,))
+    _weighted_sum(graph, node, (-1.0,))
 
 
 def _emit_product(graph: Importer, node: onnx.NodeProto) -> None:
@@ -220,12 +181,18 @@ def import_div(graph: Importer, node: onnx.NodeProto) -> None:
 
 def import_pow(graph: Importer, node: onnx.NodeProto) -> None:
     exponent = graph.constant(node, 1, "exponent")
-    if exponent.size != 1 or float(exponent.reshape(-1)[0]) not in (1.0, 2.0):
-        raise Unsupported(f"exponent {exponent.reshape(-1)[:3].tolist()} is not supported: only 2 (and 1)")
-    if float(exponent.reshape(-1)[0]) == 1.0:
+    if exponent.size != 1 or float(exponent.reshape(-1)[0]) not in range(1, LARGEST_POWER + 1):
+        shown = exponent.reshape(-1)[:3].tolist()
+        raise Unsupported(f"exponent {shown} is not supported: only whole numbers up to {LARGEST_POWER}")
+    source, power = graph.tensor(node), int(exponent.reshape(-1)[0])
+    if power == 1:
         graph.alias(node)
-    else:
-        graph.emit(Product, node, (graph.tensor(node), graph.tensor(node)), graph.shape(node))
+        return
+    first = source
+    if power > 2:
+        first, name = f"{node.output[0]}.square", graph.unique(f"{node.name or node.output[0]}.square")
+        graph.emit_as(Product, node, (source, source), graph.shape(node), first, name)
+    graph.emit(Product, node, (first, source if power == 3 else first), graph.shape(node))
 
 
 def import_x2act(graph: Importer, node: onnx.NodeProto) -> None:

@@ -23,7 +23,7 @@ from .heads import check_head, split_head
 from .importer import Importer
 from .inputs import image_input, in_readable_opset
 from .layer_names import NAMELESS, name_after_layers
-from .prune import needed_nodes, without_decided
+from .prune import decided_branch, needed_nodes, without_decided
 from .views import materialize
 
 MODEL_BYTES_LIMIT = 2**31 - 1
@@ -34,10 +34,18 @@ WHOLE = [("rrnet", "X2act"), ("rrnet", "Relu2x2")]
 #: What can be done about operators that are not supported.
 HINTS = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "ArgMax"), " but as the model's last: cut off what follows it"),
-    **dict.fromkeys(("LRN", "InstanceNormalization", "LayerNormalization"), "; train with BatchNormalization instead"),
+    **dict.fromkeys(
+        (*("LRN", "InstanceNormalization", "LayerNormalization"), *("GroupNormalization", "RMSNormalization")),
+        "; train with BatchNormalization instead",
+    ),
     **dict.fromkeys(("QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"), "; quantize in QDQ format"),
+    "DynamicQuantizeLinear": "; quantize statically, in QDQ format",
     **dict.fromkeys(("Resize", "Upsample"), "; resize the images before"),
     **dict.fromkeys(("If", "Loop", "Scan"), "; export the model traced, without control flow"),
+}
+HINTS_OF_DOMAINS = {
+    "com.microsoft": "; save the model without onnxruntime's optimizations, quantized ones in QDQ format",
+    "ai.onnx.ml": "; export the network up to its logits",
 }
 
 
@@ -112,7 +120,7 @@ def import_model(
         nodes=tuple(importer.nodes),
         source={**used, **metadata},
         images=None if described is None else read_format(described, where),
-        head=tuple(HEADS[node.op_type] for node in head),
+        head=tuple(HEADS[node.op_type] for node in head if node.op_type in HEADS),
         pixels=image.pixels,
         reaches=importer.reaches,
     )
@@ -205,6 +213,10 @@ def _import_nodes(importer: Importer, nodes: Sequence[onnx.NodeProto]) -> list[s
     for node in nodes:
         if unknown_constant(importer, node):
             continue
+        branch = decided_branch(importer, node)
+        if branch is not None:
+            problems += _import_nodes(importer, branch)
+            continue
         if any(name in importer.refused or name in importer.unknown for name in node.input):
             importer.refused.update(node.output)
             if importer_for(node) is None:
@@ -231,7 +243,7 @@ def _import_nodes(importer: Importer, nodes: Sequence[onnx.NodeProto]) -> list[s
 
 def _no_importer(node: onnx.NodeProto) -> str:
     domain = f"{node.domain}." if node.domain else ""
-    hint = HINTS.get(node.op_type, "") if not domain else ""
+    hint = HINTS_OF_DOMAINS.get(node.domain, "") if domain else HINTS.get(node.op_type, "")
     return f"node {label(node)} ({domain}{node.op_type}): this operator is not supported{hint}"
 
 

@@ -1,4 +1,4 @@
-"""Importers of ONNX operators that move words or do nothing: reshapes, transposes, picks, concatenation, padding."""
+"""Importers of ONNX operators that move words of a tensor or do nothing: reshapes, transposes, picks, repetitions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 import onnx
 
-from ..graph import Concat, Pad, Reshape
+from ..graph import Reshape
 from .attributes import FLOATING
 from .importer import ELEMENTS_LIMIT, Importer, Unsupported, attributes
-from .views import View, copy_value, is_permutation, materialize, one_image, put_view, view_of
+from .views import View, copy_value, put_view, view_of
 
 
 def operand_view(graph: Importer, node: onnx.NodeProto) -> View:
@@ -167,6 +167,58 @@ def import_expand(graph: Importer, node: onnx.NodeProto) -> None:
     put_view(graph, node.output[0], View(view.base, np.broadcast_to(view.index, shape)))
 
 
+def import_tile(graph: Importer, node: onnx.NodeProto) -> None:
+    view = operand_view(graph, node)
+    repeats = [int(count) for count in graph.constant(node, 1, "repeats").reshape(-1)]
+    if len(repeats) != view.index.ndim or min(repeats) < 1 or repeats[0] != 1:
+        raise Unsupported(
+            f"its repeats {repeats} of {list(view.index.shape)} are not 1 for the batch and more for others"
+        )
+    check_elements([size * count for size, count in zip(view.index.shape, repeats, strict=True)])
+    emit_view(graph, node, View(view.base, np.tile(view.index, repeats)))
+
+
+def import_space_to_depth(graph: Importer, node: onnx.NodeProto) -> None:
+    """Blocks of pixels become channels: those of the block's first pixel first, or of the first channel (mode CRD)."""
+    view, block, mode = _blocks(graph, node)
+    batch, channels, height, width = view.index.shape
+    if height % block or width % block:
+        raise Unsupported(f"its blocks of {block} do not fit an image of {[height, width]}")
+    split = view.index.reshape(batch, channels, height // block, block, width // block, block)
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    moved = split.transpose(order).reshape(batch, -1, height // block, width // block)
+    emit_view(graph, node, View(view.base, moved))
+
+
+def import_depth_to_space(graph: Importer, node: onnx.NodeProto) -> None:
+    """Channels become blocks of pixels; which channels are one pixel's, `mode` says."""
+    view, block, mode = _blocks(graph, node)
+    batch, channels, height, width = view.index.shape
+    if channels % block**2:
+        raise Unsupported(f"its blocks of {block} do not fit {channels} channels")
+    if mode == "DCR":
+        split = view.index.reshape(batch, block, block, -1, height, width).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        split = view.index.reshape(batch, -1, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
+    emit_view(graph, node, View(view.base, split.reshape(batch, -1, height * block, width * block)))
+
+
+def _blocks(graph: Importer, node: onnx.NodeProto) -> tuple[View, int, str]:
+    view, given = operand_view(graph, node), attributes(node)
+    block, mode = int(given.get("blocksize", 0)), str(given.get("mode", "DCR"))
+    if mode not in ("DCR", "CRD"):
+        raise Unsupported(f"mode {mode!r} is unknown")
+    if view.index.ndim != 4 or block < 1:
+        raise Unsupported(f"its blocks of {block} are not those of an image")
+    return view, block, mode
+
+
+def check_elements(sizes: list[int]) -> None:
+    """Refuse a result that would be large, before it is made."""
+    if math.prod(sizes) > ELEMENTS_LIMIT:
+        raise Unsupported(f"its output of {sizes} elements is too large")
+
+
 def import_identity(graph: Importer, node: onnx.NodeProto) -> None:
     copy_value(graph, graph.operand(node, 0), node.output[0])
 
@@ -186,74 +238,11 @@ def import_cast(graph: Importer, node: onnx.NodeProto) -> None:
     import_identity(graph, node)
 
 
-def import_concat(graph: Importer, node: onnx.NodeProto) -> None:
-    """Channels side by side; along another axis, the same tensors side by side and a view of them."""
-    names = list(node.input)
-    if len(names) == 1:
-        import_identity(graph, node)
-        return
-    for name in names:
-        if not is_permutation(graph, view_of(graph, name)):
-            materialize(graph, node, name)
-    views = [view_of(graph, name) for name in names]
-    shapes = [graph.shapes[view.base] for view in views]
-    ranks = {view.index.ndim for view in views}
-    axis = int(attributes(node).get("axis", 1))
-    if len(ranks) != 1 or not -min(ranks) <= axis < min(ranks) or any(s[1:] != shapes[0][1:] for s in shapes):
-        shown = [list(view.index.shape) for view in views]
-        raise Unsupported(f"axis {axis} of {shown}: their sizes on the other axes differ")
-    joined = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-    bases = tuple(view.base for view in views)
-    axis %= min(ranks)
-    if axis == 1 and all(name in graph.names for name in names):
-        graph.emit(Concat, node, bases, joined)
-        return
-    starts = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
-    try:
-        index = np.concatenate(
-            [one_image(graph, view)[None] + start for view, start in zip(views, starts, strict=False)], axis=axis
-        )
-    except ValueError as error:
-        raise Unsupported(f"axis {axis} of {[list(view.index.shape) for view in views]}") from error
-    if graph.batch > 1:
-        index = np.concatenate([index + image * math.prod(joined) for image in range(graph.batch)])
-    inner = f"{node.output[0]}.inner"
-    graph.emit_as(Concat, node, bases, joined, inner, graph.unique(node.name or node.output[0]))
-    put_view(graph, node.output[0], View(inner, index.astype(np.int32)))
-
-
-def import_pad(graph: Importer, node: onnx.NodeProto) -> None:
-    """Zeros around the image of a whole tensor; elsewhere a view with places that are zero."""
-    view = operand_view(graph, node)
-    rank = view.index.ndim
-    mode = attributes(node).get("mode", "constant")
-    if mode != "constant":
-        raise Unsupported(f"mode {mode!r} is not supported: only constant zeros")
-    value = graph.optional_constant(node, 2, "value")
-    if (value is not None and value.any()) or attributes(node).get("value", 0):
-        raise Unsupported("only padding with zeros is supported")
-    listed_pads = attributes(node).get("pads")
-    pads = [
-        int(item)
-        for item in (graph.constant(node, 1, "pads") if listed_pads is None else np.array(listed_pads)).reshape(-1)
-    ]
-    listed = graph.optional_constant(node, 3, "axes")
-    axes = list(range(rank)) if listed is None else axes_of(listed.reshape(-1), rank)
-    if len(pads) != 2 * len(axes):
-        raise Unsupported(f"{len(pads)} pads for {len(axes)} axes")
-    before, after = [0] * rank, [0] * rank
-    for position, axis in enumerate(axes):
-        before[axis], after[axis] = pads[position], pads[position + len(axes)]
-    if before[0] or after[0] or min(before + after) < 0:
-        raise Unsupported(f"pads {pads} are not supported: only zeros around an image")
-    name = graph.operand(node, 0)
-    if name in graph.names and rank == 4 and not (before[1] or after[1]):
-        shape, padding = graph.shape(node), (before[2], before[3], after[2], after[3])
-        size = (shape[0], shape[1] + padding[0] + padding[2], shape[2] + padding[1] + padding[3])
-        graph.emit(Pad, node, (graph.tensor(node),), size, padding=padding)
-        return
-    sizes = [size + low + high for size, low, high in zip(view.index.shape, before, after, strict=True)]
-    if math.prod(sizes) > ELEMENTS_LIMIT:
-        raise Unsupported(f"its output of {sizes} elements is too large")
-    index = np.pad(view.index, list(zip(before, after, strict=True)), constant_values=-1)
-    put_view(graph, node.output[0], View(view.base, index))
+def import_cast_like(graph: Importer, node: onnx.NodeProto) -> None:
+    """To the type of its second input, of which every tensor that is not quantized is floating point."""
+    like = graph.operand(node, 1)
+    if like in graph.constants and graph.constants[like].dtype.kind != "f":
+        raise Unsupported("only casts to floating point types are supported")
+    if graph.quantized.keys() & {like, graph.operand(node, 0)}:
+        raise Unsupported("it reads whole numbers, expected DequantizeLinear or Cast before")
+    import_identity(graph, node)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import onnx
 
-from . import arithmetic, layout, quantized, reductions, windows
+from . import arithmetic, joining, layout, linear, quantized, reductions, windows
 from .activations import ACTIVATIONS, import_relu2x2
 from .importer import Importer
 
@@ -18,23 +18,27 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "AveragePool"): windows.import_average_pool,
     ("", "BatchNormalization"): arithmetic.import_batch_norm,
     ("", "Cast"): layout.import_cast,
-    ("", "Concat"): layout.import_concat,
+    ("", "CastLike"): layout.import_cast_like,
+    ("", "Concat"): joining.import_concat,
     ("", "Conv"): windows.import_conv,
+    ("", "DepthToSpace"): layout.import_depth_to_space,
     ("", "DequantizeLinear"): quantized.import_dequantize,
     ("", "Div"): arithmetic.import_div,
     ("", "Dropout"): layout.import_dropout,
+    ("", "Einsum"): linear.import_einsum,
     ("", "Expand"): layout.import_expand,
     ("", "Flatten"): layout.import_flatten,
     ("", "Gather"): layout.import_gather,
-    ("", "Gemm"): arithmetic.import_gemm,
+    ("", "Gemm"): linear.import_gemm,
     ("", "GlobalAveragePool"): windows.import_global_average_pool,
     ("", "GlobalMaxPool"): windows.import_global_max_pool,
     ("", "Identity"): layout.import_identity,
-    ("", "MatMul"): arithmetic.import_matmul,
+    ("", "MatMul"): linear.import_matmul,
     ("", "MaxPool"): windows.import_max_pool,
+    ("", "Mean"): arithmetic.import_mean,
     ("", "Mul"): arithmetic.import_mul,
     ("", "Neg"): arithmetic.import_neg,
-    ("", "Pad"): layout.import_pad,
+    ("", "Pad"): joining.import_pad,
     ("", "Pow"): arithmetic.import_pow,
     ("", "QuantizeLinear"): quantized.import_quantize,
     ("", "ReduceMax"): reductions.import_reduce_max,
@@ -42,10 +46,12 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
     ("", "ReduceSum"): reductions.import_reduce_sum,
     ("", "Reshape"): layout.import_reshape,
     ("", "Slice"): layout.import_slice,
+    ("", "SpaceToDepth"): layout.import_space_to_depth,
     ("", "Split"): layout.import_split,
     ("", "Squeeze"): layout.import_squeeze,
     ("", "Sub"): arithmetic.import_sub,
     ("", "Sum"): arithmetic.import_add,
+    ("", "Tile"): layout.import_tile,
     ("", "Transpose"): layout.import_transpose,
     ("", "Unsqueeze"): layout.import_unsqueeze,
     ("rrnet", "Relu2x2"): import_relu2x2,
@@ -57,38 +63,16 @@ IMPORTERS: dict[tuple[str, str], OperatorImporter] = {
 READS_VIEWS = frozenset(
     ("", name)
     for name in (
-        *(
-            "Cast",
-            "Concat",
-            "DequantizeLinear",
-            "Dropout",
-            "Expand",
-            "Flatten",
-            "Gather",
-            "Gemm",
-            "Identity",
-            "MatMul",
-            "Pad",
-            "ReduceMax",
-        ),
-        *(
-            "QuantizeLinear",
-            "ReduceMean",
-            "ReduceSum",
-            "Reshape",
-            "Slice",
-            "Split",
-            "Squeeze",
-            "Transpose",
-            "Unsqueeze",
-        ),
+        *("Cast", "CastLike", "Concat", "Conv", "DepthToSpace", "DequantizeLinear", "Dropout", "Einsum", "Expand"),
+        *("Flatten", "Gather", "Gemm", "Identity", "MatMul", "Pad", "QuantizeLinear", "ReduceMax", "ReduceMean"),
+        *("ReduceSum", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     )
 )
 #: Operators that compute element by element, so that the order of the words is not theirs to know.
 ELEMENTWISE = frozenset(
     ("", name)
     for name in (
-        *("Abs", "Add", "Clip", "Div", "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu"),
-        *("Pow", "Relu", "Sigmoid", "Sub", "Sum", "Tanh"),
+        *("Abs", "Add", "Clip", "Div", "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Mean", "Min", "Mul", "Neg"),
+        *("PRelu", "Pow", "Relu", "Sigmoid", "Sub", "Sum", "Tanh"),
     )
 )

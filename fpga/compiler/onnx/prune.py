@@ -61,6 +61,45 @@ def without_decided(
     return needed_nodes(rest, output)
 
 
+def decided_branch(importer: Importer, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """The nodes that stand for an If whose condition is constant: those of its branch; None of other nodes."""
+    if node.domain not in STANDARD or node.op_type != "If" or len(node.input) != 1:
+        return None
+    condition = importer.constants.get(node.input[0])
+    if condition is None or condition.size != 1:
+        return None
+    wanted = "then_branch" if condition.reshape(-1)[0] else "else_branch"
+    branch = next((attribute.g for attribute in node.attribute if attribute.name == wanted), None)
+    if branch is None or len(branch.output) != len(node.output) or branch.sparse_initializer:
+        return None
+    inside = {tensor.name for tensor in branch.initializer} | {name for each in branch.node for name in each.output}
+    names = {name: f"{node.output[0]}/{name}" for name in inside if name}
+    given = [helper.make_node("Constant", [], [names[each.name]], value=each) for each in branch.initializer]
+    results = [
+        helper.make_node("Identity", [names.get(made.name, made.name)], [output])
+        for made, output in zip(branch.output, node.output, strict=True)
+        if output
+    ]
+    return [*given, *(_renamed(each, names) for each in branch.node), *results]
+
+
+def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
+    """The node, and what its own branches read from outside, with other names of values."""
+    moved = onnx.NodeProto()
+    moved.CopyFrom(node)
+    moved.name = names.get(node.name, node.name)
+    moved.input[:] = [names.get(name, name) for name in node.input]
+    moved.output[:] = [names.get(name, name) for name in node.output]
+    for attribute in moved.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            inner = [_renamed(each, names) for each in graph.node]
+            del graph.node[:]
+            graph.node.extend(inner)
+            for made in graph.output:
+                made.name = names.get(made.name, made.name)
+    return moved
+
+
 def _folded(importer: Importer, node: onnx.NodeProto) -> bool:
     try:
         return set(filter(None, node.input)) <= importer.constants.keys() and fold_constants(importer, node)

@@ -1,4 +1,4 @@
-"""Importers of ReduceMean, ReduceSum and ReduceMax over image axes, at once or one by one, in any layout."""
+"""Importers of ReduceMean, ReduceSum and ReduceMax over any axes of an image, in any layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 from ..graph import AvgPool, MaxPool
 from .importer import Importer, Unsupported, attributes
 from .layout import emit_view, listed_axes, operand_view
-from .views import View, one_image
+from .views import View, materialize, one_image, put_view
 from .windows import global_average
 
 #: Height and width of what is pooled, and which axes of [C, H, W] stay.
@@ -31,7 +31,7 @@ def import_reduce_max(graph: Importer, node: onnx.NodeProto) -> None:
 
 
 def _import_reduction(graph: Importer, node: onnx.NodeProto, mean: bool | None) -> None:
-    """A mean, a sum (`mean` is False) or a maximum (None) over whole rows, columns or images of a tensor."""
+    """A mean, a sum (`mean` is False) or a maximum (None)."""
     view = operand_view(graph, node)
     rank, given = view.index.ndim, attributes(node)
     axes = sorted(set(listed_axes(graph, node, rank) or []))
@@ -52,22 +52,25 @@ def _import_reduction(graph: Importer, node: onnx.NodeProto, mean: bool | None) 
     if count == 1:
         emit_view(graph, node, _of_batch(graph, view.base, rows.reshape(shape)))
         return
-    base = graph.shapes[view.base]
-    if len(base) != 3 or (rows < 0).any():
-        raise Unsupported(f"axes {axes} of {list(view.index.shape)}: only whole rows, columns or images are reduced")
-    window, places = _window(base, rows, axes)
+    base, places = view.base, _window(graph.shapes[view.base], rows)
+    if places is None:
+        base, places = _gathered(graph, node, View(base, rows)), ((count, 1), np.arange(len(rows)))
+    window, pixels = places
     fields: dict[str, Any] = {"kernel": window, "stride": (1, 1)}
     if mean is not None:
         fields["divisor"] = float(count) if mean else 1.0
-    size = (base[0], base[1] - window[0] + 1, base[2] - window[1] + 1)
+    channels, height, width = graph.shapes[base]
+    size = (channels, height - window[0] + 1, width - window[1] + 1)
     pooled = f"{node.output[0]}.pooled"
     name = graph.unique(node.name or node.output[0])
-    graph.emit_as(MaxPool if mean is None else AvgPool, node, (view.base,), size, pooled, name, **fields)
-    emit_view(graph, node, _of_batch(graph, pooled, places.reshape(shape)))
+    graph.emit_as(MaxPool if mean is None else AvgPool, node, (base,), size, pooled, name, **fields)
+    emit_view(graph, node, _of_batch(graph, pooled, pixels.reshape(shape)))
 
 
-def _window(base: tuple[int, ...], rows: np.ndarray, axes: list[int]) -> tuple[Window, np.ndarray]:
-    """The pooling window, and the flat place in the pooled tensor that each of the `rows` of words is reduced to."""
+def _window(base: tuple[int, ...], rows: np.ndarray) -> tuple[Window, np.ndarray] | None:
+    """The window that pools whole rows, columns or images of a tensor, and the flat place of each of `rows` then."""
+    if len(base) != 3 or (rows < 0).any():
+        return None
     _, height, width = base
     channel, row, column = rows // (height * width), rows // width % height, rows % width
     every = rows.shape[1] == (np.diff(np.sort(rows, axis=1)) > 0).sum(axis=1) + 1
@@ -82,10 +85,19 @@ def _window(base: tuple[int, ...], rows: np.ndarray, axes: list[int]) -> tuple[W
             return (1, width), channel[:, 0] * height + row[:, 0]
         if rows.shape[1] == height and alike(column):
             return (height, 1), channel[:, 0] * width + column[:, 0]
-    raise Unsupported(f"axes {axes}: only whole rows, columns or images of a tensor are reduced, not channels")
+    return None
+
+
+def _gathered(graph: Importer, node: onnx.NodeProto, rows: View) -> str:
+    """An image of one channel per row of words, which lie one below the other: what channels reduce to, for one."""
+    label = f"{node.output[0]}.gathered"
+    put_view(graph, label, _of_batch(graph, rows.base, rows.index[:, :, None]))
+    materialize(graph, node, label)
+    return graph.names[label]
 
 
 def _of_batch(graph: Importer, base: str, index: np.ndarray) -> View:
     """A view of every image from that of one."""
     size = math.prod(graph.shapes[base])
-    return View(base, np.stack([index + image * size for image in range(graph.batch)]).astype(np.int32))
+    images = [np.where(index < 0, -1, index + image * size) for image in range(graph.batch)]
+    return View(base, np.stack(images).astype(np.int32))

@@ -6,10 +6,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from ...ring.geometry import output_size
 from ..graph import AvgPool, Conv, MaxPool, PixelAffine, Reshape, Shape
 from .importer import Importer, Unsupported, attributes, integers
+from .views import View, materialize, put_view, view_of
 
 Padding: TypeAlias = tuple[int, int, int, int]
 #: A dilated kernel is multiplied with its zeros, a kernel larger than the image with padding; beyond this it would be
@@ -92,8 +94,12 @@ def _ceil_padding(size: Shape, kernel: tuple[int, ...], stride: tuple[int, ...],
 
 
 def import_conv(graph: Importer, node: onnx.NodeProto) -> None:
-    shape = graph.shape(node, axes=3)
     weight = graph.parameter(node, 1, "weight")
+    if weight.ndim == 3:
+        _import_conv_of_rows(graph, node, weight)
+        return
+    materialize(graph, node, graph.operand(node, 0))
+    shape = graph.shape(node, axes=3)
     bias = graph.parameter(node, 2, "bias") if len(node.input) > 2 and node.input[2] else np.zeros(1)
     given = attributes(node)
     groups = int(given.get("group", 1))
@@ -120,6 +126,32 @@ def import_conv(graph: Importer, node: onnx.NodeProto) -> None:
         padding=padding,
         groups=groups,
     )
+
+
+def _import_conv_of_rows(graph: Importer, node: onnx.NodeProto, weight: np.ndarray) -> None:
+    """A convolution along the last axis of [N, C, length]: of images that are one pixel high."""
+    view = view_of(graph, graph.operand(node, 0))
+    if view.index.ndim != 3:
+        raise Unsupported(f"its weight has 3 axes, and its input {view.index.ndim}")
+    moved = onnx.NodeProto()
+    moved.CopyFrom(node)
+    moved.input[0], moved.input[1], moved.output[0] = (
+        f"{node.output[0]}.{label}" for label in ("row", "weight", "inner")
+    )
+    del moved.attribute[:]
+    given = attributes(node)
+    for name, one in (("kernel_shape", 1), ("strides", 1), ("dilations", 1)):
+        if name in given:
+            moved.attribute.append(helper.make_attribute(name, [one, *integers(given, name, (1,))]))
+    if "pads" in given:
+        before, after = integers(given, "pads", (0, 0))
+        moved.attribute.append(helper.make_attribute("pads", [0, before, 0, after]))
+    moved.attribute.extend(each for each in node.attribute if each.name in ("group", "auto_pad"))
+    put_view(graph, moved.input[0], View(view.base, view.index[:, :, None]))
+    graph.constants[moved.input[1]] = weight[:, :, None]
+    import_conv(graph, moved)
+    made = view_of(graph, moved.output[0])
+    put_view(graph, node.output[0], View(made.base, made.index[:, :, 0]))
 
 
 def import_max_pool(graph: Importer, node: onnx.NodeProto) -> None:

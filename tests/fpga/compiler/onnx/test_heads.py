@@ -81,3 +81,48 @@ def test_casts_that_change_no_number_are_no_part_of_a_head() -> None:
     assert import_model(headed(*chain), "m.onnx").head == ("softmax", "argmax")
     with pytest.raises(Refusal, match="ArgMax"):
         import_model(headed(("ArgMax", {"axis": 1}), ("Cast", {"to": TensorProto.BOOL})), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [("Softmax", {"axis": 1}), ("Flatten", {"axis": 1}), ("ArgMax", {"axis": 1})],
+        [("Softmax", {"axis": 1}), ("Flatten", {})],
+        [("Flatten", {}), ("Softmax", {"axis": -1})],
+        [("Sigmoid", {}), ("Flatten", {}), ("LogSoftmax", {"axis": 1})],
+    ],
+)
+def test_axes_of_one_pixel_may_be_dropped_between_and_behind_the_head(nodes: list[tuple[str, dict[str, int]]]) -> None:
+    model = headed(*nodes, flat=False)
+    fixed = compile_program(import_model(model, "m.onnx"), IMAGES)
+    found = apply_head(run_reference(fixed.program, fixed.weights, IMAGES), fixed.program.head)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = np.concatenate([session.run(None, {"image": image[None]})[0] for image in IMAGES])
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("first", ["Sigmoid", "Softmax"])
+@pytest.mark.parametrize(
+    "between", [("Flatten", {"axis": 2}), ("Transpose", {"perm": [0, 2, 1, 3]}), ("Flatten", {"axis": -3})]
+)
+def test_what_moves_the_classes_between_two_operators_of_the_head_is_right_or_refused(
+    between: tuple[str, dict[str, object]], first: str
+) -> None:
+    given = {"axis": 1} if first == "Softmax" else {}
+    model = headed((first, given), between, ("ArgMax", {"axis": 1}), flat=False)  # type: ignore[arg-type]
+    try:
+        fixed = compile_program(import_model(model, "m.onnx"), IMAGES)
+    except Refusal:
+        return
+    found = apply_head(run_reference(fixed.program, fixed.weights, IMAGES), fixed.program.head)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = np.concatenate([session.run(None, {"image": image[None]})[0] for image in IMAGES])
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=0.01)
+
+
+def test_pixels_are_not_joined_with_classes_between_two_operators_of_the_head() -> None:
+    build = ModelBuilder((3, 2, 2))
+    x = build.node("Softmax", [build.node("Relu", ["image"], "x")], "s", axis=1)
+    model = build.model(build.node("ArgMax", [build.node("Flatten", [x], "f")], "y", axis=1))
+    with pytest.raises(Refusal, match="joins classes and pixels"):
+        import_model(model, "m.onnx")
