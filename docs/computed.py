@@ -79,6 +79,16 @@ def shared_signs() -> str:
 
 
 @cache
+def replacing() -> str:
+    """The start page's table: the paper's protocol and the executed ones."""
+    header, _, *rows = protocol_latencies().splitlines()
+    shown = [row for row in rows if row.split("`")[1] in ("paper", *executions())]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (header, *shown)]
+    names, *values = [[*row[:4], row[5]] for row in cells]
+    return markdown_table(names, values)
+
+
+@cache
 def protocol_latencies() -> str:
     """What replacing every ReLU of ResNet-18 by X2act is worth under each protocol, the dearest first."""
     networks = [paper_operators("resnet18", activation) for activation in ("relu", "x2act")]

@@ -44,6 +44,7 @@ def of_script(script: str, function: str = "table", results: str = "", part: str
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "protocol-latencies": of_script("docs/computed.py", "protocol_latencies"),
+    "replacing": of_script("docs/computed.py", "replacing"),
     "protocol-costs": of_script("docs/computed.py", "protocol_costs"),
     "schedule": of_script("benchmarks/hardware/schedule.py", results="schedule.json"),
     "model-zoo": of_script("benchmarks/parties/model_zoo.py", results="model_zoo.json"),

@@ -63,7 +63,7 @@ def draw() -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {TOTAL} 498" width="{TOTAL}" font-family="sans-serif" '
-        f'font-size="12">{heads}{"".join(parts)}</svg>\n'
+        f'font-size="12"><rect width="100%" height="100%" rx="8" fill="white"/>{heads}{"".join(parts)}</svg>\n'
     )
 
 

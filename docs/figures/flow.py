@@ -6,7 +6,7 @@ from pathlib import Path
 
 STAGES = [
     ("task file", "rrnet.yml", "backbone, images,\ndevice, protocol"),
-    ("search", "nnictl / rrnet search", "DARTS + λ·Lat(α),\none trial per λ"),
+    ("search", "rrnet search", "DARTS + λ·Lat(α),\none trial per λ"),
     ("train", "rrnet train", "X2act and ReLU,\none recipe"),
     ("export", "model.onnx", "X2act as a\nlocal function"),
     ("compile", "rrnet-2pc-compile", "fixed point on Z_2^32,\nschedule"),
@@ -45,7 +45,7 @@ def draw() -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} 180" width="{total}" font-family="sans-serif" '
-        f'font-size="12">{arrow}{"".join(parts)}</svg>\n'
+        f'font-size="12"><rect width="100%" height="100%" rx="8" fill="white"/>{arrow}{"".join(parts)}</svg>\n'
     )
 
 
