@@ -14,6 +14,7 @@ rest:
     <!-- small: OLD => NEW -->       what `--small` puts in place of OLD, so that the page takes seconds
     <!-- varies -->                  the output behind it holds figures of a training or a clock: they are not compared
     <!-- elsewhere: tests/... -->    the block behind it is run by that test and not here
+    <!-- needs: PROGRAM -->          the block behind it is left out where that program is not installed
 
 Hosts are folders of this machine: `scp HOST:PATH` copies from that folder, and addresses are ports of the loopback.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,20 +39,25 @@ from walk_hosts import Cells, Terminal, WalkFault, free_ports  # noqa: E402
 #: Words of the comment with which a walk begins; `slow` is too long for every run of the tests.
 MARKS = ("<!-- walk -->", "<!-- walk: slow -->")
 _FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?$")
-_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere)(?:: (?P<rest>.*?))? -->$")
+_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere|needs)(?:: (?P<rest>.*?))? -->$")
 _PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<target>[^)]+)\)")
 _ADDRESS = re.compile(r"\b(?:[a-z][a-z0-9.-]*|0\.0\.0\.0|127\.0\.0\.1):(?P<port>[78]\d{3})\b")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block that is run: its code, where its output stands (lines [first, end) of the page) and its picture."""
+    """A block that is run: its code, where its output stands (lines [first, end) of the page) and its picture.
+
+    `line` is that of its fence, from 1 on; `end` is the last one that belongs to it.
+    """
 
     language: str
     title: str | None
     code: str
     line: int
+    end: int
     elsewhere: str | None = None
+    needs: str | None = None
     output: tuple[int, int] | None = None
     varies: bool = False
     picture: str | None = None
@@ -81,7 +88,7 @@ def read_walk(path: Path) -> Walk:
     lines = path.read_text(encoding="utf-8").splitlines()
     blocks: list[Block] = []
     small: list[tuple[str, str]] = []
-    varies, elsewhere, at = False, None, 0
+    varies, elsewhere, needs, at = False, None, None, 0
     while at < len(lines):
         comment, fence, picture = (pattern.match(lines[at]) for pattern in (_COMMENT, _FENCE, _PICTURE))
         if comment:
@@ -91,20 +98,22 @@ def read_walk(path: Path) -> Walk:
                     small.append((old, new))
                 case "elsewhere":
                     elsewhere = comment["rest"]
+                case "needs":
+                    needs = comment["rest"]
                 case "varies":
                     varies = True
         elif picture and blocks and blocks[-1].picture is None:
-            blocks[-1] = _with(blocks[-1], picture=picture["target"])
+            blocks[-1] = _with(blocks[-1], picture=picture["target"], end=at + 1)
         elif fence:
             end = lines.index("```", at + 1)
             if fence["language"] == "text":
                 if blocks and blocks[-1].output is None:
-                    blocks[-1] = _with(blocks[-1], output=(at + 1, end), varies=varies)
+                    blocks[-1] = _with(blocks[-1], output=(at + 1, end), varies=varies, end=end + 1)
                 varies = False
             elif fence["language"] in ("bash", "python") or fence["title"]:
                 code = "\n".join(lines[at + 1 : end])
-                blocks.append(Block(fence["language"], fence["title"], code, at + 1, elsewhere))
-                elsewhere = None
+                blocks.append(Block(fence["language"], fence["title"], code, at + 1, end + 1, elsewhere, needs))
+                elsewhere = needs = None
             at = end
         at += 1
     return Walk(path, tuple(lines), tuple(blocks), tuple(small), lines[0] == MARKS[1])
@@ -127,7 +136,7 @@ def take(walk: Walk, folder: Path, small: bool = False) -> tuple[dict[Block, str
     cells: Cells | None = None
     try:
         for block in walk.blocks:
-            if block.elsewhere:
+            if block.elsewhere or (block.needs and not shutil.which(block.needs)):
                 continue
             code = block.code
             for old, new in walk.small if small else ():
