@@ -12,6 +12,7 @@ import pkgutil
 import posixpath
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -134,6 +135,18 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "security.md": lambda: (ROOT / "SECURITY.md").read_text(encoding="utf-8").replace("](docs/", "]("),
 }
 
+#: Notebooks, and the walks of which they are made.
+NOTEBOOKS: Mapping[str, str] = {"tutorials/search.ipynb": "tutorials/search.md"}
+
+
+def notebook(walk: Path) -> str:
+    if str(DOCS) not in sys.path:
+        sys.path.insert(0, str(DOCS))
+    from notebooks import notebook_of
+
+    made: str = notebook_of(walk)
+    return made
+
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links to files of the repository: to a page where the site has it as one, else their words alone."""
@@ -177,6 +190,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for name, make in PAGES.items():
         files.append(File.generated(config, name, content=make()))
+    for name, walk in NOTEBOOKS.items():
+        files.append(File.generated(config, name, content=notebook(DOCS / walk)))
     for package in packages():
         made = File.generated(
             config, f"reference/api/{package}.md", content=package_page(package), inclusion=InclusionLevel.NOT_IN_NAV

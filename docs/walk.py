@@ -14,6 +14,7 @@ rest:
     <!-- small: OLD => NEW -->       what `--small` puts in place of OLD, so that the page takes seconds
     <!-- varies -->                  the output behind it holds figures of a training or a clock: they are not compared
     <!-- elsewhere: tests/... -->    the block behind it is run by that test and not here
+    <!-- given: model -->            what lies in the folder at the start (walk_given.py): model, or build
     <!-- needs: PROGRAM -->          the block behind it is left out where that program is not installed
 
 Hosts are folders of this machine: `scp HOST:PATH` copies from that folder, and addresses are ports of the loopback.
@@ -34,12 +35,13 @@ DOCS = Path(__file__).resolve().parent
 if str(DOCS) not in sys.path:
     sys.path.insert(0, str(DOCS))
 
+from walk_given import give  # noqa: E402
 from walk_hosts import Cells, Terminal, WalkFault, free_ports  # noqa: E402
 
 #: Words of the comment with which a walk begins; `slow` is too long for every run of the tests.
 MARKS = ("<!-- walk -->", "<!-- walk: slow -->")
 _FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?$")
-_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere|needs)(?:: (?P<rest>.*?))? -->$")
+_COMMENT = re.compile(r"^<!-- (?P<word>small|varies|elsewhere|needs|given)(?:: (?P<rest>.*?))? -->$")
 _PICTURE = re.compile(r"^!\[[^\]]*\]\((?P<target>[^)]+)\)")
 _ADDRESS = re.compile(r"\b(?:[a-z][a-z0-9.-]*|0\.0\.0\.0|127\.0\.0\.1):(?P<port>[78]\d{3})\b")
 
@@ -76,6 +78,7 @@ class Walk:
     blocks: tuple[Block, ...]
     small: tuple[tuple[str, str], ...]
     slow: bool
+    given: str | None = None
 
     def shown(self, block: Block) -> str:
         """The output of this block as the page shows it."""
@@ -88,7 +91,7 @@ def read_walk(path: Path) -> Walk:
     lines = path.read_text(encoding="utf-8").splitlines()
     blocks: list[Block] = []
     small: list[tuple[str, str]] = []
-    varies, elsewhere, needs, at = False, None, None, 0
+    varies, elsewhere, needs, given, at = False, None, None, None, 0
     while at < len(lines):
         comment, fence, picture = (pattern.match(lines[at]) for pattern in (_COMMENT, _FENCE, _PICTURE))
         if comment:
@@ -98,6 +101,8 @@ def read_walk(path: Path) -> Walk:
                     small.append((old, new))
                 case "elsewhere":
                     elsewhere = comment["rest"]
+                case "given":
+                    given = comment["rest"]
                 case "needs":
                     needs = comment["rest"]
                 case "varies":
@@ -116,7 +121,7 @@ def read_walk(path: Path) -> Walk:
                 elsewhere = needs = None
             at = end
         at += 1
-    return Walk(path, tuple(lines), tuple(blocks), tuple(small), lines[0] == MARKS[1])
+    return Walk(path, tuple(lines), tuple(blocks), tuple(small), lines[0] == MARKS[1], given)
 
 
 def _with(block: Block, **changes: object) -> Block:
@@ -134,6 +139,8 @@ def take(walk: Walk, folder: Path, small: bool = False) -> tuple[dict[Block, str
     drawn: dict[Block, Path] = {}
     terminals: dict[str | None, Terminal] = {}
     cells: Cells | None = None
+    if walk.given:
+        give(walk.given, folder)
     try:
         for block in walk.blocks:
             if block.elsewhere or (block.needs and not shutil.which(block.needs)):

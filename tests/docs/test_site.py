@@ -68,7 +68,7 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(page:
             continue
         target, _, heading = unquote(link).partition("#")
         path = page.parent / target if target else page
-        made = any(path.resolve() == DOCS / name for name in pages.PAGES)
+        made = any(path.resolve() == DOCS / name for name in (*pages.PAGES, *pages.NOTEBOOKS))
         assert made or path.exists(), f"{page.name}: {link}"
         if heading and path.suffix == ".md" and not made:
             assert heading in anchors(path.read_text(encoding="utf-8")), f"{page.name}: {link}"
