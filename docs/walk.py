@@ -185,6 +185,8 @@ _TIME = re.compile(_NUMBER.pattern + r"(?= (?:s|seconds|images a second)\b)")
 def figures_aside(text: str, times_alone: bool = False) -> list[str]:
     """The lines without their figures (or without seconds alone), rules and widths of columns, for a comparison."""
     text = re.sub(r"\b(?:[0-9a-f]{2}:?){8,}\b", "#", text)
+    if not times_alone:
+        text = re.sub(r"\b(?:stem|layer|stages)[\w.]*", "#", text)  # which gates a training chooses
     text = (_TIME if times_alone else _NUMBER).sub("#", text)
     lines = (re.sub(r"[─━┄═-]{2,}", "-", line) for line in text.splitlines())
     return [re.sub(r"\s+", " ", line).strip() for line in lines]

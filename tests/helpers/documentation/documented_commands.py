@@ -40,7 +40,7 @@ def documented_commands(document: Path) -> list[str]:
 
 def words_of(command: str) -> list[str]:
     """The command's words, without the variables before it and the redirections behind."""
-    words = shlex.split(re.split(r"\s(?:\||\d?>|&)(?:\s|$)", command)[0])
+    words = shlex.split(re.split(r"\s(?:\||\d?>|&|2>&1)(?:\s|$)", command)[0])
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
     return words
