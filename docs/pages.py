@@ -58,7 +58,7 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         "Each page of `--help`. The exit status is 0 when done, 1 when something failed while running, 2 for bad usage "
-        "or bad input; `--json` answers programs.",
+        "or bad input; `--json` prints the answer for programs.",
     ]
     for name, target in scripts().items():
         parts += [f"## {name}", f"```text\n{help_of(target)}\n```"]

@@ -64,8 +64,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="what the model knows of its images, in YAML or JSON (height, width, color, mean, std, classes, ...; see "
-        "docs/reference/onnx.md), where the model was not exported by rrnet, which writes it into the file",
+        help="the images that the model takes, described in YAML or JSON (height, width, color, mean, std, classes, "
+        "...; see docs/reference/onnx.md); a model that rrnet exported has the description inside",
     )
     parser.add_argument(
         "--disable", action="append", default=[], metavar="PASS", help=f"skip a pass: {', '.join(optional_passes())}"

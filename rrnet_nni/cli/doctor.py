@@ -1,4 +1,4 @@
-"""`rrnet doctor`: what this machine lacks to run experiments or their trials, each with what to do about it."""
+"""`rrnet doctor`: find what this machine lacks to run experiments or their trials, and what to do about it."""
 
 from __future__ import annotations
 

@@ -23,8 +23,12 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Add the positional `network` and the options of a backbone."""
     parser.add_argument("network", help="a backbone's name, an architecture.json or a .onnx file")
     group = parser.add_argument_group("a backbone's choices and options")
-    group.add_argument("--activation", metavar="NAME", help="all activations, relu or x2act (default: relu)")
-    group.add_argument("--pooling", choices=("maxpool", "avgpool"), help="all poolings (default: maxpool)")
+    group.add_argument(
+        "--activation", metavar="NAME", help="candidate of every activation, such as relu or x2act (default: relu)"
+    )
+    group.add_argument(
+        "--pooling", choices=("maxpool", "avgpool"), help="candidate of every pooling (default: maxpool)"
+    )
     add_space_options(group)
 
 

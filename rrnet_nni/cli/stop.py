@@ -14,7 +14,7 @@ EPILOG = """example:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("stop", description=__doc__, epilog=EPILOG)
-    parser.add_argument("experiment", metavar="ID", help="the experiment, as `rrnet run` named it")
+    parser.add_argument("experiment", metavar="ID", help="id of the experiment, which `rrnet run` printed")
     parser.add_argument(
         "--experiments",
         type=Path,

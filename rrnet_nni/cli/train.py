@@ -1,4 +1,4 @@
-"""`rrnet train`: train one architecture, from the start or further, and report its accuracy as floats and under 2PC."""
+"""`rrnet train`: train one architecture, or go on with it, and report its accuracy in floating point and under 2PC."""
 
 from __future__ import annotations
 
@@ -33,8 +33,14 @@ A run that was killed goes on after its last whole epoch when the same command i
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("train", description=__doc__, epilog=EPILOG)
     parser.add_argument("architecture", nargs="?", type=Path, help="architecture.json of a search")
-    parser.add_argument("--activation", metavar="NAME", help="instead of a file: all activations, relu or x2act")
-    parser.add_argument("--pooling", choices=("maxpool", "avgpool"), help="instead of a file: all poolings")
+    parser.add_argument(
+        "--activation",
+        metavar="NAME",
+        help="instead of a file: the candidate that every activation gets, such as relu or x2act",
+    )
+    parser.add_argument(
+        "--pooling", choices=("maxpool", "avgpool"), help="instead of a file: the candidate that every pooling gets"
+    )
     add_task_option(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="replaces the epochs of the task file")
     parser.add_argument(

@@ -91,7 +91,7 @@ def parser() -> Parser:
         "--quota",
         type=count,
         metavar="N",
-        help="images that the other party's certificate may have evaluated in all, over sessions and sets of material",
+        help="how many images the other party's certificate may use in all, over sessions and sets of material",
     )
     result.add_argument(
         "--pace",

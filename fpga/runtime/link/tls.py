@@ -259,11 +259,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rrnet-2pc-certificates`."""
     description = "Make the keys and certificates of two parties that authenticate each other."
     parser = Parser(prog="rrnet-2pc-certificates", description=description, epilog=EXAMPLE)
-    parser.add_argument("directory", type=Path, help="this party's directory; without options, of both for tests")
-    parser.add_argument("--party", type=int, choices=(0, 1), help="make this party's key and certificate alone")
+    parser.add_argument(
+        "directory", type=Path, help="directory of this party's keys; without options for the keys of both, for tests"
+    )
+    parser.add_argument("--party", type=int, choices=(0, 1), help="make the key and the certificate of this party")
     parser.add_argument("--peer", type=Path, metavar="FILE", help="pin the other party's certificate.pem")
-    parser.add_argument("--fingerprint", metavar="SHA256", help="what --peer must hash to, as its party told")
-    parser.add_argument("--name", help="with --peer: one of several that come to this party, and what it is called")
+    parser.add_argument("--fingerprint", metavar="SHA256", help="SHA-256 of --peer, as that party told you")
+    parser.add_argument("--name", help="with --peer: a name for it, where several parties connect to this one")
     add_common_options(parser)
     return run_command(parser, run, arguments)
 

@@ -43,8 +43,12 @@ MOST_CONNECTIONS = 128
 def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-deal", description=__doc__, epilog=EXAMPLES)
-    result.add_argument("builds", nargs="+", metavar="[NAME=]BUILD", help="build directories, named as at both servers")
-    result.add_argument("--listen", metavar="ADDRESS", required=True, help="HOST:PORT where both servers come")
+    result.add_argument(
+        "builds", nargs="+", metavar="[NAME=]BUILD", help="build directories, under the names that both servers use"
+    )
+    result.add_argument(
+        "--listen", metavar="ADDRESS", required=True, help="HOST:PORT on which to wait for both servers"
+    )
     result.add_argument("--tls", type=Path, metavar="DIR", help="the dealer's key, and both parties' certificates")
     result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
     add_marks(result)

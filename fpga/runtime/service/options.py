@@ -14,10 +14,12 @@ LOW, HIGH, PER_SET = 64, 256, 64
 
 def add_marks(parser: argparse.ArgumentParser, whose: str = "") -> None:
     """Add when material is made."""
-    parser.add_argument("--low", type=count, default=LOW, help=f"{whose}make material below this (default {LOW})")
-    parser.add_argument("--high", type=count, default=HIGH, help=f"{whose}until there is so much (default {HIGH})")
     parser.add_argument(
-        "--per-set", type=count, default=PER_SET, help=f"{whose}inferences made at once (default {PER_SET})"
+        "--low", type=count, default=LOW, help=f"{whose}make material when fewer inferences are left (default {LOW})"
+    )
+    parser.add_argument("--high", type=count, default=HIGH, help=f"{whose}until there are this many (default {HIGH})")
+    parser.add_argument(
+        "--per-set", type=count, default=PER_SET, help=f"{whose}inferences of one set (default {PER_SET})"
     )
 
 

@@ -61,11 +61,13 @@ def parser() -> Parser:
         "--direct", metavar="ADDRESS", help="party 1 alone: HOST:PORT for clients that are party 0 (rrnet-2pc-run)"
     )
     result.add_argument("--tls", type=Path, metavar="DIR", help="keys of the two servers (rrnet-2pc-certificates)")
-    result.add_argument("--dealer", metavar="ADDRESS", help="HOST:PORT of rrnet-2pc-deal, which fills the pools then")
-    result.add_argument("--dealer-tls", type=Path, metavar="DIR", help="this party's key for it, and its certificate")
+    result.add_argument("--dealer", metavar="ADDRESS", help="HOST:PORT of rrnet-2pc-deal, which then fills the pools")
+    result.add_argument(
+        "--dealer-tls", type=Path, metavar="DIR", help="this party's key for the dealer, and the dealer's certificate"
+    )
     result.add_argument("--http", metavar="ADDRESS", help="HOST:PORT on which clients are answered")
     result.add_argument("--http-certificate", type=Path, metavar="FILE", help="certificate chain for HTTPS (PEM)")
-    result.add_argument("--http-key", type=Path, metavar="FILE", help="its key")
+    result.add_argument("--http-key", type=Path, metavar="FILE", help="key of that certificate (PEM)")
     result.add_argument(
         "--behind-proxy", action="store_true", help="answer without TLS on an address beyond this machine"
     )
@@ -107,7 +109,7 @@ def _add_numbers(result: Parser) -> None:
         "each build computes)",
     )
     result.add_argument(
-        "--quota", type=count, metavar="N", help="--direct: images in all that each client's certificate may use"
+        "--quota", type=count, metavar="N", help="--direct: how many images each client's certificate may use in all"
     )
     result.add_argument("--sessions", type=count, default=4, help="--direct: clients served at a time (default 4)")
     result.add_argument("--no-filling", action="store_true", help="party 0: use only sets that were put into the pool")
