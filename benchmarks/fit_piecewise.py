@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rrnet_nni.fpga.compiler.piecewise import CURVE_BITS, sigmoid
+from rrnet_nni.fpga.compiler.piecewise import CURVE_BITS, elu, erf, gelu, mish, sigmoid, softplus
 
 SPREADS = (0.25, 0.5, 1.0, 2.0, 4.0)
 KNOT_STEP, LEAST_SEGMENT, END = 16, 0.12, 14.0
@@ -27,20 +28,47 @@ CURVE_UNITS = 2**CURVE_BITS
 
 @dataclass(frozen=True)
 class Target:
-    """A function to fit: with `even`, what SiLU adds to relu(x), as a function of |x|."""
+    """A function to fit, or what it adds to relu(x).
+
+    Attributes:
+        exact: the function itself.
+        sides: what is fitted: the `even` rest as a function of |x|, the rest of negative x alone (`left`), the rest on
+            `both` sides of a knot at 0, or the function itself with knots as far `odd`.
+        segments: how many, on both sides together.
+        cap: the largest error that costs nothing.
+        last_knot: where the search's first knots end.
+    """
 
     name: str
-    even: bool
+    exact: Callable[[np.ndarray], np.ndarray]
+    sides: str
     segments: int
     cap: float
     last_knot: float
 
+    @property
+    def even(self) -> bool:
+        return self.sides == "even"
+
+    def fitted(self, x: np.ndarray) -> np.ndarray:
+        """What the segments are to give at x."""
+        return np.asarray(self.exact(x) - (0.0 if self.sides == "odd" else np.maximum(x, 0.0)))
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x * sigmoid(x)
+
 
 TARGETS = (
-    Target("silu", True, 5, 0.0018, 9.0),
-    Target("silu", True, 10, 0.0007, 9.0),
-    Target("sigmoid", False, 8, 0.0014, 7.0),
-    Target("sigmoid", False, 16, 0.0004, 7.0),
+    Target("silu", silu, "even", 5, 0.0018, 9.0),
+    Target("silu", silu, "even", 10, 0.0007, 9.0),
+    Target("sigmoid", sigmoid, "odd", 8, 0.0014, 7.0),
+    Target("sigmoid", sigmoid, "odd", 16, 0.0004, 7.0),
+    Target("gelu", gelu, "even", 5, 0.0018, 4.5),
+    Target("softplus", softplus, "even", 5, 0.0018, 8.0),
+    Target("erf", erf, "odd", 8, 0.0028, 3.0),
+    Target("elu", elu, "left", 5, 0.0018, 7.0),
+    Target("mish", mish, "both", 9, 0.0018, 7.0),
 )
 
 
@@ -61,12 +89,13 @@ class Search:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.x = np.linspace(0 if target.even else -END, END, 561 if target.even else 1121)
-        if target.even:
-            self.wanted = -self.x * sigmoid(-self.x)
-            size = np.sqrt(0.5 * ((self.x * sigmoid(self.x)) ** 2 + (self.x * sigmoid(-self.x)) ** 2))
-        else:
-            self.wanted = size = sigmoid(self.x)
+        first, last = 0.0 if target.even else -END, 0.0 if target.sides == "left" else END
+        self.x = np.linspace(first, last, 1121 if last > 0 > first else 561)
+        self.wanted = target.fitted(self.x)
+        # rounding is measured by the activation on both sides of zero, for what only one side is fitted to as well
+        size = np.sqrt(0.5 * (target.exact(self.x) ** 2 + target.exact(-self.x) ** 2))
+        if target.sides == "odd":
+            size = target.exact(self.x)
         densities = np.exp(-0.5 * (self.x / np.array(SPREADS)[:, None]) ** 2)
         self.densities = densities / (densities * size**2).sum(axis=1, keepdims=True)
         weights = self.densities.sum(axis=0)
@@ -121,24 +150,35 @@ class Search:
         grid, h = np.linspace(0, self.target.last_knot, 4000), 1e-2
 
         def value(x: np.ndarray) -> np.ndarray:
-            return np.asarray(-x * sigmoid(-x) if self.target.even else sigmoid(x))
+            return self.target.fitted(-x if self.target.sides in ("left", "both") else x)
 
         third = value(grid + 2 * h) - 2 * value(grid + h) + 2 * value(grid - h) - value(grid - 2 * h)
         density = np.cumsum(np.abs(third / (2 * h**3)) ** (1 / 3) + 1e-3)
-        half = self.target.segments if self.target.even else self.target.segments // 2
-        knots = np.interp(np.linspace(0, 1, half + 1), density / density[-1], grid)
-        return self._on_grid(knots)
+        one_side = self.target.sides in ("even", "left")
+        half = self.target.segments if one_side else (self.target.segments + 1) // 2
+        knots = self._on_grid(np.interp(np.linspace(0, 1, half + 1), density / density[-1], grid))
+        if self.target.sides == "even":
+            return knots
+        right = {"left": knots[:1], "odd": knots, "both": knots[: self.target.segments - half + 1]}
+        return np.concatenate([-knots[:0:-1], right[self.target.sides]])
 
     def _on_grid(self, knots: np.ndarray) -> np.ndarray:
+        """Distances from zero, ascending, the first of which stays there."""
         rounded = np.round(np.sort(knots) * KNOT_STEP) / KNOT_STEP
         rounded[0] = 0.0
-        return rounded if self.target.even else np.concatenate([-rounded[:0:-1], rounded])
+        return rounded
 
     def _moved(self, knots: np.ndarray, step: float, generator: np.random.Generator) -> np.ndarray:
-        positive = knots[knots >= 0].copy()
-        moving = generator.random(len(positive) - 1) < 0.5
-        positive[1:] *= np.exp(step * generator.normal(size=len(positive) - 1) * moving)
-        return self._on_grid(positive)
+        def moved(distances: np.ndarray) -> np.ndarray:
+            moving = generator.random(len(distances) - 1) < 0.5
+            factors = np.exp(step * generator.normal(size=len(distances) - 1) * moving)
+            return self._on_grid(np.concatenate([distances[:1], distances[1:] * factors]))
+
+        positive = moved(knots[knots >= 0])
+        if self.target.sides == "even":
+            return positive
+        negative = positive if self.target.sides == "odd" else moved(-knots[knots <= 0][::-1])
+        return np.concatenate([-negative[:0:-1], positive])
 
 
 def shown(target: Target, fit: Fit) -> str:

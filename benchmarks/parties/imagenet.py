@@ -1,14 +1,15 @@
 """ResNet-50 and MobileNetV2 at 224 pixels, executed by two parties under every protocol and preprocessing.
 
-    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR      every row that is missing
-    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --again           all of them once more
+    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR           every missing row
+    python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR --again   and disturbed ones
     python benchmarks/parties/imagenet.py --table docs/results/imagenet.json
 
 Torchvision's networks with untrained weights, as `model_zoo.py` exports them, one image, two processes on loopback.
 Offline bytes are what the parties send, or what the dealer hands to each. Bytes, rounds and memory do not depend on the
-machine or its load. Times do: a row says how many processes wanted a core before it began (`load`), and from
-QUIET_LOAD on the table leaves its times out. What others published is printed beside, and marked: other machines, links
-and security assumptions. Builds are kept in the folder.
+machine or its load. Times do: a row says how many cores others took just before it began (`load`), and from QUIET_LOAD
+on the table leaves its times out; --again makes such rows once more, and those that failed. A run that was ended goes
+on where it was. What others published is printed beside, and marked: other machines, links and security assumptions.
+Builds are kept in the folder.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ KEYS = ("network", "protocol", "rings", "preprocessing")
 SILENCE_S = 3600
 #: Of the two cores, this much may be taken by others where times mean something.
 QUIET_LOAD = 0.5
+LOAD_SECONDS = 3.0
 #: What others say of themselves: network, system, its time, its bytes, and on what.
 PUBLISHED = (
     ("ResNet-50", "Cheetah (USENIX Security 2022)", "2.5 min in all", "2.3 GB", "two-party, WAN"),
@@ -83,12 +86,33 @@ def ensure_build(folder: Path, network: str, rings: str) -> Path:
     return build
 
 
+def busy_cores(seconds: float) -> float:
+    """How many cores of the machine work now, which is what others take as long as this process only waits.
+
+    The load average would not do: for a minute it still counts the row before.
+    """
+
+    def ticks() -> tuple[int, int]:
+        every = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(every), every[3] + every[4]  # all of them, and idle or waiting for a disk
+
+    first = ticks()
+    time.sleep(seconds)
+    total, idle = (after - before for after, before in zip(ticks(), first, strict=True))
+    return (os.cpu_count() or 1) * (1 - idle / max(1, total))
+
+
+def is_disturbed(found: dict[str, Any]) -> bool:
+    """Whether a row has no times that mean something."""
+    return "failure" in found or found["load"] >= QUIET_LOAD
+
+
 def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
     """Prepare material and run two parties on one image."""
     import onnxruntime
 
-    load = round(os.getloadavg()[0], 1)
     build = ensure_build(folder, case["network"], case["rings"])
+    load = round(busy_cores(LOAD_SECONDS), 1)
     image, model = folder / f"{case['network']}.npy", folder / f"{case['network']}.onnx"
     common = "--protocol", case["protocol"], "--preprocessing", case["preprocessing"], "--timeout", SILENCE_S
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -124,9 +148,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         if "failure" in found:
             lines.append(f"| {' | '.join(first)} | {found['failure']} |{' |' * (len(header) - 5)}")
             continue
-        quiet = found["load"] < QUIET_LOAD
         parts = [
-            *(f"{found[name]:.1f}" if quiet else "" for name in ("online_s", "offline_s")),
+            *(f"{found[name]:.1f}" if not is_disturbed(found) else "" for name in ("online_s", "offline_s")),
             _megabytes(found["bytes_sent"]),
             f"{found['rounds']:,}",
             _megabytes(found["offline_bytes"]),
@@ -154,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where models and builds are kept (default: a temporary one)")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--preprocessing", nargs="+", choices=(DEALER, TWO_PARTY), default=(DEALER, TWO_PARTY))
-    parser.add_argument("--again", action="store_true", help="make rows again that are in the file")
+    parser.add_argument("--again", action="store_true", help="make rows again that others disturbed")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
     options = parser.parse_args(arguments)
     if options.table is not None:
@@ -168,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for case in cases():
             key = tuple(case[name] for name in KEYS)
             wanted = case["network"] in options.networks and case["preprocessing"] in options.preprocessing
-            if not wanted or (key in known and not options.again):
+            if not wanted or (key in known and not (options.again and is_disturbed(known[key]))):
                 continue
             try:
                 known[key] = row(options.folder or Path(temporary), case)

@@ -27,7 +27,7 @@ from .graph import (
     Relu,
     Reshape,
 )
-from .piecewise import PIECEWISE
+from .piecewise_tables import PIECEWISE
 
 #: Bytes that one unrolled convolution may take; larger batches are cut.
 UNROLLED_BYTES = 2**26

@@ -89,7 +89,7 @@ class PatchRelu(Node):
 
 @dataclass(frozen=True, eq=False)
 class Piecewise(Node):
-    """A smooth activation that piecewise quadratics approximate: a name of `piecewise.PIECEWISE`."""
+    """A smooth activation that piecewise quadratics approximate: a name of `piecewise_tables.PIECEWISE`."""
 
     function: str
 

@@ -26,7 +26,7 @@ from .graph import (
     Relu,
     Reshape,
 )
-from .piecewise import PIECEWISE
+from .piecewise_tables import PIECEWISE
 from .slices import slices_of
 
 

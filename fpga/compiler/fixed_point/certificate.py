@@ -16,7 +16,7 @@ from ...program import TRUNCATION_BOUND_BITS, Program
 from ...program.reference import decode, walk_reference
 from ..float_interpreter import walk_float
 from ..graph import Graph, Piecewise
-from ..piecewise import PIECEWISE
+from ..piecewise_tables import PIECEWISE
 from .calibration import Calibration, UnfitRange
 from .lowering import UNTRUNCATED
 

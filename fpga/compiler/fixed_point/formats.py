@@ -33,7 +33,7 @@ from ..graph import (
     Relu,
     Reshape,
 )
-from ..piecewise import PIECEWISE
+from ..piecewise_tables import PIECEWISE
 from .calibration import Calibration, UnfitRange
 
 #: A larger range than calibration saw by this factor still fits.
@@ -185,10 +185,10 @@ def _polynomial_bound(node: Polynomial, bounds: Mapping[str, float]) -> float:
 
 
 def _piecewise_bound(node: Piecewise, bounds: Mapping[str, float]) -> float:
-    """An even activation reaches as far as its input; the others never further than they may at all."""
+    """What grows reaches as far as its input; the others never further than they may at all."""
     table = PIECEWISE[node.function]
     reach = table.reach(bounds[node.inputs[0]])
-    return max(bounds[node.output], reach) if table.even else reach
+    return max(bounds[node.output], reach) if table.grows else reach
 
 
 def _typical_sizes(calibration: Calibration, bounds: Mapping[str, float]) -> dict[str, float]:
@@ -236,7 +236,7 @@ class _Wishes:
             case Piecewise():
                 table = PIECEWISE[node.function]
                 fits = table.input_bits(self.bounds[source])
-                return min(fits, cap) if table.even else fits
+                return min(fits, cap) if table.grows else fits
             case AvgPool():
                 growth = math.ceil(math.log2(node.divisor))
                 if is_exact(np.array([node.divisor])) and growth <= 2 and cap - growth >= 8:

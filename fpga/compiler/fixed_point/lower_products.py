@@ -6,7 +6,7 @@ import numpy as np
 
 from ...program import AffineOp, MulOp, ReluOp, SquareOp
 from ..graph import Piecewise, Product
-from ..piecewise import PIECEWISE
+from ..piecewise_tables import PIECEWISE
 from .lowering import UNTRUNCATED, Lowering
 
 
@@ -19,7 +19,7 @@ def lower_mul(state: Lowering, node: Product) -> None:
 def lower_piecewise(state: Lowering, node: Piecewise) -> None:
     """A comparison per knot, a square per segment, and one truncation of their sum (`piecewise.PiecewiseQuadratic`).
 
-    An even activation adds relu(x) behind the truncation: however large x is, the sum of the segments keeps its bits.
+    Where relu(x) is added, it is behind the truncation: however large x is, the sum of the segments keeps its bits.
     """
     table, source, shape = PIECEWISE[node.function], node.inputs[0], state.graph.shapes[node.output]
     have, bits = state.fraction_bits(source), table.sum_bits(state.formats.bounds[source])
@@ -39,8 +39,10 @@ def lower_piecewise(state: Lowering, node: Piecewise) -> None:
         line = affine("magnitude", (positive, source), (2, -1))
         above.append(line)
     for place, knot in enumerate(table.knots[len(above) :], start=len(above)):
-        shifted = affine(f"knot{place}", (line,), (1,), -_word(knot, have))
+        shifted = affine(f"knot{place}", (line,), (1,), -_word(knot, have)) if knot else line
         above.append(relu(f"above{place}", shifted))
+        if table.rectified and not knot:
+            positive = above[-1]
     for place, (slope, curve) in enumerate(zip(table.slopes, table.curves, strict=True)):
         segment = affine(f"segment{place}", (above[place], above[place + 1]), (1, -1))
         summands.append(segment)
@@ -51,10 +53,10 @@ def lower_piecewise(state: Lowering, node: Piecewise) -> None:
             multipliers.append(_word(curve, bits - 2 * have))
     rows = tuple((multiplier,) for multiplier in multipliers)
     fields = {"multipliers": rows, "addend": (_word(table.constant, bits),)}
-    if not table.even:
+    if not table.grows:
         state.emit_product(AffineOp, node, tuple(summands), bits, name=f"{node.name}.sum", **fields)
         return
-    total, rest = f"{node.output}.even{UNTRUNCATED}", f"{node.output}.even"
+    total, rest = f"{node.output}.rest{UNTRUNCATED}", f"{node.output}.rest"
     state.emit(AffineOp, f"{node.name}.sum", tuple(summands), total, shape, bits, **fields)
     state.truncate(node, total, rest, bits - have)
     state.emit(AffineOp, node.name, (positive, rest), node.output, shape, have, multipliers=((1,), (1,)))

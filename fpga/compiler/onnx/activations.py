@@ -176,18 +176,87 @@ def _piecewise(function: str) -> Callable[[Importer, onnx.NodeProto], None]:
     return import_it
 
 
+def import_gelu(graph: Importer, node: onnx.NodeProto) -> None:
+    kind = attributes(node).get("approximate", "none")
+    if kind not in ("none", "tanh"):
+        raise Unsupported(f"approximate {kind!r} is unknown")
+    _piecewise("gelu" if kind == "none" else "gelu-tanh")(graph, node)
+
+
+def _exponential(graph: Importer, node: onnx.NodeProto, alpha: float, scale: float = 1.0) -> None:
+    """scale · (x, or alpha · (exp(x) − 1) below zero), as alpha · elu(x) + (1 − alpha) · relu(x)."""
+    source, chain = graph.tensor(node), _Chain(graph, node, graph.shape(node))
+    if alpha == scale == 1.0:
+        chain.last(Piecewise, (source,), function="elu")
+        return
+    curved, inputs, factors = chain.step(Piecewise, "elu", (source,), function="elu"), [], []
+    inputs.append(curved)
+    factors.append(np.array([scale * alpha]))
+    if alpha != 1.0:
+        inputs.append(chain.step(Relu, "relu", (source,)))
+        factors.append(np.array([scale * (1.0 - alpha)]))
+    chain.last_sum(tuple(inputs), tuple(factors))
+
+
+def import_elu(graph: Importer, node: onnx.NodeProto) -> None:
+    _exponential(graph, node, _alpha(node, 1.0))
+
+
+def import_selu(graph: Importer, node: onnx.NodeProto) -> None:
+    scale = float(attributes(node).get("gamma", 1.05070102214813232421875))
+    if scale <= 0:
+        raise Unsupported(f"its gamma is {scale:g}, expected a positive number")
+    _exponential(graph, node, _alpha(node, 1.67326319217681884765625), scale)
+
+
+def _of_multiple(graph: Importer, node: onnx.NodeProto, function: str, factor: float) -> None:
+    """f(factor · x) / factor."""
+    chain, source = _Chain(graph, node, graph.shape(node)), graph.tensor(node)
+    if factor == 1.0:
+        chain.last(Piecewise, (source,), function=function)
+        return
+    part = chain.step(Combine, "part", (source,), scales=(np.array([factor]),), addend=np.zeros(1))
+    curved = chain.step(Piecewise, "curve", (part,), function=function)
+    chain.last_sum((curved,), (np.array([1.0 / factor]),))
+
+
+def import_celu(graph: Importer, node: onnx.NodeProto) -> None:
+    """alpha · elu(x / alpha)."""
+    _of_multiple(graph, node, "elu", 1.0 / _alpha(node, 1.0))
+
+
+def import_swish(graph: Importer, node: onnx.NodeProto) -> None:
+    """x · sigmoid(alpha · x)."""
+    _of_multiple(graph, node, "silu", _alpha(node, 1.0))
+
+
+def _alpha(node: onnx.NodeProto, default: float) -> float:
+    alpha = float(attributes(node).get("alpha", default))
+    if not 0 < alpha < np.inf:
+        raise Unsupported(f"its alpha is {alpha:g}, expected a positive number")
+    return alpha
+
+
 ActivationImporter: TypeAlias = Callable[[Importer, onnx.NodeProto], None]
 
 ACTIVATIONS: dict[tuple[str, str], ActivationImporter] = {
     ("", "Abs"): import_abs,
+    ("", "Celu"): import_celu,
     ("", "Clip"): import_clip,
+    ("", "Elu"): import_elu,
+    ("", "Erf"): _piecewise("erf"),
+    ("", "Gelu"): import_gelu,
     ("", "HardSigmoid"): import_hard_sigmoid,
     ("", "HardSwish"): _piecewise("hardswish"),
     ("", "LeakyRelu"): import_leaky_relu,
     ("", "Max"): import_max,
     ("", "Min"): import_min,
+    ("", "Mish"): _piecewise("mish"),
     ("", "PRelu"): import_prelu,
     ("", "Relu"): import_relu,
+    ("", "Selu"): import_selu,
     ("", "Sigmoid"): _piecewise("sigmoid"),
+    ("", "Softplus"): _piecewise("softplus"),
+    ("", "Swish"): import_swish,
     ("", "Tanh"): _piecewise("tanh"),
 }

@@ -72,7 +72,25 @@ READS_VIEWS = frozenset(
 ELEMENTWISE = frozenset(
     ("", name)
     for name in (
-        *("Abs", "Add", "Clip", "Div", "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Mean", "Min", "Mul", "Neg"),
-        *("PRelu", "Pow", "Relu", "Sigmoid", "Sub", "Sum", "Tanh"),
+        *(
+            "Abs",
+            "Add",
+            "Celu",
+            "Clip",
+            "Div",
+            "Elu",
+            "Erf",
+            "Gelu",
+            "HardSigmoid",
+            "HardSwish",
+            "LeakyRelu",
+            "Max",
+            "Mean",
+            "Min",
+            "Mish",
+            "Mul",
+            "Neg",
+        ),
+        *("PRelu", "Pow", "Relu", "Selu", "Sigmoid", "Softplus", "Sub", "Sum", "Swish", "Tanh"),
     )
 )

@@ -16,7 +16,7 @@ from .secret_coefficients import SecretCoefficients
 from .secret_norms import SecretNorms
 from .simplify import AveragePoolFirst, MaxPoolBeforeRelu, MergePadding, RemoveIdentities
 from .slices import CutBeforeTruncation, JoinSlices
-from .smooth import RecognizeHardSwish, RecognizeSilu, RefineSmall
+from .smooth import RecognizeGelu, RecognizeHardSwish, RecognizeSilu, RefineSmall
 from .sums import AddBeforeTruncation
 
 #: Every pass, in order. An explicit list: the order is part of the compiler.
@@ -25,6 +25,7 @@ PASSES: tuple[Pass, ...] = (
     RemoveIdentities(),
     FoldAffine(),
     RecognizeSilu(),
+    RecognizeGelu(),
     RecognizeHardSwish(),
     RemoveUnused(),
     RecognizePolynomials(),

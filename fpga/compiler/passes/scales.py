@@ -38,7 +38,7 @@ from ..graph import (
     Reshape,
     Shape,
 )
-from ..piecewise import SCALED
+from ..piecewise_tables import SCALED
 
 #: Numbers this close to a power of two are one.
 SNAP = 1e-9

@@ -12,10 +12,10 @@ import numpy as np
 from ...program.operators import comparison_count
 from ..graph import AnyNode, Combine, Graph, Piecewise, Product, Relu
 from ..inventory import graph_operators
-from ..piecewise import FINER, PIECEWISE
+from ..piecewise_tables import FINER, PIECEWISE
 
 #: Constants in models are float32.
-HARD_SWISH_TOLERANCE = 1e-5
+CONSTANTS_TOLERANCE = 1e-5
 #: Finer tables together may take this part of all comparisons more.
 FINER_SHARE = 0.02
 
@@ -44,6 +44,56 @@ class RecognizeSilu:
             nodes.append(node)
         changed = any(new is not old for new, old in zip(nodes, graph.nodes, strict=True))
         return graph.with_nodes(nodes), changed
+
+
+class RecognizeGelu:
+    """x (1 + erf(x / √2)) / 2, however scaled: one piecewise quadratic, with fewer comparisons and no product."""
+
+    name: ClassVar[str] = "recognize-gelu"
+    gain: ClassVar[str] = "fewer comparisons, and no product"
+    required: ClassVar[bool] = False
+
+    def apply(self, graph: Graph) -> tuple[Graph, bool]:
+        producers, nodes, changed = graph.producers(), list[AnyNode](), False
+        for node in graph.nodes:
+            found = _gelu_factor(node, producers) if isinstance(node, Product) else None
+            if found is None:
+                nodes.append(node)
+                continue
+            source, factor = found
+            plain = f"{node.output}.gelu"
+            nodes.append(Piecewise(f"{node.name}.gelu", (source,), plain, "gelu"))
+            nodes.append(Combine(node.name, (plain,), node.output, (np.array([factor]),)))
+            graph = replace(graph, shapes={**graph.shapes, plain: graph.shapes[node.output]})
+            changed = True
+        return graph.with_nodes(nodes), changed
+
+
+def _gelu_factor(node: Product, producers: Mapping[str, AnyNode]) -> tuple[str, float] | None:
+    """x and 2 a b where the product is a x (b + b erf(x / √2)), which is 2 a b times GELU of x."""
+    for first, gate in (node.inputs, node.inputs[::-1]):
+        source, outer = _multiple(first, producers)
+        name, factor = _multiple(gate, producers)
+        raised = producers.get(name)
+        if not isinstance(raised, Combine) or len(raised.inputs) != 1:
+            continue
+        curve = producers.get(raised.inputs[0])
+        if not isinstance(curve, Piecewise) or curve.function != "erf":
+            continue
+        root, inner = _multiple(curve.inputs[0], producers)
+        same = np.allclose(raised.addend, raised.scales[0], rtol=CONSTANTS_TOLERANCE)
+        alike = raised.scales[0].size == 1 and same and math.isclose(inner, 0.5**0.5, rel_tol=CONSTANTS_TOLERANCE)
+        if alike and root == source:
+            return source, 2 * outer * factor * float(raised.scales[0][0])
+    return None
+
+
+def _multiple(name: str, producers: Mapping[str, AnyNode]) -> tuple[str, float]:
+    """x and a where the tensor is a x; itself and 1 where it is something else."""
+    node = producers.get(name)
+    if not isinstance(node, Combine) or len(node.inputs) != 1 or node.scales[0].size != 1 or node.addend.any():
+        return name, 1.0
+    return node.inputs[0], float(node.scales[0][0])
 
 
 class RecognizeHardSwish:
@@ -78,8 +128,8 @@ def _hard_swish_factor(node: Product, producers: Mapping[str, AnyNode]) -> tuple
         line = producers.get(clip.inputs[0])
         if isinstance(line, Combine) and line.inputs == (source,):
             wanted = clip.ceiling / 6
-            if np.allclose(line.scales[0], wanted, rtol=HARD_SWISH_TOLERANCE) and np.allclose(
-                line.addend, 3 * wanted, rtol=HARD_SWISH_TOLERANCE
+            if np.allclose(line.scales[0], wanted, rtol=CONSTANTS_TOLERANCE) and np.allclose(
+                line.addend, 3 * wanted, rtol=CONSTANTS_TOLERANCE
             ):
                 return source, clip.ceiling
     return None

@@ -17,7 +17,7 @@ from rrnet_nni.fpga.compiler.graph import Combine, Graph, Piecewise, Product
 from rrnet_nni.fpga.compiler.inventory import graph_operators
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model, read_onnx
 from rrnet_nni.fpga.compiler.passes import run_passes
-from rrnet_nni.fpga.compiler.piecewise import FINER, PIECEWISE
+from rrnet_nni.fpga.compiler.piecewise_tables import FINER, PIECEWISE
 from rrnet_nni.fpga.compiler.schedule.operand_table import operand_table
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program import AffineOp, MulOp
