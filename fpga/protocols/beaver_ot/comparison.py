@@ -16,7 +16,7 @@ from ...program.patches import patch_index
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.and_tree import AND_GATES, AND_OPENED_PLANES, deal_bit_triples, draw_bit_triples, join_leaves
-from ..shared.bit_planes import plane_bytes, plane_words, select, spread_plane, word_planes
+from ..shared.bit_planes import plane_bytes, plane_words, select, spread_plane
 from ..shared.digit_planes import (
     CHOICE_PLANES,
     LEAF_PLANES,
@@ -35,7 +35,7 @@ def _send_leaves(channel: Channel, share: np.ndarray, source: RandomSource) -> t
     images, elements = share.shape
     octets = plane_bytes(elements)
     masks = source.planes(OT_MASK_PLANES, octets)
-    thresholds = word_planes(~share, LOW_BITS)
+    thresholds = tables().word_planes(~share, LOW_BITS)
     choices = channel.exchange(None, images * CHOICE_PLANES * octets).reshape(images, CHOICE_PLANES, octets)
     messages, leaves = tables().answer(masks, choices, thresholds)
     channel.exchange(messages, 0)
@@ -49,7 +49,7 @@ def _receive_leaves(
     images, elements = share.shape
     octets = plane_bytes(elements)
     choices = source.planes(CHOICE_PLANES, octets)
-    own = word_planes(share, LOW_BITS)
+    own = tables().word_planes(share, LOW_BITS)
     channel.exchange(choices ^ own, 0)
     received = channel.exchange(None, images * MESSAGE_PLANES * octets).reshape(images, MESSAGE_PLANES, octets)
     leaves = tables().choose(received, own)
@@ -118,13 +118,12 @@ def _multiplex(
     else:
         choice, step = source.planes(1, octets)[:, 0], source.words(elements)
         received_mask, base = dealt.words(elements), dealt.words(elements)
-    own_bit = signs.spread(bit)
     mine = choice ^ bit
-    asked = signs.spread(channel.exchange(mine, mine.nbytes).reshape(mine.shape))
-    asked_mask = base + asked * step
-    message = share * (np.uint32(1) - own_bit - own_bit) + step * (asked + asked - np.uint32(1))
+    asked = signs.spread_plane(channel.exchange(mine, mine.nbytes).reshape(mine.shape))
+    own = signs.spread_plane(bit)
+    message = tables().multiplex_message(share, step, own, asked)
     answer = channel.exchange(message, message.nbytes).view("<u4").astype(np.uint32, copy=False).reshape(message.shape)
-    return share * own_bit - asked_mask + received_mask + own_bit * answer
+    return tables().multiplex_result(share, (step, base, received_mask), own, asked, answer)
 
 
 def _deal_multiplexer(
@@ -175,7 +174,7 @@ def _not_negative(
     """Share of [x ≥ 0], a plane [N, P]."""
     leaves = _send_leaves(channel, share, source) if number == 0 else _receive_leaves(channel, share, source, dealt)
     carry = join_leaves(number, channel, *leaves, draw_bit_triples(number, plane_bytes(share.shape[1]), source, dealt))
-    top = np.packbits((share >> np.uint32(31)).astype(np.uint8), axis=-1)
+    top = tables().sign_plane(share)
     return carry ^ top if number == 1 else carry ^ ~top
 
 

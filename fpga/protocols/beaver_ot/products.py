@@ -13,6 +13,7 @@ from ...ring import PackedWeights, pack_weights
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.linear_geometry import LinearGeometry, open_words
+from .tables import tables
 
 Sources = tuple[RandomSource, RandomSource]
 
@@ -128,11 +129,7 @@ class Truncation:
             masked += np.uint32(1 << TRUNCATION_BOUND_BITS)
         opened = open_words(channel, masked)
         shifted, top = (source.words(*shape), source.words(*shape)) if number == 0 else dealt_pair(dealt, shape)
-        may_wrap = (opened >> np.uint32(31)) ^ np.uint32(1)
-        result = may_wrap * (top << np.uint32(32 - bits)) - shifted
-        if number == 0:
-            result += (opened >> np.uint32(bits)) - np.uint32(1 << (TRUNCATION_BOUND_BITS - bits))
-        return result
+        return tables().truncate(number, opened, shifted, top, bits)
 
     @staticmethod
     def deal(bits: int, shape: tuple[int, ...], sources: Sources, writer: CorrectionWriter) -> None:

@@ -102,3 +102,53 @@ void ot_choose(const uint8_t *messages, const uint8_t *own, int64_t images, int6
         chosen += LEAVES * plane;
     }
 }
+
+#define BLOCK 256 /* elements whose bits are spread to words together */
+
+static inline void spread(const uint8_t *plane, int64_t start, int64_t count, uint32_t *bits) {
+    for (int64_t i = 0; i < count; i++) bits[i] = plane[(start + i) / 8] >> (7 - i % 8) & 1;
+}
+
+/* A party's message of the multiplexer: x (1 - 2 b) + step (2 a - 1), of its own bits b and the asked ones a, planes. */
+void multiplex_message(const uint32_t *x, const uint32_t *step, const uint8_t *own, const uint8_t *asked,
+                       int64_t images, int64_t elements, uint32_t *message) {
+    for (int64_t image = 0; image < images; image++, x += elements, step += elements, message += elements) {
+        const uint8_t *own_plane = own + image * ((elements + 7) / 8), *asked_plane = asked + image * ((elements + 7) / 8);
+        for (int64_t start = 0; start < elements; start += BLOCK) {
+            int64_t count = elements - start < BLOCK ? elements - start : BLOCK;
+            uint32_t b[BLOCK], a[BLOCK];
+            spread(own_plane, start, count, b);
+            spread(asked_plane, start, count, a);
+            for (int64_t i = 0; i < count; i++)
+                message[start + i] = x[start + i] * (1 - 2 * b[i]) + step[start + i] * (2 * a[i] - 1);
+        }
+    }
+}
+
+/* Its share of the product: x b - (base + a step) + received + b answer; `answer` is overwritten with it. */
+void multiplex_result(const uint32_t *x, const uint32_t *step, const uint32_t *base, const uint32_t *received,
+                      const uint8_t *own, const uint8_t *asked, int64_t images, int64_t elements, uint32_t *answer) {
+    for (int64_t image = 0; image < images; image++) {
+        int64_t first = image * elements, plane = image * ((elements + 7) / 8);
+        for (int64_t start = 0; start < elements; start += BLOCK) {
+            int64_t count = elements - start < BLOCK ? elements - start : BLOCK;
+            uint32_t b[BLOCK], a[BLOCK];
+            spread(own + plane, start, count, b);
+            spread(asked + plane, start, count, a);
+            for (int64_t i = 0; i < count; i++) {
+                int64_t at = first + start + i;
+                answer[at] = b[i] * (x[at] + answer[at]) - base[at] - a[i] * step[at] + received[at];
+            }
+        }
+    }
+}
+
+/* A share of z >> bits from M = z + 2^30 + r, opened, and shares of r >> bits and of r's top bit (see products.py). */
+void truncate_opened(const uint32_t *opened, const uint32_t *shifted, const uint32_t *top, int64_t count, int bits,
+                     int first, uint32_t *result) {
+    uint32_t offset = first ? (uint32_t)1 << (30 - bits) : 0, public = first ? ~(uint32_t)0 : 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t may_wrap = (opened[i] >> 31) ^ 1;
+        result[i] = may_wrap * (top[i] << (32 - bits)) - shifted[i] + ((opened[i] >> bits & public) - offset);
+    }
+}

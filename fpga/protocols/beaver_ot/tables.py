@@ -1,4 +1,4 @@
-"""Tables of the oblivious transfers behind a comparison: the sender's answer and the receiver's choice, in bit planes.
+"""A party's steps between two messages: the transfers' tables in bit planes, multiplexer and truncation on words.
 
 In C where that can be compiled, else in NumPy. Both make the same octets, which the compiled one shows beforehand.
 RRNET_RING_BACKEND chooses as it does for ring products: any other than `compiled` means NumPy.
@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...native.backend import choose
-from ...native.library import build_library, load_library
-from ..shared.bit_planes import exchange_entries, indicators, select
+from ...native.library import address, build_library, load_library
+from ...program import TRUNCATION_BOUND_BITS
+from ..shared.bit_planes import (
+    PLANES_SIGNATURE,
+    compiled_planes,
+    exchange_entries,
+    indicators,
+    plane_words,
+    select,
+    word_planes,
+)
 from ..shared.digit_planes import (
     CHOICE_PLANES,
     ENTRIES,
@@ -55,6 +66,40 @@ class NumpyTables:
             block = rows, slice(None), columns
             messages[block], leaves[block] = _answer(masks[block], choices[block], thresholds[block])
         return messages, leaves
+
+    def word_planes(self, words: np.ndarray, bits: int) -> np.ndarray:
+        """As `bit_planes.word_planes`."""
+        return word_planes(words, bits)
+
+    def sign_plane(self, words: np.ndarray) -> np.ndarray:
+        """The top bits of words [N, E], a plane [N, P]."""
+        return np.packbits((words >> np.uint32(31)).astype(np.uint8), axis=-1)
+
+    def multiplex_message(self, x: np.ndarray, step: np.ndarray, own: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """x(1 − 2b) + Δ(2a − 1), uint32 [N, E], of a party's bits b and those that it is asked for, planes [N, P]."""
+        b, a = (plane_words(plane, x.shape[1]) for plane in (own, asked))
+        return x * (np.uint32(1) - b - b) + step * (a + a - np.uint32(1))
+
+    def multiplex_result(
+        self,
+        x: np.ndarray,
+        masks: tuple[np.ndarray, np.ndarray, np.ndarray],
+        own: np.ndarray,
+        asked: np.ndarray,
+        answer: np.ndarray,
+    ) -> np.ndarray:
+        """xb − (R + aΔ) + R' + b·answer for masks (Δ, R, R'); `answer` may be overwritten."""
+        step, base, received = masks
+        b, a = (plane_words(plane, x.shape[1]) for plane in (own, asked))
+        return b * (x + answer) - base - a * step + received
+
+    def truncate(self, number: int, opened: np.ndarray, shifted: np.ndarray, top: np.ndarray, bits: int) -> np.ndarray:
+        """A share of z >> bits from M = z + 2^30 + r, opened, and from shares of r >> bits and of r's top bit."""
+        may_wrap = (opened >> np.uint32(31)) ^ np.uint32(1)
+        result = may_wrap * (top << np.uint32(32 - bits)) - shifted
+        if number == 0:
+            result += (opened >> np.uint32(bits)) - np.uint32(1 << (TRUNCATION_BOUND_BITS - bits))
+        return result
 
     def choose(self, messages: np.ndarray, own: np.ndarray) -> np.ndarray:
         """The receiver's entries [N, 15, P] of the messages, as its digits [N, 31, P] say; value 0 has no message."""
@@ -113,6 +158,10 @@ class CompiledTables(NumpyTables):
             {
                 "ot_answer": (None, [*(pointer,) * 3, size, size, pointer, pointer]),
                 "ot_choose": (None, [pointer, pointer, size, size, pointer]),
+                "word_planes": PLANES_SIGNATURE,
+                "multiplex_message": (None, [*(pointer,) * 4, size, size, pointer]),
+                "multiplex_result": (None, [*(pointer,) * 6, size, size, pointer]),
+                "truncate_opened": (None, [*(pointer,) * 3, size, ctypes.c_int, ctypes.c_int, pointer]),
             },
         )
 
@@ -124,6 +173,34 @@ class CompiledTables(NumpyTables):
         addresses = (planes.ctypes.data for planes in given)
         self._library.ot_answer(*addresses, images, octets, messages.ctypes.data, leaves.ctypes.data)
         return messages, leaves
+
+    def word_planes(self, words: np.ndarray, bits: int) -> np.ndarray:
+        return compiled_planes(self._library, words, 0, bits)
+
+    def sign_plane(self, words: np.ndarray) -> np.ndarray:
+        return compiled_planes(self._library, words, 31, 32)[:, 0]
+
+    def multiplex_message(self, x: np.ndarray, step: np.ndarray, own: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        message = np.empty(x.shape, np.uint32)
+        self._library.multiplex_message(*map(address, (x, step, own, asked)), *x.shape, address(message))
+        return message
+
+    def multiplex_result(
+        self,
+        x: np.ndarray,
+        masks: tuple[np.ndarray, np.ndarray, np.ndarray],
+        own: np.ndarray,
+        asked: np.ndarray,
+        answer: np.ndarray,
+    ) -> np.ndarray:
+        self._library.multiplex_result(*map(address, (x, *masks, own, asked)), *x.shape, address(answer))
+        return answer
+
+    def truncate(self, number: int, opened: np.ndarray, shifted: np.ndarray, top: np.ndarray, bits: int) -> np.ndarray:
+        result = np.empty(opened.shape, np.uint32)
+        addresses = map(address, (opened, shifted, top))
+        self._library.truncate_opened(*addresses, opened.size, bits, int(number == 0), address(result))
+        return result
 
     def choose(self, messages: np.ndarray, own: np.ndarray) -> np.ndarray:
         messages, own = np.ascontiguousarray(messages), np.ascontiguousarray(own)
@@ -150,4 +227,11 @@ def agrees_with_numpy(compiled: NumpyTables) -> bool:
     answers = zip(compiled.answer(*given), plain.answer(*given))
     messages, own = planes(MESSAGE_PLANES), planes(CHOICE_PLANES)
     chosen = compiled.choose(messages, own), plain.choose(messages, own)
-    return all(np.array_equal(one, other) for one, other in (*answers, chosen))
+    words = [generator.integers(0, 2**32, (2, 613), np.uint32) for _ in range(5)]
+    bits = own[:, 0].copy(), own[:, 1].copy()
+    steps: list[tuple[str, tuple[Any, ...]]] = [("word_planes", (words[0], 31)), ("sign_plane", (words[0],))]
+    steps.append(("multiplex_message", (*words[:2], *bits)))
+    steps.append(("multiplex_result", (words[0], tuple(words[1:4]), *bits, words[4])))
+    steps += [("truncate", (number, *words[:3], 9)) for number in (0, 1)]
+    done = [(getattr(compiled, name)(*deepcopy(given)), getattr(plain, name)(*given)) for name, given in steps]
+    return all(np.array_equal(one, other) for one, other in (*answers, chosen, *done))

@@ -17,7 +17,7 @@ import numpy as np
 from ...native.backend import choose
 from ...native.library import build_library, load_library
 from ...program import RING_BITS
-from ..shared.bit_planes import plane_bytes
+from ..shared.bit_planes import PLANES_SIGNATURE, compiled_planes
 from ..shared.digit_planes import CHOICE_PLANES
 from .costs import ONEHOT_PLANES, packed_bytes
 from .masks import Forms
@@ -35,16 +35,10 @@ class CompiledKernels(NumpyKernels):
         self._library = load_library(build_library(_SOURCE), _SIGNATURES)
 
     def word_planes(self, words: np.ndarray, bits: int) -> np.ndarray:
-        return self._planes(words, 0, bits)
+        return compiled_planes(self._library, words, 0, bits)
 
     def sign_plane(self, words: np.ndarray, width: int) -> np.ndarray:
-        return self._planes(words, width - 1, width)[:, 0]
-
-    def _planes(self, words: np.ndarray, first: int, end: int) -> np.ndarray:
-        images, elements = words.shape
-        words, planes = np.ascontiguousarray(words), np.empty((images, end - first, plane_bytes(elements)), np.uint8)
-        self._library.word_planes(_address(words), images, elements, first, end, _address(planes))
-        return planes
+        return compiled_planes(self._library, words, width - 1, width)[:, 0]
 
     def leaves(self, onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
         images, _, octets = onehot.shape
@@ -126,7 +120,7 @@ _LIFT = (None, [*(_POINTER,) * 3, _SIZE, _FLAG, _FLAG, _FLAG, *(_POINTER,) * 3])
 _MASK = (None, [_POINTER, _POINTER, _SIZE, _SIZE, _FLAG, _FLAG, _FLAG, _POINTER, _POINTER])
 _PACK = (None, [_POINTER, _SIZE, _SIZE, _FLAG, _POINTER])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "word_planes": (None, [_POINTER, _SIZE, _SIZE, _FLAG, _FLAG, _POINTER]),
+    "word_planes": PLANES_SIGNATURE,
     "plane_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
     "plane_select": (None, [*(_POINTER,) * 6, _SIZE, _SIZE, _FLAG, _POINTER]),
     "plane_lift": _LIFT,

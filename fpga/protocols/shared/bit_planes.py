@@ -5,7 +5,12 @@ Planes are uint8 [N, planes, ceil(E / 8)]. Bits beyond the last element are zero
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
 import numpy as np
+
+from ...native.library import address
 
 
 def word_planes(words: np.ndarray, bits: int) -> np.ndarray:
@@ -16,6 +21,21 @@ def word_planes(words: np.ndarray, bits: int) -> np.ndarray:
     planes = np.empty((images, bits, (elements + 7) // 8), np.uint8)
     for bit in range(bits):
         planes[:, bit] = np.packbits(lanes[bit // 8] & np.uint8(1 << bit % 8), axis=-1)
+    return planes
+
+
+#: Of `word_planes` in C (bit_planes.h).
+PLANES_SIGNATURE: tuple[Any, list[Any]] = (
+    None,
+    [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int, ctypes.c_int, ctypes.c_void_p],
+)
+
+
+def compiled_planes(library: ctypes.CDLL, words: np.ndarray, first: int, end: int) -> np.ndarray:
+    """uint32 [N, E] -> planes [N, end − first, ceil(E / 8)] of the bits from `first` on, by a library that has them."""
+    images, elements = words.shape
+    words, planes = np.ascontiguousarray(words), np.empty((images, end - first, plane_bytes(elements)), np.uint8)
+    library.word_planes(address(words), images, elements, first, end, address(planes))
     return planes
 
 

@@ -6,11 +6,12 @@ import re
 import socket
 import ssl
 import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from rrnet_nni.base.errors import ExecutionFault
+
+from ...native.checksum import crc32
 
 WIRE_VERSION = 1
 
@@ -84,7 +85,7 @@ class Sender:
     def _next_frame(self) -> None:
         body = self._payload[self._position : self._position + FRAME_BYTES]
         self._position += len(body)
-        header = frame_header(self._kind, self.sequence, len(body), zlib.crc32(body))
+        header = frame_header(self._kind, self.sequence, len(body), crc32(body))
         self.sequence += 1
         self.frames += 1
         if len(body) <= 1 << 16:
@@ -164,7 +165,7 @@ class Receiver:
 
     def _close_frame(self) -> None:
         body = self._body
-        if body is None or zlib.crc32(body) != self._checksum:
+        if body is None or crc32(body) != self._checksum:
             raise LinkFault(f"a frame from {self._peer} was damaged on the way (checksum)")
         if self._kind == ABORT:
             raise LinkFault(f"{self._peer} stopped: {printable(bytes(body).decode(errors='replace'))}")

@@ -18,6 +18,7 @@ from types import TracebackType
 
 import numpy as np
 
+from ...native import checksum
 from .frames import (
     ABORT,
     ABORT_LIMIT,
@@ -83,6 +84,7 @@ class Link:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         local_paths: Sequence[Path] = (),
     ) -> None:
+        checksum.load()
         self._local_paths = local_paths
         self.socket = connection
         self.peer = peer
