@@ -22,6 +22,7 @@ from .dispatch import import_node, importer_for
 from .heads import check_head, split_head
 from .importer import Importer
 from .inputs import image_input, in_readable_opset
+from .joining import pads_of_maxima
 from .layer_names import NAMELESS, name_after_layers
 from .prune import decided_branch, needed_nodes, without_decided
 from .views import materialize
@@ -81,6 +82,7 @@ def import_model(
     name_after_layers(model)
     model, opset = in_readable_opset(model, where)
     model = _inline_functions(model, where)
+    pads_of_maxima(model)
     graph = model.graph
     constants = _initializers(graph, where)
     image = image_input(graph, constants, where, input_shape)

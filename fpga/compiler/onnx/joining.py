@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from ..graph import Combine, Concat, Pad
 from .arithmetic import import_add
@@ -81,6 +82,53 @@ def _padded(index: np.ndarray, before: list[int], after: list[int], mode: str) -
     if mode != "edge" and any(max(pair) > most for pair, most in zip(widths, reach)):
         raise Unsupported(f"pads {[*before, *after]} of mode {mode!r} reach beyond an input of {list(cut.shape)}")
     return np.pad(cut, widths, mode=MODES[mode])  # type: ignore[call-overload,no-any-return]
+
+
+def pads_of_maxima(model: onnx.ModelProto) -> None:
+    """Leave out Pads with the least number that only maxima read: as their own padding, it is never the largest."""
+    graph = model.graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node if node.op_type == "Constant" and node.output}
+    values |= {name: each.t for name, node in makers.items() for each in node.attribute if each.name == "value"}
+    gone = {name for node in list(graph.node) if node.op_type == "Pad" and (name := _merged(graph, node, values))}
+    read = {name for node in graph.node for name in node.input}
+    unread = [node for name, node in makers.items() if name in gone - read]
+    for node in unread:
+        graph.node.remove(node)
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in gone - read]:
+        graph.initializer.remove(tensor)
+
+
+def _merged(graph: onnx.GraphProto, pad: onnx.NodeProto, values: Mapping[str, onnx.TensorProto]) -> str | None:
+    """Give a Pad's places to the maxima that read it, and take it out; returns the name of its value."""
+    readers = [node for node in graph.node if pad.output[0] in node.input]
+    needed = {output.name for output in graph.output}
+    if len(pad.input) != 3 or not readers or pad.output[0] in needed or not {*pad.input[1:]} <= values.keys():
+        return None
+    try:
+        pads, value = (numpy_helper.to_array(values[name]).reshape(-1) for name in pad.input[1:])
+    except (ValueError, TypeError, KeyError):  # damaged tensors are told where they are read
+        return None
+    least = value.size == 1 and value.dtype.kind == "f" and value[0] <= np.finfo(np.float32).min / 2
+    constant = all(each.name == "mode" and each.s == b"constant" for each in pad.attribute)
+    if not (least and constant) or pads.size != 8 or pads[[0, 1, 4, 5]].any() or pads.min() < 0:
+        return None
+    given = [{each.name: each for each in node.attribute} for node in readers]
+    plain = all(
+        node.op_type == "MaxPool" and "ceil_mode" not in own and own.get("auto_pad") is None
+        for node, own in zip(readers, given, strict=True)
+    )
+    if not plain:
+        return None
+    for node, own in zip(readers, given, strict=True):
+        listed = list(own["pads"].ints) if "pads" in own else [0, 0, 0, 0]
+        if "pads" in own:
+            node.attribute.remove(own["pads"])
+        sums = [int(more) + have for more, have in zip(pads[[2, 3, 6, 7]], listed, strict=True)]
+        node.attribute.append(helper.make_attribute("pads", sums))
+        node.input[0] = pad.input[0]
+    graph.node.remove(pad)
+    return pad.input[2]
 
 
 def import_concat(graph: Importer, node: onnx.NodeProto) -> None:

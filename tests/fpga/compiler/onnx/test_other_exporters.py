@@ -44,6 +44,7 @@ CONSTANTS = {
     "mirror": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
     "cut": np.array([0, 0, -1, -2, 0, 0, 0, 1]),
     "outside": np.float32(1.5),
+    "least": np.float32(-np.inf),
     "twice": np.array([1, 2, 1, 1]),
     "cubed": np.float32(3),
     "a_row": np.array([1, 1, 8]),
@@ -71,6 +72,11 @@ BODIES = {
     "channels to pixels": ("y = DepthToSpace<blocksize=2>(r)", 2, 0),
     "channels to pixels, by columns": ('y = DepthToSpace<blocksize=2, mode="CRD">(r)', 2, 0),
     "tiled": ("y = Tile(r, twice)", 16, 0),
+    "maxima with borders of their own": (
+        "q = Pad(x, mirror, least) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2]>(q)",
+        8,
+        64 * 8 * 8 - 2048,
+    ),
     "rolled": (
         "a = Slice(r, place, end, columns) b = Slice(r, start, place, columns) y = Concat<axis=3>(a, b)",
         8,
@@ -177,6 +183,13 @@ def test_a_batch_of_several_images_keeps_them_apart() -> None:
     wanted = run_onnx(model, IMAGES[:2])
     fixed = compiled(model)
     np.testing.assert_allclose(run_reference(fixed.program, fixed.weights, IMAGES[:2]), wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("reader", ["Conv(q, conv)", "MaxPool<kernel_shape=[3, 3], ceil_mode=1, strides=[2, 2]>(q)"])
+def test_the_least_number_around_what_is_no_plain_maximum_is_refused(reader: str) -> None:
+    body = f"q = Pad(r, mirror, least) y = {reader} p = GlobalAveragePool(y) logits = Flatten(p)"
+    with pytest.raises(Refusal, match="initializer 'least' holds NaN or infinity"):
+        compiled(written(TRUNK + body))
 
 
 @pytest.mark.parametrize(
