@@ -19,6 +19,7 @@ from .compilation import compiled_forward
 from .distillation import Teacher
 from .options import TrainingOptions
 from .parameters import clip_or_drop_gradients, parameter_groups
+from .stretching import stretched
 
 #: Strength of the range loss at the start of a training, and all through a search.
 RANGE_START = 0.01
@@ -102,6 +103,9 @@ class ClassificationModule(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         self.range_strength = self.range_strength_at(self.global_step)
+        if self._squares:
+            seed = self.options.seed * 1_000_003 + self.global_step
+            images = stretched(images, self.options.stretch, self._done(self.global_step), seed)
         images = self.arithmetic.images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)
@@ -136,8 +140,10 @@ class ClassificationModule(LightningModule):
     def range_strength_at(self, step: int) -> float:
         """Constant, then linear to 1, then 1, by training step."""
         onset = self.options.range_onset
-        done = step / (self.options.epochs * self.steps_per_epoch)
-        return min(1.0, max(RANGE_START, (done - onset) / ((1 - onset) / 2)))
+        return min(1.0, max(RANGE_START, (self._done(step) - onset) / ((1 - onset) / 2)))
+
+    def _done(self, step: int) -> float:
+        return step / (self.options.epochs * self.steps_per_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_options"] = asdict(self.options)

@@ -90,6 +90,8 @@ class TrainingOptions:
         range_bound: inputs of X2act within ± this cost nothing.
         range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
             of it when half of the rest is done.
+        stretch: of networks with X2act, the part by which the contrast of an eighth of the images of a batch grows at
+            most; it comes to that over the first four fifths of the training. 0 leaves images alone.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
@@ -115,6 +117,7 @@ class TrainingOptions:
     range_weight: NotNegative = 0.1
     range_bound: Positive = RANGE_BOUND
     range_onset: Share = 0.4
+    stretch: NotNegative = 0.0
     w1_bound: Positive = 0.1
     clip_norm: Positive = 5.0
     distillation_weight: Annotated[float, Ge(0), Le(1)] = 0.5

@@ -33,6 +33,7 @@ _UNHEEDED = (
     "range_weight",
     "range_bound",
     "range_onset",
+    "stretch",
     "w1_bound",
     "distillation_weight",
     "distillation_temperature",
