@@ -18,10 +18,15 @@ DOCS = ROOT / "docs"
 CLICKS = 2
 #: Question -> the page that answers, without its ending, and words of the answer.
 QUESTIONS = {
-    "How do I run without a dealer?": ("explanation/without-a-dealer", "--preprocessing two-party needs no dealer"),
+    "How do I run without a dealer?": ("how-to/without-a-dealer", "--preprocessing two-party"),
     "What does a ReLU cost in bytes?": ("reference/protocol-costs", "bytes an element, sent by 0 / 1"),
-    "How do I add a device?": ("extending", "copy zcu104.yaml"),
-    "How do I add a protocol?": ("extending", "A folder in fpga/protocols/ with a ProtocolDescriptor"),
+    "How do I add a device?": ("how-to/own-device", "A device is one YAML file"),
+    "How do I price a protocol of my own?": ("how-to/own-protocol", "A protocol is a cost model"),
+    "How do I add a protocol that parties execute?": (
+        "extending",
+        "A folder in fpga/protocols/ with a ProtocolDescriptor",
+    ),
+    "Which protocol suits a long link?": ("how-to/wan", "rounds cost more than bytes"),
     "How do I bring a backbone of my own?": ("reference/backbones", '[project.entry-points."rrnet_nni.backbones"]'),
     "Is this secure against a malicious client?": ("explanation/trust", "not secure against a malicious client"),
     "What does each party learn?": ("explanation/trust", "What is revealed, and to whom"),
@@ -29,7 +34,7 @@ QUESTIONS = {
     "How do I search a network for my own pictures?": ("how-to/own-images", "rrnet init my_images"),
     "How do I go on with a search that I stopped?": ("how-to/commands", "rrnet run FILE --resume ID goes on"),
     "How do I use several machines?": ("how-to/many-machines", "platform: remote"),
-    "How do I run two parties on two machines?": ("explanation/material-and-link", "--connect SERVER:7700"),
+    "How do I run two parties on two machines?": ("how-to/two-hosts", "The client gets its part of the build"),
     "Which operators may my ONNX model have?": ("reference/onnx", "GlobalAveragePool"),
     "What may I give to the client?": ("reference/build", "Give the client client/ and nothing else"),
     "How do I serve several models?": ("how-to/operate-a-service", "Several models are several NAME=BUILD"),
