@@ -7,6 +7,7 @@ may be computed as a multiple, a power of two, as `ScaleTensors` computes whole 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,8 @@ WIDE_SPREAD = 16.0
 LARGEST_FACTOR = 2.0**12
 #: A scaled channel stays so much below the widest one: it may have been rare in the calibration images.
 CHANNEL_HEADROOM = 4.0
+#: Of so few numbers, the largest says little of a channel: by chance it is near zero, and the next image's is not.
+LEAST_SAMPLES = 256
 
 
 def equalize(graph: Graph, calibration: Calibration) -> tuple[Graph, Calibration]:
@@ -84,6 +87,8 @@ def _factor(
     if _passes_factors_on(node):
         return factors[node.inputs[0]]
     if not (isinstance(node, Conv | Linear) or (isinstance(node, Combine) and len(node.inputs) == 1)):
+        return np.ones(1)
+    if calibration.images * math.prod(graph.shapes[node.output][1:]) < LEAST_SAMPLES:
         return np.ones(1)
     ranges, target = calibration.channels[node.output], targets[node.output]
     if target == 0 or target < WIDE_SPREAD * float(np.where(ranges > 0, ranges, target).min()):

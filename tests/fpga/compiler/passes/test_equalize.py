@@ -95,3 +95,22 @@ def test_narrow_rings_that_lose_more_than_a_percent_name_the_way_out(tmp_path, c
     assert cli.main([str(tmp_path / "m.onnx"), "-o", str(tmp_path / "narrow"), "--ring", "narrow"]) == 0
     assert "--ring 32 keeps more" in capsys.readouterr().err
     assert compile_program(import_model(model, "m")).program.tensors["a"].ring_bits == 32
+
+
+@pytest.mark.parametrize("operator", ["Gemm", "Conv"])
+def test_a_channel_that_was_near_zero_in_a_few_images_does_not_overflow_in_others(operator):
+    build = ModelBuilder((16, 1, 1), seed=3)
+    if operator == "Gemm":
+        x = build.gemm(build.node("Flatten", ["image"], "f"), "hidden", 16, 512)
+        x = build.gemm(build.node("Relu", [x], "h"), "y", 512, 5)
+    else:
+        weights = np.random.default_rng(4).normal(size=(2, 512, 16)) / 4
+        x = build.node("Conv", ["image", build.constant("inner", weights[0][..., None, None])], "hidden")
+        last = build.constant("outer", weights[1].T[..., None, None])
+        x = build.node("Flatten", [build.node("Conv", [build.node("Relu", [x], "h"), last], "z")], "y")
+    model = build.model(x)
+    pixels = np.random.default_rng(5).normal(size=(258, 16, 1, 1)).astype(np.float32)
+    fixed = compile_program(import_model(model, "m"), pixels[:2])
+    wanted = run_onnx(model, pixels[2:])
+    lost = run_reference(fixed.program, fixed.weights, pixels[2:]).reshape(wanted.shape) - wanted
+    assert np.sqrt(np.mean(lost**2)) < 0.005 * np.sqrt(np.mean(wanted**2))
