@@ -103,17 +103,6 @@ def export_onnx(
     return model
 
 
-def onnx_logits(path: Path, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Logits [N, classes] that onnxruntime computes for float32 images [N, C, H, W]."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    images = np.asarray(images, dtype=np.float32)
-    chunks = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    return np.concatenate([session.run(None, {name: chunk})[0] for chunk in chunks])
-
-
 def _replace_activations(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, X2act):

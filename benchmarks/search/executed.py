@@ -25,10 +25,10 @@ from rrnet_nni.base.files import whole_file, write_whole_json
 from rrnet_nni.evaluators.fixed_point import fixed_point_logits
 from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 from rrnet_nni.experiments.finishing import run_json
-from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
-from rrnet_nni.reports.agreement import compare_logits
+from rrnet_nni.reports.agreement import compare_logits, onnx_logits
 
 CALIBRATION_IMAGES = 256
 DEVICE = "zcu104"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,9 @@ from rrnet_nni.base.errors import ExecutionFault
 from rrnet_nni.base.tables import watched_table
 from rrnet_nni.fpga.protocols import get_costs
 
-from ..reports.agreement import Agreement, compare_logits
+from ..reports.agreement import Agreement, compare_logits, onnx_logits
 from ..reports.report import ExecutedBatch, Report, collect
-from ..reports.report_page import save_report
+from ..reports.report_page import save_report, trial_bodies
 from ..reports.results import RESULT_FILE, Result, choose, format_weight, results_on_front
 from .trials import Trial, TrialFolders, last_error
 
@@ -53,20 +54,14 @@ def finish(
     _copy(Path(chosen.architecture), directory / "architecture.json")
     if chosen.uncompiled is not None:
         return _without_build(report, directory, chosen.uncompiled, model, console, experiment.id)
-    build = directory / "build"
-    calibration, inputs = (Path(chosen.architecture).with_name(name) for name in ("calibration.npz", "test_images.npz"))
-    compiled = run_json(
-        "rrnet-2pc-compile",
-        [str(model), "-o", str(build), "--calibrate", str(calibration), *_hardware(Path(chosen.architecture))],
-    )
-    console.print(
-        f"compiled: {compiled['instructions']:,} instructions, {compiled['makespan_ms']:.2f} ms on the device pair "
-        f"(operator by operator {compiled['operator_sum_ms']:.2f} ms)"
-    )
-    execution = execute(model, build, inputs, images, directory, console)
+    with ThreadPoolExecutor(1) as meanwhile:  # what computes below are other processes
+        bodies = meanwhile.submit(trial_bodies, report)
+        build = _compile(model, Path(chosen.architecture), directory / "build", console)
+        inputs = Path(chosen.architecture).with_name("test_images.npz")
+        execution = execute(model, build, inputs, images, directory, console)
     links = {"report": str(directory / "report.html"), "model": str(model), "build": str(build)}
     report = replace(report, execution=execution, links=links)
-    save_report(report, directory)
+    save_report(report, directory, bodies.result())
     for name, path in links.items():
         console.print(f"{name + ':':8} {os.path.relpath(path)}")
     return {
@@ -77,6 +72,19 @@ def finish(
         "worst_difference": execution.worst_difference,
         **links,
     }
+
+
+def _compile(model: Path, architecture: Path, build: Path, console: Console) -> Path:
+    calibration = architecture.with_name("calibration.npz")
+    compiled = run_json(
+        "rrnet-2pc-compile",
+        [str(model), "-o", str(build), "--calibrate", str(calibration), *_hardware(architecture)],
+    )
+    console.print(
+        f"compiled: {compiled['instructions']:,} instructions, {compiled['makespan_ms']:.2f} ms on the device pair "
+        f"(operator by operator {compiled['operator_sum_ms']:.2f} ms)"
+    )
+    return build
 
 
 def _without_build(
@@ -92,8 +100,6 @@ def _without_build(
 
 def execute(model: Path, build: Path, inputs: Path, images: int, directory: Path, console: Console) -> ExecutedBatch:
     """Run test images through two parties and compare with onnxruntime on the exported model."""
-    from ..export import onnx_logits
-
     stored = np.load(inputs)
     batch = stored["image"][:images]
     np.save(directory / "images.npy", batch)

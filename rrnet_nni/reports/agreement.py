@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -36,3 +37,14 @@ def compare_logits(expected: np.ndarray, found: np.ndarray) -> Agreement:
         raise ValueError(f"logits of shape {found.shape} cannot be compared with {expected.shape}")
     same = expected.argmax(axis=1) == found.argmax(axis=1)
     return Agreement(len(expected), float(same.mean()), np.abs(expected - found).max(axis=1))
+
+
+def onnx_logits(path: Path, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Logits [N, classes] that onnxruntime computes for float32 images [N, C, H, W]."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    images = np.asarray(images, dtype=np.float32)
+    chunks = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    return np.concatenate([session.run(None, {name: chunk})[0] for chunk in chunks])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -31,10 +31,19 @@ _THETA = (
 )
 
 
-def save_report(report: Report, directory: Path) -> Path:
-    """Write report.json, report.html and a page for every trial; returns report.html."""
+def trial_bodies(report: Report) -> list[str]:
+    """What the page of every trial shows of its gates; draws one figure each."""
+    return [_trial_body(report, number) for number in range(len(report.results))]
+
+
+def save_report(report: Report, directory: Path, bodies: Sequence[str] | None = None) -> Path:
+    """Write report.json, report.html and a page for every trial; returns report.html.
+
+    Args:
+        bodies: the `trial_bodies` where they are drawn already.
+    """
     write_whole_json(directory / REPORT_JSON, report.to_dict())
-    bodies = [_trial_body(report, number) for number in range(len(report.results))]
+    bodies = trial_bodies(report) if bodies is None else bodies
     for number, body in enumerate(bodies):
         write_whole(directory / trial_page_name(number), render_trial(report, number, body, directory).encode())
     page = directory / REPORT_PAGE

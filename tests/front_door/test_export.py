@@ -14,11 +14,12 @@ from torch import nn
 from rrnet_nni.architecture import Architecture
 from rrnet_nni.base.image_format import ImageFormat, read_format
 from rrnet_nni.cli import main
-from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.program.build import load_build
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.pixel_input import NODES, pixels_of_normalized
+from rrnet_nni.reports.agreement import onnx_logits
 from rrnet_nni.search_spaces import SpaceOptions, build_network, fixed_choices, x2act_modules
 from rrnet_nni.trained import save_weights
 

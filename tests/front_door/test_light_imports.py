@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from helpers.networks.small_onnx_models import mixed_model
 from helpers.processes import rrnet_in_a_new_process
 
 from rrnet_nni.search_spaces.names import OWN_BACKBONES
@@ -39,3 +43,15 @@ def test_words_are_refused_before_anything_heavy_is_imported(tmp_path: Path, arg
     )
     ran = rrnet_in_a_new_process(arguments, tmp_path)
     assert (ran.status, ran.heavy) == (status, []), ran.said
+
+
+def test_the_chosen_network_is_executed_and_compared_without_torch(tmp_path: Path) -> None:
+    """The main job would wait seconds for it at the end."""
+    onnx.save(mixed_model(image_size=8), tmp_path / "model.onnx")
+    script = (
+        "import sys; from pathlib import Path; import numpy as np; from rrnet_nni.experiments import finishing\n"
+        "logits = finishing.onnx_logits(Path('model.onnx'), np.zeros((2, 3, 8, 8)))\n"
+        "print(len(logits), 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["2", "False"]

@@ -15,7 +15,7 @@ from torch import nn
 
 from rrnet_nni.base.compatibility import freeze_apart
 from rrnet_nni.evaluators.space_operators import describe_space, network_operators
-from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.check.check import check_build
 from rrnet_nni.fpga.compiler.compile import compile_model
 from rrnet_nni.fpga.compiler.schedule.accelerated import why_not_accelerated
@@ -28,6 +28,7 @@ from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.program.reference import encode_images, run_reference
 from rrnet_nni.fpga.protocols import executions, get_costs, get_execution, preparations
 from rrnet_nni.fpga.runtime.session.conformance import disagreement, preparation_mismatch, traffic_mismatch
+from rrnet_nni.reports.agreement import onnx_logits
 from rrnet_nni.search_spaces import SpaceOptions, build_network, build_space, candidates_of
 
 SPACE = SpaceOptions(

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from rrnet_nni.evaluators.space_operators import operator_shape
-from rrnet_nni.export import export_onnx, onnx_logits
+from rrnet_nni.export import export_onnx
 from rrnet_nni.fpga.compiler.float_interpreter import walk_float
 from rrnet_nni.fpga.compiler.onnx.frontend import read_onnx
 from rrnet_nni.fpga.program.operators import PatchRelu, comparison_count
+from rrnet_nni.reports.agreement import onnx_logits
 from rrnet_nni.search_spaces import SpaceOptions, build_network, candidates_of, fixed_choices
 from rrnet_nni.search_spaces.patch_relu import Relu2x2
 

@@ -21,6 +21,7 @@ ELSEWHERE = {
     r"\. \.venv": "Makefile",
     r"eval": "tests/base/test_completion.py",
     r"pip install": "tests/front_door/test_light_install.py",
+    r"rrnet doctor": "tests/front_door/machines/test_doctor.py",
     r"rrnet-2pc-deal|rrnet-2pc-serve .*--dealer": "tests/fpga/runtime/service/test_deal.py",
     r"rrnet-2pc-serve .*--direct|.*--connect one\.example": "tests/fpga/runtime/service/test_direct.py",
     r"rrnet-2pc-serve": "tests/fpga/runtime/service/test_service.py",
