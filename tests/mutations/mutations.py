@@ -51,8 +51,8 @@ MUTATIONS = (
         "fresh ciphertexts have a smaller error",
         f"{CIPHERTEXTS}::test_every_fresh_ciphertext_has_its_whole_error_and_one_of_its_own",
         "fpga/protocols/shared/lattice/sampling.py",
-        "            (words >> np.uint64(32)) & np.uint64((1 << ERROR_BITS) - 1),\n",
-        "            (words >> np.uint64(32)) & np.uint64(0),\n",
+        "address(words), words.size, ERROR_BITS, address(values)",
+        "address(words), words.size, ERROR_BITS // 2, address(values)",
     ),
     one(
         "rerandomization has no error",

@@ -86,6 +86,8 @@ class SecretKey:
             transformed = ternary.copy()
             prime.forward(transformed)
             self._secret[index] = transformed[:, 0]
+        self._negated = -self._secret
+        self._working = np.zeros((3, DEGREE, LANES))  # memory that is fresh each time costs as much as transforms
 
     def public_key(self) -> np.ndarray:
         """The message that gives the other party its `PublicKey`: uint8 [key_bytes]; call it first and once."""
@@ -98,16 +100,15 @@ class SecretKey:
         result = np.empty((count, self._modulus.count, self._modulus.residue_octets(DEGREE)), np.uint8)
         for start in range(0, count, LANES):
             part = messages[start : start + LANES]
-            phase = np.zeros((DEGREE, LANES))
-            phase[:, : len(part)] = part.view(np.int32).T + float(PLAIN) * self._private.errors(DEGREE, len(part))
+            lanes = range(len(part))
+            phase, first, masks = self._working
+            phase[:, lanes] = part.view(np.int32).T + float(PLAIN) * self._private.errors(DEGREE, len(part))
             for index, prime in enumerate(self._modulus.tables):
-                transformed = phase.copy()
-                prime.forward(transformed)
-                for lane in range(len(part)):
-                    mask = self._public.uniform(prime.value, DEGREE)
-                    product = multiply_one(mask, self._secret[index], prime.value)
-                    first = reduced(transformed[:, lane] - product, prime.value)
-                    result[start + lane, index] = pack_residues(first, prime.value)
+                first[:] = phase
+                prime.forward(first)
+                masks[:, lanes] = np.stack([self._public.uniform(prime.value, DEGREE) for _ in lanes], axis=1)
+                multiply_one(first, masks, self._negated[index], prime.value)
+                result[start : start + len(part), index] = pack_residues(first[:, lanes].T, prime.value)
         return result.reshape(count, -1)
 
     def decrypt(self, answers: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -120,11 +121,10 @@ class SecretKey:
         result = np.empty((len(answers), len(places)), np.uint32)
         for start in range(0, len(answers), LANES):
             part = second[start : start + LANES]
-            data = np.zeros((DEGREE, LANES))
-            data[:, : len(part)] = part.T
+            data, product, _ = self._working
+            data[:, : len(part)], product[:] = part.T, 0
             prime.forward(data)
-            product, unused = np.zeros_like(data), np.zeros_like(data)
-            multiply_add(product, unused, data, self._secret[0], self._secret[0], prime.value)
+            multiply_one(product, data, self._secret[0], prime.value)
             prime.inverse(product)
             phase = reduced(product[places].T[: len(part)] + first[start : start + LANES], prime.value)
             result[start : start + LANES] = phase.astype(np.int64).astype(np.uint32) * undo
@@ -139,16 +139,18 @@ class Evaluator:
         self._public, self._private = Sampler(key_message[:SEED_BYTES].tobytes()), Sampler.fresh()
         zero = self.read(key_message[SEED_BYTES:].reshape(1, -1))[0]
         self._key = PublicKey(zero[0], zero[1])
+        self._working = np.empty((DEGREE, LANES))
 
-    def read(self, message: np.ndarray) -> np.ndarray:
+    def read(self, message: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """Ciphertexts as they were sent, in order: uint8 [B, ciphertext_bytes] -> float64 [B, 2, primes, DEGREE]."""
         octets = message.reshape(len(message), self._modulus.count, -1)
-        result = np.empty((len(message), 2, self._modulus.count, DEGREE))
+        result = np.empty((len(message), 2, self._modulus.count, DEGREE)) if into is None else into
         for start in range(0, len(message), LANES):
+            stop = min(len(message), start + LANES)
             for index, prime in enumerate(self._modulus.values):
-                for place in range(start, min(len(message), start + LANES)):
-                    result[place, 0, index] = unpack_residues(octets[place, index], prime, DEGREE)
-                    result[place, 1, index] = self._public.uniform(prime, DEGREE)
+                result[start:stop, 0, index] = unpack_residues(octets[start:stop, index], prime, DEGREE)
+                for place in range(start, stop):
+                    self._public.uniform(prime, DEGREE, result[place, 1, index])
         return result
 
     def answer(self, sums: np.ndarray, count: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,17 +171,17 @@ class Evaluator:
                 address(wanted[index]), address(limbs), limbs.shape[1], len(limbs), address(powers), prime
             )
         drop_primes(wanted, modulus.values)
-        second = np.ascontiguousarray(sums[1, :, :, :count].transpose(0, 2, 1)).reshape(modulus.count, -1)
-        drop_primes(second, modulus.values)
-        first = pack_residues(wanted[0].reshape(count, -1), modulus.values[0])
-        message = np.concatenate((pack_residues(second[0].reshape(count, -1), modulus.values[0]), first), axis=1)
+        drop_primes(sums[1].reshape(modulus.count, -1), modulus.values)
+        parts = sums[1, 0, :, :count].T, wanted[0].reshape(count, -1)
+        message = np.concatenate([pack_residues(part, modulus.values[0]) for part in parts], axis=1)
         return message, limbs[0].astype(np.uint32).reshape(count, -1)
 
     def _rerandomize(self, sums: np.ndarray) -> None:
         """Add an encryption of zero under the public key and leave the transformed domain."""
         ternary = self._private.ternary(DEGREE, LANES)
+        factor = self._working
         for index, prime in enumerate(self._modulus.tables):
-            factor = ternary.copy()
+            factor[:] = ternary
             prime.forward(factor)
             multiply_add(
                 sums[0, index], sums[1, index], factor, self._key.first[index], self._key.second[index], prime.value

@@ -1,7 +1,7 @@
 /* Arithmetic modulo primes below 2^48 on polynomials of Z[X] / (X^n + 1), in double precision.
  *
  * A residue is a double that holds an integer. a * w mod p is exact: the product is split into a rounded part and its
- * error by a fused multiply-add, and the quotient rint(a * (w / p)) is off by less than 0.35 for |a| < 2^51.6, so that
+ * error by a fused multiply-add, and the nearest integer to a * (w / p) is off by less than 0.35 for |a| < 2^51.6, so that
  * the result is below 0.85 p in magnitude. LANES polynomials lie side by side, [n][LANES].
  */
 #include <stdint.h>
@@ -60,17 +60,25 @@ void lattice_forward(double *data, int64_t n, const double *roots, const double 
     }
 }
 
-/* The layer of the blocks [start, stop) among `blocks`. */
-static void inverse_layer(double *data, int64_t n, int64_t blocks, int64_t start, int64_t stop, const double *roots,
-                          const double *ratios, wide p, wide inverse_p) {
-    int64_t half = n / (2 * blocks) / ROWS;
+/* Two layers at a time, of `blocks` blocks and then of half as many, of which [start, stop) are made. |a| <= 1.7 p before
+ * and after: a sum of sums is reduced, and differences of sums stay below 2^51.6. */
+static void inverse_pair(double *data, int64_t n, int64_t blocks, int64_t start, int64_t stop, const double *roots,
+                         const double *ratios, wide p, wide inverse_p) {
+    int64_t quarter = n / (2 * blocks) / ROWS;
     for (int64_t block = start; block < stop; block++) {
-        wide w = spread_wide(roots[blocks + block]), ratio = spread_wide(ratios[blocks + block]);
-        wide *x = (wide *)data + 2 * block * half, *y = x + half;
-        for (int64_t j = 0; j < half; j++) {
-            wide difference = x[j] - y[j];
-            x[j] = reduce_wide(x[j] + y[j], p, inverse_p);
-            y[j] = times_wide(difference, w, ratio, p);
+        int64_t last = blocks / 2 + block, first = 2 * last;
+        wide w = spread_wide(roots[last]), w_ratio = spread_wide(ratios[last]);
+        wide even = spread_wide(roots[first]), even_ratio = spread_wide(ratios[first]);
+        wide odd = spread_wide(roots[first + 1]), odd_ratio = spread_wide(ratios[first + 1]);
+        wide *x = (wide *)data + 4 * block * quarter;
+        for (int64_t j = 0; j < quarter; j++) {
+            wide a = x[j], b = x[j + quarter], c = x[j + 2 * quarter], d = x[j + 3 * quarter];
+            wide low = a + b, high = c + d;
+            wide left = times_wide(a - b, even, even_ratio, p), right = times_wide(c - d, odd, odd_ratio, p);
+            x[j] = reduce_wide(low + high, p, inverse_p);
+            x[j + quarter] = left + right;
+            x[j + 2 * quarter] = times_wide(low - high, w, w_ratio, p);
+            x[j + 3 * quarter] = times_wide(left - right, w, w_ratio, p);
         }
     }
 }
@@ -94,12 +102,12 @@ void lattice_inverse(double *data, int64_t n, const double *roots, const double 
     for (int64_t part = 0; part < PARTS; part++) {
         inverse_first((lanes *)data, part * half / PARTS, (part + 1) * half / PARTS, roots + half, ratios + half,
                       spread(prime), spread(1 / prime));
-        for (int64_t blocks = half / 2; blocks >= PARTS; blocks /= 2)
-            inverse_layer(data, n, blocks, part * blocks / PARTS, (part + 1) * blocks / PARTS, roots, ratios, p,
-                          inverse_p);
+        for (int64_t blocks = half / 2; blocks > PARTS; blocks /= 4)
+            inverse_pair(data, n, blocks, part * blocks / 2 / PARTS, (part + 1) * blocks / 2 / PARTS, roots, ratios, p,
+                         inverse_p);
     }
-    for (int64_t blocks = PARTS / 2; blocks >= 1; blocks /= 2)
-        inverse_layer(data, n, blocks, 0, blocks, roots, ratios, p, inverse_p);
+    for (int64_t blocks = PARTS / 2; blocks >= 1; blocks /= 4)
+        inverse_pair(data, n, blocks, 0, blocks / 2, roots, ratios, p, inverse_p);
     wide by = spread_wide(scale), by_ratio = spread_wide(scale_ratio);
     for (int64_t j = 0; j < n / ROWS; j++) ((wide *)data)[j] = times_wide(((wide *)data)[j], by, by_ratio, p);
 }
@@ -114,8 +122,8 @@ static void accumulate(wide *sum0, wide *sum1, const wide *w, const double *c0, 
     wide p = spread_wide(prime), inverse_p = spread_wide(1 / prime);
     for (int64_t j = 0; j < n / ROWS; j++) {
         wide x = spread_rows(c0 + ROWS * j), y = spread_rows(c1 + ROWS * j);
-        wide first = sum0[j] + remainder_wide(w[j], x, nearest_wide(w[j] * x * inverse_p), p);
-        wide second = sum1[j] + remainder_wide(w[j], y, nearest_wide(w[j] * y * inverse_p), p);
+        wide first = sum0[j] + product_wide(w[j], x, p, inverse_p);
+        wide second = sum1[j] + product_wide(w[j], y, p, inverse_p);
         sum0[j] = last ? reduce_wide(first, p, inverse_p) : first;
         sum1[j] = last ? reduce_wide(second, p, inverse_p) : second;
     }
@@ -124,6 +132,14 @@ static void accumulate(wide *sum0, wide *sum1, const wide *w, const double *c0, 
 void lattice_multiply_add(double *first, double *second, const double *factor, const double *c0, const double *c1,
                           int64_t n, double prime) {
     accumulate((wide *)first, (wide *)second, (const wide *)factor, c0, c1, n, 1, prime);
+}
+
+void lattice_multiply_one(double *total, const double *factor, const double *c, int64_t n, double prime) {
+    wide *sum = (wide *)total, p = spread_wide(prime), inverse_p = spread_wide(1 / prime);
+    for (int64_t j = 0; j < n / ROWS; j++) {
+        wide product = product_wide(((const wide *)factor)[j], spread_rows(c + ROWS * j), p, inverse_p);
+        sum[j] = reduce_wide(sum[j] + product, p, inverse_p);
+    }
 }
 
 /* How weights lie in polynomials; see `ConvPacking`. */
@@ -137,16 +153,18 @@ static int place_weights(const packing *as, const int32_t *weights, const int64_
                          int64_t last, int64_t n, double *polynomial) {
     int64_t start = input * as->inputs, stop = start + as->inputs < as->channels ? start + as->inputs : as->channels;
     int met = 0;
-    for (int64_t j = 0; j < n * LANES; j++) polynomial[j] = 0;
+    memset(polynomial, 0, (size_t)(n * LANES) * sizeof *polynomial);
     for (int64_t output = first; output < last; output++)
         for (int64_t place = 0; place < as->outputs; place++) {
             int64_t made = output * as->outputs + place;
             if (made >= as->out_channels) break;
-            for (int64_t channel = start; channel < stop; channel++) {
-                if (channel / as->group_inputs != made / as->group_outputs) continue;
-                const int32_t *w = weights + (made * as->group_inputs + channel % as->group_inputs) * as->taps;
-                int64_t base = as->offset + (place * as->inputs - (channel - start)) * as->pixels;
-                for (int64_t k = 0; k < as->taps; k++) polynomial[(base - tap[k]) * LANES + output - first] = w[k];
+            int64_t group = made / as->group_outputs * as->group_inputs, behind = group + as->group_inputs;
+            int64_t from = start > group ? start : group, to = stop < behind ? stop : behind;
+            const int32_t *w = weights + (made * as->group_inputs + from - group) * as->taps;
+            for (int64_t channel = from; channel < to; channel++, w += as->taps) {
+                double *at = polynomial + output - first;
+                at += (as->offset + (place * as->inputs - (channel - start)) * as->pixels) * LANES;
+                for (int64_t k = 0; k < as->taps; k++) at[-tap[k] * LANES] = w[k];
                 met = 1;
             }
         }
@@ -199,34 +217,54 @@ int64_t lattice_residues(const uint64_t *words, int64_t n, double prime, int64_t
     return rejected;
 }
 
-/* Residues as so many bits each, one after the other and the lowest first, and back; at most 57 bits. */
-void lattice_pack(const double *residues, int64_t n, double prime, int64_t bits, uint8_t *octets) {
-    int64_t size = (n * bits + 7) / 8;
-    uint64_t held = 0;
+/* Octets but 255 modulo 3, less 1; returns how many are 255, which a sampler draws again. */
+int64_t lattice_ternary(const uint8_t *octets, int64_t n, double *values) {
+    int64_t rejected = 0;
     for (int64_t j = 0; j < n; j++) {
-        uint64_t word = (uint64_t)(int64_t)(residues[j] < 0 ? residues[j] + prime : residues[j]);
-        int64_t place = j * bits / 8, whole = (j + 1) * bits / 8 - place;
-        held |= word << j * bits % 8;
-        if (place + 8 <= size)
-            memcpy(octets + place, &held, 8);
-        else
-            memcpy(octets + place, &held, (size_t)(size - place));
-        held >>= 8 * whole;
+        rejected += octets[j] == 255;
+        values[j] = (double)(octets[j] % 3 - 1);
+    }
+    return rejected;
+}
+
+/* The ones among the low `bits` of each word less those among as many from bit 32 on. */
+void lattice_errors(const uint64_t *words, int64_t n, int64_t bits, double *values) {
+    uint64_t low = (1ull << bits) - 1;
+    for (int64_t j = 0; j < n; j++)
+        values[j] = (double)(__builtin_popcountll(words[j] & low) - __builtin_popcountll(words[j] >> 32 & low));
+}
+
+/* Rows of residues as so many bits each, one after the other and the lowest first, and back; at most 57 bits. */
+void lattice_pack(const double *residues, int64_t rows, int64_t n, double prime, int64_t bits, uint8_t *octets) {
+    int64_t size = (n * bits + 7) / 8;
+    for (; rows; rows--, residues += n, octets += size) {
+        uint64_t held = 0;
+        for (int64_t j = 0; j < n; j++) {
+            uint64_t word = (uint64_t)(int64_t)(residues[j] < 0 ? residues[j] + prime : residues[j]);
+            int64_t place = j * bits >> 3, whole = ((j + 1) * bits >> 3) - place;
+            held |= word << (j * bits & 7);
+            if (place + 8 <= size)
+                memcpy(octets + place, &held, 8);
+            else
+                memcpy(octets + place, &held, (size_t)(size - place));
+            held >>= 8 * whole;
+        }
     }
 }
 
-void lattice_unpack(const uint8_t *octets, int64_t n, double prime, int64_t bits, double *residues) {
+void lattice_unpack(const uint8_t *octets, int64_t rows, int64_t n, double prime, int64_t bits, double *residues) {
     uint64_t p = (uint64_t)prime, low = (1ull << bits) - 1;
     int64_t size = (n * bits + 7) / 8;
-    for (int64_t j = 0; j < n; j++) {
-        int64_t place = j * bits / 8;
-        uint64_t word = 0;
-        if (place + 8 <= size)
-            memcpy(&word, octets + place, 8);
-        else
-            memcpy(&word, octets + place, (size_t)(size - place));
-        residues[j] = centered(word >> j * bits % 8 & low, p);
-    }
+    for (; rows; rows--, residues += n, octets += size)
+        for (int64_t j = 0; j < n; j++) {
+            int64_t place = j * bits >> 3;
+            uint64_t word = 0;
+            if (place + 8 <= size)
+                memcpy(&word, octets + place, 8);
+            else
+                memcpy(&word, octets + place, (size_t)(size - place));
+            residues[j] = centered(word >> (j * bits & 7) & low, p);
+        }
 }
 
 /* a += sum of limb_i * 2^(48 i) - half modulo p, for the uniform masks limbs [count][n]; result in (-p/2, p/2].

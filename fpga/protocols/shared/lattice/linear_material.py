@@ -8,6 +8,7 @@ seed fixes, and sends the difference, from which party 1 gets Z_1 = A_1 âŠ— B âˆ
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def receive_linear(
     ciphertexts = np.empty((held * packing.input_polynomials, 2, material.modulus.count, DEGREE))
     for part in parts_of(len(ciphertexts)):
         message = transfers.exchange(None, next(rounds)).reshape(len(part), -1)
-        ciphertexts[part.start : part.stop] = evaluator.read(message)
+        evaluator.read(message, ciphertexts[part.start : part.stop])
     ciphertexts = ciphertexts.reshape(held, packing.input_polynomials, 2, material.modulus.count, DEGREE)
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
@@ -145,21 +146,28 @@ def _all_products(
 ) -> Iterator[tuple[range, np.ndarray]]:
     """`_products` of all output polynomials, part by part: the next ones are worked on while these are finished."""
     parts = parts_of(packing.output_polynomials)
+    memory = np.empty((min(2, len(parts)), len(ciphertexts), 2, modulus.count, DEGREE, LANES))
+    made = functools.partial(_products, packing, modulus, weights, ciphertexts)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_products, packing, modulus, weights, ciphertexts, parts[0])
-        for part, following in zip(parts, [*parts[1:], None]):
+        running = pool.submit(made, parts[0], memory[0])
+        for place, part in enumerate(parts):
             sums = running.result()
-            if following is not None:
-                running = pool.submit(_products, packing, modulus, weights, ciphertexts, following)
+            if place + 1 < len(parts):
+                running = pool.submit(made, parts[place + 1], memory[(place + 1) % 2])
             yield part, sums
 
 
 def _products(
-    packing: ConvPacking, modulus: Modulus, weights: np.ndarray, ciphertexts: np.ndarray, outputs: range
+    packing: ConvPacking,
+    modulus: Modulus,
+    weights: np.ndarray,
+    ciphertexts: np.ndarray,
+    outputs: range,
+    sums: np.ndarray,
 ) -> np.ndarray:
-    """Sums of products for some output polynomials: float64 [held, 2, primes, DEGREE, LANES]."""
+    """Sums of products for some output polynomials into `sums`, float64 [held, 2, primes, DEGREE, LANES]."""
     held, inputs, _, count, _ = ciphertexts.shape
-    sums = np.zeros((held, 2, count, DEGREE, LANES))
+    sums.fill(0)
     sizes, taps = packing.weight_layout()
     for index, prime in enumerate(modulus.tables):
         # from this prime's residues on, the kernel finds the others by their distances

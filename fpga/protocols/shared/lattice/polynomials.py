@@ -129,6 +129,7 @@ _SIGNATURES: Signatures = {
     "lattice_forward": (None, [_POINTER, _SIZE, _POINTER, _POINTER, _REAL]),
     "lattice_inverse": (None, [_POINTER, _SIZE, _POINTER, _POINTER, _REAL, _REAL, _REAL]),
     "lattice_multiply_add": (None, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _SIZE, _REAL]),
+    "lattice_multiply_one": (None, [_POINTER, _POINTER, _POINTER, _SIZE, _REAL]),
     "lattice_convolve": (
         None,
         [
@@ -136,9 +137,11 @@ _SIGNATURES: Signatures = {
             *(_POINTER, _POINTER, _REAL, _POINTER),
         ],
     ),
-    "lattice_pack": (None, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
-    "lattice_unpack": (None, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
+    "lattice_pack": (None, [_POINTER, _SIZE, _SIZE, _REAL, _SIZE, _POINTER]),
+    "lattice_unpack": (None, [_POINTER, _SIZE, _SIZE, _REAL, _SIZE, _POINTER]),
     "lattice_residues": (_SIZE, [_POINTER, _SIZE, _REAL, _SIZE, _POINTER]),
+    "lattice_ternary": (_SIZE, [_POINTER, _SIZE, _POINTER]),
+    "lattice_errors": (None, [_POINTER, _SIZE, _SIZE, _POINTER]),
     "lattice_add_masks": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _REAL]),
     "lattice_switch": (None, [_POINTER, _POINTER, _SIZE, _REAL, ctypes.c_uint32, _REAL, _REAL, _REAL]),
 }
@@ -186,8 +189,8 @@ def pack_residues(values: np.ndarray, prime: int) -> np.ndarray:
     count = values.shape[-1]
     rows = np.ascontiguousarray(values).reshape(-1, count)
     octets = np.empty((len(rows), packed_octets(count, prime)), np.uint8)
-    for row, packed in zip(rows, octets):
-        lattice_kernels().lattice_pack(address(row), count, prime, prime.bit_length(), address(packed))
+    sizes = len(rows), count, prime, prime.bit_length()
+    lattice_kernels().lattice_pack(address(rows), *sizes, address(octets))
     return octets.reshape(*values.shape[:-1], -1)
 
 
@@ -195,16 +198,15 @@ def unpack_residues(octets: np.ndarray, prime: int, count: int) -> np.ndarray:
     """`pack_residues` read back: float64 [..., n] in (-p/2, p/2); what is not a residue is reduced."""
     rows = np.ascontiguousarray(octets).reshape(-1, packed_octets(count, prime))
     values = np.empty((len(rows), count))
-    for row, packed in zip(values, rows):
-        lattice_kernels().lattice_unpack(address(packed), count, prime, prime.bit_length(), address(row))
+    sizes = len(rows), count, prime, prime.bit_length()
+    lattice_kernels().lattice_unpack(address(rows), *sizes, address(values))
     return values.reshape(*octets.shape[:-1], count)
 
 
-def residues_of(words: np.ndarray, prime: int) -> tuple[np.ndarray, int]:
-    """The low bits of uint64 words as residues, float64, and how many of them are none."""
-    values = np.empty(words.shape)
+def residues_of(words: np.ndarray, prime: int, values: np.ndarray) -> int:
+    """The low bits of uint64 words as residues, float64 `values`; returns how many of them are none."""
     arguments = address(words), words.size, prime, prime.bit_length(), address(values)
-    return values, int(lattice_kernels().lattice_residues(*arguments))
+    return int(lattice_kernels().lattice_residues(*arguments))
 
 
 def multiply_add(
@@ -215,13 +217,10 @@ def multiply_add(
     lattice_kernels().lattice_multiply_add(*arrays, DEGREE, prime)
 
 
-def multiply_one(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
-    """Products of residues, float64 [DEGREE]."""
-    factor = np.zeros((DEGREE, LANES))
-    factor[:, 0] = a
-    product, unused = np.zeros_like(factor), np.zeros_like(factor)
-    multiply_add(product, unused, factor, b, b, prime)
-    return product[:, 0]
+def multiply_one(total: np.ndarray, factor: np.ndarray, c: np.ndarray, prime: int) -> None:
+    """Add factor·c to one sum; factor and the sum are [DEGREE, LANES], c [DEGREE]."""
+    arrays = [address(array) for array in (total, factor, c)]
+    lattice_kernels().lattice_multiply_one(*arrays, DEGREE, prime)
 
 
 def reduced(values: np.ndarray, prime: int) -> np.ndarray:

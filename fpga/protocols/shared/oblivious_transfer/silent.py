@@ -119,7 +119,7 @@ class SilentReceiver:
             bits.append(self._bits[:count])
             self._rows, self._bits = self._rows[count:], self._bits[count:]
             count -= len(rows[-1])
-        return np.concatenate(rows), np.concatenate(bits)
+        return (rows[0], bits[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(bits))
 
     def _expand(self) -> None:
         base, base_bits = self._begin() if self._kept is None else self._kept
@@ -178,7 +178,7 @@ class SilentSender:
         return pads[0], pads[1]
 
     def _take(self, count: int) -> np.ndarray:
-        """The next rows w, as a copy."""
+        """The next rows w, for this one use: a view where one expansion has them all."""
         rows = []
         while count:
             if not len(self._rows):
@@ -186,7 +186,7 @@ class SilentSender:
             rows.append(self._rows[:count])
             self._rows = self._rows[count:]
             count -= len(rows[-1])
-        return np.concatenate(rows)
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def _expand(self) -> None:
         base = self._kept if len(self._kept) else self._begin()
