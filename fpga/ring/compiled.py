@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..native.library import build_library, load_library
+from ..native.threads import run_parts
 from .geometry import ConvGeometry, conv_geometry
 
 _SOURCE = Path(__file__).with_name("ring_kernels.c")
@@ -83,12 +84,15 @@ class CompiledBackend:
         described = KernelGeometry.of(geometry)
         depthwise = is_depthwise(weights.shape, weights.groups)
         kernel = self._library.ring_depthwise if depthwise else self._library.ring_conv2d
-        images = np.ascontiguousarray(x)
-        status = kernel(
-            *(word_address(images), len(images), ctypes.byref(described)),
-            *(word_address(weights.words), word_address(out), int(accumulate)),
-        )
-        check_memory(status)
+        images, result = np.ascontiguousarray(x), out
+
+        def part(first: int, end: int) -> None:
+            addresses = word_address(images[first:end]), end - first, ctypes.byref(described)
+            check_memory(
+                kernel(*addresses, word_address(weights.words), word_address(result[first:end]), int(accumulate))
+            )
+
+        run_parts(part, len(images))
         return out
 
     def matmul(self, x: np.ndarray, weights: CompiledWeights, out: np.ndarray | None) -> np.ndarray:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..native.library import CompilationUnavailable, address, build_library, declare, load_library
+from ..native.threads import run_parts, thread_count
 from .compiled import CompiledBackend, CompiledWeights, KernelGeometry, check_memory, is_depthwise, word_address
 from .geometry import ConvGeometry, conv_geometry
 
 _SOURCE = Path(__file__).with_name("tile_kernels.c")
 #: Outputs of one panel of weights.
 _SIDE = 16
+#: Threads take windows of their own, not outputs, where each then has so many.
+_WINDOWS_OF_A_THREAD = 4 * _SIDE
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,16 @@ class TileBackend:
     ) -> None:
         windows = len(x) * geometry.out_height * geometry.out_width
         panels = -(-geometry.out_channels // weights.groups // _SIDE)
-        described = KernelGeometry.of(geometry)
-        status = self._tiles.tile_conv2d(
-            *(word_address(x), ctypes.byref(described), address(weights.octets)),
-            *(0, windows, 0, panels, word_address(out), int(accumulate)),
-        )
-        check_memory(status)
+        fixed = word_address(x), ctypes.byref(KernelGeometry.of(geometry)), address(weights.octets)
+
+        def part(first: int, end: int, panel: int, last: int) -> None:
+            status = self._tiles.tile_conv2d(*fixed, first, end, panel, last, word_address(out), int(accumulate))
+            check_memory(status)
+
+        if windows >= _WINDOWS_OF_A_THREAD * thread_count():
+            run_parts(lambda first, end: part(first, end, 0, panels), windows, _SIDE)
+        else:
+            run_parts(lambda panel, last: part(0, windows, panel, last), panels)
 
 
 _POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int

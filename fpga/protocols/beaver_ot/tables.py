@@ -16,6 +16,7 @@ import numpy as np
 
 from ...native.backend import choose
 from ...native.library import address, build_library, load_library
+from ...native.threads import run_parts
 from ...program import TRUNCATION_BOUND_BITS
 from ..shared.bit_planes import (
     PLANES_SIGNATURE,
@@ -170,8 +171,12 @@ class CompiledTables(NumpyTables):
         images, _, octets = choices.shape
         messages = np.empty((images, MESSAGE_PLANES, octets), np.uint8)
         leaves = np.empty((images, LEAF_PLANES, octets), np.uint8)
-        addresses = (planes.ctypes.data for planes in given)
-        self._library.ot_answer(*addresses, images, octets, messages.ctypes.data, leaves.ctypes.data)
+
+        def part(first: int, end: int) -> None:
+            made = address(messages[first:end]), address(leaves[first:end])
+            self._library.ot_answer(*(address(planes[first:end]) for planes in given), end - first, octets, *made)
+
+        run_parts(part, images)
         return messages, leaves
 
     def word_planes(self, words: np.ndarray, bits: int) -> np.ndarray:
@@ -182,7 +187,12 @@ class CompiledTables(NumpyTables):
 
     def multiplex_message(self, x: np.ndarray, step: np.ndarray, own: np.ndarray, asked: np.ndarray) -> np.ndarray:
         message = np.empty(x.shape, np.uint32)
-        self._library.multiplex_message(*map(address, (x, step, own, asked)), *x.shape, address(message))
+
+        def part(first: int, end: int) -> None:
+            given = (address(each[first:end]) for each in (x, step, own, asked))
+            self._library.multiplex_message(*given, end - first, x.shape[1], address(message[first:end]))
+
+        run_parts(part, len(x))
         return message
 
     def multiplex_result(
@@ -193,20 +203,35 @@ class CompiledTables(NumpyTables):
         asked: np.ndarray,
         answer: np.ndarray,
     ) -> np.ndarray:
-        self._library.multiplex_result(*map(address, (x, *masks, own, asked)), *x.shape, address(answer))
+
+        def part(first: int, end: int) -> None:
+            given = (address(each[first:end]) for each in (x, *masks, own, asked))
+            self._library.multiplex_result(*given, end - first, x.shape[1], address(answer[first:end]))
+
+        run_parts(part, len(x))
         return answer
 
     def truncate(self, number: int, opened: np.ndarray, shifted: np.ndarray, top: np.ndarray, bits: int) -> np.ndarray:
         result = np.empty(opened.shape, np.uint32)
-        addresses = map(address, (opened, shifted, top))
-        self._library.truncate_opened(*addresses, opened.size, bits, int(number == 0), address(result))
+
+        def part(first: int, end: int) -> None:
+            given = (address(each[first:end]) for each in (opened, shifted, top))
+            count = (end - first) * opened[0].size
+            self._library.truncate_opened(*given, count, bits, int(number == 0), address(result[first:end]))
+
+        run_parts(part, len(opened))
         return result
 
     def choose(self, messages: np.ndarray, own: np.ndarray) -> np.ndarray:
         messages, own = np.ascontiguousarray(messages), np.ascontiguousarray(own)
         images, _, octets = messages.shape
         chosen = np.empty((images, LEAF_PLANES, octets), np.uint8)
-        self._library.ot_choose(messages.ctypes.data, own.ctypes.data, images, octets, chosen.ctypes.data)
+
+        def part(first: int, end: int) -> None:
+            given = address(messages[first:end]), address(own[first:end])
+            self._library.ot_choose(*given, end - first, octets, address(chosen[first:end]))
+
+        run_parts(part, images)
         return chosen
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from ...native.backend import choose
 from ...native.library import build_library, load_library
+from ...native.threads import run_parts
 from ...program import RING_BITS
 from ..shared.bit_planes import PLANES_SIGNATURE, compiled_planes
 from ..shared.digit_planes import CHOICE_PLANES
@@ -44,7 +46,12 @@ class CompiledKernels(NumpyKernels):
         images, _, octets = onehot.shape
         digits = upper_digits(onehot)
         leaves = np.empty((images, 1 + 2 * digits, octets), np.uint8)
-        self._library.plane_leaves(_address(onehot), _address(opened), images, octets, digits, _address(leaves))
+
+        def part(own: slice, count: int) -> None:
+            given = _address(onehot[own]), _address(opened[own])
+            self._library.plane_leaves(*given, count, octets, digits, _address(leaves[own]))
+
+        _by_images(part, images)
         return leaves
 
     def select(
@@ -58,10 +65,17 @@ class CompiledKernels(NumpyKernels):
         masks: Forms,
     ) -> np.ndarray:
         public, result = np.ascontiguousarray(public), np.empty(public.shape, np.uint32)
-        self._library.plane_select(
-            *(_address(sign), _address(public), None if form is None else _address(form), _address(bit)),
-            *(_addresses(products), _addresses(masks), *public.shape, int(number == 0), _address(result)),
-        )
+        elements = public.shape[1]
+
+        def part(own: slice, count: int) -> None:
+            chosen = None if form is None else _address(form[own])
+            self._library.plane_select(
+                *(_address(sign[own]), _address(public[own]), chosen, _address(bit[own])),
+                *(_addresses(products, own), _addresses(masks, own), count, elements),
+                *(int(number == 0), _address(result[own])),
+            )
+
+        _by_images(part, len(public))
         return result
 
     def lift(
@@ -70,10 +84,13 @@ class CompiledKernels(NumpyKernels):
         word = forms[0].dtype
         public, form, share = (np.empty(opened.shape, kind) for kind in (word, np.uint32, word))
         kernel = self._library.plane_lift_wide if word == np.uint64 else self._library.plane_lift
-        kernel(
-            *(_address(opened), *map(_address, forms), opened.size, bits, width, int(number == 0)),
-            *(_address(public), _address(form), _address(share)),
-        )
+
+        def part(own: slice, count: int) -> None:
+            read = _address(opened[own]), *(_address(mask[own]) for mask in forms)
+            written = _address(public[own]), _address(form[own]), _address(share[own])
+            kernel(*read, count * opened[0].size, bits, width, int(number == 0), *written)
+
+        _by_images(part, len(opened))
         return public, form, share
 
     def square(
@@ -82,10 +99,14 @@ class CompiledKernels(NumpyKernels):
         if form is None or public.dtype != np.uint64:
             return super().square(number, public, form, masks, squares)
         result = np.empty(public.shape, np.uint64)
-        self._library.plane_square_wide(
-            *(_address(public), _address(form), _addresses(masks), _addresses(squares)),
-            *(public.size, int(number == 0), _address(result)),
-        )
+
+        def part(own: slice, count: int) -> None:
+            self._library.plane_square_wide(
+                *(_address(public[own]), _address(form[own]), _addresses(masks, own), _addresses(squares, own)),
+                *(count * public[0].size, int(number == 0), _address(result[own])),
+            )
+
+        _by_images(part, len(public))
         return result
 
     def mask(
@@ -96,10 +117,12 @@ class CompiledKernels(NumpyKernels):
         whole = width == RING_BITS  # packed, they are the words themselves
         packed = words.view(np.uint8) if whole else np.empty((images, packed_bytes(elements, width)), np.uint8)
         kernel = self._library.mask_wide_words if share.dtype == np.uint64 else self._library.mask_words
-        kernel(
-            *(_address(share), _address(mask), images, elements, bits, int(number == 0), width),
-            *(_address(words), _address(packed)),
-        )
+
+        def part(own: slice, count: int) -> None:
+            given = _address(share[own]), _address(mask[own]), count, elements, bits, int(number == 0), width
+            kernel(*given, _address(words[own]), _address(packed[own]))
+
+        _by_images(part, images)
         return words, packed.reshape(images, -1)
 
     def pack(self, words: np.ndarray, width: int) -> np.ndarray:
@@ -111,8 +134,18 @@ class CompiledKernels(NumpyKernels):
 
     def add_packed(self, words: np.ndarray, packed: np.ndarray, width: int) -> np.ndarray:
         result = np.ascontiguousarray(words)
-        self._library.add_packed(_address(packed), len(words), words[0].size, width, _address(result))
+        elements = words[0].size
+
+        def part(own: slice, count: int) -> None:
+            self._library.add_packed(_address(packed[own]), count, elements, width, _address(result[own]))
+
+        _by_images(part, len(words))
         return result
+
+
+def _by_images(work: Callable[[slice, int], None], images: int) -> None:
+    """Let every thread do its images: which they are, and how many."""
+    run_parts(lambda first, end: work(slice(first, end), end - first), images)
 
 
 _POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
@@ -137,12 +170,13 @@ def _address(array: np.ndarray) -> int:
     """Address of an array's data; its owner keeps it alive during the call."""
     if not array.flags.c_contiguous:
         raise ValueError("a kernel needs contiguous words")
-    return array.ctypes.data
+    place: int = array.__array_interface__["data"][0]
+    return place
 
 
-def _addresses(forms: Forms) -> ctypes.Array[ctypes.c_void_p]:
-    """Two pointers, the second null where there is one form."""
-    pair = [_address(form) for form in forms]
+def _addresses(forms: Forms, images: slice) -> ctypes.Array[ctypes.c_void_p]:
+    """Two pointers to those images, the second null where there is one form."""
+    pair = [_address(form[images]) for form in forms]
     return (ctypes.c_void_p * 2)(*pair, *([None] if len(pair) == 1 else []))
 
 

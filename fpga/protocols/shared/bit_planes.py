@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...native.library import address
+from ...native.threads import run_parts
 
 
 def word_planes(words: np.ndarray, bits: int) -> np.ndarray:
@@ -35,7 +36,11 @@ def compiled_planes(library: ctypes.CDLL, words: np.ndarray, first: int, end: in
     """uint32 [N, E] -> planes [N, end − first, ceil(E / 8)] of the bits from `first` on, by a library that has them."""
     images, elements = words.shape
     words, planes = np.ascontiguousarray(words), np.empty((images, end - first, plane_bytes(elements)), np.uint8)
-    library.word_planes(address(words), images, elements, first, end, address(planes))
+
+    def part(image: int, last: int) -> None:
+        library.word_planes(address(words[image:last]), last - image, elements, first, end, address(planes[image:last]))
+
+    run_parts(part, images)
     return planes
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.progress import Line
 
+from ...native.threads import available_cores
 from ...program import Program
 from ...program.build import load_build
 from ...protocols import get_execution
@@ -99,6 +100,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments += ["--units", options.units] if number == 0 and options.units else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
         arguments += ["--strands", str(options.strands)]
+        arguments += ["--threads", str(options.threads or available_cores(sharers=2))]
         arguments += ["--reveal", options.reveal] if options.reveal else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []
         children.append(start_child(f"party {number}", "run", arguments, display, (end.fileno(),)))

@@ -11,6 +11,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.progress import TimeLeft
 
 from ...native.memory import keep_freed_memory
+from ...native.threads import available_cores, use_threads
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
@@ -31,6 +32,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
     number = options.party
     check_address(options)
     keep_freed_memory()
+    use_threads(options.threads or available_cores())
     build = load_build(options.build, weights=number == 1)
     if number == 0 and options.input is None:
         raise Refusal("party 0 owns the images: name them with --input FILE")

@@ -80,6 +80,12 @@ def parser() -> Parser:
         help="parts of a batch that are evaluated side by side: while one waits for the other party, another one "
         f"computes (default {STRANDS})",
     )
+    result.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="of a party's kernels (default: the machine's cores, shared by the parties that run on it)",
+    )
     result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
     result.add_argument(
         "--preprocessing",

@@ -1,0 +1,68 @@
+"""Threads of the compiled kernels: parts of one step at once. The results are the same bits for any number of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+#: The work on the elements [first, end) of a step.
+Part = Callable[[int, int], None]
+
+
+class _Threads:
+    """The pool of this process: the thread that asks does its part itself."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self.pool: ThreadPoolExecutor | None = None
+
+
+_threads = _Threads()
+
+
+def use_threads(count: int) -> None:
+    """Let every step be done by so many threads; 1 before this is called.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if count < 1:
+        raise ValueError(f"a step is done by one thread or more, not by {count}")
+    before, _threads.count = _threads.pool, count
+    _threads.pool = ThreadPoolExecutor(count - 1, "kernels") if count > 1 else None
+    if before is not None:
+        before.shutdown()
+
+
+def thread_count() -> int:
+    """How many threads do a step."""
+    return _threads.count
+
+
+def available_cores(sharers: int = 1) -> int:
+    """The cores that this process may use, where so many processes share them."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, own // sharers)
+
+
+def run_parts(work: Part, size: int, step: int = 1) -> None:
+    """Do the work on [0, size) in parts that begin at multiples of `step`; returns when all are done.
+
+    What a part raises is raised here, after the others have ended.
+    """
+    pool, steps = _threads.pool, -(-size // step)
+    parts = min(_threads.count, steps)
+    if pool is None or parts < 2:
+        work(0, size)
+        return
+    bounds = [min(size, steps * part // parts * step) for part in range(parts + 1)]
+    others = [pool.submit(work, first, end) for first, end in itertools.pairwise(bounds[1:])]
+    try:
+        work(bounds[0], bounds[1])
+    finally:
+        faults = [other.exception() for other in others]
+    for fault in faults:
+        if fault is not None:
+            raise fault

@@ -1,0 +1,77 @@
+"""Parts of a step cover it once, and kernels compute the same bits for any number of threads."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrnet_nni.fpga.native.threads import available_cores, run_parts, thread_count, use_threads
+from rrnet_nni.fpga.protocols.masked.kernels import agrees_with_numpy, kernels
+from rrnet_nni.fpga.ring import pack_weights, ring_conv2d
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    use_threads(request.param)
+    yield request.param
+    use_threads(1)
+
+
+@given(size=st.integers(0, 200), step=st.integers(1, 17), count=st.integers(1, 6))
+def test_parts_cover_a_step_once_and_begin_at_whole_steps(size, step, count):
+    done = []
+    use_threads(count)
+    try:
+        run_parts(lambda first, end: done.append((first, end)), size, step)
+    finally:
+        use_threads(1)
+    assert [at for first, end in sorted(done) for at in range(first, end)] == list(range(size))
+    assert all(first % step == 0 for first, _ in done)
+    assert len(done) <= count
+
+
+def test_parts_run_at_once(threads):
+    barrier = threading.Barrier(threads, timeout=10)
+    run_parts(lambda first, end: barrier.wait() and None, threads)
+
+
+def test_what_a_part_raises_is_raised_when_all_have_ended(threads):
+    ended = []
+
+    def work(first, end):
+        if end == 10:
+            raise MemoryError("no memory")
+        ended.append(first)
+
+    with pytest.raises(MemoryError, match="no memory"):
+        run_parts(work, 10)
+    assert len(ended) == threads - 1
+
+
+@pytest.mark.parametrize(
+    ("images", "inputs", "outputs", "size", "groups"),
+    [(1, 3, 20, 33, 1), (1, 70, 90, 4, 1), (5, 12, 33, 9, 3), (3, 6, 6, 8, 6)],
+)
+def test_convolutions_are_the_same_bits_for_any_number_of_threads(threads, images, inputs, outputs, size, groups):
+    generator = np.random.default_rng(size)
+    x = generator.integers(0, 2**32, (images, inputs, size, size), dtype=np.uint32)
+    weights = pack_weights(generator.integers(0, 2**32, (outputs, inputs // groups, 3, 3), dtype=np.uint32), groups)
+    found = ring_conv2d(x, weights, padding=(1, 1, 1, 1))
+    use_threads(1)
+    assert np.array_equal(found, ring_conv2d(x, weights, padding=(1, 1, 1, 1)))
+
+
+def test_kernels_agree_with_numpy_for_any_number_of_threads(threads):
+    assert thread_count() == threads
+    assert agrees_with_numpy(kernels())
+
+
+def test_cores_are_shared_and_nobody_gets_none():
+    assert available_cores() >= available_cores(2) >= available_cores(10**6) == 1
+
+
+def test_no_threads_are_refused():
+    with pytest.raises(ValueError, match="not by 0"):
+        use_threads(0)
