@@ -1,0 +1,264 @@
+"""Two parties' online time beside that of another commit, and how far it is from what the machine allows.
+
+    git worktree add ../before COMMIT                                  and its own environment in ../before/.venv
+    python benchmarks/parties/faster.py --before ../before             the plain-stem ResNet-18 (8 minutes)
+    python benchmarks/parties/faster.py --before ../before --resnet50 DIR     ResNet-50 at 224 px too (5 minutes more;
+                                                                       builds are kept in the folder)
+
+Random weights, 32x32 images, two processes on loopback, a dealer's material that is made anew for every run; both
+commits take turns, so that load falls on both alike. Medians; only ratios of one run mean something. The limit of one
+party is what cannot be left out, measured in the same run: its bare ring convolutions, its bytes at the rate of a
+socket pair, its rounds at that pair's latency. Threads are measured on the kernels alone, which is what a party does
+while the other one's messages are there already; they need as many free cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from two_party_network import ResNet18
+
+from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.fpga.native.threads import use_threads
+from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
+from rrnet_nni.fpga.protocols.masked.kernels import kernels
+from rrnet_nni.fpga.protocols.shared.linear_geometry import linear_geometry
+from rrnet_nni.fpga.ring import pack_weights
+from rrnet_nni.fpga.runtime.link.link import Link
+
+#: Activation, protocol, images at once.
+CASES = (("relu", "masked", 16), ("x2act", "masked", 16), ("relu", "beaver-ot", 16), ("relu", "masked", 1))
+BUILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from two_party_network import ResNet18
+from rrnet_nni.fpga.program.write_build import write_build
+for activation in ("relu", "x2act"):
+    program, weights = ResNet18(activation).build()
+    write_build(Path(sys.argv[2]) / activation, program, weights, {"device": "zcu104", "protocol": "beaver-ot"})
+"""
+HERE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A commit with an environment of its own, and its builds."""
+
+    root: Path
+    python: str
+    builds: Path
+
+    def call(self, *arguments: object) -> str:
+        # -P and the folder: the package of this commit's environment, not of the folder that the command runs in
+        line = [self.python, "-P", *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            line, check=True, stdout=subprocess.PIPE, cwd=self.builds, env=environment
+        ).stdout.decode()
+
+    def command(self, module: str, *arguments: object) -> str:
+        return self.call("-m", f"rrnet_nni.fpga.runtime.commands.{module}", *arguments)
+
+    def online(self, build: Path, images: Path, count: int, protocol: str) -> dict[str, Any]:
+        """One run with fresh material."""
+        material = self.builds / "material"
+        try:
+            self.command("prepare", build, "--count", count, "-o", material, "--protocol", protocol)
+            answer = self.command(
+                "run", build, "--input", images, "--material", material, "--protocol", protocol, "--json"
+            )
+        finally:
+            shutil.rmtree(material, ignore_errors=True)
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+
+def median_time(work: Callable[[], object], repetitions: int = 5) -> float:
+    """Seconds, after one call that is not counted."""
+    work()
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def bare_convolutions(program: Program, images: int) -> float:
+    """Seconds of one party's ring products for a batch, one layer after the other, with packed weights."""
+    generator, products = np.random.default_rng(0), []
+    for operation in program.operations:
+        if isinstance(operation, ConvOp | LinearOp):
+            geometry = linear_geometry(operation, program)
+            shape = images, *program.tensor(operation.inputs[0]).shape
+            x = generator.integers(0, 2**32, shape, dtype=np.uint32)
+            weights = generator.integers(0, 2**32, geometry.weights, dtype=np.uint32)
+            products.append(partial(geometry.product, x, pack_weights(weights, geometry.groups)))
+    return median_time(lambda: [product() for product in products])
+
+
+def elementwise(images: int) -> float:
+    """Seconds of what `masked` computes between a convolution's result and its comparison, on the largest layer."""
+    generator = np.random.default_rng(0)
+
+    def words() -> np.ndarray:
+        return generator.integers(0, 2**32, (images, 64, 32, 32), dtype=np.uint32)
+
+    share, mask, forms, steps = words(), words(), (words(), words()), kernels()
+    flat = share.reshape(images, -1)
+
+    def work() -> None:
+        masked, packed = steps.mask(0, share, 7, mask, 24)
+        opened = steps.add_packed(masked, packed, 24)
+        public, form, _ = steps.lift(0, opened, 0, forms, 24)
+        planes = steps.word_planes(opened.reshape(images, -1), 15)
+        sign, last = planes[:, 0].copy(), (mask.reshape(images, -1),)
+        steps.select(0, sign, public.reshape(images, -1), form.reshape(images, -1), flat, (*last, flat), (flat, *last))
+
+    return median_time(work)
+
+
+def link_limits() -> tuple[float, float]:
+    """Bytes per second each way, and seconds of a small round, of a pair of sockets with our frames."""
+    ends = socket.socketpair()
+    payload, small, rounds = np.zeros(1 << 24, np.uint8), np.zeros(16, np.uint8), 200
+    seconds: dict[str, float] = {}
+
+    def side(number: int) -> None:
+        with Link(ends[number], "the other", 60) as link:
+            for name, message, count in (("large", payload, 4), ("small", small, rounds)):
+                link.exchange(small, small.nbytes)
+                started = time.perf_counter()
+                for _ in range(count):
+                    link.exchange(message, message.nbytes)
+                seconds[name] = (time.perf_counter() - started) / count
+
+    other = threading.Thread(target=side, args=(1,))
+    other.start()
+    side(0)
+    other.join()
+    return len(payload) / seconds["large"], seconds["small"]
+
+
+def compare(before: Tree, after: Tree, repetitions: int) -> list[dict[str, Any]]:
+    """Both commits in turns."""
+    for tree in (before, after):
+        tree.call("-c", BUILD, tree.root / "benchmarks" / "parties", tree.builds)
+    rate, latency = link_limits()
+    rows = []
+    for activation, protocol, count in CASES:
+        times: dict[str, list[float]] = {"before": [], "after": []}
+        images = after.builds / f"{count}.npy"
+        np.save(images, np.random.default_rng(0).normal(size=(count, 3, 32, 32)))
+        for _ in range(repetitions):
+            for name, tree in (("before", before), ("after", after)):
+                answer = tree.online(tree.builds / activation, images, count, protocol)
+                times[name].append(answer["online_s"])
+        program, _ = ResNet18(activation).build()
+        convolutions = bare_convolutions(program, count)
+        setup = [row for row in answer["operations"] if row["phase"] == "setup"]
+        sent = max(answer["bytes_sent"]) - max(sum(row["bytes_sent"][party] for row in setup) for party in (0, 1))
+        limit = convolutions + sent / rate + answer["rounds"] * latency
+        medians = {name: statistics.median(every) for name, every in times.items()}
+        rows.append(
+            {
+                **{"activation": activation, "protocol": protocol, "images": count},
+                "before_s": medians["before"],
+                "after_s": medians["after"],
+                "times_as_fast": medians["before"] / medians["after"],
+                "runs_s": times,
+                "bare_convolutions_s": convolutions,
+                "of_bare_convolutions": medians["after"] / convolutions,
+                "limit_s": limit,
+                "of_limit": medians["after"] / limit,
+                "memory_mb": max(answer["memory_mb"].values()),
+            }
+        )
+    return rows
+
+
+def two_threads(images: int) -> dict[str, float]:
+    """How many times as fast two threads are as one."""
+    program, _ = ResNet18("relu").build()
+    work = {"convolutions": lambda: bare_convolutions(program, images), "elementwise": lambda: elementwise(images)}
+    found = {}
+    for name, seconds in work.items():
+        alone = seconds()
+        use_threads(2)
+        together = seconds()
+        use_threads(1)
+        found[name] = alone / together
+    return found
+
+
+def resnet50(after: Tree, folder: Path, repetitions: int) -> dict[str, float]:
+    """One image at 224 pixels beside onnxruntime on one thread in plaintext."""
+    import onnxruntime
+    from imagenet import NARROW, ensure_build
+
+    build = ensure_build(folder, "resnet50", NARROW).resolve()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(folder / "resnet50.onnx"), options, ["CPUExecutionProvider"])
+    image = np.load(folder / "resnet50.npy")
+    plain, answers = [], []
+    for _ in range(repetitions):
+        plain.append(median_time(lambda: session.run(None, {"image": image})))
+        answers.append(after.online(build, (folder / "resnet50.npy").resolve(), 1, "masked"))
+    online, alone = statistics.median(answer["online_s"] for answer in answers), statistics.median(plain)
+    memory = max(max(answer["memory_mb"].values()) for answer in answers)
+    return {"online_s": online, "onnxruntime_s": alone, "times_as_long": online / alone, "memory_mb": memory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--before", type=Path, required=True, metavar="DIR", help="worktree with an environment of its own"
+    )
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument(
+        "--resnet50", type=Path, metavar="DIR", help="also ResNet-50 at 224 px, its build in this folder"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write all to this JSON file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / name for name in ("before", "after")]
+        for folder in folders:
+            folder.mkdir()
+        root = options.before.resolve()
+        before = Tree(root, str(root / ".venv" / "bin" / "python"), folders[0])
+        after = Tree(HERE, sys.executable, folders[1])
+        found: dict[str, Any] = {"rows": compare(before, after, options.repetitions), "two_threads": two_threads(16)}
+        if options.resnet50 is not None:
+            found["resnet50"] = resnet50(after, options.resnet50, options.repetitions)
+    if options.output is not None:
+        write_whole_json(options.output, found)
+    print("activation protocol   images  before s   after s  times as fast  of bare convolutions  of the limit    MB")
+    for row in found["rows"]:
+        times = f"{row['before_s']:9.3f} {row['after_s']:9.3f} {row['times_as_fast']:14.2f}"
+        limits = f"{row['of_bare_convolutions']:21.2f} {row['of_limit']:13.2f} {row['memory_mb']:5.0f}"
+        print(f"{row['activation']:10} {row['protocol']:10} {row['images']:6} {times} {limits}")
+    for name in ("two_threads", "resnet50"):
+        if name in found:
+            print(name, {key: round(value, 3) for key, value in found[name].items()})
+
+
+if __name__ == "__main__":
+    main()
