@@ -89,7 +89,7 @@ def pads_of_maxima(model: onnx.ModelProto) -> None:
     graph = model.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
     makers = {node.output[0]: node for node in graph.node if node.op_type == "Constant" and node.output}
-    values |= {name: each.t for name, node in makers.items() for each in node.attribute if each.name == "value"}
+    values |= {name: _told(each) for name, node in makers.items() for each in node.attribute}
     gone = {name for node in list(graph.node) if node.op_type == "Pad" and (name := _merged(graph, node, values))}
     read = {name for node in graph.node for name in node.input}
     unread = [node for name, node in makers.items() if name in gone - read]
@@ -97,6 +97,15 @@ def pads_of_maxima(model: onnx.ModelProto) -> None:
         graph.node.remove(node)
     for tensor in [tensor for tensor in graph.initializer if tensor.name in gone - read]:
         graph.initializer.remove(tensor)
+
+
+def _told(attribute: onnx.AttributeProto) -> onnx.TensorProto:
+    """What a Constant says, in whichever way; nothing where that is no list of numbers."""
+    lists = {"value_float": [attribute.f], "value_floats": attribute.floats, "value_ints": attribute.ints}
+    if attribute.name == "value":
+        return attribute.t
+    kind = np.int64 if attribute.name == "value_ints" else np.float32
+    return numpy_helper.from_array(np.array(lists.get(attribute.name, []), kind))
 
 
 def _merged(graph: onnx.GraphProto, pad: onnx.NodeProto, values: Mapping[str, onnx.TensorProto]) -> str | None:

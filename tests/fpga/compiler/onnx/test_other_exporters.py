@@ -77,6 +77,12 @@ BODIES = {
         8,
         64 * 8 * 8 - 2048,
     ),
+    "maxima with borders of constants": (
+        """places = Constant<value_ints=[0, 0, 1, 1, 0, 0, 1, 1]>() below = Constant<value_float=-inf>()
+        q = Pad(x, places, below) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 0, 0]>(q)""",
+        8,
+        64 * 8 * 8 - 2048,
+    ),
     "rolled": (
         "a = Slice(r, place, end, columns) b = Slice(r, start, place, columns) y = Concat<axis=3>(a, b)",
         8,
