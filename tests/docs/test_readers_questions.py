@@ -88,9 +88,7 @@ def test_at_least_twenty_questions_are_answered_within_two_links_of_the_sources(
 
     def look(page: str) -> tuple[str, list[str]]:
         path = DOCS / f"{page}.md"
-        text = (
-            path.read_text(encoding="utf-8") if path.exists() else ""
-        )  # pages made by the build answer in the built site
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         links = re.findall(r"\]\(([^)\s]+)\)", text)
         return text, [target for link in links if (target := within(page, link))]
 
