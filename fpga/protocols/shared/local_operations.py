@@ -22,10 +22,7 @@ def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray
     share = inputs[0]
     match operation:
         case AffineOp():
-            total = _coefficients(operation.multipliers[0], share) * share
-            for multiplier, other in zip(operation.multipliers[1:], inputs[1:], strict=True):
-                total += _coefficients(multiplier, other) * other
-            return total + _coefficients(operation.addend, share) if number == 0 else total
+            return _weighted_sum(operation, inputs, addend=number == 0)
         case SumPoolOp():
             return _window_sums(share, operation)
         case ReshapeOp():
@@ -38,6 +35,24 @@ def evaluate_local(number: int, operation: AnyOperation, inputs: list[np.ndarray
         case PickOp():
             return pick(share, operation.offsets)
     raise ValueError(f"{operation.kind} is not a local operation")
+
+
+def _weighted_sum(operation: AffineOp, inputs: list[np.ndarray], addend: bool) -> np.ndarray:
+    """Factors of one and addends of nothing take no pass over memory."""
+    total, own = inputs[0], False
+    for place, (multiplier, term) in enumerate(zip(operation.multipliers, inputs, strict=True)):
+        scaled = any(value != 1 for value in multiplier)
+        if scaled:
+            term = _coefficients(multiplier, term) * term
+        if place == 0:
+            total, own = term, scaled
+        elif own:
+            total += term
+        else:
+            total, own = total + term, True
+    if not addend or not any(operation.addend):
+        return total
+    return np.add(total, _coefficients(operation.addend, total), out=total if own else None)
 
 
 def _coefficients(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
