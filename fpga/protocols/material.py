@@ -5,6 +5,7 @@ Most corrections are party 1's alone; what is the same for both (the correction 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
@@ -43,12 +44,12 @@ class _OctetReader(ABC):
 
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape]."""
-        octets = self._take(4 * int(np.prod(shape, dtype=np.int64)))
+        octets = self._take(4 * math.prod(shape))
         return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
 
     def wide_words(self, *shape: int) -> np.ndarray:
         """uint64 [N, *shape]."""
-        octets = self._take(8 * int(np.prod(shape, dtype=np.int64)))
+        octets = self._take(8 * math.prod(shape))
         return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
 
     def planes(self, planes: int, plane_octets: int) -> np.ndarray:
@@ -106,7 +107,7 @@ class Corrections(_OctetReader):
 
     def wide_rows(self, *shape: int) -> list[np.ndarray]:
         """uint64 [*shape] of every image, where it lies: large material is not copied."""
-        rows = self._rows(8 * int(np.prod(shape, dtype=np.int64)))
+        rows = self._rows(8 * math.prod(shape))
         return [row.view("<u8").astype(np.uint64, copy=False).reshape(shape) for row in rows]
 
     @property

@@ -6,6 +6,7 @@ counter range of its own.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -54,12 +55,12 @@ class Keystream:
 
     def words(self, *shape: int) -> np.ndarray:
         """uint32 [N, *shape], uniform on the ring."""
-        octets = self.octets(4 * int(np.prod(shape, dtype=np.int64)))
+        octets = self.octets(4 * math.prod(shape))
         return octets.view("<u4").astype(np.uint32, copy=False).reshape(len(octets), *shape)
 
     def wide_words(self, *shape: int) -> np.ndarray:
         """uint64 [N, *shape], uniform."""
-        octets = self.octets(8 * int(np.prod(shape, dtype=np.int64)))
+        octets = self.octets(8 * math.prod(shape))
         return octets.view("<u8").astype(np.uint64, copy=False).reshape(len(octets), *shape)
 
     def planes(self, planes: int, plane_octets: int) -> np.ndarray:
