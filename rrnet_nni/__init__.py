@@ -25,3 +25,7 @@ __all__ = ["Classified", "ExecutionFault", "Refusal", "compile", "latency", "run
 _HOMES = {name: "base.errors" if name in ("ExecutionFault", "Refusal") else "door" for name in __all__}
 
 __getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -135,7 +135,7 @@ def run(
         path = Path(scratch) / "images.npy" if isinstance(images, np.ndarray) else Path(images)
         if isinstance(images, np.ndarray):
             np.save(path, images)
-        answer = run_json("rrnet-2pc-run", [str(build), "--input", str(path), *arguments])
+        answer = run_json("rrnet-2pc-run", [str(build), "--input", str(path), *arguments], captured=True)
     found = answer["predictions"]
     return Classified(
         logits=np.asarray(answer["logits"], dtype=np.float64).reshape(len(found), -1),

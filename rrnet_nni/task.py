@@ -69,7 +69,7 @@ class Task:
         try:
             check_backbone(self.backbone)
         except Refusal as refusal:
-            raise WrongSetting(f"backbone {refusal}") from None
+            raise WrongSetting(f"backbone: {refusal}") from None
 
 
 def load_task(path: Path) -> Task:

@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from rrnet_nni.base.errors import ExecutionFault
+from rrnet_nni.base.console import BAD_USAGE
+from rrnet_nni.base.errors import ExecutionFault, Refusal
 from rrnet_nni.base.tables import watched_table
 from rrnet_nni.fpga.protocols import get_costs
 
@@ -147,16 +148,24 @@ def _table_row(result: Result, chosen: bool, on_front: bool) -> list[str]:
     ]
 
 
-def run_json(command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run one of the project's command lines with `--json`; its progress and errors go to our standard error.
+def run_json(command: str, arguments: Sequence[str], *, captured: bool = False) -> dict[str, Any]:
+    """Run one of the project's command lines with `--json`.
+
+    Args:
+        captured: keep its words until its end, and raise what it refuses as a `Refusal`; else they go to our standard
+            error at once.
 
     Raises:
         ExecutionFault: it did not end with status 0.
     """
-    script = Path(sys.executable).with_name(command)
-    finished = subprocess.run([str(script), *arguments, "--json"], stdout=subprocess.PIPE, text=True)
+    script, stderr = Path(sys.executable).with_name(command), subprocess.PIPE if captured else None
+    finished = subprocess.run([str(script), *arguments, "--json"], stdout=subprocess.PIPE, stderr=stderr, text=True)
+    said = finished.stderr or ""
     if finished.returncode != 0:
-        raise ExecutionFault(f"{command} ended with status {finished.returncode}")
+        sentence = said.strip().rsplit("\n", 1)[-1].removeprefix(f"{command}: ")
+        kind = Refusal if captured and finished.returncode == BAD_USAGE else ExecutionFault
+        raise kind(sentence or f"{command} ended with status {finished.returncode}")
+    sys.stderr.write(said)
     answer: dict[str, Any] = json.loads(finished.stdout)
     return answer
 

@@ -59,7 +59,13 @@ def test_what_is_wrong_is_a_refusal(tmp_path: Path) -> None:
     for verb in (rrnet.search, rrnet.train):
         with pytest.raises(rrnet.Refusal, match="unknown backbone 'resnet9'"):
             verb(tmp_path / "task.yml", tmp_path / "out")
+    with pytest.raises(rrnet.Refusal, match=r"^nowhere is not a build directory; rrnet-2pc-compile makes one$"):
+        rrnet.run("nowhere", "photo.jpg")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_who_lists_the_door_sees_what_it_offers() -> None:
+    assert dir(rrnet) == sorted([*rrnet.__all__, "__version__"])
 
 
 def test_an_architecture_for_other_images_is_not_trained(tmp_path: Path) -> None:
