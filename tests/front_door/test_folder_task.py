@@ -48,7 +48,7 @@ def test_init_refuses_to_write_over_files_and_what_is_no_folder(
 ) -> None:
     (tmp_path / "shapes_experiment.yml").write_text("mine")
     assert main(["init", str(folder), "-o", str(tmp_path)]) == 2
-    assert "shapes_experiment.yml is there" in capsys.readouterr().err
+    assert "shapes_experiment.yml already exists" in capsys.readouterr().err
     assert (tmp_path / "shapes_experiment.yml").read_text() == "mine"
     assert not (tmp_path / "shapes.yml").exists()
     assert main(["init", str(tmp_path / "nowhere"), "-o", str(tmp_path)]) == 2

@@ -171,5 +171,5 @@ def test_the_task_of_the_package_is_written_once_and_is_a_valid_experiment(
     again = read_experiment(experiment_named(Path("digits")))
     assert again.task is not None
     assert again.task.backbone == "resnet20"
-    with pytest.raises(Refusal, match=r"digits\.yml is there"):
+    with pytest.raises(Refusal, match=r"digits\.yml already exists"):
         write_starting_files("digits", packaged_text("digits") or "", tmp_path)
