@@ -73,20 +73,21 @@ def main() -> int:
     figure, ((axis,),) = figure_canvas(1, width=6.4, height=4.2)
     for method, points in PUBLISHED.items():
         axis.plot(*zip(*points, strict=True), "--", marker=".", linewidth=0.7, label=f"{method} (published)")
-    for (backbone, width, kind), accuracies in ours.items():
-        thousands = relus(backbone, width, kind) / 1000
-        axis.plot(thousands, statistics.mean(accuracies), "s", color="black", markersize=4)
-        label = f"{backbone} x{width:g}, {kind}"
-        axis.annotate(
-            label, (thousands, statistics.mean(accuracies)), fontsize=6, xytext=(4, 4), textcoords="offset points"
+    for network in dict.fromkeys((backbone, width) for backbone, width, _ in ours):
+        points = sorted(
+            (relus(*network, kind) / 1000, statistics.mean(accuracies))
+            for (*of, kind), accuracies in ours.items()
+            if tuple(of) == network
         )
+        axis.plot(*zip(*points, strict=True), marker="s", markersize=4, label=f"{network[0]}, width {network[1]:g}")
     axis.set_xscale("symlog", linthresh=10)
     axis.set(
         xlabel="thousands of ReLUs",
         ylabel="test accuracy, %",
-        title="squares: ours, CIFAR-10 (JPEG), 10 + 10 epochs; lines: published, original images",
+        title="squares: ours, CIFAR-10 (JPEG), 10 + 10 epochs\ndots: published, on the original images",
     )
-    axis.legend(fontsize=7, loc="center left")
+    axis.title.set_fontsize(9)
+    axis.legend(fontsize=7, loc="center", bbox_to_anchor=(0.22, 0.55))
     save_figure(figure, directory / "accuracy_relus.png")
     return 0
 
