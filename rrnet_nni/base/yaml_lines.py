@@ -39,6 +39,10 @@ def read_lines(data: bytes, where: str) -> tuple[Any, dict[Place, int]]:
             raise Refusal(f"{where}: the file is empty")
         walk = _Walk(where)
         return walk.value(root, ()), walk.lines
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        words = ", ".join(filter(None, (error.context, error.problem)))
+        raise Refusal(f"{where}{line}: not valid YAML ({words})") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise Refusal(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     except RecursionError:

@@ -96,6 +96,8 @@ def test_a_missing_an_empty_and_a_broken_file_are_refused(tmp_path: Path) -> Non
         read_yaml(tmp_path / "absent.yml", Outer)
     assert "empty" in refusal(tmp_path, "")
     assert "not valid YAML" in refusal(tmp_path, "name: [\n")
+    said = refusal(tmp_path, "name: x\nwhat: a: b\n")
+    assert said.endswith("file.yml:2: not valid YAML (mapping values are not allowed here)"), said
 
 
 def test_a_derived_key_is_refused_with_its_reason(tmp_path: Path) -> None:
