@@ -76,6 +76,7 @@ def describe_run(
         "protocol": execution.name,
         "images": images,
         "batches": list(result.batches),
+        "strands": result.strands,
         "online_s": result.online_s,
         "setup_s": result.setup_s,
         "offline_s": material.dealt_s * images / material.count + result.prepare_s,
@@ -176,7 +177,8 @@ def table(answer: Mapping[str, Any]) -> str:
         f"online {answer['online_s']:.3f} s, set-up {answer['setup_s']:.3f} s, offline {answer['offline_s']:.3f} s"
         f" ({answer['clock']} clock)",
         *_paced_lines(answer),
-        f"{answer['rounds']} rounds; bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}",
+        f"{answer['rounds']} rounds{_parts(answer)};"
+        f" bytes sent {sent[0]:,} by party 0 and {sent[1]:,} by party 1, {agrees}",
     ]
     if answer["logits"] is None:
         what = "argmax was" if answer["reveal"] == ARGMAX else "logits were"
@@ -191,6 +193,14 @@ def table(answer: Mapping[str, Any]) -> str:
         if "accuracy" in answer:
             lines.append(f"accuracy {answer['accuracy']:.1%}")
     return "\n".join(lines)
+
+
+def _parts(answer: Mapping[str, Any]) -> str:
+    """Rounds of parts that go side by side cost no time of their own, so say how many do."""
+    count, strands = len(answer["batches"]), answer["strands"]
+    if count == 1:
+        return ""
+    return f" in {count} parts, " + (f"{strands} side by side" if strands > 1 else "one after the other")
 
 
 def _paced_lines(answer: Mapping[str, Any]) -> list[str]:

@@ -30,12 +30,16 @@ from .quota import Quota
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What one party knows afterwards: words of the logits (uint32 [N, *shape]) if they were opened to it."""
+    """What one party knows afterwards: words of the logits (uint32 [N, *shape]) if they were opened to it.
+
+    `batches` are the sizes of the parts that were executed, of which up to `strands` went side by side.
+    """
 
     logits: np.ndarray | None
     rows: tuple[MeasuredOperation, ...]
     counters: LinkCounters
     batches: tuple[int, ...]
+    strands: int
     setup_s: float
     prepare_s: float
     online_s: float
@@ -120,6 +124,7 @@ class Party:
             rows,
             self._link.counters,
             tuple(batches),
+            min(strands, len(batches)),
             setup_s,
             prepare_s=executed.prepare_s,
             online_s=executed.online_s,

@@ -33,9 +33,22 @@ def test_a_run_gives_the_logits_of_the_reference_and_the_predicted_bytes(build):
         assert row["bytes_sent"] == row["predicted_bytes"], row["operation"]
         assert row["rounds"] == row["predicted_rounds"], row["operation"]
     assert result["rounds"] == sum(row["predicted_rounds"] for row in result["operations"])
-    assert result["batches"] == [1, 1, 1]  # two strands share batches of two
+    assert (result["batches"], result["strands"]) == ([1, 1, 1], 2)  # two strands share batches of two
     assert result["online_s"] > 0
     assert result["offline_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "in 2 parts, 2 side by side"),
+        (("--batch", "1"), "in 3 parts, one after the other"),
+        (("--batch", "2"), "in 3 parts, 2 side by side"),
+        (("--strands", "1"), "rounds; bytes sent"),
+    ],
+)
+def test_the_answer_says_how_many_parts_its_rounds_are_of_and_how_many_go_side_by_side(build, options, said):
+    assert f" {said}" in run(build, *options).stdout
 
 
 def test_every_executable_protocol_runs_the_same_build(build):
