@@ -31,9 +31,17 @@ def use_threads(count: int) -> None:
     if count < 1:
         raise ValueError(f"a step is done by one thread or more, not by {count}")
     before, _threads.count = _threads.pool, count
-    _threads.pool = ThreadPoolExecutor(count - 1, "kernels") if count > 1 else None
+    _start_pool()
     if before is not None:
         before.shutdown()
+
+
+def _start_pool() -> None:
+    _threads.pool = ThreadPoolExecutor(_threads.count - 1, "kernels") if _threads.count > 1 else None
+
+
+# Threads do not follow into a forked process, which would wait for them forever.
+os.register_at_fork(after_in_child=_start_pool)
 
 
 def thread_count() -> int:

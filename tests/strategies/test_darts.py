@@ -34,7 +34,7 @@ def test_it_runs_in_the_place_of_nnis_darts(tiny: Any, tmp_path: Any) -> None:
 
 def test_the_example_of_the_docs_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # Lightning's logs go there
-    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "search.md").read_text()
     example = text.split("```python\n", 1)[1].split("```", 1)[0]
     images, labels = torch.randn(64, 1, 8, 8), torch.arange(64) % 10
     names: dict[str, Any] = {"my_halves": [TensorDataset(images, labels), TensorDataset(images, labels)]}

@@ -1,5 +1,6 @@
 """Parts of a step cover it once, and kernels compute the same bits for any number of threads."""
 
+import multiprocessing
 import threading
 
 import numpy as np
@@ -35,6 +36,16 @@ def test_parts_cover_a_step_once_and_begin_at_whole_steps(size, step, count):
 def test_parts_run_at_once(threads):
     barrier = threading.Barrier(threads, timeout=10)
     run_parts(lambda first, end: barrier.wait() and None, threads)
+
+
+def test_a_forked_process_has_threads_of_its_own(threads):
+    run_parts(lambda first, end: None, 10)
+    child = multiprocessing.get_context("fork").Process(target=run_parts, args=(lambda first, end: None, 10))
+    child.start()
+    child.join(20)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
 
 
 def test_what_a_part_raises_is_raised_when_all_have_ended(threads):

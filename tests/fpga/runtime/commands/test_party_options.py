@@ -2,14 +2,15 @@
 
 import argparse
 import socket
+from dataclasses import replace
 
 import pytest
 from helpers.parties.prepared_by_parties import network
 
 from rrnet_nni.fpga.protocols import get_execution, preparations
 from rrnet_nni.fpga.protocols.shared import preparation
-from rrnet_nni.fpga.protocols.shared.lattice.modulus import LARGE, SMALL
-from rrnet_nni.fpga.protocols.shared.preparation import modulus_for, statistical_bits
+from rrnet_nni.fpga.protocols.shared.lattice.modulus import SMALL
+from rrnet_nni.fpga.protocols.shared.preparation import statistical_bits
 from rrnet_nni.fpga.runtime.commands.answer import _prepared
 from rrnet_nni.fpga.runtime.commands.party_options import open_link
 from rrnet_nni.fpga.runtime.link.frames import LinkFault
@@ -32,8 +33,9 @@ def test_the_link_of_a_command_knows_every_path_that_the_command_was_given(tmp_p
 def test_bytes_of_some_images_of_a_set_are_those_under_the_modulus_of_the_whole_set(monkeypatch):
     program, _ = network()
     monkeypatch.setattr(preparation, "STATISTICAL_BITS", statistical_bits(program, 2, SMALL))
-    assert (modulus_for(program, 2), modulus_for(program, 100)) == (SMALL, LARGE)
+    whole, some = (preparations()["masked"].manner(program, images) for images in (100, 2))
+    assert some.modulus == SMALL != whole.modulus
     described = SetDescription("0" * 32, "masked", "d" * 64, 100, 1, 1.0, 0, TWO_PARTY)
     found = _prepared(get_execution("masked"), program, 2, described)
-    assert found == preparations()["masked"].traffic(program, 2, LARGE)
-    assert found != preparations()["masked"].traffic(program, 2, SMALL)
+    assert found == preparations()["masked"].traffic(program, 2, whole)
+    assert found != preparations()["masked"].traffic(program, 2, replace(whole, modulus=SMALL))
