@@ -143,13 +143,13 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     header = ["network", "protocol", "rings", "material of", "online s", "offline s"]
     header += ["MB online by 0 / by 1", "rounds", "MB offline by 0 / by 1", "memory MB online", "offline", "error"]
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    for found in rows:
+    for found in sorted(rows, key=lambda row: (row["network"], row["preprocessing"], row["protocol"], row["rings"])):
         first = [found["network"], f"`{found['protocol']}`", found["rings"], _who(found["preprocessing"])]
         if "failure" in found:
             lines.append(f"| {' | '.join(first)} | {found['failure']} |{' |' * (len(header) - 5)}")
             continue
         parts = [
-            *(f"{found[name]:.1f}" if not is_disturbed(found) else "" for name in ("online_s", "offline_s")),
+            *(f"{found[name]:.2f}" if not is_disturbed(found) else "" for name in ("online_s", "offline_s")),
             _megabytes(found["bytes_sent"]),
             f"{found['rounds']:,}",
             _megabytes(found["offline_bytes"]),
