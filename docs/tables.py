@@ -56,6 +56,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "accuracy-relus": of_script("docs/figures/accuracy_relus.py", results="accuracy.json", part="runs"),
     "paper-latencies": of_script("docs/computed.py", "paper_latencies"),
     "two-party": of_script("docs/measured.py", "two_party", "two_party.json"),
+    "faster": of_script("benchmarks/parties/faster.py", results="faster.json"),
     "schedules": of_script("docs/measured.py", "schedules", "schedule.json"),
     "board": of_script("docs/measured.py", "board", "accelerator.json"),
     "budget": of_script("docs/measured.py", "budget", "accelerator.json"),

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ import numpy as np
 from two_party_network import ResNet18
 
 from rrnet_nni.base.files import write_whole_json
+from rrnet_nni.base.tables import markdown_table
 from rrnet_nni.fpga.native.memory import keep_freed_memory
 from rrnet_nni.fpga.native.threads import use_threads
 from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
@@ -229,6 +230,36 @@ def resnet50(after: Tree, folder: Path, repetitions: int) -> dict[str, float]:
     return {"online_s": online, "onnxruntime_s": alone, "times_as_long": online / alone, "memory_mb": memory}
 
 
+def table(found: Mapping[str, Any]) -> str:
+    """What was measured, as Markdown."""
+    rows = [
+        (
+            f"`{row['protocol']}`, {row['activation']}",
+            str(row["images"]),
+            f"{row['before_s']:.3f}",
+            f"{row['after_s']:.3f}",
+            f"{row['times_as_fast']:.2f}",
+            f"{row['of_bare_convolutions']:.1f}",
+            f"{row['of_limit']:.1f}",
+            f"{row['memory_mb']:.0f}",
+        )
+        for row in found["rows"]
+    ]
+    header = ("execution", "images at once", "before s", "now s", "times as fast")
+    header += ("times the bare convolutions", "times the limit", "MB memory per party")
+    threads, large = found["two_threads"], found.get("resnet50")
+    said = [
+        f"Two threads against one: convolutions {threads['convolutions']:.2f}, elementwise kernels "
+        f"{threads['elementwise']:.2f} times as fast."
+    ]
+    if large is not None:
+        said.append(
+            f"ResNet-50 at 224 px, `masked` in narrow rings: {large['online_s']:.2f} s online, "
+            f"{large['times_as_long']:.1f} times onnxruntime on one thread, {large['memory_mb']:,.0f} MB."
+        )
+    return markdown_table(header, rows) + "\n" + "\n".join(said) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -252,14 +283,7 @@ def main() -> None:
             found["resnet50"] = resnet50(after, options.resnet50, options.repetitions)
     if options.output is not None:
         write_whole_json(options.output, found)
-    print("activation protocol   images  before s   after s  times as fast  of bare convolutions  of the limit    MB")
-    for row in found["rows"]:
-        times = f"{row['before_s']:9.3f} {row['after_s']:9.3f} {row['times_as_fast']:14.2f}"
-        limits = f"{row['of_bare_convolutions']:21.2f} {row['of_limit']:13.2f} {row['memory_mb']:5.0f}"
-        print(f"{row['activation']:10} {row['protocol']:10} {row['images']:6} {times} {limits}")
-    for name in ("two_threads", "resnet50"):
-        if name in found:
-            print(name, {key: round(value, 3) for key, value in found[name].items()})
+    print(table(found))
 
 
 if __name__ == "__main__":
