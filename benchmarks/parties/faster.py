@@ -1,8 +1,8 @@
 """Two parties' online time beside that of another commit, and how far it is from what the machine allows.
 
     git worktree add ../before COMMIT                                  and its own environment in ../before/.venv
-    python benchmarks/parties/faster.py --before ../before             the plain-stem ResNet-18 (8 minutes)
-    python benchmarks/parties/faster.py --before ../before --resnet50 DIR     ResNet-50 at 224 px too (5 minutes more;
+    python benchmarks/parties/faster.py --before ../before             the plain-stem ResNet-18 (4 minutes)
+    python benchmarks/parties/faster.py --before ../before --resnet50 DIR     ResNet-50 at 224 px too (3 minutes more;
                                                                        builds are kept in the folder)
 
 Random weights, 32x32 images, two processes on loopback, a dealer's material that is made anew for every run; both

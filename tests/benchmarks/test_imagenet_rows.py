@@ -17,7 +17,7 @@ ROW: dict[str, Any] = {
 
 def test_times_are_printed_of_rows_that_nobody_disturbed_alone() -> None:
     quiet, disturbed = imagenet.table([ROW]), imagenet.table([{**ROW, "load": 0.5}])
-    assert "| 3.2 | 7.7 | 2.0 / 1.0 | 374 |" in quiet
+    assert "| 3.21 | 7.65 | 2.0 / 1.0 | 374 |" in quiet
     assert "|  |  | 2.0 / 1.0 | 374 |" in disturbed
 
 
