@@ -90,21 +90,15 @@ static void to_limbs(const uint32_t *channels, const geometry *g, int64_t inputs
                                                                           read, from + c * g->height * g->width))
                                      : _mm512_setzero_si512();
                 /* 16 x 16 octets of each limb are transposed: four rounds that interleave rows i and i + 8 */
-                for (int i = 0; i < 8; i++) {
-                    b[2 * i] = _mm512_unpacklo_epi8(a[i], a[i + 8]);
-                    b[2 * i + 1] = _mm512_unpackhi_epi8(a[i], a[i + 8]);
-                }
-                for (int i = 0; i < 8; i++) {
-                    a[2 * i] = _mm512_unpacklo_epi8(b[i], b[i + 8]);
-                    a[2 * i + 1] = _mm512_unpackhi_epi8(b[i], b[i + 8]);
-                }
-                for (int i = 0; i < 8; i++) {
-                    b[2 * i] = _mm512_unpacklo_epi8(a[i], a[i + 8]);
-                    b[2 * i + 1] = _mm512_unpackhi_epi8(a[i], a[i + 8]);
-                }
-                for (int i = 0; i < 8; i++) {
-                    a[2 * i] = _mm512_unpacklo_epi8(b[i], b[i + 8]);
-                    a[2 * i + 1] = _mm512_unpackhi_epi8(b[i], b[i + 8]);
+                for (int pair = 0; pair < 2; pair++) {
+                    for (int i = 0; i < 8; i++) {
+                        b[2 * i] = _mm512_unpacklo_epi8(a[i], a[i + 8]);
+                        b[2 * i + 1] = _mm512_unpackhi_epi8(a[i], a[i + 8]);
+                    }
+                    for (int i = 0; i < 8; i++) {
+                        a[2 * i] = _mm512_unpacklo_epi8(b[i], b[i + 8]);
+                        a[2 * i + 1] = _mm512_unpackhi_epi8(b[i], b[i + 8]);
+                    }
                 }
                 uint8_t *to = image + (row * columns + g->pad_left + x0) * inputs + c0;
                 for (int64_t x = 0; x < pixels; x++, to += inputs) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -46,6 +46,25 @@ class RecognizeSilu:
         return graph.with_nodes(nodes), changed
 
 
+def _with_curves(
+    graph: Graph, function: str, found: Callable[[Product, Mapping[str, AnyNode]], tuple[str, float] | None]
+) -> tuple[Graph, bool]:
+    """The graph with c times a piecewise function of x in place of every product of which `found` says x and c."""
+    producers, nodes, changed = graph.producers(), list[AnyNode](), False
+    for node in graph.nodes:
+        curve = found(node, producers) if isinstance(node, Product) else None
+        if curve is None:
+            nodes.append(node)
+            continue
+        source, factor = curve
+        plain = f"{node.output}.{function}"
+        nodes.append(Piecewise(f"{node.name}.{function}", (source,), plain, function))
+        nodes.append(Combine(node.name, (plain,), node.output, (np.array([factor]),)))
+        graph = replace(graph, shapes={**graph.shapes, plain: graph.shapes[node.output]})
+        changed = True
+    return graph.with_nodes(nodes), changed
+
+
 class RecognizeGelu:
     """x (1 + erf(x / √2)) / 2, however scaled: one piecewise quadratic, with fewer comparisons and no product."""
 
@@ -54,19 +73,7 @@ class RecognizeGelu:
     required: ClassVar[bool] = False
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
-        producers, nodes, changed = graph.producers(), list[AnyNode](), False
-        for node in graph.nodes:
-            found = _gelu_factor(node, producers) if isinstance(node, Product) else None
-            if found is None:
-                nodes.append(node)
-                continue
-            source, factor = found
-            plain = f"{node.output}.gelu"
-            nodes.append(Piecewise(f"{node.name}.gelu", (source,), plain, "gelu"))
-            nodes.append(Combine(node.name, (plain,), node.output, (np.array([factor]),)))
-            graph = replace(graph, shapes={**graph.shapes, plain: graph.shapes[node.output]})
-            changed = True
-        return graph.with_nodes(nodes), changed
+        return _with_curves(graph, "gelu", _gelu_factor)
 
 
 def _gelu_factor(node: Product, producers: Mapping[str, AnyNode]) -> tuple[str, float] | None:
@@ -104,19 +111,7 @@ class RecognizeHardSwish:
     required: ClassVar[bool] = False
 
     def apply(self, graph: Graph) -> tuple[Graph, bool]:
-        producers, nodes, changed = graph.producers(), list[AnyNode](), False
-        for node in graph.nodes:
-            found = _hard_swish_factor(node, producers) if isinstance(node, Product) else None
-            if found is None:
-                nodes.append(node)
-                continue
-            source, ceiling = found
-            plain = f"{node.output}.hardswish"
-            nodes.append(Piecewise(f"{node.name}.hardswish", (source,), plain, "hardswish"))
-            nodes.append(Combine(node.name, (plain,), node.output, (np.array([ceiling]),)))
-            graph = replace(graph, shapes={**graph.shapes, plain: graph.shapes[node.output]})
-            changed = True
-        return graph.with_nodes(nodes), changed
+        return _with_curves(graph, "hardswish", _hard_swish_factor)
 
 
 def _hard_swish_factor(node: Product, producers: Mapping[str, AnyNode]) -> tuple[str, float] | None:

@@ -34,8 +34,14 @@ def test_parts_cover_a_step_once_and_begin_at_whole_steps(size, step, count):
 
 
 def test_parts_run_at_once(threads):
-    barrier = threading.Barrier(threads, timeout=10)
-    run_parts(lambda first, end: barrier.wait() and None, threads)
+    barrier, met = threading.Barrier(threads, timeout=10), []
+
+    def work(first, end):
+        barrier.wait()  # broken, and raised here, unless as many parts wait together
+        met.append((first, end))
+
+    run_parts(work, threads)
+    assert sorted(met) == [(part, part + 1) for part in range(threads)]
 
 
 def test_a_forked_process_has_threads_of_its_own(threads):

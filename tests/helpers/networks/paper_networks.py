@@ -106,16 +106,7 @@ def _residual(net: _Network, width: int, stride: int, bottleneck: bool) -> None:
 def _mobilenet_v2(net: _Network) -> None:
     net.conv(32, 3)
     net.act()
-    settings = (
-        (1, 16, 1, 1),
-        (6, 24, 2, 1),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
-    for expansion, width, depth, first_stride in settings:
+    for expansion, width, depth, first_stride in MOBILENET_BLOCKS:
         for block in range(depth):
             _inverted_residual(net, expansion, width, first_stride if not block else 1)
     net.conv(1280, 1)
