@@ -64,7 +64,13 @@ class Arithmetic:
 
 
 def choose_arithmetic(
-    network: nn.Module, images: Tensor, precision: str, channels_last: bool, cache_dir: Path | None = None
+    network: nn.Module,
+    images: Tensor,
+    precision: str,
+    channels_last: bool,
+    cache_dir: Path | None = None,
+    bfloat16: bool = True,
+    least_gain: float = 1.0,
 ) -> Arithmetic:
     """The arithmetic to train `network` in.
 
@@ -74,22 +80,24 @@ def choose_arithmetic(
         channels_last: whether float32 lies as N, H, W, C; on the CPU bfloat16 always does where that is safe, and
             `auto` may find it faster in float32 too.
         cache_dir: where the finding of a self-test is kept (None: the default cache).
+        bfloat16: whether the training bears it; otherwise `bfloat16` is float32, and `auto` looks for a layout alone.
+        least_gain: how many times as fast as plain float32 `auto` wants another layout to be.
     """
     device = images.device
     safe = channels_last_is_safe(network, device)
     laid_out = safe if device.type == "cpu" else channels_last
     fused = laid_out and device.type == "cpu" and has_normalized_squares(network) and square_kernels() is not None
     plain = Arithmetic("float32", channels_last and safe, fused and channels_last)
-    half = Arithmetic("bfloat16", laid_out, fused)
+    half = Arithmetic("bfloat16", laid_out, fused) if bfloat16 else plain
     if precision != "auto":
         return half if precision == "bfloat16" else plain
     if device.type == "cuda":
         return half if torch.cuda.is_bf16_supported() else plain
     if not safe:
         return plain
-    others = [Arithmetic("float32", True, fused), *([half] if processor_has_bfloat16() else [])]
+    others = [Arithmetic("float32", True, fused), *([half] if bfloat16 and processor_has_bfloat16() else [])]
     gains = _kept_gains(network, images, plain, others, cache_dir or cache_folder())
-    full, gain = (others[0], gains[0]) if gains[0] > 1 else (plain, 1.0)
+    full, gain = (others[0], gains[0]) if gains[0] > least_gain else (plain, least_gain)
     return half if len(others) > 1 and gains[1] >= WORTHWHILE * gain else full
 
 

@@ -10,14 +10,18 @@ import torch
 from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
+from torch import nn
 
+from rrnet_nni.evaluators.arithmetic import Arithmetic
 from rrnet_nni.evaluators.images.search_split import stored_search_split
 from rrnet_nni.evaluators.kept_settings import read_checkpoint
+from rrnet_nni.evaluators.module import FLOAT32
 from rrnet_nni.evaluators.teaching.initial_weights import load_initial_weights
 from rrnet_nni.evaluators.training import ClassificationModule, quiet_lightning
 from rrnet_nni.search_spaces import build_space
 
 from .checkpoint import CHECKPOINT_NAME
+from .darts.arithmetic import stored_search_arithmetic
 from .darts.strategy import RRNetDARTS
 from .knapsack_search import starting_theta
 from .options import SearchOptions
@@ -61,10 +65,16 @@ def run_strategy(
             on_epoch(record)
 
     start = starting_theta(problem, options, run_dir) if options.alpha_start == "knapsack" else None
+
+    def supernet() -> nn.Module:
+        scratch = strategy_class(latency=problem.latency, options=options)
+        return scratch.mutate_model(build_space(problem.backbone, problem.space))
+
+    arithmetic = stored_search_arithmetic(problem, options, supernet, run_dir)
     torch.manual_seed(options.seed)
     strategy = strategy_class(latency=problem.latency, options=options, run_dir=run_dir, on_epoch=note, theta=start)
     with quiet_lightning():
-        evaluator = search_evaluator(problem, options, run_dir, split)
+        evaluator = search_evaluator(problem, options, run_dir, split, arithmetic)
         space = build_space(problem.backbone, problem.space)
         if problem.initial_weights is not None and problem.space.conv_weights == "shared":
             load_initial_weights(space, problem.initial_weights)
@@ -87,7 +97,11 @@ def run_strategy(
 
 
 def search_evaluator(
-    problem: SearchProblem, options: SearchOptions, run_dir: Path | None = None, split: bool = True
+    problem: SearchProblem,
+    options: SearchOptions,
+    run_dir: Path | None = None,
+    split: bool = True,
+    arithmetic: Arithmetic = FLOAT32,
 ) -> Lightning:
     """NNI's Lightning evaluator over two halves of the training images (Sec. IV-A), or over all of them twice."""
     dataset = problem.dataset
@@ -119,13 +133,14 @@ def search_evaluator(
         max_epochs=options.epochs,
         accelerator=dataset.train_images.device.type,
         devices=1,
+        precision=arithmetic.lightning,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     return Lightning(
-        ClassificationModule(training, len(loaders[0])),
+        ClassificationModule(training, len(loaders[0]), arithmetic=arithmetic),
         trainer,
         train_dataloaders=loaders[0],
         val_dataloaders=loaders[1],

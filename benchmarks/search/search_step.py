@@ -36,8 +36,11 @@ from nni.nas.oneshot.pytorch.strategy import DARTS  # noqa: E402
 from nni.nas.space import RawFormatModelSpace  # noqa: E402
 from pytorch_lightning import Callback  # noqa: E402
 
+from rrnet_nni.evaluators.arithmetic import Arithmetic  # noqa: E402
 from rrnet_nni.evaluators.expected_latency import ExpectedLatency  # noqa: E402
+from rrnet_nni.evaluators.fused_squares import square_kernels  # noqa: E402
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset  # noqa: E402
+from rrnet_nni.evaluators.module import FLOAT32  # noqa: E402
 from rrnet_nni.evaluators.space_operators import describe_space  # noqa: E402
 from rrnet_nni.evaluators.training import TrainingOptions  # noqa: E402
 from rrnet_nni.fpga.cost.lut import build_lut  # noqa: E402
@@ -95,9 +98,10 @@ class Standing(Exception):
 class Stage:
     """A strategy whose trainer stands in the middle of an epoch, so that single steps can be called."""
 
-    def __init__(self, strategy: Any, problem: SearchProblem) -> None:
+    def __init__(self, strategy: Any, problem: SearchProblem, arithmetic: Arithmetic = FLOAT32) -> None:
         settings = SearchOptions(epochs=1000, warmup_epochs=0)
-        evaluator = search_evaluator(problem, settings)
+        evaluator = search_evaluator(problem, settings, arithmetic=arithmetic)
+        self.arithmetic = arithmetic
         torch.manual_seed(0)
         self.batch: Any = None
         holder = self
@@ -121,7 +125,8 @@ class Stage:
         self.module.training_module.log = self.module.log
 
     def step(self) -> None:
-        self.module.training_step(self.batch, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic.precision == "bfloat16"):
+            self.module.training_step(self.batch, 1)
 
 
 def time_ratios(options: argparse.Namespace) -> dict[str, float]:
@@ -131,6 +136,13 @@ def time_ratios(options: argparse.Namespace) -> dict[str, float]:
     exact = Stage(RRNetDARTS(latency=problem.latency, options=settings, hvp="exact"), problem)
     first = Stage(RRNetDARTS(latency=problem.latency, options=settings, order=1), problem)
     stock = Stage(DARTS(), problem)
+    fused = square_kernels() is not None
+    laid_out = Stage(
+        RRNetDARTS(latency=problem.latency, options=settings, order=1), problem, Arithmetic("float32", True, fused)
+    )
+    half = Stage(
+        RRNetDARTS(latency=problem.latency, options=settings, order=1), problem, Arithmetic("bfloat16", True, fused)
+    )
     times = alternate(
         options.steps,
         {
@@ -139,6 +151,8 @@ def time_ratios(options: argparse.Namespace) -> dict[str, float]:
             "exact": exact.step,
             "first": first.step,
             "stock": stock.step,
+            "laid out": laid_out.step,
+            "bfloat16": half.step,
         },
     )
     return {
@@ -146,6 +160,8 @@ def time_ratios(options: argparse.Namespace) -> dict[str, float]:
         "first_order_step_over_nni_darts_step": median_ratio(times["first"], times["stock"]),
         "second_order_step_over_first_order_step": median_ratio(times["second"], times["first"]),
         "exact_step_over_finite_difference_step": median_ratio(times["exact"], times["second"]),
+        "first_order_step_in_channels_last_over_plain": median_ratio(times["laid out"], times["first"]),
+        "first_order_step_in_bfloat16_over_plain": median_ratio(times["bfloat16"], times["first"]),
     }
 
 
