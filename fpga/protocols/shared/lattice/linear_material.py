@@ -8,9 +8,6 @@ seed fixes, and sends the difference, from which party 1 gets Z_1 = A_1 âŠ— B âˆ
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +21,7 @@ from .conv_packing import ConvPacking, pack_convolution
 from .encryption import Evaluator, SecretKey, hidden_deviation
 from .modulus import SMALL, Modulus
 from .polynomials import DEGREE, LANES
+from .products import all_products, parts_of
 
 #: Ciphertexts of one operation that party 1 holds at a time.
 HELD_BYTES = 192 << 20
@@ -87,11 +85,6 @@ class LinearMaterial:
         return max(1, min(images, HELD_BYTES // per_image))
 
 
-def parts_of(polynomials: int) -> list[range]:
-    """Polynomials that are worked on side by side; each part is sent as soon as it is there."""
-    return [range(start, min(polynomials, start + LANES)) for start in range(0, polynomials, LANES)]
-
-
 def send_linear(
     transfers: Transfers, material: LinearMaterial, key: SecretKey, a: np.ndarray, fixed: np.ndarray
 ) -> None:
@@ -130,7 +123,7 @@ def receive_linear(
     places = packing.output_places()
     masks = np.empty((held, packing.output_polynomials, len(places)), np.uint32)
     weights = np.ascontiguousarray(packing.arrange_weights(mask.reshape(*mask.shape, *(1,) * (4 - mask.ndim))))
-    for part, sums in _all_products(packing, material.modulus, weights, ciphertexts):
+    for part, sums in all_products(packing, material.modulus, weights, ciphertexts):
         answers = np.empty((held, len(part), material.modulus.answer_bytes(len(places))), np.uint8)
         for place in range(held):
             answers[place], masks[place, part.start : part.stop] = evaluator.answer(sums[place], len(part), places)
@@ -139,41 +132,6 @@ def receive_linear(
     share -= packing.gather_outputs(masks, images).reshape(share.shape)
     difference = transfers.exchange(None, next(rounds)).view("<u4").astype(np.uint32, copy=False)
     return np.asarray(share + difference.reshape(share.shape))
-
-
-def _all_products(
-    packing: ConvPacking, modulus: Modulus, weights: np.ndarray, ciphertexts: np.ndarray
-) -> Iterator[tuple[range, np.ndarray]]:
-    """`_products` of all output polynomials, part by part: the next ones are worked on while these are finished."""
-    parts = parts_of(packing.output_polynomials)
-    memory = np.empty((min(2, len(parts)), len(ciphertexts), 2, modulus.count, DEGREE, LANES))
-    made = functools.partial(_products, packing, modulus, weights, ciphertexts)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(made, parts[0], memory[0])
-        for place, part in enumerate(parts):
-            sums = running.result()
-            if place + 1 < len(parts):
-                running = pool.submit(made, parts[place + 1], memory[(place + 1) % 2])
-            yield part, sums
-
-
-def _products(
-    packing: ConvPacking,
-    modulus: Modulus,
-    weights: np.ndarray,
-    ciphertexts: np.ndarray,
-    outputs: range,
-    sums: np.ndarray,
-) -> np.ndarray:
-    """Sums of products for some output polynomials into `sums`, float64 [held, 2, primes, DEGREE, LANES]."""
-    held, inputs, _, count, _ = ciphertexts.shape
-    sums.fill(0)
-    sizes, taps = packing.weight_layout()
-    for index, prime in enumerate(modulus.tables):
-        # from this prime's residues on, the kernel finds the others by their distances
-        operands = ciphertexts.reshape(-1)[index * DEGREE :], sums.reshape(-1)[index * DEGREE * LANES :]
-        prime.convolve(sizes, weights, taps, outputs, operands[0], inputs, held, count, operands[1])
-    return sums
 
 
 def _image(material: LinearMaterial) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ PRIMES = {
 }
 LIMB_BITS = 48
 LANES = 4
+#: Blocks that the first four layers of a transform make.
+BLOCKS = 16
 
 PLAIN_BITS = 32
 PLAIN = 1 << PLAIN_BITS
@@ -55,6 +57,19 @@ class Prime:
         forward, backward = (_powers(power, value)[order] for power in (root, pow(root, -1, value)))
         scale = float(centered(pow(DEGREE, -1, value), value))
         return Prime(value, forward, forward / value, backward, backward / value, scale)
+
+    @functools.cached_property
+    def integer_tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The roots as uint64 in [0, p), ⌊root·2^52 / p⌋, and z^k·2^104 for the blocks X^512 − z of four layers.
+
+        The last ones are [k, block], Montgomery factors included (`integer_products.c`).
+        """
+        roots = [int(root) % self.value for root in self.roots]
+        half = BLOCKS // 2
+        points = [sign * roots[half + block // 2] for block, sign in zip(range(BLOCKS), (1, -1) * half)]
+        corners = [[pow(point, k, self.value) * 2**104 % self.value for point in points] for k in range(BLOCKS)]
+        ratios = [(root << 52) // self.value for root in roots]
+        return np.array(roots, np.uint64), np.array(ratios, np.uint64), np.array(corners, np.uint64)
 
     def forward(self, data: np.ndarray) -> None:
         """Transform float64 [DEGREE, LANES] in place."""
