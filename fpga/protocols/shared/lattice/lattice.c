@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lanes.h"
+#include "residue_octets.h"
 
 /* Blocks of a transform, of n / PARTS rows each, that stay in the nearest cache while their layers are worked on. */
 enum { PARTS = 16 };
@@ -199,12 +200,6 @@ static inline double times_one(double a, double w, double p) {
     return __builtin_fma(-quotient, p, high) + __builtin_fma(a, w, -high);
 }
 
-/* Words of as many bits as p has as residues in (-p/2, p/2]. */
-static inline double centered(uint64_t word, uint64_t p) {
-    int64_t value = (int64_t)(word >= p ? word - p : word);
-    return (double)(value > (int64_t)(p / 2) ? value - (int64_t)p : value);
-}
-
 /* The low `bits` of words as residues; returns how many are no residues, which a sampler draws again. */
 int64_t lattice_residues(const uint64_t *words, int64_t n, double prime, int64_t bits, double *residues) {
     uint64_t p = (uint64_t)prime, low = (1ull << bits) - 1;
@@ -234,37 +229,21 @@ void lattice_errors(const uint64_t *words, int64_t n, int64_t bits, double *valu
         values[j] = (double)(__builtin_popcountll(words[j] & low) - __builtin_popcountll(words[j] >> 32 & low));
 }
 
-/* Rows of residues as so many bits each, one after the other and the lowest first, and back; at most 57 bits. */
+/* Rows of residues as octets and back; the sizes of primes that are in use are constants in the loops. */
 void lattice_pack(const double *residues, int64_t rows, int64_t n, double prime, int64_t bits, uint8_t *octets) {
-    int64_t size = (n * bits + 7) / 8;
-    for (; rows; rows--, residues += n, octets += size) {
-        uint64_t held = 0;
-        for (int64_t j = 0; j < n; j++) {
-            uint64_t word = (uint64_t)(int64_t)(residues[j] < 0 ? residues[j] + prime : residues[j]);
-            int64_t place = j * bits >> 3, whole = ((j + 1) * bits >> 3) - place;
-            held |= word << (j * bits & 7);
-            if (place + 8 <= size)
-                memcpy(octets + place, &held, 8);
-            else
-                memcpy(octets + place, &held, (size_t)(size - place));
-            held >>= 8 * whole;
-        }
-    }
+    for (; rows; rows--, residues += n, octets += (n * bits + 7) / 8)
+        if (bits == 44)
+            pack_row(residues, n, (uint64_t)prime, 44, octets);
+        else
+            pack_row(residues, n, (uint64_t)prime, 48, octets);
 }
 
 void lattice_unpack(const uint8_t *octets, int64_t rows, int64_t n, double prime, int64_t bits, double *residues) {
-    uint64_t p = (uint64_t)prime, low = (1ull << bits) - 1;
-    int64_t size = (n * bits + 7) / 8;
-    for (; rows; rows--, residues += n, octets += size)
-        for (int64_t j = 0; j < n; j++) {
-            int64_t place = j * bits >> 3;
-            uint64_t word = 0;
-            if (place + 8 <= size)
-                memcpy(&word, octets + place, 8);
-            else
-                memcpy(&word, octets + place, (size_t)(size - place));
-            residues[j] = centered(word >> (j * bits & 7) & low, p);
-        }
+    for (; rows; rows--, residues += n, octets += (n * bits + 7) / 8)
+        if (bits == 44)
+            unpack_row(octets, n, (uint64_t)prime, 44, residues);
+        else
+            unpack_row(octets, n, (uint64_t)prime, 48, residues);
 }
 
 /* a += sum of limb_i * 2^(48 i) - half modulo p, for the uniform masks limbs [count][n]; result in (-p/2, p/2].
