@@ -60,6 +60,8 @@ class NoiseCode:
 
 
 CODE = NoiseCode(40_960, 918, 9)
+#: Trees whose leaves are worked on while they are in a cache.
+TREES_TOGETHER = 32
 
 
 class SilentSupply:
@@ -84,6 +86,24 @@ def code_places() -> np.ndarray:
     return (words.astype(np.uint64) * np.uint64(CODE.secrets) >> np.uint64(32)).astype(np.uint16)
 
 
+def _add_secrets(
+    trees: slice,
+    base: np.ndarray,
+    rows: np.ndarray,
+    base_bits: np.ndarray | None = None,
+    bits: np.ndarray | None = None,
+) -> None:
+    """Add the secrets that the code says to rows [n, 2] of some trees, those of `base_bits` to their bits uint8 [n]."""
+    places = code_places()[trees.start << CODE.depth : trees.stop << CODE.depth]
+    operands = [None if array is None else address(array) for array in (base, rows, base_bits, bits)]
+    silent_kernels().add_rows(address(places), len(places), *operands)
+
+
+def _together() -> list[slice]:
+    """All trees, some at a time."""
+    return [slice(start, min(CODE.trees, start + TREES_TOGETHER)) for start in range(0, CODE.trees, TREES_TOGETHER)]
+
+
 def _hash_keys(session: bytes) -> tuple[bytes, bytes]:
     """Keys of the hashes of rows and of trees."""
     return session, derive(session, "trees of silent transfers")
@@ -98,6 +118,7 @@ class SilentReceiver:
         self._hash, self._trees, self._numbered = row_hash(rows_key), noise_trees(trees_key), 0
         self._rows, self._bits = np.empty((0, 2), np.uint64), np.empty(0, np.uint8)
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
+        self._memory = np.empty((0, 2), np.uint64)
 
     def extend(self, choices: np.ndarray, send: Callable[[np.ndarray], None], words: int = 1) -> np.ndarray:
         """Transfers with the given choices, uint8 [octets]: the pads that they name, uint32 [8 * octets, words]."""
@@ -115,10 +136,12 @@ class SilentReceiver:
         while count:
             if not len(self._rows):
                 self._expand()
-            rows.append(self._rows[:count])
-            bits.append(self._bits[:count])
+            taken = self._rows[:count], self._bits[:count]
             self._rows, self._bits = self._rows[count:], self._bits[count:]
-            count -= len(rows[-1])
+            count -= len(taken[0])
+            # the next expansion lies where this one does
+            rows.append(taken[0].copy() if count else taken[0])
+            bits.append(taken[1])
         return (rows[0], bits[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(bits))
 
     def _expand(self) -> None:
@@ -129,11 +152,15 @@ class SilentReceiver:
         holes = ways @ (1 << np.arange(CODE.depth - 1, -1, -1))
         received = self._channel.exchange(None, CODE.expansion_bytes).view("<u8").reshape(-1, 2)
         known = np.ascontiguousarray(received.astype(np.uint64, copy=False) ^ base[told]).reshape(*shape, 2)
-        rows = self._trees.puncture(holes, known).reshape(-1, 2)
-        bits = np.zeros(CODE.columns, np.uint8)
+        if not len(self._memory):
+            self._memory = np.empty((CODE.columns, 2), np.uint64)
+        rows, bits = self._memory, np.zeros(CODE.columns, np.uint8)
         bits[(np.arange(CODE.trees) << CODE.depth) + holes] = 1
-        operands = address(base), address(rows), address(base_bits), address(bits)
-        silent_kernels().add_rows(address(code_places()), CODE.columns, *operands)
+        for trees in _together():
+            place = slice(trees.start << CODE.depth, trees.stop << CODE.depth)
+            leaves = self._trees.puncture(holes[trees], known[trees]).reshape(-1, 2)
+            _add_secrets(trees, base, leaves, base_bits, bits[place])
+            rows[place] = leaves
         self._kept = rows[: CODE.kept].copy(), bits[: CODE.kept].copy()
         self._rows, self._bits = rows[CODE.kept :], bits[CODE.kept :]
 
@@ -155,7 +182,7 @@ class SilentSender:
         self._start, self._channel = sender, channel
         rows_key, trees_key = _hash_keys(session)
         self._hash, self._trees, self._numbered = row_hash(rows_key), noise_trees(trees_key), 0
-        self._rows, self._kept = np.empty((0, 2), np.uint64), np.empty((0, 2), np.uint64)
+        self._rows, self._kept, self._memory = (np.empty((0, 2), np.uint64) for _ in range(3))
 
     @property
     def offset(self) -> np.ndarray:
@@ -183,20 +210,23 @@ class SilentSender:
         while count:
             if not len(self._rows):
                 self._expand()
-            rows.append(self._rows[:count])
-            self._rows = self._rows[count:]
-            count -= len(rows[-1])
+            taken, self._rows = self._rows[:count], self._rows[count:]
+            count -= len(taken)
+            rows.append(taken.copy() if count else taken)  # the next expansion lies where this one does
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def _expand(self) -> None:
         base = self._kept if len(self._kept) else self._begin()
         roots = np.frombuffer(fresh_bytes(CODE.trees * ROW_BYTES), np.uint64).reshape(-1, 2)
-        leaves, sums = self._trees.grow(roots, self.offset, CODE.depth)
-        told = sums.reshape(-1, 2) ^ base[CODE.secrets : CODE.secrets + CODE.trees * CODE.depth]
-        self._channel.exchange(told.astype("<u8", copy=False), 0)
-        rows = leaves.reshape(-1, 2)
-        operands = address(base), address(rows), None, None
-        silent_kernels().add_rows(address(code_places()), CODE.columns, *operands)
+        if not len(self._memory):
+            self._memory = np.empty((CODE.columns, 2), np.uint64)
+        rows, told = self._memory, base[CODE.secrets : CODE.secrets + CODE.trees * CODE.depth].copy()
+        for trees in _together():
+            leaves, sums = self._trees.grow(roots[trees], self.offset, CODE.depth)
+            told[trees.start * CODE.depth : trees.stop * CODE.depth] ^= sums.reshape(-1, 2)
+            rows[trees.start << CODE.depth : trees.stop << CODE.depth] = leaves.reshape(-1, 2)
+        self._channel.exchange(told.astype("<u8", copy=False), 0)  # the receiver begins while the secrets are added
+        _add_secrets(slice(0, CODE.trees), base, rows)
         self._kept, self._rows = rows[: CODE.kept].copy(), rows[CODE.kept :]
 
     def _begin(self) -> np.ndarray:

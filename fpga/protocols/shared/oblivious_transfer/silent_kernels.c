@@ -37,10 +37,45 @@ void shift_rows(uint64_t *rows, const uint8_t *octets, int64_t n, const uint64_t
 
 int silent_accelerated(void) { return 1; }
 
+#if defined(__VAES__) && defined(__AVX512F__)
+enum { TOGETHER = 16 };
+
+/* The children of TOGETHER parents, four to a vector. */
+static void double_together(const __m128i *key, const __m128i *parents, __m128i *children) {
+    const __m512i high = _mm512_setr_epi64(0, -1, 0, -1, 0, -1, 0, -1);
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    __m512i x[4], s[4], state[4];
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm512_loadu_si512(parents + 4 * i);
+        s[i] = _mm512_xor_si512(_mm512_shuffle_epi32(x[i], 78), _mm512_and_si512(x[i], high));
+        state[i] = _mm512_xor_si512(s[i], _mm512_broadcast_i32x4(_mm_loadu_si128(key)));
+    }
+    for (int round = 1; round < ROUNDS; round++)
+        for (int i = 0; i < 4; i++)
+            state[i] = _mm512_aesenc_epi128(state[i], _mm512_broadcast_i32x4(_mm_loadu_si128(key + round)));
+    for (int i = 0; i < 4; i++) {
+        __m512i last = _mm512_broadcast_i32x4(_mm_loadu_si128(key + ROUNDS));
+        __m512i left = _mm512_xor_si512(_mm512_aesenclast_epi128(state[i], last), s[i]);
+        __m512i right = _mm512_xor_si512(x[i], left);
+        _mm512_storeu_si512(children + 8 * i, _mm512_permutex2var_epi64(left, first, right));
+        _mm512_storeu_si512(children + 8 * i + 4, _mm512_permutex2var_epi64(left, second, right));
+    }
+}
+#else
+enum { TOGETHER = WIDEST };
+
+static void double_together(const __m128i *key, const __m128i *parents, __m128i *children) {
+    (void)key, (void)parents, (void)children; /* no level has as many parents */
+}
+#endif
+
 /* Of count parents x: the left child is H(x) = AES(s) ^ s for s = (high ^ low, high) of x, the right one x ^ H(x). */
 static void double_level(const __m128i *key, const __m128i *parents, int64_t count, __m128i *children) {
     const __m128i high = _mm_set_epi64x(-1, 0);
-    for (int64_t start = 0; start < count; start += 8) {
+    int64_t start = 0;
+    for (; start + TOGETHER <= count; start += TOGETHER)
+        double_together(key, parents + start, children + 2 * start);
+    for (; start < count; start += 8) {
         int64_t filled = count - start < 8 ? count - start : 8;
         __m128i x[8], s[8], state[8];
         for (int i = 0; i < 8; i++) {
