@@ -1,14 +1,15 @@
-"""Threads of the compiled kernels: parts of one step at once. The results are the same bits for any number of them."""
+"""Threads of the compiled kernels: parts of one step at once. The results are the same bits for any number of them.
+
+A step of a millisecond leaves no time for threads that sleep: each takes some 50 µs to wake, the one that gets a part
+and the one that waits for its end. Both stay awake for a moment first (`workers`).
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-#: The work on the elements [first, end) of a step.
-Part = Callable[[int, int], None]
+from .workers import Part, Task, Workers
 
 
 class _Threads:
@@ -16,7 +17,7 @@ class _Threads:
 
     def __init__(self) -> None:
         self.count = 1
-        self.pool: ThreadPoolExecutor | None = None
+        self.pool: Workers | None = None
 
 
 _threads = _Threads()
@@ -33,11 +34,11 @@ def use_threads(count: int) -> None:
     before, _threads.count = _threads.pool, count
     _start_pool()
     if before is not None:
-        before.shutdown()
+        before.end()
 
 
 def _start_pool() -> None:
-    _threads.pool = ThreadPoolExecutor(_threads.count - 1, "kernels") if _threads.count > 1 else None
+    _threads.pool = Workers(_threads.count - 1) if _threads.count > 1 else None
 
 
 # Threads do not follow into a forked process, which would wait for them forever.
@@ -66,11 +67,12 @@ def run_parts(work: Part, size: int, step: int = 1) -> None:
         work(0, size)
         return
     bounds = [min(size, steps * part // parts * step) for part in range(parts + 1)]
-    others = [pool.submit(work, first, end) for first, end in itertools.pairwise(bounds[1:])]
+    others = [Task(work, first, end) for first, end in itertools.pairwise(bounds[1:])]
+    pool.give(others)
     try:
         work(bounds[0], bounds[1])
     finally:
-        faults = [other.exception() for other in others]
+        faults = [other.wait() for other in others]
     for fault in faults:
         if fault is not None:
             raise fault

@@ -1,13 +1,18 @@
 """Parts of a step cover it once, and kernels compute the same bits for any number of threads."""
 
+import ctypes
+import functools
 import multiprocessing
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrnet_nni.fpga.native import workers
 from rrnet_nni.fpga.native.threads import available_cores, run_parts, thread_count, use_threads
 from rrnet_nni.fpga.protocols.masked.kernels import agrees_with_numpy, kernels
 from rrnet_nni.fpga.ring import pack_weights, ring_conv2d
@@ -92,3 +97,69 @@ def test_cores_are_shared_and_nobody_gets_none():
 def test_no_threads_are_refused():
     with pytest.raises(ValueError, match="not by 0"):
         use_threads(0)
+
+
+@pytest.mark.parametrize("awake", [True, False], ids=["awake", "asleep"])
+def test_steps_of_many_callers_at_once_are_each_done_once(monkeypatch, awake):
+    if not awake:
+        monkeypatch.setattr(workers, "_waiting", lambda: workers._asleep)
+    use_threads(3)
+    totals = np.zeros(8, np.int64)
+
+    def caller(number):
+        for _ in range(50):
+            done = np.zeros(40, np.int64)
+
+            def work(first, end, done=done):
+                done[first:end] += np.arange(first, end)
+
+            run_parts(work, 40)
+            totals[number] += done.sum()
+
+    callers = [threading.Thread(target=caller, args=(number,)) for number in range(len(totals))]
+    try:
+        for each in callers:
+            each.start()
+        for each in callers:
+            each.join(60)
+    finally:
+        use_threads(1)
+    assert totals.tolist() == [50 * sum(range(40))] * len(totals)
+
+
+def test_threads_without_work_sleep():
+    use_threads(3)
+    try:
+        run_parts(lambda first, end: None, 10)
+        time.sleep(0.1)  # a thread is not always scheduled at once
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.1
+    finally:
+        use_threads(1)
+
+
+def test_a_step_keeps_nothing_of_what_it_worked_on():
+    use_threads(2)
+    try:
+        array = np.zeros(10)
+        gone = weakref.ref(array)
+        run_parts(functools.partial(lambda kept, first, end: None, array), 10)
+        use_threads(1)
+        del array
+        assert gone() is None
+    finally:
+        use_threads(1)
+
+
+@pytest.mark.skipif(workers._waiting() is workers._asleep, reason="no compiler here")
+def test_who_waits_awake_gives_up_in_time_and_sees_a_change():
+    waiting, word = workers._waiting(), ctypes.c_uint32(3)
+    assert waiting(word, 2, 10**12, 0)
+    started = time.perf_counter()
+    assert not waiting(word, 3, 2_000_000, 10**12)
+    assert time.perf_counter() - started >= 0.002
+    timer = threading.Timer(0.05, lambda: setattr(word, "value", 4))
+    timer.start()
+    assert waiting(word, 3, 10 * 10**9, 0)
+    timer.join()
