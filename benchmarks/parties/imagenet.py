@@ -1,15 +1,15 @@
-"""ResNet-50 and MobileNetV2 at 224 pixels, executed by two parties under every protocol and preprocessing.
+"""ResNet-18, ResNet-50 and MobileNetV2 at 224 pixels, executed by two parties under every protocol and preprocessing.
 
     python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR           every missing row
     python benchmarks/parties/imagenet.py -o docs/results/imagenet.json --folder DIR --again   and disturbed ones
     python benchmarks/parties/imagenet.py --table docs/results/imagenet.json
 
 Torchvision's networks with untrained weights, as `model_zoo.py` exports them, one image, two processes on loopback.
-Offline bytes are what the parties send, or what the dealer hands to each. Bytes, rounds and memory do not depend on the
-machine or its load. Times do: a row says how many cores others took just before it began (`load`), and from QUIET_LOAD
-on the table leaves its times out; --again makes such rows once more, and those that failed. A run that was ended goes
-on where it was. What others published is printed beside, and marked: other machines, links and security assumptions.
-Builds are kept in the folder.
+Offline bytes are what the parties send, or what the dealer hands to each; `as_predicted` is of all that the parties
+send. Bytes, rounds and memory do not depend on the machine or its load. Times do: a row says how many cores others took
+just before it began (`load`), and from QUIET_LOAD on the table leaves its times out; --again makes such rows once more,
+and those that failed. A run that was ended goes on where it was. What others published is printed beside, and marked:
+other machines, links and security assumptions. Builds are kept in the folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rrnet_nni.fpga.compiler.fixed_point.rings import NARROW, WHOLE
 from rrnet_nni.fpga.protocols import executions, preparations
 from rrnet_nni.fpga.runtime.material.party_set import DEALER, TWO_PARTY
 
-NETWORKS = ("resnet50", "mobilenet_v2")
+NETWORKS = ("resnet50", "mobilenet_v2", "resnet18")
 #: Only these protocols open words on fewer bits where a build has narrow rings.
 NARROW_PROTOCOLS = ("masked", "masked-dcf")
 KEYS = ("network", "protocol", "rings", "preprocessing")
@@ -122,13 +122,14 @@ def row(folder: Path, case: dict[str, str]) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     wanted = session.run(None, {"image": np.load(image)})[0]
     found = np.asarray(answer["logits"]).reshape(wanted.shape)
+    exchanged = (answer, prepared) if case["preprocessing"] == TWO_PARTY else (answer,)
     return {
         **case,
         "load": load,
         "online_s": round(answer["online_s"], 2),
         "offline_s": round(prepared["offline_s"], 2),
         "bytes_sent": answer["bytes_sent"],
-        "as_predicted": answer["bytes_sent"] == answer["predicted_bytes"],
+        "as_predicted": all(sent["bytes_sent"] == sent["predicted_bytes"] for sent in exchanged),
         "rounds": answer["rounds"],
         "offline_bytes": prepared["bytes_sent" if case["preprocessing"] == TWO_PARTY else "stored_bytes"],
         "memory_mb": [round(size) for size in answer["memory_mb"].values()],
@@ -177,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where models and builds are kept (default: a temporary one)")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--preprocessing", nargs="+", choices=(DEALER, TWO_PARTY), default=(DEALER, TWO_PARTY))
+    parser.add_argument("--protocols", nargs="+", choices=tuple(executions()), default=tuple(executions()))
+    parser.add_argument("--rings", nargs="+", choices=(WHOLE, NARROW), default=(WHOLE, NARROW))
     parser.add_argument("--again", action="store_true", help="make rows again that others disturbed")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a file's rows as a table")
     options = parser.parse_args(arguments)
@@ -190,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for case in cases():
             key = tuple(case[name] for name in KEYS)
-            wanted = case["network"] in options.networks and case["preprocessing"] in options.preprocessing
+            asked = options.networks, options.protocols, options.rings, options.preprocessing
+            wanted = all(value in allowed for value, allowed in zip(key, asked, strict=True))
             if not wanted or (key in known and not (options.again and is_disturbed(known[key]))):
                 continue
             try:
