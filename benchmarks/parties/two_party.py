@@ -37,6 +37,7 @@ from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.program.reference import run_reference
 from rrnet_nni.fpga.program.write_build import write_build
 from rrnet_nni.fpga.protocols import executions
+from rrnet_nni.fpga.runtime.link.tls import make_pair
 
 NETWORKS = ("loopback", *SHAPES)
 BATCHES = (1, 16)
@@ -84,7 +85,7 @@ def measure(options: argparse.Namespace, network: str, peer: bool) -> list[dict[
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for batch in BATCHES:
             np.save(directory / f"{batch}.npy", images[:batch])
-        subprocess.run(command("tls", directory / "certificates"), check=True, capture_output=True)
+        make_pair(directory / "certificates")
         for activation in ACTIVATIONS:
             build = directory / activation
             program, weights = ResNet18(activation).build()

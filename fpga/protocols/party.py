@@ -22,6 +22,16 @@ from .lanes import LaneChannel, run_together
 from .material import Corrections, CorrectionWriter, RandomSource
 
 
+class AheadChannel(Protocol):
+    """One party's end of a link on which rounds may begin before others have ended."""
+
+    def begin(self, outgoing: np.ndarray | None, incoming_bytes: int, rounds: int) -> None:
+        """Send `outgoing`; `rounds` is 0 where it is a further part of a round that is counted already."""
+
+    def finish(self) -> np.ndarray:
+        """What the round that began first has brought, uint8."""
+
+
 class Channel(Protocol):
     """One party's end of the link to the other."""
 
@@ -167,6 +177,10 @@ class Execution(ABC):
 
     @abstractmethod
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram: ...
+
+    def party_ahead(self, number: int, program: Program, channel: Channel, ahead: AheadChannel) -> PartyProgram:
+        """A party that begins rounds before others have ended, over `ahead`; as `party` where it cannot."""
+        return self.party(number, program, channel)
 
     @abstractmethod
     def dealer(

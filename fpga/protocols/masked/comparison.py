@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -19,6 +19,16 @@ from ..shared.bit_planes import plane_words, spread_plane
 from ..shared.pool_tree import first_differences, pool_levels
 from .kernels import kernels
 from .masks import Forms, Sources, ring_mask
+
+
+class Cut(Protocol):
+    """Cuts the elements of a band out of those of a tensor."""
+
+    def flat(self, words: np.ndarray) -> np.ndarray:
+        """[N, E, ...] -> [N, E of the band, ...]."""
+
+    def planes(self, planes: np.ndarray) -> np.ndarray:
+        """[N, ..., P] -> [N, ..., P of the band]."""
 
 
 class Comparison(ABC):
@@ -43,6 +53,10 @@ class Comparison(ABC):
     @abstractmethod
     def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         """Corrections for a mask r; returns the plane r_d ⊕ msb(r), which both expansions make."""
+
+    @abstractmethod
+    def cut(self, material: Any, cut: Cut) -> Any:
+        """The material of a band of elements, of which `cut` tells those of a tensor."""
 
     @abstractmethod
     def less(self, number: int, channel: Channel, opened: np.ndarray, material: Any, width: int) -> np.ndarray:

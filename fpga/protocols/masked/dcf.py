@@ -14,7 +14,7 @@ from ...program import RING_BITS
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from ..shared.bit_planes import plane_bytes
-from .comparison import Comparison
+from .comparison import Comparison, Cut
 from .comparison_functions import HashKeys, functions, hash_keys
 from .costs import BLOCK_BYTES, DCF, key_blocks
 from .masks import Sources
@@ -49,6 +49,10 @@ class DcfComparison(Comparison):
         writer.put_for_both(np.stack(keys))
         octets = plane_bytes(elements)
         return np.asarray(sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0])
+
+    def cut(self, material: KeyMaterial, cut: Cut) -> KeyMaterial:
+        roots, dealt, hashed = material
+        return cut.flat(roots), [cut.flat(words) for words in dealt], hashed
 
     def less(self, number: int, channel: Channel, opened: np.ndarray, material: KeyMaterial, width: int) -> np.ndarray:
         roots, dealt, hashed = material

@@ -9,13 +9,15 @@ import numpy as np
 
 from ...cost.protocol import Exchange
 from ...program import AnyOperation, Program, SquareOp, TruncateOp, is_narrow
+from ...program.lanes import side_by_side
 from ...program.operators import comparison_count
 from ...program.shapes import operation_shape
 from ..material import RandomSource
-from ..party import Channel, DealerProgram, Execution, PartyProgram, Traffic
+from ..party import AheadChannel, Channel, DealerProgram, Execution, PartyProgram, Traffic
 from ..shared.linear_geometry import weight_setup_bytes
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.together import joined_traffic
+from .ahead import AheadParty
 from .comparison import Comparison
 from .costs import masked_offline_bytes, masked_steps
 from .dcf import DcfComparison
@@ -47,6 +49,11 @@ class MaskedExecution(Execution):
 
     def party(self, number: int, program: Program, channel: Channel) -> PartyProgram:
         return MaskedParty(number, program, channel, self.comparison)
+
+    def party_ahead(self, number: int, program: Program, channel: Channel, ahead: AheadChannel) -> PartyProgram:
+        if side_by_side(program):  # their lanes take their rounds together
+            return self.party(number, program, channel)
+        return AheadParty(number, program, channel, self.comparison, ahead)
 
     def dealer(self, program: Program, weight_masks: Callable[[int], Sources]) -> DealerProgram:
         return MaskedDealer(program, weight_masks, self.comparison)

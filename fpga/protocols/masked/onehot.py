@@ -16,7 +16,7 @@ from ..party import Channel
 from ..shared.and_tree import BitTriples, deal_bit_triples, draw_bit_triples, join_leaves
 from ..shared.bit_planes import indicators, plane_bytes, word_planes
 from ..shared.digit_planes import split_digits, split_leaves
-from .comparison import Comparison
+from .comparison import Comparison, Cut
 from .costs import ONEHOT, compared_digits, onehot_planes
 from .kernels import kernels
 from .masks import Sources
@@ -52,6 +52,10 @@ class OneHotComparison(Comparison):
         sign = sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0]
         deal_bit_triples(octets, sources, writer, compared_digits(width))
         return sign
+
+    def cut(self, material: OneHotMaterial, cut: Cut) -> OneHotMaterial:
+        triples = [(cut.planes(masks), cut.planes(products)) for masks, products in material.triples]
+        return OneHotMaterial(cut.planes(material.onehot), triples)
 
     def less(
         self, number: int, channel: Channel, opened: np.ndarray, material: OneHotMaterial, width: int

@@ -40,6 +40,10 @@ class Lifted:
     form: np.ndarray
     opened: np.ndarray
 
+    @property
+    def words(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.public, self.form, self.opened
+
 
 class Values:
     """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values.

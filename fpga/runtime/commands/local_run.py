@@ -99,7 +99,7 @@ def _run_parties(options: argparse.Namespace, material: Path, protocol: str) -> 
         arguments += ["--input", str(options.input), "--progress-lines"] if number == 0 else []
         arguments += ["--units", options.units] if number == 0 and options.units else []
         arguments += ["--batch", str(options.batch)] if options.batch else []
-        arguments += ["--strands", str(options.strands)]
+        arguments += ["--strands", str(options.strands), "--link", options.link]
         arguments += ["--threads", str(options.threads or available_cores(sharers=2))]
         arguments += ["--reveal", options.reveal] if options.reveal else []
         arguments += ["--preprocessing", options.preprocessing] if options.preprocessing else []

@@ -15,6 +15,7 @@ from ...native.threads import available_cores, use_threads
 from ...program.build import Build, build_device, load_build
 from ...protocols import get_execution
 from ...protocols.party import Execution
+from ..link.ahead import WAN
 from ..link.tls import fingerprint, load_identity
 from ..material.store import MaterialStore
 from ..session.accounting import OPEN_LOGITS
@@ -50,6 +51,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
         batch,
         options.reveal or build.program.reveals,
         strands=1 if options.pace == DEVICE_CLOCK else options.strands,
+        ahead=options.link == WAN and options.pace != DEVICE_CLOCK,
     )
     with MaterialStore(material_root(options), number) as store:
         store.check_program(terms.program_digest, terms.protocol)

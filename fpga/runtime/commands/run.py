@@ -14,6 +14,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...program import ARGMAX, LOGITS
 from ...protocols import executions
+from ..link.ahead import LAN, WAN
 from ..link.strands import MOST_STRANDS
 from ..material.party_set import PREPROCESSINGS
 from ..session.client_values import UNITS
@@ -79,6 +80,13 @@ def parser() -> Parser:
         metavar="N",
         help="parts of a batch that are evaluated side by side: while one waits for the other party, another one "
         f"computes (default {STRANDS})",
+    )
+    result.add_argument(
+        "--link",
+        choices=(LAN, WAN),
+        default=LAN,
+        help="`wan`: on a long link rows of an image go on while others wait, where both parties say so; of `masked` "
+        f"and `masked-dcf` (default: {LAN}, where parts of a batch do)",
     )
     result.add_argument(
         "--threads",

@@ -7,11 +7,12 @@ sender back. Every payload octet is counted; headers and the handshake are count
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,18 @@ from .tls_problems import tls_problem
 
 SOCKET_BUFFER_BYTES = 1 << 22
 DEFAULT_TIMEOUT_S = 60.0
+
+
+@contextlib.contextmanager
+def told_as_faults(peer: str, drain: Callable[[], object]) -> Iterator[None]:
+    """Raise `LinkFault` for what a socket raises; `drain` reads on first: the peer may have said why it stopped."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise LinkFault(f"the encrypted link to {peer} failed: {tls_problem(error)}") from error
+    except OSError as error:
+        drain()
+        raise LinkFault(f"the link to {peer} broke ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True)
@@ -178,20 +191,15 @@ class Link:
     def _pump(self, sender: Sender, receiver: Receiver) -> None:
         """Move both directions until both are done."""
         deadline = time.monotonic() + self.timeout_s
-        while not (sender.done and receiver.done):
-            try:
+        with told_as_faults(self.peer, lambda: receiver.drain(self.socket)):
+            while not (sender.done and receiver.done):
                 # reads first: a peer that hangs up has said why, and a failed write would hide it
                 progress = not receiver.done and receiver.advance(self.socket)
                 progress |= not sender.done and sender.advance(self.socket)
-            except ssl.SSLError as error:
-                raise LinkFault(f"the encrypted link to {self.peer} failed: {tls_problem(error)}") from error
-            except OSError as error:
-                receiver.drain(self.socket)
-                raise LinkFault(f"the link to {self.peer} broke ({error.strerror or error})") from error
-            if progress:
-                deadline = time.monotonic() + self.timeout_s
-            elif not self._wait(deadline, sender.done, receiver.done):
-                raise LinkFault(f"the link to {self.peer} stalled: nothing moved for {self.timeout_s:g} s")
+                if progress:
+                    deadline = time.monotonic() + self.timeout_s
+                elif not self._wait(deadline, sender.done, receiver.done):
+                    raise LinkFault(f"the link to {self.peer} stalled: nothing moved for {self.timeout_s:g} s")
 
     def _wait(self, deadline: float, all_sent: bool, all_received: bool) -> bool:
         poll = select.poll()

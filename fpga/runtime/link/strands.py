@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import ssl
 import threading
 import time
 from collections import deque
@@ -19,8 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .frames import DATA, FRAME_BYTES, HEADER, DataReceiver, LinkFault, Receiver, Sender
-from .link import Link, LinkCounters
-from .tls_problems import tls_problem
+from .link import Link, LinkCounters, told_as_faults
 
 #: Four bits of a frame's kind say the strand.
 STRAND_BITS = 4
@@ -196,20 +194,16 @@ class Strands:
     def _pump(self, mine: _Wait) -> None:
         """Move octets for all strands until `mine` is done."""
         deadline = time.monotonic() + self._link.timeout_s
-        while not mine.done and self.fault is None:
-            try:
+        with told_as_faults(self._link.peer, lambda: self._reader.drain(self._link.socket)):
+            while not mine.done and self.fault is None:
                 progress = self._reader.advance(self._link.socket)
                 progress |= self._send()
-            except ssl.SSLError as error:
-                raise LinkFault(f"the encrypted link to {self._link.peer} failed: {tls_problem(error)}") from error
-            except OSError as error:
-                self._reader.drain(self._link.socket)
-                raise LinkFault(f"the link to {self._link.peer} broke ({error.strerror or error})") from error
-            if progress:
-                self._turn.notify_all()
-                deadline = time.monotonic() + self._link.timeout_s
-            elif not self._poll(deadline):
-                raise LinkFault(f"the link to {self._link.peer} stalled: nothing moved for {self._link.timeout_s:g} s")
+                if progress:
+                    self._turn.notify_all()
+                    deadline = time.monotonic() + self._link.timeout_s
+                elif not self._poll(deadline):
+                    silence = f"nothing moved for {self._link.timeout_s:g} s"
+                    raise LinkFault(f"the link to {self._link.peer} stalled: {silence}")
 
     def _send(self) -> bool:
         if not self._outgoing:

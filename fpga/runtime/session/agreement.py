@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 from rrnet_nni.base.errors import Refusal
 
@@ -43,7 +43,8 @@ class Terms:
     """What both parties must say alike before they start; `images` is the client's to say (None at the server).
 
     `reveal` is how much of the logits is opened (`output_policy`). `strands` is how many parts of a batch may be
-    executed at once; the lower of both parties' numbers holds.
+    executed at once; the lower of both parties' numbers holds. `ahead`: rounds may begin before others have ended, if
+    both parties say so.
     """
 
     program_digest: str
@@ -53,10 +54,20 @@ class Terms:
     batch: int
     reveal: str = "logits"
     strands: int = 1
+    ahead: bool = False
 
 
-def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[int, int, int]:
-    """Compare the terms; returns how many images, from which index of the material, and in how many strands.
+class Agreed(NamedTuple):
+    """How many images, from which index of the material, in how many strands, and whether rounds begin ahead."""
+
+    images: int
+    start: int
+    strands: int
+    ahead: bool
+
+
+def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> Agreed:
+    """Compare the terms.
 
     Raises:
         Refusal: something differs; the sentence says what.
@@ -76,6 +87,7 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
         "reveal_to": terms.reveal_to,
         "reveal": terms.reveal,
         "strands": terms.strands,
+        "ahead": terms.ahead,
         "nonce": fresh_bytes(16).hex(),
     }
     sent = json.dumps(mine, sort_keys=True).encode()
@@ -96,7 +108,8 @@ def agree(link: Link, number: int, terms: Terms, store: MaterialStore) -> tuple[
             f"{mine['next_index']} inferences of the material are used here, {theirs['next_index']} there: no "
             "crash explains that; run rrnet-2pc-prepare again"
         )
-    return count, max(mine["next_index"], theirs["next_index"]), min(mine["strands"], theirs["strands"])
+    ahead = terms.ahead and theirs["ahead"] is True
+    return Agreed(count, max(mine["next_index"], theirs["next_index"]), min(mine["strands"], theirs["strands"]), ahead)
 
 
 def agree_on_start(link: Link, number: int) -> None:
@@ -142,6 +155,6 @@ def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], number: int)
         return "the client has no images"
     index, strands = theirs.get("next_index"), theirs.get("strands")
     numbers = type(index) is int and index >= 0 and type(strands) is int and 0 < strands <= MOST_STRANDS
-    if not numbers or not isinstance(theirs.get("nonce"), str):
+    if not numbers or not isinstance(theirs.get("nonce"), str) or not isinstance(theirs.get("ahead"), bool):
         return "the other party's handshake is incomplete"
     return None

@@ -30,10 +30,11 @@ def run_shared(
     seeds: DealerSeeds | None = None,
     preprocessing: str = DEALER,
     record: bool = False,
+    ahead: bool = False,
 ) -> Executed:
     """Share images and weights, then execute both parties in this process."""
     shared = share_words(encode_images(program, images)), share_weights(weights)
-    return execute(program, *shared, execution, seeds, preprocessing=preprocessing, record=record)
+    return execute(program, *shared, execution, seeds, preprocessing=preprocessing, record=record, ahead=ahead)
 
 
 def first_divergence(
@@ -67,9 +68,10 @@ def disagreement(
     images: np.ndarray,
     execution: Execution,
     preprocessing: str = DEALER,
+    ahead: bool = False,
 ) -> str | None:
     """What one execution has otherwise than the reference and the predicted online traffic; None when nothing."""
-    executed, same = _compare(program, weights, images, execution, DealerSeeds.fresh(), preprocessing)
+    executed, same = _compare(program, weights, images, execution, DealerSeeds.fresh(), preprocessing, ahead)
     if same:
         return _online_mismatch(program, len(images), execution, executed)
     return f"the output is not the reference's: {first_divergence(program, weights, images, execution, preprocessing)}"
@@ -82,10 +84,11 @@ def _compare(
     execution: Execution,
     seeds: DealerSeeds,
     preprocessing: str,
+    ahead: bool = False,
 ) -> tuple[Executed, bool]:
     """An execution, and whether its output is the reference's under the masks that the seeds fix."""
     narrow = is_narrow(program)
-    executed = run_shared(program, weights, images, execution, seeds, preprocessing, record=narrow)
+    executed = run_shared(program, weights, images, execution, seeds, preprocessing, record=narrow, ahead=ahead)
     masks = execution.truncation_masks(
         program,
         lambda operation: seeds.images(range(len(images)), operation),

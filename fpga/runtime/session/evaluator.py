@@ -12,6 +12,7 @@ import numpy as np
 from ...program import Program
 from ...protocols.party import BatchMaterial, Execution
 from ...protocols.shared.randomness import Keystream
+from ..link.ahead import RoundsAhead
 from ..link.link import Link
 from ..link.strands import Strand
 from .accounting import Recorder
@@ -29,10 +30,15 @@ class PartyEvaluator:
         link: Link,
         recorder: Recorder | None = None,
         pace: Pace | None = None,
+        ahead: bool = False,
     ) -> None:
         self._pace = pace
         self._recorder = Recorder(link) if recorder is None else recorder
-        self._party = execution.party(number, program, link)
+        self._ahead = RoundsAhead(link) if ahead else None
+        if self._ahead is None:
+            self._party = execution.party(number, program, link)
+        else:
+            self._party = execution.party_ahead(number, program, link, self._ahead)
 
     def beside(self, strand: Strand, recorder: Recorder) -> PartyEvaluator:
         """This evaluator once more, set up alike, for another batch at the same time over a strand of the link."""
@@ -55,7 +61,10 @@ class PartyEvaluator:
     def evaluate(self, share: np.ndarray, prepared: Any) -> np.ndarray:
         """This party's share of the output, uint32 [N, *shape], from its share of the input."""
         if self._pace is None:
-            return self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+            output = self._party.evaluate(share, prepared, lambda name: self._recorder.measure("online", name))
+            if self._ahead is not None:
+                self._ahead.close()
+            return output
         pace, images = self._pace, len(share)
 
         @contextmanager

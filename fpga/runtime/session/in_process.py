@@ -63,6 +63,7 @@ def execute(
     timeout_s: float = 60.0,
     preprocessing: str = DEALER,
     record: bool = False,
+    ahead: bool = False,
 ) -> Executed:
     """Make material for a batch and run both parties in threads over a pair of sockets.
 
@@ -75,6 +76,7 @@ def execute(
         timeout_s: of the link.
         preprocessing: who makes the material, a dealer or the two parties.
         record: keep party 1's shares that truncations reduce, for `Execution.truncation_masks`.
+        ahead: rounds may begin before others have ended.
 
     Raises:
         ExecutionFault: the parties could not finish.
@@ -90,7 +92,7 @@ def execute(
         material = PartyMaterial(keys, corrections[number], seeds.set_id)
         with Link(ends[number], f"party {1 - number}", timeout_s) as link:
             recorder = Recorder(link)
-            evaluator = PartyEvaluator(number, program, execution, link, recorder)
+            evaluator = PartyEvaluator(number, program, execution, link, recorder, ahead=ahead)
             if record and number == 1:
                 evaluator.record_reduced(reduced)
             evaluator.setup(weight_shares[number], seeds.parties[number].weight_source)

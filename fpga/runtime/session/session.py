@@ -98,16 +98,18 @@ class Party:
         self._store.check_size(
             sum(each.offline_bytes[self.number] for each in self._execution.traffic(self._program, 1))
         )
-        count, start, strands = agree(self._link, self.number, terms, self._store)
+        count, start, strands, ahead = agree(self._link, self.number, terms, self._store)
         if self._quota is not None:
             self._quota.claim(count)
         if weights is not None:
             self._store.bind_weights(weights)
         material = self._store.claim(start, count)
-        strands = min(strands, terms.batch)
+        strands = 1 if ahead else min(strands, terms.batch)
         batches = split_batches(count, terms.batch, strands)
         agree_on_start(self._link, self.number)
-        evaluator = PartyEvaluator(self.number, self._program, self._execution, self._link, self._recorder, self._pace)
+        evaluator = PartyEvaluator(
+            self.number, self._program, self._execution, self._link, self._recorder, self._pace, ahead
+        )
         started = time.perf_counter()
         with self._recorder.measure("setup", SHARE_WEIGHTS):
             shares = exchange_weight_shares(self._link, self.number, self._program, weights)

@@ -50,8 +50,8 @@ def both(tmp_path):
 
 
 def test_a_peer_moves_the_index_as_far_as_crashes_can_and_not_further(both):
-    assert both((0, MOST_SKIPPED), 1) == [(1, MOST_SKIPPED, 1)] * 2
-    assert both((2_000, 0), 1_000) == [(1_000, 2_000, 1)] * 2
+    assert both((0, MOST_SKIPPED), 1) == [(1, MOST_SKIPPED, 1, False)] * 2
+    assert both((2_000, 0), 1_000) == [(1_000, 2_000, 1, False)] * 2
     for used in ((0, MOST_SKIPPED + 1), (10**9, 0)):
         assert all("inferences of the material are used here" in said for said in both(used, 1))
 

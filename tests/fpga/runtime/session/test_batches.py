@@ -35,15 +35,16 @@ def test_batches_hold_all_images_and_as_many_at_once_as_one_batch_may(images, la
     assert at_once <= largest
 
 
-def run_both(root, execution, terms, strands):
-    """Both parties' results in one process, `strands` as each party would have it."""
+def run_both(root, execution, terms, strands, ahead=(False, False)):
+    """Both parties' results in one process, `strands` and `ahead` as each party would have it."""
     program, weights = network()
     pixels = np.random.default_rng(3).normal(size=(terms.images, 2, 16, 16))
     words = np.round(pixels * 2**8).astype(np.int64).astype(np.uint32)
     ends = socket.socketpair()
 
     def side(number):
-        mine = replace(terms, images=terms.images if number == 0 else None, strands=strands[number])
+        images = terms.images if number == 0 else None
+        mine = replace(terms, images=images, strands=strands[number], ahead=ahead[number])
         with MaterialStore(root, number) as store, Link(ends[number], "the other", 20) as link:
             party = Party(number, program, execution, link, store)
             try:
@@ -88,3 +89,18 @@ def test_a_part_that_fails_ends_both_parties_with_its_reason(tmp_path, monkeypat
     monkeypatch.setattr(PartyEvaluator, "evaluate", sometimes)
     with pytest.raises(ExecutionFault, match="no memory for it"):
         run_both(tmp_path, executions()["masked"], Terms(DIGEST, "masked", 0, IMAGES, 4), (2, 2))
+
+
+@pytest.mark.parametrize("asks", [(True, True), (True, False)], ids=str)
+def test_rounds_begin_ahead_where_both_parties_ask_for_it(tmp_path, asks):
+    """A network of one band per tensor has no more messages; what counts is that both parties go the same way."""
+    execution, (program, _) = executions()["masked"], network()
+    prepare_set(tmp_path, program, DIGEST, execution, 2)
+    terms = Terms(DIGEST, "masked", 0, 2, 2)
+    (client, server), expected = run_both(tmp_path, execution, terms, (2, 2), asks)
+    assert client.batches == server.batches == ((2,) if all(asks) else (1, 1))
+    fraction_bits = program.tensor(program.output).fraction_bits
+    assert np.abs(decode(client.logits, fraction_bits) - expected).max() < 0.25 * np.abs(expected).max()
+    predicted = predict(execution, program, list(client.batches), 0)
+    assert client.counters.bytes_sent == sum(entry.bytes_sent[0] for entry in predicted.values())
+    assert client.counters.rounds == server.counters.rounds == sum(entry.rounds for entry in predicted.values())

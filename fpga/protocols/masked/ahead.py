@@ -1,0 +1,193 @@
+"""One party of `masked` on a long link: some rows of an image go on while others wait for the other party.
+
+A band of rows is opened, compared and selected by the same steps as a whole tensor; a convolution makes a band of its
+output as soon as the rows that it reads are open. The octets that are opened are those of whole tensors in another
+order: values, bytes and rounds stay what they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ...program import AnyOperation, ConvOp, Program, TruncateOp
+from ..lanes import LaneChannel
+from ..party import AheadChannel, BatchMaterial, Channel, Observer
+from ..shared.opened_words import OperationPlan, opened_by
+from ..wavefront import Task, run_tasks
+from .comparison import Comparison
+from .opening import open_wire
+from .party import MaskedParty
+from .row_bands import Cut, Rows, RowsOfValues, operation_bands, row_bands, rows_read
+from .values import PreparedOperation, Values
+
+ALL_ROWS = 0, 1 << 30
+
+
+@dataclass(frozen=True)
+class BandedOperation:
+    """What a party knows of an operation before its input.
+
+    Attributes:
+        parts: of every band of its output.
+        openings: share of the mask of every band of its input, of a convolution that opens it.
+    """
+
+    parts: list[PreparedOperation]
+    openings: list[np.ndarray]
+
+
+class AheadParty(MaskedParty):
+    """A party that begins rounds before others have ended, over a link that allows it."""
+
+    def __init__(
+        self, number: int, program: Program, channel: Channel, comparison: Comparison, ahead: AheadChannel
+    ) -> None:
+        super().__init__(number, program, channel, comparison)
+        self._ahead = ahead
+        plans = zip(program.operations, self._plans, strict=True)
+        self._bands = [operation_bands(operation, plan, program) for operation, plan in plans]
+
+    def prepare(self, material: BatchMaterial, observe: Observer) -> list[BandedOperation]:  # type: ignore[override]
+        return [self._cut(index, known) for index, known in enumerate(super().prepare(material, observe))]
+
+    def _cut(self, index: int, known: PreparedOperation) -> BandedOperation:
+        operation, bands = self.program.operations[index], self._bands[index]
+        shape = self.program.tensor(operation.output).shape
+        if isinstance(operation, ConvOp) and known.product is not None:
+            source = self.program.tensor(operation.inputs[0]).shape
+            mask = known.mask if self._plans[index].opens else None
+            openings = [] if mask is None else [Cut(source, rows).tensor(mask) for rows in row_bands(source)]
+            parts = [PreparedOperation(product=Cut(shape, rows).tensor(known.product)) for rows in bands]
+            return BandedOperation(parts, openings)
+        if len(bands) == 1:
+            return BandedOperation([known], [])
+        return BandedOperation([Cut(shape, rows).material(known, self._comparison) for rows in bands], [])
+
+    def evaluate(  # type: ignore[override]
+        self, share: np.ndarray, prepared: list[BandedOperation], observe: Observer
+    ) -> np.ndarray:
+        values = Values(self.program, share)
+        tasks = _Tasks(self.program, self._plans, lambda index: self._end(index, values))
+        for index, operation in enumerate(self.program.operations):
+            known, bands = prepared[index], self._bands[index]
+            if isinstance(operation, ConvOp):
+                source = row_bands(self.program.tensor(operation.inputs[0]).shape) if known.openings else ()
+                opens = [partial(self._open_rows, index, known, band, rows, values) for band, rows in enumerate(source)]
+                tasks.open(index, operation, list(zip(source, opens, strict=True)))
+            tasks.add(index, operation, bands, partial(self._evaluate_band, index, known, values))
+        run_tasks(tasks.tasks, self._ahead, observe)
+        return values.narrow(self.program.output)
+
+    def _end(self, index: int, values: Values) -> None:
+        """Every band of an operation is done."""
+        operation = self.program.operations[index]
+        if self.reduced is not None and isinstance(operation, TruncateOp) and self._plans[index].reduces:
+            self.reduced[operation.name] = values.shares[operation.inputs[0]]
+        values.end_reading(operation)
+
+    def _open_rows(self, index: int, known: BandedOperation, band: int, rows: Rows, values: Values) -> None:
+        """Open some rows of a convolution's input."""
+        width, name = self._plans[index].width, self.program.operations[index].inputs[0]
+        view = RowsOfValues(values, self.program, rows)
+        mask = known.openings[band]
+        view.opened[name] = open_wire(LaneChannel(), self.number, view.narrow(name), mask, width)
+
+    def _evaluate_band(self, index: int, known: BandedOperation, values: Values, band: int) -> None:
+        """One band of an operation, or all of it."""
+        operation, rows = self.program.operations[index], self._bands[index][band]
+        part, known.parts[band] = known.parts[band], PreparedOperation()  # read for the last time
+        whole = len(self._bands[index]) == 1
+        view = values if whole else RowsOfValues(values, self.program, rows)
+        if isinstance(operation, ConvOp):
+            view.shares[operation.output] = self._convolve_rows(index, operation, rows, values, part)
+            return
+        lane = copy.copy(self)
+        lane.channel, lane.reduced = LaneChannel(), None
+        lane._evaluate_operation(index, operation, view, part)
+
+    def _convolve_rows(
+        self, index: int, operation: ConvOp, rows: Rows, values: Values, known: PreparedOperation
+    ) -> np.ndarray:
+        """This party's share of some rows of a convolution's output, from open rows of its input."""
+        geometry, _, online = self._factors[index]
+        (first, end), (above, below) = rows_read(operation, self.program, rows)
+        _, left, _, right = geometry.padding
+        opened = np.ascontiguousarray(values.opened[operation.inputs[0]][:, :, first:end])
+        return replace(geometry, padding=(above, left, below, right)).product(opened, online, known.product)
+
+
+class _Tasks:
+    """The tasks of a program, each behind those that make what it reads.
+
+    An operation that replaces words or shares of a tensor waits for all that read them before.
+    """
+
+    def __init__(self, program: Program, plans: tuple[OperationPlan, ...], end: Callable[[int], None]) -> None:
+        self.tasks: list[Task] = []
+        self._program, self._plans, self._end = program, plans, end
+        self._writers: dict[str, list[tuple[int, Rows]]] = defaultdict(list)
+        self._readers: dict[str, set[int]] = defaultdict(set)
+        self._opened: set[str] = set()
+        self._left: Counter[int] = Counter()
+
+    def open(self, index: int, operation: ConvOp, bands: list[tuple[Rows, Callable[[], None]]]) -> None:
+        """Tasks that open the bands of a convolution's input."""
+        name = operation.inputs[0]
+        replaced = self._readers[name].copy() if name in self._opened else set()
+        places = [self._put(index, self._makers(name, rows) | replaced, run, not band) for band, (rows, run) in
+                  enumerate(bands)]  # fmt: skip
+        self._writers[name] += [(place, rows) for place, (rows, _) in zip(places, bands, strict=True)]
+        if bands:
+            self._opened.add(name)
+
+    def add(self, index: int, operation: AnyOperation, bands: tuple[Rows, ...], run: Callable[[int], None]) -> None:
+        """Tasks that make the bands of an operation's output."""
+        plan, written = self._plans[index], [operation.output]
+        if not isinstance(operation, ConvOp):
+            opened = [opened_by(operation, plan)] if plan.opens else []
+            opened += [operation.inputs[1]] if plan.opens_second else []
+            written += [name for name in opened if name != operation.output]
+            if plan.lifts and not isinstance(operation, TruncateOp):
+                written.append(operation.inputs[0])
+                self._opened.add(operation.inputs[0])  # the share that was there is replaced
+        replaced = set().union(*(self._readers[name] for name in written if name in self._opened))
+        self._opened.update(written if plan.wire or plan.reduces else written[1:])
+        places = []
+        for band, rows in enumerate(bands):
+            read = self._rows_read(operation, rows if len(bands) > 1 else None)
+            needs = set().union(*(self._makers(name, read) for name in operation.inputs))
+            place = self._put(index, needs | replaced, partial(run, band), not band)
+            places.append((place, rows if len(bands) > 1 else ALL_ROWS))
+        for name in set(written):
+            self._writers[name] += places
+        for name in operation.inputs:
+            self._readers[name].update(place for place, _ in places)
+
+    def _rows_read(self, operation: AnyOperation, rows: Rows | None) -> Rows | None:
+        if rows is None or not isinstance(operation, ConvOp):
+            return rows
+        return rows_read(operation, self._program, rows)[0]
+
+    def _makers(self, name: str, rows: Rows | None) -> set[int]:
+        """The tasks that make some rows of a tensor, or all."""
+        return {
+            place for place, (first, end) in self._writers[name] if rows is None or (first < rows[1] and rows[0] < end)
+        }
+
+    def _put(self, index: int, needs: set[int], run: Callable[[], None], counts: bool) -> int:
+        self._left[index] += 1
+
+        def do() -> None:
+            run()
+            self._left[index] -= 1
+            if not self._left[index]:
+                self._end(index)
+
+        self.tasks.append(Task(self._program.operations[index].name, frozenset(needs), do, counts))
+        return len(self.tasks) - 1
