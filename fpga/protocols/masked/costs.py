@@ -27,7 +27,8 @@ from ...program.operators import (
     Square,
     Truncate,
 )
-from ..shared.and_tree import and_tree
+from ..shared.and_chain import MOST_DIGITS, chain_opened, chain_products
+from ..shared.and_tree import Levels, and_tree
 from ..shared.bit_planes import plane_bytes
 from ..shared.digit_planes import DIGIT_BITS
 from ..shared.executed import ExecutedProtocol, Step, Work
@@ -49,6 +50,14 @@ def compared_digits(width: int) -> int:
 def onehot_planes(width: int) -> int:
     """Dealt one-hot words of a mask's digits: one plane per value of each digit."""
     return sum(2**bits for bits in DIGIT_BITS[: compared_digits(width)])
+
+
+def and_levels(width: int) -> Levels:
+    """How the leaves of a comparison are joined: those of few digits at once."""
+    digits = compared_digits(width)
+    if digits <= MOST_DIGITS:
+        return ((chain_opened(digits), len(chain_products(digits))),)
+    return and_tree(digits)
 
 
 ONEHOT_PLANES = onehot_planes(RING_BITS)  # 120
@@ -78,7 +87,7 @@ def _opened_together(image_elements: Sequence[int], batch: int, width: int) -> t
 def _compare_steps(
     image_elements: int, batch: int, comparison: str, width: int, chosen_elements: int | None = None
 ) -> tuple[Step, ...]:
-    """`onehot`: levels of AND, three for whole words; `dcf`: an AES block per level of the key. Then the sign.
+    """`onehot`: rounds of AND; `dcf`: an AES block per level of the key. Then the sign.
 
     `chosen_elements`: of an image, where one sign chooses several.
     """
@@ -88,7 +97,7 @@ def _compare_steps(
         steps = [Work("comparator", "aes", key_blocks(width) * elements)]
     else:
         steps = [Work("comparator", "digits", elements)]
-        for opened, _ in and_tree(compared_digits(width)):
+        for opened, _ in and_levels(width):
             steps += [Work("comparator", "and", opened * elements), Exchange((opened * planes, opened * planes))]
     return (
         *steps,
@@ -193,7 +202,7 @@ def _compare_offline_bytes(
     if comparison == DCF:
         keys = BLOCK_BYTES * key_blocks(width) * sum(levels)
         return batch * keys, batch * (keys + select)
-    planes = onehot_planes(width) + sum(gates for _, gates in and_tree(compared_digits(width)))
+    planes = onehot_planes(width) + sum(products for _, products in and_levels(width))
     return 0, batch * (planes * sum(map(plane_bytes, levels)) + select)
 
 

@@ -1,7 +1,8 @@
 """Comparison `onehot`: the dealer shares the one-hot words of the digits of low(r).
 
-Each digit of low(M) is public, so that "less" and "equal" of a digit are linear in the one-hot word of r's digit; three
-levels of AND join the digits. Nothing but masked bits is opened.
+Each digit of low(M) is public, so that "less" and "equal" of a digit are linear in the one-hot word of r's digit. Three
+levels of AND join the digits of a whole word, a chain in one round those of a narrow one. Nothing but masked bits is
+opened.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import numpy as np
 
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
+from ..shared.and_chain import MOST_DIGITS, deal_chain, join_chain
 from ..shared.and_tree import BitTriples, deal_bit_triples, draw_bit_triples, join_leaves
 from ..shared.bit_planes import indicators, plane_bytes, word_planes
 from ..shared.digit_planes import split_digits, split_leaves
 from .comparison import Comparison, Cut
-from .costs import ONEHOT, compared_digits, onehot_planes
+from .costs import ONEHOT, and_levels, compared_digits, onehot_planes
 from .kernels import kernels
 from .masks import Sources
 
 
 @dataclass(frozen=True)
 class OneHotMaterial:
-    """Shares of the one-hot words of r's digits, planes [N, 120, P] for whole words, and the AND tree's triples."""
+    """Shares of the one-hot words of r's digits, planes [N, 120, P] for whole words; the tree's or chain's triples."""
 
     onehot: np.ndarray
     triples: BitTriples
@@ -42,15 +44,19 @@ class OneHotComparison(Comparison):
         octets = plane_bytes(elements)
         onehot = (source if number == 0 else dealt).planes(onehot_planes(width), octets)
         sign = source.planes(1, octets)[:, 0]
-        return OneHotMaterial(onehot, draw_bit_triples(number, octets, source, dealt, compared_digits(width))), sign
+        return OneHotMaterial(onehot, draw_bit_triples(number, octets, source, dealt, and_levels(width))), sign
 
     def deal(self, mask: np.ndarray, sources: Sources, writer: CorrectionWriter, width: int) -> np.ndarray:
         octets = plane_bytes(mask.shape[1])
-        digits = split_digits(word_planes(mask, width - 1))
-        onehot = np.concatenate([indicators(part).reshape(len(mask), -1, octets) for part in digits], axis=1)
+        parts = split_digits(word_planes(mask, width - 1))
+        onehot = np.concatenate([indicators(part).reshape(len(mask), -1, octets) for part in parts], axis=1)
         writer.put(onehot ^ sources[0].planes(onehot_planes(width), octets))
         sign = sources[0].planes(1, octets)[:, 0] ^ sources[1].planes(1, octets)[:, 0]
-        deal_bit_triples(octets, sources, writer, compared_digits(width))
+        digits = compared_digits(width)
+        if digits <= MOST_DIGITS:
+            deal_chain(octets, sources, writer, digits)
+        else:
+            deal_bit_triples(octets, sources, writer, digits)
         return sign
 
     def cut(self, material: OneHotMaterial, cut: Cut) -> OneHotMaterial:
@@ -62,4 +68,6 @@ class OneHotComparison(Comparison):
     ) -> np.ndarray:
         steps = kernels()
         leaves = steps.leaves(material.onehot, steps.word_planes(opened, width - 1))
+        if compared_digits(width) <= MOST_DIGITS:
+            return join_chain(number, channel, *split_leaves(leaves), *material.triples[0])
         return join_leaves(number, channel, *split_leaves(leaves), material.triples)

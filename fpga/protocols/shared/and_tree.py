@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
 from .digit_planes import DIGIT_BITS, DIGITS
 
+#: Per round of ANDs: planes that are opened, and products that are dealt.
+Levels: TypeAlias = tuple[tuple[int, int], ...]
 
-def and_tree(digits: int) -> tuple[tuple[int, int], ...]:
+
+def and_tree(digits: int) -> Levels:
     """Per level of the AND tree that joins the digits' leaves: planes that are opened, and gates.
 
     A pair of leaves opens (equal_hi, greater_lo, equal_lo), the lowest pair of a level no `equal_lo`; an odd leaf, the
@@ -23,7 +28,8 @@ def and_tree(digits: int) -> tuple[tuple[int, int], ...]:
     return tuple(levels)
 
 
-AND_OPENED_PLANES, AND_GATES = zip(*and_tree(len(DIGIT_BITS)))  # (11, 5, 2) and (7, 3, 1)
+_WHOLE = and_tree(len(DIGIT_BITS))
+AND_OPENED_PLANES, AND_GATES = zip(*_WHOLE)  # (11, 5, 2) and (7, 3, 1)
 
 
 #: Per level of the tree: this party's masks and its shares of their products, planes.
@@ -31,11 +37,11 @@ BitTriples = list[tuple[np.ndarray, np.ndarray]]
 
 
 def draw_bit_triples(
-    number: int, octets: int, source: RandomSource, dealt: Corrections, digits: int = DIGITS
+    number: int, octets: int, source: RandomSource, dealt: Corrections, levels: Levels = _WHOLE
 ) -> BitTriples:
-    """This party's material for one AND tree."""
+    """This party's material for the levels of an AND tree, or of a chain."""
     triples = []
-    for opened_planes, gates in and_tree(digits):
+    for opened_planes, gates in levels:
         masks = source.planes(opened_planes, octets)
         triples.append((masks, source.planes(gates, octets) if number == 0 else dealt.planes(gates, octets)))
     return triples

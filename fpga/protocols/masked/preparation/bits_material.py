@@ -13,19 +13,11 @@ import numpy as np
 
 from ....cost.protocol import Exchange
 from ....program import WORD_BYTES
-from ...shared.and_tree import and_tree
 from ...shared.bit_planes import plane_bytes, spread_plane
-from ...shared.oblivious_transfer.bit_triples import (
-    between,
-    receive_triples,
-    send_triples,
-    triple_planes,
-    triple_transfers,
-)
 from ...shared.oblivious_transfer.bit_words import BitProducts, Factor, multiply_bits, product_rounds
 from ...shared.oblivious_transfer.cross_products import cross_product, cross_rounds
-from ...shared.oblivious_transfer.transfers import Transfers, choice_rounds, message_of, read_message, send_difference
-from ..costs import compared_digits, onehot_planes
+from ...shared.oblivious_transfer.transfers import Transfers, choice_rounds, send_difference
+from .compared_material import compared_stages, receive_compared, send_compared
 
 Forms = tuple[np.ndarray, ...]
 
@@ -178,10 +170,13 @@ def _chosen_plan(forms: int) -> list[BitProducts]:
 def select_rounds(width: int, forms: int, elements: int, images: int, signs: int | None = None) -> tuple[Exchange, ...]:
     """What both parties send for choosing elements with some mask forms by as many signs, or fewer, of `width` bits."""
     signs = elements if signs is None else signs
-    octets = images * plane_bytes(signs)
-    compared = (
-        *choice_rounds(1, triple_transfers(compared_digits(width)) * octets),
-        _planes_round(width, octets),
+    compared = tuple(
+        each
+        for transfers, planes in compared_stages(width)
+        for each in (
+            *choice_rounds(1, transfers * images * plane_bytes(signs)),
+            Exchange((planes * images * plane_bytes(signs), 0)),
+        )
     )
     word = WORD_BYTES * images
     if signs == elements:
@@ -194,11 +189,6 @@ def select_rounds(width: int, forms: int, elements: int, images: int, signs: int
         *product_rounds(_chosen_plan(forms), elements, images),
         Exchange((forms * word * elements, 0)),
     )
-
-
-def _planes_round(width: int, octets: int) -> Exchange:
-    """Party 0's one-hot words, and what it sends for the AND tree."""
-    return Exchange(((onehot_planes(width) + triple_planes(compared_digits(width))) * octets, 0))
 
 
 def send_select(
@@ -214,15 +204,9 @@ def send_select(
 
     `index`: the sign of each element, int64 [E]; None where each has its own.
     """
-    images, octets = len(forms[0]), top.shape[1]
-    pads = transfers.answer(images, triple_transfers(compared_digits(width)), octets)
     assert masks.onehot is not None
     assert masks.bit is not None
-    parts, place = [onehot ^ masks.onehot], 0
-    for own, products in zip(masks.triples, masks.gates):
-        parts += send_triples(between(pads, place, place + own.shape[1]), own, products)
-        place += own.shape[1]
-    transfers.exchange(message_of(parts), _planes_round(width, images * octets))
+    send_compared(transfers, width, onehot ^ masks.onehot, masks.triples, masks.gates)
     _select_words(transfers, masks.sign ^ top, forms, (masks.bit, *masks.products), masks.bit.shape[1], index)
 
 
@@ -237,16 +221,9 @@ def receive_select(
     index: np.ndarray | None = None,
 ) -> SelectCorrections:
     """Party 1's part, with its own shares."""
-    images, octets = len(forms[0]), top.shape[1]
-    pads = transfers.choose(np.concatenate(masks.triples, axis=1))
-    received = read_message(transfers.exchange(None, _planes_round(width, images * octets)), images)
-    dealt = onehot ^ received.planes(onehot_planes(width), octets)
-    gates, place = [], 0
-    for own, (_, count) in zip(masks.triples, and_tree(compared_digits(width))):
-        gates.append(receive_triples(pads[:, place : place + own.shape[1]], own, count, received))
-        place += own.shape[1]
+    sent, gates = receive_compared(transfers, width, masks.triples)
     words = _select_words(transfers, masks.sign ^ top, forms, (), signs, index)
-    return SelectCorrections(dealt, tuple(gates), words)
+    return SelectCorrections(onehot ^ sent, gates, words)
 
 
 def _select_words(

@@ -29,7 +29,6 @@ from ....program import (
 from ....program.patches import patch_index
 from ...material import CorrectionWriter, RandomSource
 from ...party import Channel
-from ...shared.and_tree import and_tree
 from ...shared.bit_planes import plane_bytes, word_planes
 from ...shared.lattice.modulus import Modulus
 from ...shared.local_operations import LOCAL_OPERATIONS
@@ -37,7 +36,7 @@ from ...shared.oblivious_transfer.carries import share_carries
 from ...shared.pool_tree import first_differences, pool_levels, pool_shape
 from ...shared.preparation import Manner, Observer, Preparation, Sources, image_parts, images_together
 from ...shared.square_material import mul_share, square_share
-from ..costs import compared_digits, onehot_planes
+from ..costs import and_levels, onehot_planes
 from ..masks import Forms, MaskShares, draw_words
 from ..plan import plan_masked
 from .bits_material import MaskBits, SelectMasks, receive_select, send_select, share_forms, share_wide_squares
@@ -283,7 +282,7 @@ def _draw_select(number: int, width: int, counts: tuple[int, int], forms: int, s
     octets = plane_bytes(signs)
     onehot = source.planes(onehot_planes(width), octets) if number == 0 else None
     sign, triples, gates = source.planes(1, octets)[:, 0], [], []
-    for opened, products in and_tree(compared_digits(width)):
+    for opened, products in and_levels(width):
         triples.append(source.planes(opened, octets))
         if number == 0:
             gates.append(source.planes(products, octets))
