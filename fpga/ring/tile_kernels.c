@@ -231,11 +231,11 @@ static int convolve_group(const uint32_t *x, const geometry *g, int64_t group, c
             s->images = aligned_alloc(CHUNK, (size_t)(LIMBS * plane));
             s->image_octets = s->images ? LIMBS * plane : 0;
         }
+        /* not zeroed: beyond their depth, windows meet weights that are zero */
         if (LIMBS * window_plane > s->window_octets) {
             free(s->windows);
             s->windows = aligned_alloc(CHUNK, (size_t)(LIMBS * window_plane));
             s->window_octets = s->windows ? LIMBS * window_plane : 0;
-            if (s->windows) memset(s->windows, 0, (size_t)s->window_octets);
         }
         if (!s->images || !s->windows) return -1;
         memset(s->images, 0, (size_t)(LIMBS * plane));
