@@ -1,7 +1,8 @@
 """Compiled or portable: every kernel that exists in both forms is chosen here, in one way.
 
-`RRNET_RING_BACKEND` says what is wanted: `compiled` (C, the default where a compiler works) or `limbs` (NumPy and
-Python alone). A compiled form is used only after it agreed with the portable one on a small sample.
+`RRNET_RING_BACKEND` says what is wanted: `compiled` (C, the default where a compiler works), `limbs` (NumPy and Python
+alone), or `cuda` (ring products on a GPU, the rest as by default). A compiled form is used only after it agreed with
+the portable one on a small sample.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from rrnet_nni.base.errors import Refusal
 from .library import CompilationUnavailable, Signatures, build_library, load_library
 
 SWITCH = "RRNET_RING_BACKEND"
-COMPILED, LIMBS = "compiled", "limbs"
-BACKENDS = (COMPILED, LIMBS)
+COMPILED, LIMBS, CUDA = "compiled", "limbs", "cuda"
+BACKENDS = (COMPILED, LIMBS, CUDA)
 _log = logging.getLogger(__name__)
 
 Kernels = TypeVar("Kernels")

@@ -9,14 +9,17 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..native.backend import choose
+from rrnet_nni.base.errors import Refusal
+
+from ..native.backend import CUDA, SWITCH, choose, wanted_backend
 from ..native.library import CompilationUnavailable
 from .compiled import CompiledBackend, CompiledWeights
+from .device import DeviceBackend, DeviceWeights
 from .geometry import conv_geometry
 from .limbs import LimbBackend, LimbWeights
 from .tiles import TileBackend, TileWeights
 
-PackedWeights: TypeAlias = CompiledWeights | TileWeights | LimbWeights
+PackedWeights: TypeAlias = CompiledWeights | TileWeights | LimbWeights | DeviceWeights
 _log = logging.getLogger(__name__)
 
 
@@ -92,8 +95,17 @@ def _words(array: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _backend() -> RingBackend:
+    if wanted_backend() == CUDA:
+        return _proven_device()
     compiled: Callable[[], RingBackend] = _fastest
     return choose(compiled, LimbBackend, passes_self_test)
+
+
+def _proven_device() -> RingBackend:
+    device = DeviceBackend()
+    if not passes_self_test(device):
+        raise Refusal(f"{SWITCH}={CUDA}: the device multiplies wrongly; leave {SWITCH} unset")
+    return device
 
 
 def _fastest() -> RingBackend:

@@ -1,22 +1,27 @@
 """Every ring backend is exact modulo 2^32, for every geometry."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import Refusal
 from rrnet_nni.fpga import ring
 from rrnet_nni.fpga.native.library import CompilationUnavailable
-from rrnet_nni.fpga.ring import dispatch
+from rrnet_nni.fpga.ring import device, dispatch
 from rrnet_nni.fpga.ring.compiled import CompiledBackend
+from rrnet_nni.fpga.ring.device import DeviceBackend
 from rrnet_nni.fpga.ring.geometry import conv_geometry
 from rrnet_nni.fpga.ring.limbs import LimbBackend
 from rrnet_nni.fpga.ring.tiles import TileBackend
 
-BACKENDS = [LimbBackend()]
+BACKENDS: list[Any] = [LimbBackend(), DeviceBackend("cpu")]
+with contextlib.suppress(Refusal):
+    BACKENDS.append(DeviceBackend("cuda"))
 with contextlib.suppress(CompilationUnavailable):
     BACKENDS.append(CompiledBackend())
     BACKENDS.append(TileBackend())
@@ -123,6 +128,37 @@ def test_without_a_compiler_the_limbs_take_over(monkeypatch):
     monkeypatch.setenv("RRNET_RING_BACKEND", "compiled")
     with pytest.raises(Refusal, match="RRNET_RING_BACKEND=compiled: no C compiler"):
         dispatch._backend.__wrapped__()
+
+
+def test_a_device_that_multiplies_rightly_is_used_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setenv("RRNET_RING_BACKEND", "cuda")
+    monkeypatch.setattr(dispatch, "DeviceBackend", lambda: DeviceBackend("cpu"))
+    assert dispatch._backend.__wrapped__().name == "cuda"
+    monkeypatch.setattr(dispatch, "passes_self_test", lambda backend: False)
+    with pytest.raises(Refusal, match="RRNET_RING_BACKEND=cuda: the device multiplies wrongly"):
+        dispatch._backend.__wrapped__()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setenv("RRNET_RING_BACKEND", "cuda")
+    with pytest.raises(Refusal, match="torch sees no CUDA device here"):
+        dispatch._backend.__wrapped__()
+
+
+def test_windows_that_do_not_fit_on_a_device_at_once_are_convolved_in_parts(monkeypatch):
+    monkeypatch.setattr(device, "_WINDOW_BYTES", 1)
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 2**32, (3, 4, 6, 5), dtype=np.uint32)
+    weights = generator.integers(0, 2**32, (6, 2, 3, 3), dtype=np.uint32)
+    backend = DeviceBackend("cpu")
+    result = backend.conv2d(x, backend.pack(weights, 2), (1, 2), (1, 1, 0, 1), None)
+    assert np.array_equal(result, exact_conv(x, weights, (1, 2), (1, 1, 0, 1), 2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_passes_the_self_test():
+    assert dispatch.passes_self_test(DeviceBackend())
 
 
 def test_shapes_that_do_not_fit_are_refused():
