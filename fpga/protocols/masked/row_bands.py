@@ -15,7 +15,7 @@ from .comparison import Comparison, SelectMaterial
 from .values import Lifted, PreparedOperation, Values
 
 #: A band has as many rows as make at most so many bands, in steps of the least.
-MOST_BANDS, LEAST_ROWS = 8, 4
+MOST_BANDS, LEAST_ROWS = 8, 2
 #: First row of a band, and the one behind its last.
 Rows = tuple[int, int]
 

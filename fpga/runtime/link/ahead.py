@@ -10,12 +10,11 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from .frames import DATA, FRAME_BYTES, HEADER, DataReceiver, LinkFault, Sender
-from .link import Link, told_as_faults
+from .link import Link, LinkCounters, told_as_faults
 
 #: Kinds of link: on a long one rounds begin ahead.
 LAN, WAN = "lan", "wan"
@@ -46,25 +45,18 @@ class RoundsAhead:
             self._awaited.append(receiver)
         if len(payload):
             self._outgoing.append(Sender(DATA, payload, 0))
-        counted = self._link.counters
-        self._link.counters = replace(
-            counted,
-            bytes_sent=counted.bytes_sent + len(payload),
-            bytes_received=counted.bytes_received + incoming_bytes,
-            overhead_bytes=counted.overhead_bytes + -(-len(payload) // FRAME_BYTES) * HEADER.size,
-            messages=counted.messages + (len(payload) > 0),
-            rounds=counted.rounds + rounds,
-        )
-        while self._outgoing and self._advance():
-            pass
+        headers = -(-len(payload) // FRAME_BYTES) * HEADER.size
+        self._link.counters += LinkCounters(len(payload), incoming_bytes, headers, int(len(payload) > 0), rounds)
+        with told_as_faults(self._link.peer, self._drain):
+            while self._outgoing and self._advance():
+                pass
 
     def finish(self) -> np.ndarray:
         """What the round that began first has brought, uint8."""
         started = time.perf_counter()
         received, receiver = self._incoming.popleft()
         self._until(lambda: receiver.done)
-        counted = self._link.counters
-        self._link.counters = replace(counted, waited_s=counted.waited_s + time.perf_counter() - started)
+        self._link.counters += LinkCounters(waited_s=time.perf_counter() - started)
         return received
 
     def close(self) -> None:
@@ -76,17 +68,18 @@ class RoundsAhead:
     def _until(self, enough: Callable[[], bool]) -> None:
         """Move both directions until there is enough."""
         deadline = time.monotonic() + self._link.timeout_s
-        while not enough():
-            if self._advance():
-                deadline = time.monotonic() + self._link.timeout_s
-            elif not self._wait(deadline):
-                raise LinkFault(f"the link to {self._link.peer} stalled: nothing moved for {self._link.timeout_s:g} s")
+        with told_as_faults(self._link.peer, self._drain):
+            while not enough():
+                if self._advance():
+                    deadline = time.monotonic() + self._link.timeout_s
+                elif not self._wait(deadline):
+                    silence = f"nothing moved for {self._link.timeout_s:g} s"
+                    raise LinkFault(f"the link to {self._link.peer} stalled: {silence}")
 
     def _advance(self) -> bool:
         """Move what can be moved now; reads first: a peer that hangs up has said why."""
-        with told_as_faults(self._link.peer, self._drain):
-            progress = self._receive()
-            progress |= self._send()
+        progress = self._receive()
+        progress |= self._send()
         return progress
 
     def _drain(self) -> None:
