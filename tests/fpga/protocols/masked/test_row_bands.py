@@ -7,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.program import AffineOp, ConvOp, ReluOp, SquareOp, TruncateOp
+from rrnet_nni.fpga.program.reference import encode_images
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked import ahead, row_bands
 from rrnet_nni.fpga.protocols.masked.party import MaskedParty
 from rrnet_nni.fpga.protocols.masked.plan import plan_masked
 from rrnet_nni.fpga.protocols.masked.row_bands import MOST_BANDS, Cut, operation_bands
 from rrnet_nni.fpga.protocols.shared.bit_planes import word_planes
+from rrnet_nni.fpga.runtime.link.ahead import RoundsAhead
+from rrnet_nni.fpga.runtime.link.link import Link
+from rrnet_nni.fpga.runtime.material.dealer import DealerSeeds
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, disagreement, run_shared
+from rrnet_nni.fpga.runtime.session.in_process import execute, share_weights, share_words
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 80), st.integers(1, 20))
 MASKED = [executions()[name] for name in ("masked", "masked-dcf")]
@@ -113,3 +118,34 @@ def test_a_band_that_reads_a_row_too_few_is_noticed(monkeypatch):
 def test_a_program_whose_lanes_share_rounds_keeps_them(monkeypatch):
     monkeypatch.setattr("rrnet_nni.fpga.protocols.masked.execution.side_by_side", lambda program: ["lanes"])
     assert type(MASKED[0].party_ahead(0, network()[0], None, None)) is MaskedParty
+
+
+@every_masked
+def test_bands_send_the_octets_of_whole_tensors_in_another_order(execution, monkeypatch):
+    """With the same seeds and shares: so that what the other party sees is distributed alike."""
+    program, weights = striding_network()
+    pixels = np.random.default_rng(4).normal(size=(1, 3, 32, 24))
+    shares = share_words(encode_images(program, pixels)), share_weights(weights)
+    seeds, sent = DealerSeeds.fresh(), {}
+
+    def tap(kind, name):
+        right = getattr(kind, name)
+
+        def tapped(self, outgoing, *arguments):
+            peer = self.peer if kind is Link else self._link.peer
+            if outgoing is not None:
+                sent.setdefault(peer, []).append(np.ascontiguousarray(outgoing).view(np.uint8).reshape(-1).copy())
+            return right(self, outgoing, *arguments)
+
+        monkeypatch.setattr(kind, name, tapped)
+
+    tap(Link, "exchange")
+    tap(RoundsAhead, "begin")
+    seen = []
+    for value in (False, True):
+        sent.clear()
+        execute(program, *shares, execution, seeds, ahead=value)
+        seen.append({peer: np.concatenate(messages) for peer, messages in sent.items()})
+    for peer, plain in seen[0].items():
+        assert not np.array_equal(plain, seen[1][peer])
+        assert np.array_equal(np.sort(plain), np.sort(seen[1][peer]))
