@@ -66,10 +66,11 @@ def make_ready(tree: Tree, repetitions: int) -> None:
         tree.command("prepare", tree.builds / activation, *made)
 
 
-def sent_online(answer: dict[str, Any]) -> int:
-    """Bytes of the party that sends more."""
+def online(answer: dict[str, Any]) -> tuple[int, int]:
+    """Rounds, and bytes of the party that sends more."""
     rows = [row for row in answer["operations"] if row["phase"] == "online"]
-    return max(sum(row["bytes_sent"][party] for row in rows) for party in (0, 1))
+    sent = max(sum(row["bytes_sent"][party] for row in rows) for party in (0, 1))
+    return sum(row["rounds"] for row in rows), sent
 
 
 def compare(before: Tree, after: Tree, repetitions: int) -> list[dict[str, Any]]:
@@ -89,8 +90,8 @@ def compare(before: Tree, after: Tree, repetitions: int) -> list[dict[str, Any]]
             for name, every in answers.items():
                 row[f"{name}_s"] = statistics.median(answer["online_s"] for answer in every)
                 row[f"{name}_runs_s"] = [answer["online_s"] for answer in every]
-                row[f"{name}_rounds"], sent = every[0]["rounds"], sent_online(every[0])
-                row[f"{name}_link_s"] = every[0]["rounds"] * SHAPE.delay_s + sent / SHAPE.bytes_per_s
+                row[f"{name}_rounds"], sent = online(every[0])
+                row[f"{name}_link_s"] = row[f"{name}_rounds"] * SHAPE.delay_s + sent / SHAPE.bytes_per_s
             rows.append(row | {"of_before": row["after_s"] / row["before_s"]})
     return rows
 
