@@ -192,6 +192,7 @@ static void sum_block(const uint64_t *blocks, const operands *of, int64_t count,
         for (int64_t input = 0; input < count; input++) {
             const wide *w = (const wide *)(blocks + input * PASS * BLOCK_WORDS) + 4 * group;
             const double *c = of->ciphertexts + 2 * of->part * of->used[input] + row + 8 * group;
+            for (int64_t v = 4; v < 8; v++) _mm_prefetch((const char *)(w + v), _MM_HINT_T0); /* the next group's */
             wide first = _mm512_castpd_si512(_mm512_add_pd(_mm512_loadu_pd(c), raised));
             wide second = _mm512_castpd_si512(_mm512_add_pd(_mm512_loadu_pd(c + of->part), raised));
 #pragma GCC unroll 4

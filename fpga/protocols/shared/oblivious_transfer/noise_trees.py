@@ -31,11 +31,11 @@ TERMS = 10
 class NoiseTrees(Protocol):
     """Trees of one depth; rows are uint64 [..., 2]."""
 
-    def grow(self, roots: np.ndarray, offset: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """The sender's: roots [trees, 2] -> leaves [trees, 2^depth, 2], sums of left children [trees, depth, 2]."""
+    def grow(self, roots: np.ndarray, offset: np.ndarray, leaves: np.ndarray) -> np.ndarray:
+        """The sender's `leaves` [trees, 2^depth, 2] of roots [trees, 2]; sums of left children [trees, depth, 2]."""
 
-    def puncture(self, holes: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """The receiver's leaves, from the holes int64 [trees] and the sums that it knows [trees, depth, 2]."""
+    def puncture(self, holes: np.ndarray, known: np.ndarray, leaves: np.ndarray) -> None:
+        """The receiver's `leaves`, from the holes int64 [trees] and the sums that it knows [trees, depth, 2]."""
 
 
 def noise_trees(key: bytes) -> NoiseTrees:
@@ -49,18 +49,17 @@ class CompiledTrees:
     def __init__(self, key: bytes) -> None:
         self._schedule = key_schedule(key)
 
-    def grow(self, roots: np.ndarray, offset: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        leaves, sums = np.empty((len(roots), 1 << depth, 2), np.uint64), np.empty((len(roots), depth, 2), np.uint64)
+    def grow(self, roots: np.ndarray, offset: np.ndarray, leaves: np.ndarray) -> np.ndarray:
+        depth = _depth(leaves)
+        sums = np.empty((len(roots), depth, 2), np.uint64)
         arguments = address(self._schedule), depth, len(roots), address(roots), address(offset)
         silent_kernels().grow_trees(*arguments, address(leaves), address(sums))
-        return leaves, sums
+        return sums
 
-    def puncture(self, holes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def puncture(self, holes: np.ndarray, known: np.ndarray, leaves: np.ndarray) -> None:
         trees, depth = known.shape[:2]
-        leaves = np.empty((trees, 1 << depth, 2), np.uint64)
         arguments = address(self._schedule), depth, trees, address(holes), address(known), address(leaves)
         silent_kernels().puncture_trees(*arguments)
-        return leaves
 
 
 class LibraryTrees:
@@ -76,14 +75,15 @@ class LibraryTrees:
         left = encrypted.astype(np.uint64, copy=False) ^ turned
         return np.stack((left, nodes ^ left), axis=2).reshape(len(nodes), -1, 2)
 
-    def grow(self, roots: np.ndarray, offset: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    def grow(self, roots: np.ndarray, offset: np.ndarray, leaves: np.ndarray) -> np.ndarray:
         level, sums = np.stack((roots, roots ^ offset), axis=1), [roots]
-        for _ in range(1, depth):
+        for _ in range(1, _depth(leaves)):
             level = self._doubled(level)
             sums.append(np.bitwise_xor.reduce(level[:, ::2], axis=1))
-        return level, np.stack(sums, axis=1)
+        leaves[:] = level
+        return np.stack(sums, axis=1)
 
-    def puncture(self, holes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def puncture(self, holes: np.ndarray, known: np.ndarray, leaves: np.ndarray) -> None:
         trees, depth = known.shape[:2]
         each = np.arange(trees)
         level, hole = np.zeros((trees, 1, 2), np.uint64), np.zeros(trees, np.int64)
@@ -95,7 +95,12 @@ class LibraryTrees:
             level[each, 2 * hole + 1 - way] = known[:, place] ^ sides[each, 1 - way]
             hole = 2 * hole + way
         level[each, hole] = np.bitwise_xor.reduce(level, axis=1)
-        return level
+        leaves[:] = level
+
+
+def _depth(leaves: np.ndarray) -> int:
+    """Of trees with so many leaves."""
+    return int(leaves.shape[1]).bit_length() - 1
 
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64

@@ -155,12 +155,12 @@ class SilentReceiver:
         if not len(self._memory):
             self._memory = np.empty((CODE.columns, 2), np.uint64)
         rows, bits = self._memory, np.zeros(CODE.columns, np.uint8)
+        leaves = rows.reshape(CODE.trees, -1, 2)
         bits[(np.arange(CODE.trees) << CODE.depth) + holes] = 1
         for trees in _together():
             place = slice(trees.start << CODE.depth, trees.stop << CODE.depth)
-            leaves = self._trees.puncture(holes[trees], known[trees]).reshape(-1, 2)
-            _add_secrets(trees, base, leaves, base_bits, bits[place])
-            rows[place] = leaves
+            self._trees.puncture(holes[trees], known[trees], leaves[trees])
+            _add_secrets(trees, base, rows[place], base_bits, bits[place])
         self._kept = rows[: CODE.kept].copy(), bits[: CODE.kept].copy()
         self._rows, self._bits = rows[CODE.kept :], bits[CODE.kept :]
 
@@ -221,10 +221,7 @@ class SilentSender:
         if not len(self._memory):
             self._memory = np.empty((CODE.columns, 2), np.uint64)
         rows, told = self._memory, base[CODE.secrets : CODE.secrets + CODE.trees * CODE.depth].copy()
-        for trees in _together():
-            leaves, sums = self._trees.grow(roots[trees], self.offset, CODE.depth)
-            told[trees.start * CODE.depth : trees.stop * CODE.depth] ^= sums.reshape(-1, 2)
-            rows[trees.start << CODE.depth : trees.stop << CODE.depth] = leaves.reshape(-1, 2)
+        told ^= self._trees.grow(roots, self.offset, rows.reshape(CODE.trees, -1, 2)).reshape(-1, 2)
         self._channel.exchange(told.astype("<u8", copy=False), 0)  # the receiver begins while the secrets are added
         _add_secrets(slice(0, CODE.trees), base, rows)
         self._kept, self._rows = rows[: CODE.kept].copy(), rows[CODE.kept :]
