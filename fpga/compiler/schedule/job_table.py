@@ -42,7 +42,7 @@ class JobTable:
     """The columns of some jobs, all int64 by job.
 
     Attributes:
-        queue, duration, latency, allocates, weights, load, operation, tile: of the job.
+        queue, duration, latency, allocates, weights, load, operation, tile, phase: of the job.
         product: number of the job's operation among those with weights, 0 for all others.
         dependencies, readers, releases: the jobs that it waits for, that wait for it, whose buffers it gives back.
         holders: stores that must be done before a load's buffer is free.
@@ -58,6 +58,7 @@ class JobTable:
         self.load = _column(jobs, "load")
         self.operation = _column(jobs, "operation")
         self.tile = _column(jobs, "tile")
+        self.phase = _column(jobs, "phase")
         self.dependencies = Ranges.of([job.dependencies for job in jobs])
         self.readers = self.dependencies.reversed()
         self.releases = Ranges.of([job.releases for job in jobs])

@@ -36,13 +36,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """Tiles of one stage: phases [first_phase, end_phase) of the operation, on these regions of `tensor`."""
+    """Tiles of one stage: phases [first_phase, end_phase) of the operation, on these regions of `tensor`.
+
+    Their jobs are [first_job, end_job) of the graph's.
+    """
 
     operation: int
     tensor: str
     first_phase: int
     end_phase: int
     regions: tuple[Region, ...]
+    first_job: int
+    end_job: int
 
 
 @dataclass

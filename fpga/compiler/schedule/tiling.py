@@ -245,9 +245,8 @@ class _Builder:
 
         `ready`: per input the tilings of it that must be stored before it can be loaded.
         """
-        end_phase = first_phase + len(phases)
-        stage = Stage(index, tensor, first_phase, end_phase, tuple(tile.region for tile in tiles))
-        self.writer.graph.stages.append(stage)
+        graph = self.writer.graph
+        first_job = len(graph.jobs)
         total = sum(self.shapes.elements(tensor, tile.region) for tile in tiles)
         stored = self.placed[operation.name].word_bytes()[1] if tensor == operation.output else WORD_BYTES
         done = 0
@@ -266,6 +265,8 @@ class _Builder:
             if work.buffer_bytes > self.reserve:
                 raise self.shapes.too_large(operation)
             made.append((tile.region, self.writer.tile(work)))
+        regions, end_phase = tuple(tile.region for tile in tiles), first_phase + len(phases)
+        graph.stages.append(Stage(index, tensor, first_phase, end_phase, regions, first_job, len(graph.jobs)))
         return made
 
     def _waits(
