@@ -70,7 +70,9 @@ def _spread(value: np.ndarray, rank: int) -> np.ndarray:
 
 def _conv(node: Conv, inputs: list[np.ndarray]) -> np.ndarray:
     top, left, bottom, right = node.padding
-    padded = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
+    padded = inputs[0]
+    if any(node.padding):
+        padded = np.pad(padded, ((0, 0), (0, 0), (top, bottom), (left, right)))
     kernel = node.weight.shape[2:]
     view = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
     view = view[:, :, :: node.stride[0], :: node.stride[1]]
@@ -80,7 +82,8 @@ def _conv(node: Conv, inputs: list[np.ndarray]) -> np.ndarray:
     chunk = max(1, UNROLLED_BYTES // (4 * max(1, view[0].size)))
     for start in range(0, images, chunk):
         _conv_chunk(view[start : start + chunk], weight, node.groups, result[start : start + chunk])
-    return result + _spread(node.bias, 4)
+    result += _spread(node.bias, 4)
+    return result
 
 
 def _conv_chunk(view: np.ndarray, weight: np.ndarray, groups: int, result: np.ndarray) -> None:

@@ -130,8 +130,8 @@ def _statistics(graph: Graph, images: np.ndarray) -> tuple[dict[str, np.ndarray]
     for start in range(0, len(images), step):
         for name, value in walk_float(graph, images[start : start + step]):
             inside = tuple(range(2, value.ndim))
-            largest = np.abs(value).max(axis=inside)
-            reached.setdefault(name, []).append(np.where(np.isfinite(largest), largest, np.inf))
+            reach = np.maximum(value.max(axis=inside), -value.min(axis=inside))
+            reached.setdefault(name, []).append(np.where(np.isfinite(reach), reach, np.inf))
             with np.errstate(over="ignore", invalid="ignore"):
                 squares.setdefault(name, []).append(np.mean(np.square(value), axis=inside))
     joined = ({name: np.concatenate(parts) for name, parts in rows.items()} for rows in (reached, squares))

@@ -39,7 +39,7 @@ class Lowering:
     def constant(self, name: str, values: np.ndarray, fraction_bits: int) -> str:
         """round(values * 2**f) modulo 2**32 in weights.bin."""
         words = np.rint(np.ldexp(values, fraction_bits))
-        if np.abs(words).max(initial=0.0) >= 2.0**62:
+        if max(words.max(initial=0.0), -words.min(initial=0.0)) >= 2.0**62:
             raise UnfitRange(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
         self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
         self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)

@@ -34,15 +34,19 @@ JOIN_BUDGET = 8_000_000
 
 def lower_bounds(jobs: Sequence[Job], device: Device) -> dict[str, int]:
     """Cycles by reason: the critical path, every queue, and joins."""
+    table, loops = JobTable(jobs), compiled_loops()
+    *queues, critical = queue_bounds(jobs) if loops is None else loops.queues(table)
+    names = (queue.name.lower() for queue in Queue)
+    return {"critical path": critical} | dict(zip(names, queues)) | {"joins": joins_bound(jobs, device, table)}
+
+
+def queue_bounds(jobs: Sequence[Job]) -> list[int]:
+    """The one-machine bound of every queue, then the critical path, without C."""
     tails, heads = distances_to_end(jobs), distances_from_start(jobs)
-    bounds = {"critical path": max(tails, default=0)}
-    machines: dict[Queue, list[tuple[int, int, int]]] = {queue: [] for queue in Queue}
+    machines: list[list[tuple[int, int, int]]] = [[] for _ in Queue]
     for job, head, tail in zip(jobs, heads, tails, strict=True):
         machines[job.queue].append((head, job.duration, tail - job.duration))
-    for queue, machine in machines.items():
-        bounds[queue.name.lower()] = one_machine_bound(machine)
-    bounds["joins"] = joins_bound(jobs, device)
-    return bounds
+    return [*map(one_machine_bound, machines), max(tails, default=0)]
 
 
 def distances_to_end(jobs: Sequence[Job]) -> list[int]:
@@ -86,19 +90,19 @@ def one_machine_bound(machine: Iterable[tuple[int, int, int]]) -> int:
     return bound
 
 
-def joins_bound(jobs: Sequence[Job], device: Device) -> int:
-    """The end of the last job by heads that grow at joins."""
+def joins_bound(jobs: Sequence[Job], device: Device, table: JobTable) -> int:
+    """The end of the last job by heads that grow at joins; `table` is that of the jobs."""
     if not jobs:
         return 0
     for width in JOIN_WIDTHS:
-        joins = _numbered_joins(jobs, width)
+        joins = _numbered_joins(jobs, table, width)
         limit = JOIN_BUDGET // max(1, max(joins) + 1)
         if limit >= len(jobs):
             break
     buffer_cycles = -int(-device.buffer_bytes // Rates.of(device).load_bytes_per_cycle)
     loops = compiled_loops()
     if loops is not None:
-        return loops.joins(JobTable(jobs), np.array(joins, np.int64), limit, buffer_cycles)
+        return loops.joins(table, np.array(joins, np.int64), limit, buffer_cycles)
     return joins_in_python(jobs, joins, limit, buffer_cycles)
 
 
@@ -114,15 +118,15 @@ def joins_in_python(jobs: Sequence[Job], joins: Sequence[int], limit: int, buffe
     return heads.all_done(ends, len(jobs))
 
 
-def _numbered_joins(jobs: Sequence[Job], width: int) -> list[int]:
+def _numbered_joins(jobs: Sequence[Job], table: JobTable, width: int) -> list[int]:
     """Per job the number of the set of tiles that it waits for, where these are at least `width`; else -1."""
     numbers: dict[tuple[int, ...], int] = {}
     joins = [-1] * len(jobs)
-    for index, job in enumerate(jobs):
-        if job.queue is Queue.LOAD and len(job.dependencies) >= width:
-            tiles = _tiles(jobs, job)
-            if len(tiles) >= width:
-                joins[index] = numbers.setdefault(tiles, len(numbers))
+    wide = np.diff(table.dependencies.first) >= width
+    for index in np.flatnonzero(wide & (table.queue == Queue.LOAD)).tolist():
+        tiles = _tiles(jobs, jobs[index])
+        if len(tiles) >= width:
+            joins[index] = numbers.setdefault(tiles, len(numbers))
     return joins
 
 

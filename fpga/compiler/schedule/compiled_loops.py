@@ -39,12 +39,13 @@ class _Graph(ctypes.Structure):
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "schedule_forward": (_STATUS, [_POINTER, _POINTER, _POINTER, *[_WORD] * 4, _POINTER, _POINTER]),
     "schedule_backward": (_STATUS, [_POINTER] * 3),
+    "queue_bounds": (_STATUS, [_POINTER] * 2),
     "joins_bound": (_STATUS, [_POINTER, _POINTER, _WORD, _POINTER, *[_WORD] * 3, _POINTER, _POINTER]),
 }
 
 
 class CompiledLoops:
-    """`forward`, `backward` and `joins` as in list_scheduler.py and bounds.py, cycle for cycle."""
+    """`forward`, `backward`, `queues` and `joins` as in list_scheduler.py and bounds.py, cycle for cycle."""
 
     def __init__(self) -> None:
         self._library = load_library(build_library(_SOURCE, _OPTIONS), _SIGNATURES)
@@ -74,6 +75,12 @@ class CompiledLoops:
         ends, starts = np.ascontiguousarray(ends, np.int64), np.empty(len(table), np.int64)
         _check(self._library.schedule_backward(ctypes.byref(_graph(table)), ends.ctypes.data, starts.ctypes.data))
         return starts
+
+    def queues(self, table: JobTable) -> list[int]:
+        """The one-machine bound of every queue, then the critical path; cycles."""
+        bounds = np.empty(len(Queue) + 1, np.int64)
+        _check(self._library.queue_bounds(ctypes.byref(_graph(table)), bounds.ctypes.data))
+        return bounds.tolist()
 
     def joins(self, table: JobTable, join: np.ndarray, limit: int, buffer_cycles: int) -> int:
         """The end of the last job by heads that grow at joins; `join` numbers the sets of tiles, -1: none."""

@@ -28,7 +28,7 @@ LOAD = int(Queue.LOAD)
 
 
 class ListScheduler:
-    """Schedules one graph of jobs, as often as wanted.
+    """Schedules one graph of jobs, as often as wanted; `jobs_scheduled` adds up how many that were.
 
     Weights are fetched in program order, at most `PREFETCHED_PRODUCTS` products ahead of the one that is computed, and
     never into the part of the buffer that is reserved for tiles; a tile is loaded only after its weights. So buffers
@@ -38,10 +38,12 @@ class ListScheduler:
     def __init__(self, graph: JobGraph, device: Device) -> None:
         self.table = JobTable(graph.jobs)
         self.reserve, self.buffer_bytes = graph.reserve, device.buffer_bytes
+        self.jobs_scheduled = 0
 
     def forward(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Start cycle and buffer address of every job; of those that are ready, the one of the least `order` first."""
         loops = compiled_loops()
+        self.jobs_scheduled += len(self.table)
         if loops is not None:
             return loops.forward(self.table, order, self.buffer_bytes, self.reserve, PREFETCHED_PRODUCTS)
         starts, addresses = Forward(self.table, order, self.buffer_bytes, self.reserve).run()
@@ -53,6 +55,7 @@ class ListScheduler:
         Jobs are taken in the reverse of `ends`, the cycles at which a schedule ends them; buffers are not counted.
         """
         loops = compiled_loops()
+        self.jobs_scheduled += len(self.table)
         return backward(self.table, ends) if loops is None else loops.backward(self.table, ends)
 
     def makespan(self, starts: np.ndarray) -> int:

@@ -18,7 +18,7 @@ from ...program.isa import Queue
 from .bounds import lower_bounds
 from .jobs import Job, JobGraph, Stage
 from .list_scheduler import ListScheduler
-from .starting_orders import SLANTS, starting_orders
+from .starting_orders import SLANTS, starting_order
 from .tiling import build_jobs
 
 #: Tiles per operation that are tried, until more make the schedule no shorter.
@@ -84,64 +84,96 @@ class Schedule:
         return self.starts[job] + self.jobs[job].duration + self.jobs[job].latency
 
 
+@dataclass(frozen=True)
+class Found:
+    """A schedule, the slant of the order that it started from, and what schedules its jobs again."""
+
+    schedule: Schedule
+    slant: int
+    scheduler: ListScheduler
+
+    @property
+    def makespan(self) -> int:
+        return self.schedule.makespan
+
+
 def schedule_program(
     program: Program, device: Device, protocol: ProtocolCosts, tile_choices: Sequence[int] = TILE_CHOICES
 ) -> Schedule:
-    """Ever finer tilings as long as these shorten the schedule; the best ones of the last are improved further."""
-    best: list[Schedule] = []
+    """Ever finer tilings as long as these shorten the schedule; the best ones are improved further."""
+    found: list[Found] = []
     budget = JOB_BUDGET
     for tiles in tile_choices:
-        graph = build_jobs(program, device, protocol, tiles)
-        cost = len(graph.jobs) * len(SLANTS) * (1 + 2 * FIRST_IMPROVEMENTS)
-        if best and cost > budget // 2:
+        graph, slants = build_jobs(program, device, protocol, tiles), promising_slants(found)
+        if found and len(graph.jobs) * len(slants) * (1 + 2 * FIRST_IMPROVEMENTS) > budget // 2:
             break
-        budget -= cost
-        tried = finalists(list_schedules(graph, device, tiles, FIRST_IMPROVEMENTS))
-        if best and tried[0].makespan >= best[0].makespan:
+        tried = list_schedules(graph, device, tiles, FIRST_IMPROVEMENTS, slants)
+        budget -= tried[0].scheduler.jobs_scheduled
+        before, found = finalists(found), found + tried
+        if before and finalists(found)[0] is before[0]:
             break
-        best = tried
-    if not best:
+    if not found:
         raise ValueError("no number of tiles to try")
-    jobs = len(best) * max(1, len(best[0].jobs))
-    passes = min(MORE_IMPROVEMENTS, max(0, budget // (2 * jobs)))
-    nudges = min(NUDGES, max(0, budget - 2 * passes * jobs) // (3 * jobs))
-    scheduler = ListScheduler(best[0].graph, device)
-    return shortest([nudged(improved(each, passes, scheduler), nudges, scheduler) for each in best])
+    return shortest(_polished(finalists(found), budget)).schedule
 
 
-def finalists(schedules: Sequence[Schedule]) -> list[Schedule]:
-    """The shortest, and the first one, which is that of the program's own order, where it is nearly as short."""
-    best, first = shortest(schedules), schedules[0]
-    return [best, first] if first is not best and first.makespan <= PROMISING * best.makespan else [best]
+def _polished(found: list[Found], budget: int) -> list[Found]:
+    """Passes backwards and forwards, then nudges, of the shortest first, while the jobs of the budget last."""
+    for rounds, most, improve in ((2, MORE_IMPROVEMENTS, improved), (3, NUDGES, nudged)):
+        found = sorted(found, key=lambda item: item.makespan)
+        for place, item in enumerate(found):
+            spent = item.scheduler.jobs_scheduled
+            times = min(most, max(0, budget) // (rounds * max(1, len(item.schedule.jobs))))
+            found[place] = replace(item, schedule=improve(item.schedule, times, item.scheduler))
+            budget -= item.scheduler.jobs_scheduled - spent
+    return found
 
 
-def shortest(schedules: Sequence[Schedule]) -> Schedule:
-    return min(schedules, key=lambda schedule: schedule.makespan)
+def finalists(found: Sequence[Found]) -> list[Found]:
+    """The shortest, and the shortest from the program's own order where it is nearly as short; none of none."""
+    if not found:
+        return []
+    best, own = shortest(found), shortest([item for item in found if not item.slant])
+    return [best, own] if own is not best and own.makespan <= PROMISING * best.makespan else [best]
+
+
+def promising_slants(found: Sequence[Found]) -> tuple[int, ...]:
+    """All, or of those that were tried the program's own, the best one and its neighbours."""
+    if not found:
+        return SLANTS
+    best = SLANTS.index(shortest(found).slant)
+    return tuple(slant for place, slant in enumerate(SLANTS) if not place or abs(place - best) <= 1)
+
+
+def shortest(found: Sequence[Found]) -> Found:
+    return min(found, key=lambda item: item.makespan)
 
 
 def list_schedule(graph: JobGraph, device: Device, tiles: int = 0, improvements: int = 0) -> Schedule:
     """The shortest of the `list_schedules`."""
-    return shortest(list_schedules(graph, device, tiles, improvements))
+    return shortest(list_schedules(graph, device, tiles, improvements)).schedule
 
 
-def list_schedules(graph: JobGraph, device: Device, tiles: int, improvements: int) -> list[Schedule]:
-    """Schedule all jobs greedily, once from each of the `starting_orders`; each gets so many improvements."""
+def list_schedules(
+    graph: JobGraph, device: Device, tiles: int, improvements: int, slants: Sequence[int] = SLANTS
+) -> list[Found]:
+    """Schedule all jobs greedily, once from each of the starting orders; each gets so many improvements."""
     scheduler = ListScheduler(graph, device)
-    busy = {queue: int(scheduler.table.duration[scheduler.table.queue == queue].sum()) for queue in Queue}
-    schedules = []
-    for order in starting_orders(graph, scheduler.table):
-        starts, addresses = scheduler.forward(order)
+    table = scheduler.table
+    busy = {queue: int(table.duration[table.queue == queue].sum()) for queue in Queue}
+    found = []
+    for slant in slants:
+        starts, addresses = scheduler.forward(starting_order(graph, table, slant))
         makespan = scheduler.makespan(starts)
         first = Schedule(graph, starts.tolist(), addresses.tolist(), makespan, busy, tiles, device)
-        schedules.append(improved(first, improvements, scheduler))
-    return schedules
+        found.append(Found(improved(first, improvements, scheduler), slant, scheduler))
+    return found
 
 
-def improved(schedule: Schedule, passes: int, scheduler: ListScheduler | None = None) -> Schedule:
+def improved(schedule: Schedule, passes: int, scheduler: ListScheduler) -> Schedule:
     """The shortest of the schedule and those of up to `passes` backward and forward passes that start from it."""
     if not passes:
         return schedule
-    scheduler = scheduler or ListScheduler(schedule.graph, schedule.device)
     starts, shortest, in_vain = np.array(schedule.starts, np.int64), schedule.makespan, 0
     best: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(passes):
@@ -163,6 +195,8 @@ def nudged(schedule: Schedule, nudges: int, scheduler: ListScheduler) -> Schedul
     Forward-backward passes end in an order from which they lead nowhere else; a nudge leaves it. What is tried is
     random, and the same in every run.
     """
+    if not nudges:
+        return schedule
     generator, table = np.random.default_rng(SEED), scheduler.table
     _, tile = np.unique((table.operation << 16) + table.tile, return_inverse=True)
     order = scheduler.latest_starts(np.array(schedule.starts, np.int64) + table.duration)

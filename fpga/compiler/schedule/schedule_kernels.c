@@ -352,10 +352,10 @@ static int by_tail(const void *first, const void *second) {
 }
 
 /* All loads that must come after some first release, less a buffer full of weights, then the least tail. */
-static word weights_bound(Heads *state, word lowest) {
+static word weights_bound(Heads *state, word lowest, word first) {
     const Graph *graph = state->graph;
     word count = 0, bound = 0, releases = 0;
-    for (word at = 0; at < state->counts[LOAD]; at++) {
+    for (word at = first; at < state->counts[LOAD]; at++) {
         word index = state->sorted[LOAD][at];
         if (index < lowest || state->taken[index] != state->joins) continue;
         word release = graph->weights[index] ? state->first_release[state->operation[index]] : -1;
@@ -384,10 +384,30 @@ static word weights_bound(Heads *state, word lowest) {
     }
 }
 
+/* Where the jobs of a queue begin whose heads are at least so late. */
+static word first_of_head(const Heads *state, int queue, word head) {
+    word low = 0, high = state->counts[queue];
+    while (low < high) {
+        word middle = (low + high) / 2;
+        if (state->heads[state->sorted[queue][middle]] < head) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static int busiest(const word *work, unsigned among) {
+    int best = -1;
+    for (int queue = 0; queue < QUEUES; queue++)
+        if (among >> queue & 1 && (best < 0 || work[queue] > work[best])) best = queue;
+    return best;
+}
+
 /* A cycle before which not all of `last` can be done, from at most `limit` jobs that lead to them. */
 static word all_done(Heads *state, const word *last, word lasts, word limit) {
     const Graph *graph = state->graph;
     word bound = 0, taken = 0, index = -1, lowest = 0, join = ++state->joins;
+    word work[QUEUES] = {0}, outside[QUEUES] = {0}, least[QUEUES];
+    for (int queue = 0; queue < QUEUES; queue++) least[queue] = INT64_MAX;
     for (word at = 0; at < lasts; at++) {
         state->taken[last[at]] = join;
         state->tails[last[at]] = 0;
@@ -397,8 +417,12 @@ static word all_done(Heads *state, const word *last, word lasts, word limit) {
         if (state->taken[index] != join) continue;
         taken++;
         lowest = index;
-        word tail = state->tails[index] + graph->latency[index] + graph->duration[index];
-        if (state->heads[index] + tail > bound) bound = state->heads[index] + tail;
+        word queue = graph->queue[index], head = state->heads[index];
+        word after = state->tails[index] + graph->latency[index], tail = after + graph->duration[index];
+        if (head + tail > bound) bound = head + tail;
+        if (head + after > outside[queue]) outside[queue] = head + after;
+        if (head < least[queue]) least[queue] = head;
+        work[queue] += graph->duration[index];
         for (word at = graph->first_dependency[index]; at < graph->first_dependency[index + 1]; at++) {
             word earlier = graph->dependencies[at];
             if (state->taken[earlier] != join) {
@@ -409,9 +433,13 @@ static word all_done(Heads *state, const word *last, word lasts, word limit) {
             }
         }
     }
-    for (int queue = 0; queue < QUEUES; queue++) {
+    for (unsigned rest = (1u << QUEUES) - 1; rest;) { /* the busiest queue first, which mostly spares the others */
+        int queue = busiest(work, rest);
+        rest &= ~(1u << queue);
+        /* no subset of the tasks can take longer than all of them between the longest head and tail of one */
+        if (work[queue] + outside[queue] <= bound) continue;
         word count = 0;
-        for (word at = 0; at < state->counts[queue]; at++) {
+        for (word at = first_of_head(state, queue, least[queue]); at < state->counts[queue]; at++) {
             word job = state->sorted[queue][at];
             if (job < lowest || state->taken[job] != join) continue;
             state->tasks[count++] = (Task){state->heads[job], graph->duration[job],
@@ -420,7 +448,7 @@ static word all_done(Heads *state, const word *last, word lasts, word limit) {
         word alone = one_machine(state->tasks, count, &state->waiting);
         if (alone > bound) bound = alone;
     }
-    word weights = weights_bound(state, lowest);
+    word weights = weights_bound(state, lowest, first_of_head(state, LOAD, least[LOAD]));
     return weights > bound ? weights : bound;
 }
 
@@ -489,6 +517,58 @@ int joins_bound(const Graph *graph, const word *operation, word operations, cons
     free(words);
     free(tasks);
     free(late);
+    free(entries);
+    return status;
+}
+
+/* ---- bounds: the critical path, and every queue as one machine with heads and tails (bounds.py) */
+
+static int by_head(const void *first, const void *second) {
+    word a = ((const Task *)first)->head, b = ((const Task *)second)->head;
+    return (a > b) - (a < b);
+}
+
+/* bounds: of every queue, then the critical path; 0 of no jobs. */
+int queue_bounds(const Graph *graph, word *bounds) {
+    size_t jobs = (size_t)graph->jobs;
+    word *words = malloc(2 * jobs * sizeof(word));
+    Task *tasks = malloc(jobs * sizeof(Task));
+    Entry *entries = malloc(jobs * sizeof(Entry));
+    int status = NO_MEMORY;
+    if (words && tasks && entries) {
+        word *heads = words, *tails = words + jobs;
+        Heap waiting = {entries, 0};
+        memset(tails, 0, jobs * sizeof(word));
+        memset(bounds, 0, (QUEUES + 1) * sizeof(word));
+        for (size_t index = 0; index < jobs; index++) {
+            word head = 0;
+            for (word at = graph->first_dependency[index]; at < graph->first_dependency[index + 1]; at++) {
+                word before = graph->dependencies[at];
+                word end = heads[before] + graph->duration[before] + graph->latency[before];
+                if (end > head) head = end;
+            }
+            heads[index] = head;
+        }
+        for (size_t index = jobs; index-- > 0;) { /* tails[index]: after the job's queue is free */
+            word whole = (tails[index] += graph->latency[index]) + graph->duration[index];
+            if (whole > bounds[QUEUES]) bounds[QUEUES] = whole;
+            for (word at = graph->first_dependency[index]; at < graph->first_dependency[index + 1]; at++) {
+                word *before = tails + graph->dependencies[at];
+                if (*before < whole) *before = whole;
+            }
+        }
+        for (int queue = 0; queue < QUEUES; queue++) {
+            size_t count = 0;
+            for (size_t index = 0; index < jobs; index++)
+                if (graph->queue[index] == queue)
+                    tasks[count++] = (Task){heads[index], graph->duration[index], tails[index]};
+            qsort(tasks, count, sizeof(Task), by_head);
+            bounds[queue] = one_machine(tasks, (word)count, &waiting);
+        }
+        status = DONE;
+    }
+    free(words);
+    free(tasks);
     free(entries);
     return status;
 }

@@ -9,8 +9,6 @@ deep network by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .job_table import JobTable
@@ -22,12 +20,11 @@ SLANTS = (0, 2, 4, 8, 16, 32, 64)
 PLACES = 1 << 16
 
 
-def starting_orders(graph: JobGraph, table: JobTable) -> Iterator[np.ndarray]:
-    """Per slant a number of every job, int64, the least first; the program's own order comes first."""
-    yield (table.operation << 32) + (table.tile << 16) + table.phase
-    down = places(graph, table)
-    for slant in SLANTS[1:]:
-        yield (table.operation << 32) + (slant * down << 16) - table.phase
+def starting_order(graph: JobGraph, table: JobTable, slant: int) -> np.ndarray:
+    """A number of every job, int64, the least first; `table` is that of the graph's jobs."""
+    if not slant:
+        return (table.operation << 32) + (table.tile << 16) + table.phase
+    return (table.operation << 32) + (slant * places(graph, table) << 16) - table.phase
 
 
 def places(graph: JobGraph, table: JobTable) -> np.ndarray:

@@ -23,14 +23,18 @@ DEVICE = load_device("zcu104")
 pytestmark = pytest.mark.skipif(compiled_loops() is None, reason="needs a C compiler")
 
 
-def answers(graph: JobGraph, device: Device, order: np.ndarray) -> tuple[list[int], list[int], list[int], int]:
+def answers(
+    graph: JobGraph, device: Device, order: np.ndarray
+) -> tuple[list[int], list[int], list[int], dict[str, int]]:
     scheduler = ListScheduler(graph, device)
     starts, addresses = scheduler.forward(order)
     latest = scheduler.latest_starts(starts + scheduler.table.duration)
-    return starts.tolist(), addresses.tolist(), latest.tolist(), bounds.joins_bound(graph.jobs, device)
+    return starts.tolist(), addresses.tolist(), latest.tolist(), bounds.lower_bounds(graph.jobs, device)
 
 
-def both(graph: JobGraph, device: Device, order: np.ndarray) -> list[tuple[list[int], list[int], list[int], int]]:
+def both(
+    graph: JobGraph, device: Device, order: np.ndarray
+) -> list[tuple[list[int], list[int], list[int], dict[str, int]]]:
     with pytest.MonkeyPatch.context() as patch:
         compiled = answers(graph, device, order)
         for module in (bounds, list_scheduler):

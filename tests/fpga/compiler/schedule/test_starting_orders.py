@@ -1,5 +1,7 @@
 """Wavefronts as starting orders: what they say of jobs, and what a schedule gains by them."""
 
+from dataclasses import replace
+
 from helpers.networks.small_onnx_models import mixed_model
 
 from rrnet_nni.fpga.compiler.compile import compile_program
@@ -8,8 +10,13 @@ from rrnet_nni.fpga.compiler.schedule.bounds import lower_bounds
 from rrnet_nni.fpga.compiler.schedule.job_table import JobTable
 from rrnet_nni.fpga.compiler.schedule.jobs import Job, JobGraph, Stage
 from rrnet_nni.fpga.compiler.schedule.regions import Region
-from rrnet_nni.fpga.compiler.schedule.schedule import finalists, list_schedules, shortest
-from rrnet_nni.fpga.compiler.schedule.starting_orders import PLACES, SLANTS, places, starting_orders
+from rrnet_nni.fpga.compiler.schedule.schedule import (
+    finalists,
+    list_schedules,
+    promising_slants,
+    shortest,
+)
+from rrnet_nni.fpga.compiler.schedule.starting_orders import PLACES, SLANTS, places, starting_order
 from rrnet_nni.fpga.compiler.schedule.tiling import build_jobs
 from rrnet_nni.fpga.devices import load_device
 from rrnet_nni.fpga.program.isa import Queue
@@ -63,8 +70,8 @@ def test_places_are_the_last_rows_of_tiles_and_weights_come_before_them() -> Non
 
 def test_the_first_starting_order_is_the_program_s_and_slants_let_the_first_rows_run_ahead() -> None:
     graph = products_before_messages(tiles=4, work=10)
-    orders = list(starting_orders(graph, JobTable(graph.jobs)))
-    assert len(orders) == len(SLANTS)
+    table = JobTable(graph.jobs)
+    orders = [starting_order(graph, table, slant) for slant in SLANTS]
     assert sorted(range(len(graph.jobs)), key=lambda index: orders[0][index]) == list(range(len(graph.jobs)))
     first_row_of_the_last_layer, last_row_of_the_first = 2 * 3 * 4, 3 * 3
     ahead = [bool(order[first_row_of_the_last_layer] < order[last_row_of_the_first]) for order in orders]
@@ -75,9 +82,18 @@ def test_the_first_starting_order_is_the_program_s_and_slants_let_the_first_rows
 
 def test_the_program_s_own_order_stays_a_finalist_where_it_is_nearly_as_short() -> None:
     graph = products_before_messages(tiles=4, work=100)
-    schedules = list_schedules(graph, DEVICE, 4, 0)
-    assert finalists(schedules) == [shortest(schedules)]
-    assert finalists(schedules[:1]) == schedules[:1]
-    close = [schedules[0], *schedules[:0:-1]]
-    object.__setattr__(close[0], "makespan", round(1.01 * shortest(close[1:]).makespan))
-    assert finalists(close) == [shortest(close), close[0]]
+    found = list_schedules(graph, DEVICE, 4, 0)
+    best = shortest(found)
+    assert finalists([]) == []
+    assert finalists(found) == [best]
+    close = replace(found[0], schedule=replace(found[0].schedule, makespan=round(1.01 * best.makespan)))
+    assert finalists([close, *found[1:]]) == [best, close]
+    assert finalists([close]) == [close]
+
+
+def test_finer_tilings_try_the_program_s_own_order_the_best_slant_and_its_neighbours() -> None:
+    assert promising_slants([]) == SLANTS
+    found = list_schedules(products_before_messages(tiles=4, work=100), DEVICE, 4, 0)
+    for place, item in enumerate(found):
+        ahead = [replace(item, schedule=replace(item.schedule, makespan=1))]
+        assert promising_slants(found + ahead) == tuple(sorted({0, *SLANTS[max(0, place - 1) : place + 2]}))
