@@ -14,6 +14,7 @@ from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.progress import Steps
 
 from ..devices import device_names
+from ..native.memory import keep_freed_memory
 from ..program import ARGMAX, LOGITS, REVEALED, is_narrow
 from ..program.build import CLIENT
 from ..program.public_numbers import count_coefficients, public_numbers
@@ -205,4 +206,5 @@ def print_summary(compilation: Compilation, output: Path, seconds: float) -> Non
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    keep_freed_memory()
     return run_command(make_parser(), run, arguments, lambda: {"device": device_names()})

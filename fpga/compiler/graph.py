@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -30,10 +31,21 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Node):
-    """weight [out, in / groups, kh, kw], bias [out]; padding (top, left, bottom, right) with zeros."""
+class Weighted(Node):
+    """A node with a matrix of weights; how large they are is asked for again and again, and takes a pass over them."""
 
     weight: np.ndarray
+
+    @cached_property
+    def root_mean_square(self) -> float:
+        """Of the weights; 1 where all are zero."""
+        return float(np.sqrt(np.mean(np.square(self.weight)))) or 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Weighted):
+    """weight [out, in / groups, kh, kw], bias [out]; padding (top, left, bottom, right) with zeros."""
+
     bias: np.ndarray
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -41,10 +53,9 @@ class Conv(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Node):
+class Linear(Weighted):
     """weight [out, in], bias [out]."""
 
-    weight: np.ndarray
     bias: np.ndarray
 
 

@@ -228,8 +228,8 @@ class _Wishes:
         budget, cap, source = self.products[node.output], self.caps[node.output], node.inputs[0]
         match node:
             case Conv() | Linear():
-                most = min(weight_bits_wanted(node.weight), cap + math.ceil(math.log2(self.bounds[source])))
-                fair = _fair_share(budget, self.typical[source], _root_mean_square(node.weight))
+                most = min(weight_bits_wanted(node), cap + math.ceil(math.log2(self.bounds[source])))
+                fair = _fair_share(budget, self.typical[source], node.root_mean_square)
                 return max(fair, budget - most - SPARE_WEIGHT_BITS)
             case Polynomial():
                 return _square_input_cap(node, budget, self.bounds[source])
@@ -260,13 +260,9 @@ def _fair_share(budget: int, first: float, second: float) -> int:
     return math.floor((budget + math.log2(second) - math.log2(first) + 1) / 2)
 
 
-def _root_mean_square(weight: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(weight)))) or 1.0
-
-
-def weight_bits_wanted(weight: np.ndarray) -> int:
+def weight_bits_wanted(node: Conv | Linear) -> int:
     """Fraction bits that keep the weights' significant bits."""
-    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(_root_mean_square(weight))))
+    return max(0, math.ceil(WEIGHT_SIGNIFICANT_BITS - math.log2(node.root_mean_square)))
 
 
 def _square_input_cap(node: Polynomial, budget: int, bound: float) -> int:

@@ -56,9 +56,9 @@ MULTIPLIER_BITS = 15
 POLYNOMIAL_TOLERANCE = 2.0**-9
 
 
-def lower(graph: Graph, formats: Formats) -> tuple[Program, dict[str, np.ndarray]]:
-    """The program and its int32 constants by name."""
-    state = Lowering(graph, formats)
+def lower(graph: Graph, formats: Formats, constants: bool = True) -> tuple[Program, dict[str, np.ndarray]]:
+    """The program and its int32 constants by name, none where they are not asked for."""
+    state = Lowering(graph, formats, constants)
     state.declare(graph.input, graph.shapes[graph.input], formats.caps[graph.input])
     for node in graph.nodes:
         _LOWER[type(node)](state, node)
@@ -84,7 +84,7 @@ def _integers(values: np.ndarray, bits: int) -> tuple[int, ...]:
 def _lower_product(state: Lowering, node: Conv | Linear) -> None:
     source = node.inputs[0]
     budget = state.formats.product_budgets[node.output] - state.fraction_bits(source)
-    weight_bits = min(budget, weight_bits_wanted(node.weight) + state.formats.spare_weight_bits)
+    weight_bits = min(budget, weight_bits_wanted(node) + state.formats.spare_weight_bits)
     bits = state.fraction_bits(source) + weight_bits
     weight = state.constant(f"{node.name}.weight", node.weight, weight_bits)
     bias = state.constant(f"{node.name}.bias", node.bias, bits) if node.bias.any() else None

@@ -22,6 +22,7 @@ class Lowering:
 
     graph: Graph
     formats: Formats
+    makes_constants: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
@@ -38,10 +39,12 @@ class Lowering:
 
     def constant(self, name: str, values: np.ndarray, fraction_bits: int) -> str:
         """round(values * 2**f) modulo 2**32 in weights.bin."""
-        words = np.rint(np.ldexp(values, fraction_bits))
-        if max(words.max(initial=0.0), -words.min(initial=0.0)) >= 2.0**62:
-            raise UnfitRange(f"constant {name!r} reaches {np.abs(values).max():.4g}: no fixed-point format fits it")
-        self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
+        reach = max(values.max(initial=0.0), -values.min(initial=0.0))
+        if np.ldexp(reach, fraction_bits) >= 2.0**62:
+            raise UnfitRange(f"constant {name!r} reaches {reach:.4g}: no fixed-point format fits it")
+        if self.makes_constants:
+            words = np.rint(np.ldexp(values, fraction_bits))
+            self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
         self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)
         self.offset += 4 * values.size
         return name

@@ -52,7 +52,7 @@ def pass_gains(
         try:
             optimized, _ = run_passes(graph, {*disabled, name})
             optimized, calibration = equalize(optimized, calibrate(optimized, images))
-            without, _ = to_program(optimized, calibration, narrow)
+            without, _ = to_program(optimized, calibration, narrow, constants=False)
             costs = _costs(without, device, protocol)
             row |= {key: costs[key] - with_all[key] for key in SUMMED}
         except Refusal as refusal:
