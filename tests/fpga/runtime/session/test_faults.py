@@ -169,7 +169,7 @@ def test_a_client_of_more_images_than_there_is_material_for_is_refused_at_once(m
         hello = {"party": 0, "nonce": "", "next_index": 0, "images": 10**15, "protocol": "masked", "batch": 1}
         hello |= {"wire_version": WIRE_VERSION, "release": agreement.RELEASE, "program": DIGEST, "ring_bits": 32}
         hello |= {"material": store.description.set_id, "material_count": IMAGES, "reveal_to": 0, "reveal": "logits"}
-        hello["strands"] = 1
+        hello |= {"strands": 1, "ahead": False}
 
         def talk():
             sent = json.dumps(hello).encode()
