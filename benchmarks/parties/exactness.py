@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from exactness_networks import ACTIVATIONS, NETWORKS, RINGS, ensure_build
 
+from rrnet_nni.base.errors import Refusal
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.fpga.program.build import Build, load_build
 from rrnet_nni.fpga.program.reference import decode, run_reference
@@ -159,12 +160,17 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, Any]] = json.loads(options.results.read_text()) if options.results.exists() else []
     done = {tuple(row[key] for key in KEYS) for row in rows}
+    refused: list[str] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         for case in [] if options.show else cases(options):
             if (options.missing and case in done) or time.monotonic() - started > 60 * options.minutes:
                 continue
-            build = ensure_build(options.builds or Path(scratch), *case[:3])
+            try:
+                build = ensure_build(options.builds or Path(scratch), *case[:3])
+            except Refusal as refusal:
+                refused.append(f"{' '.join(map(str, case))} could not be compiled: {refusal}")
+                continue
             begun = time.monotonic()
             row = dict(zip(KEYS, case)) | run_case(build, *case[2:])
             print(f"{' '.join(map(str, case))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
@@ -172,7 +178,9 @@ def main() -> None:
             write_whole_json(options.results, rows)
     print_table(rows)
     if not all(row["exact"] and row["bytes_as_predicted"] for row in rows):
-        raise SystemExit("not all cases agree")
+        refused.append("not all cases agree")
+    if refused:
+        raise SystemExit("\n".join(refused))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,29 @@ class Tree:
             shutil.rmtree(material, ignore_errors=True)
         found: dict[str, Any] = json.loads(answer)
         return found
+
+
+@contextmanager
+def two_trees(before: Path) -> Iterator[tuple[Tree, Tree]]:
+    """The worktree of an earlier commit and this one, with folders for their builds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / name for name in ("before", "after")]
+        for folder in folders:
+            folder.mkdir()
+        root = before.resolve()
+        earlier = Tree(root, str(root / ".venv" / "bin" / "python"), folders[0])
+        yield earlier, Tree(HERE, sys.executable, folders[1])
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Options of a comparison with another commit."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--before", type=Path, required=True, metavar="DIR", help="worktree with an environment of its own"
+    )
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write what was found to this JSON file")
+    return parser
 
 
 def median_time(work: Callable[[], object], repetitions: int = 5) -> float:
@@ -261,23 +285,12 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--before", type=Path, required=True, metavar="DIR", help="worktree with an environment of its own"
-    )
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--resnet50", type=Path, metavar="DIR", help="also ResNet-50 at 224 px, its build in this folder"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write all to this JSON file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / name for name in ("before", "after")]
-        for folder in folders:
-            folder.mkdir()
-        root = options.before.resolve()
-        before = Tree(root, str(root / ".venv" / "bin" / "python"), folders[0])
-        after = Tree(HERE, sys.executable, folders[1])
+    with two_trees(options.before) as (before, after):
         found: dict[str, Any] = {"rows": compare(before, after, options.repetitions), "two_threads": two_threads(16)}
         if options.resnet50 is not None:
             found["resnet50"] = resnet50(after, options.resnet50, options.repetitions)

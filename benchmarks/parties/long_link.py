@@ -10,19 +10,15 @@ alone takes: rounds times latency and the larger direction's bytes over the rate
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faster import BUILD, HERE, Tree
+from faster import BUILD, Tree, parser_of, two_trees
 from shaped_link import SHAPES, Ends, shaped
 
 from rrnet_nni.base.files import write_whole_json
@@ -115,20 +111,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--before", type=Path, required=True, metavar="DIR", help="worktree with an environment of its own"
-    )
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the rows to this JSON file")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / name for name in ("before", "after")]
-        for folder in folders:
-            folder.mkdir()
-        root = options.before.resolve()
-        before = Tree(root, str(root / ".venv" / "bin" / "python"), folders[0])
-        rows = compare(before, Tree(HERE, sys.executable, folders[1]), options.repetitions)
+    options = parser_of(__doc__).parse_args()
+    with two_trees(options.before) as (before, after):
+        rows = compare(before, after, options.repetitions)
     if options.output is not None:
         write_whole_json(options.output, rows)
     print(table(rows))

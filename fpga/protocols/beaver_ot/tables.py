@@ -1,7 +1,7 @@
 """A party's steps between two messages: the transfers' tables in bit planes, multiplexer and truncation on words.
 
 In C where that can be compiled, else in NumPy. Both make the same octets, which the compiled one shows beforehand.
-RRNET_RING_BACKEND chooses as it does for ring products: any other than `compiled` means NumPy.
+`RRNET_RING_BACKEND=limbs` asks for NumPy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`masked`: the elementwise and bit-plane steps of a party, in C where that can be compiled, else in NumPy.
 
-Both backends compute the same words; the compiled one shows it on small samples before it is used. RRNET_RING_BACKEND
-chooses as it does for ring products: any other than `compiled` means NumPy.
+Both backends compute the same words; the compiled one shows it on small samples before it is used.
+`RRNET_RING_BACKEND=limbs` asks for NumPy.
 """
 
 from __future__ import annotations

@@ -48,6 +48,34 @@ def parser() -> Parser:
     """The command line."""
     result = Parser(prog="rrnet-2pc-run", description=__doc__, epilog=EXAMPLES)
     result.add_argument("build", type=Path, help="build directory of rrnet-2pc-compile")
+    _add_values(result)
+    result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
+    _add_speed(result)
+    result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
+    result.add_argument(
+        "--preprocessing",
+        choices=PREPROCESSINGS,
+        help="who makes the material (default: who made what is there, else a dealer)",
+    )
+    add_party_options(result)
+    result.add_argument(
+        "--quota",
+        type=count,
+        metavar="N",
+        help="how many images the other party's certificate may use in all, over sessions and sets of material",
+    )
+    result.add_argument(
+        "--pace",
+        choices=(WALL_CLOCK, DEVICE_CLOCK),
+        default=WALL_CLOCK,
+        help="`device` takes as long online as the model of two boards says (default: as fast as it goes)",
+    )
+    add_common_options(result)
+    return result
+
+
+def _add_values(result: Parser) -> None:
+    """Options of what goes in and what comes out."""
     result.add_argument(
         "--input", type=Path, metavar="PATH", help="a picture, a folder of pictures, or images as .npy or .npz"
     )
@@ -71,7 +99,10 @@ def parser() -> Parser:
         help=f"how much of them: {LOGITS}, {ROUNDED}:BITS for so many fraction bits, or {ARGMAX} of a build that "
         "computes it (default: what the build computes); both must agree",
     )
-    result.add_argument("--protocol", help=f"{', '.join(executions())} (default: the one of the build)")
+
+
+def _add_speed(result: Parser) -> None:
+    """Options of how the work is laid out, which change no value."""
     result.add_argument("--batch", type=_positive, metavar="N", help="images evaluated at once (default: by memory)")
     result.add_argument(
         "--strands",
@@ -94,27 +125,6 @@ def parser() -> Parser:
         metavar="N",
         help="of a party's kernels (default: the machine's cores, shared by the parties that run on it)",
     )
-    result.add_argument("--material", type=Path, metavar="DIR", help="prepared material (default: BUILD.material)")
-    result.add_argument(
-        "--preprocessing",
-        choices=PREPROCESSINGS,
-        help="who makes the material (default: who made what is there, else a dealer)",
-    )
-    add_party_options(result)
-    result.add_argument(
-        "--quota",
-        type=count,
-        metavar="N",
-        help="how many images the other party's certificate may use in all, over sessions and sets of material",
-    )
-    result.add_argument(
-        "--pace",
-        choices=(WALL_CLOCK, DEVICE_CLOCK),
-        default=WALL_CLOCK,
-        help="`device` takes as long online as the model of two boards says (default: as fast as it goes)",
-    )
-    add_common_options(result)
-    return result
 
 
 def _positive(text: str) -> int:

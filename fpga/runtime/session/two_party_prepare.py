@@ -45,7 +45,7 @@ from ..material.scratch import scratch_directory
 from .accounting import MeasuredOperation, Recorder
 from .agreement import PREPARATION_KEY, RELEASE, ROLES, read_hello
 
-PREPARATION_VERSION = 4
+PREPARATION_VERSION = 5
 SETUP_STEP = "base transfers and keys"
 
 #: Corrections that party 1 holds before it writes them.

@@ -9,11 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How weights lie in polynomials; see `ConvPacking`. */
-typedef struct {
-    int64_t channels, out_channels, group_inputs, group_outputs, taps;
-    int64_t inputs, outputs, pixels, offset; /* channels per polynomial, a tile's pixels, the first coefficient wanted */
-} packing;
+#include "packing.h"
 
 /* DEGREE = BLOCKS * ROWS. PASS blocks of SUMMED inputs are made and then summed up; a block
  * in memory ends with a line that is not used, lest all blocks' rows meet in one set of a cache. */
@@ -39,20 +35,17 @@ typedef struct {
 /* The weights of input polynomial `input` for output polynomials [first, last), by entries, [size][LANES]; 0 if none. */
 static int arrange(const packing *as, const layout *at, const int32_t *weights, int64_t input, int64_t first,
                    int64_t last, int32_t *arranged) {
-    int64_t start = input * as->inputs, stop = start + as->inputs < as->channels ? start + as->inputs : as->channels;
     int met = 0;
     memset(arranged, 0, (size_t)(at->size * LANES) * sizeof *arranged);
     for (int64_t output = first; output < last; output++)
         for (int64_t place = 0; place < as->outputs; place++) {
             int64_t made = output * as->outputs + place;
             if (made >= as->out_channels) break;
-            int64_t group = made / as->group_outputs * as->group_inputs, behind = group + as->group_inputs;
-            int64_t from = start > group ? start : group, to = stop < behind ? stop : behind;
-            if (from >= to) continue;
-            const int32_t *w = weights + (made * as->group_inputs + from - group) * as->taps;
-            const int32_t *entry = at->entries + (place * as->inputs + from - start) * as->taps;
-            for (int64_t k = 0; k < (to - from) * as->taps; k++) arranged[entry[k] * LANES + output - first] = w[k];
-            met = 1;
+            met_channels read = meet(as, weights, input, made);
+            const int32_t *entry = at->entries + (place * as->inputs + read.first) * as->taps;
+            for (int64_t k = 0; k < read.count * as->taps; k++)
+                arranged[entry[k] * LANES + output - first] = read.weights[k];
+            met |= read.count > 0;
         }
     return met;
 }

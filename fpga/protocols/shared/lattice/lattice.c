@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lanes.h"
+#include "packing.h"
 #include "residue_octets.h"
 
 /* Blocks of a transform, of n / PARTS rows each, that stay in the nearest cache while their layers are worked on. */
@@ -143,28 +144,20 @@ void lattice_multiply_one(double *total, const double *factor, const double *c, 
     }
 }
 
-/* How weights lie in polynomials; see `ConvPacking`. */
-typedef struct {
-    int64_t channels, out_channels, group_inputs, group_outputs, taps;
-    int64_t inputs, outputs, pixels, offset; /* channels per polynomial, a tile's pixels, the first coefficient wanted */
-} packing;
-
 /* The polynomials that input polynomial `input` meets for output polynomials [first, last), [n][LANES]; 0 if all zero. */
 static int place_weights(const packing *as, const int32_t *weights, const int64_t *tap, int64_t input, int64_t first,
                          int64_t last, int64_t n, double *polynomial) {
-    int64_t start = input * as->inputs, stop = start + as->inputs < as->channels ? start + as->inputs : as->channels;
     int met = 0;
     memset(polynomial, 0, (size_t)(n * LANES) * sizeof *polynomial);
     for (int64_t output = first; output < last; output++)
         for (int64_t place = 0; place < as->outputs; place++) {
             int64_t made = output * as->outputs + place;
             if (made >= as->out_channels) break;
-            int64_t group = made / as->group_outputs * as->group_inputs, behind = group + as->group_inputs;
-            int64_t from = start > group ? start : group, to = stop < behind ? stop : behind;
-            const int32_t *w = weights + (made * as->group_inputs + from - group) * as->taps;
-            for (int64_t channel = from; channel < to; channel++, w += as->taps) {
+            met_channels read = meet(as, weights, input, made);
+            const int32_t *w = read.weights;
+            for (int64_t channel = read.first; channel < read.first + read.count; channel++, w += as->taps) {
                 double *at = polynomial + output - first;
-                at += (as->offset + (place * as->inputs - (channel - start)) * as->pixels) * LANES;
+                at += (as->offset + (place * as->inputs - channel) * as->pixels) * LANES;
                 for (int64_t k = 0; k < as->taps; k++) at[-tap[k] * LANES] = w[k];
                 met = 1;
             }

@@ -90,6 +90,8 @@ def test_kernels_that_compute_wrongly_are_refused(tmp_path, monkeypatch):
     text = products._SOURCE.read_text().replace("minus(raised, product)", "minus(*x, product)")
     assert text != products._SOURCE.read_text()
     source.write_text(text)
+    header = products._SOURCE.with_name("packing.h")
+    (tmp_path / header.name).write_text(header.read_text())
     monkeypatch.setattr(products, "_SOURCE", source)
     with pytest.raises(Refusal, match="computes wrongly"):
         products.integer_kernels.__wrapped__()
