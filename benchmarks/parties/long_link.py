@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from faster import BUILD, Tree, parser_of, two_trees
 from shaped_link import SHAPES, Ends, shaped
+from trees import BUILD, Tree, parser_of, two_trees
 
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.base.tables import markdown_table

@@ -140,9 +140,10 @@ class _Tasks:
         """Tasks that open the bands of a convolution's input."""
         name = operation.inputs[0]
         replaced = self._readers[name].copy() if name in self._opened else set()
-        places = [self._put(index, self._makers(name, rows) | replaced, run, not band) for band, (rows, run) in
-                  enumerate(bands)]  # fmt: skip
-        self._writers[name] += [(place, rows) for place, (rows, _) in zip(places, bands, strict=True)]
+        places = []
+        for band, (rows, run) in enumerate(bands):
+            places.append((self._put(index, self._makers(name, rows) | replaced, run, not band), rows))
+        self._writers[name] += places
         if bands:
             self._opened.add(name)
 
