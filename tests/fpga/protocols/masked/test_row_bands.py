@@ -1,12 +1,14 @@
 """Bands of rows: cut whole, put back whole, and executed ahead with the reference's values and predicted traffic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.tapped_sessions import narrowed, network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.program import AffineOp, ConvOp, ReluOp, SquareOp, TruncateOp
+from rrnet_nni.fpga.program import AffineOp, ConvOp, MulOp, ReluOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.program.reference import encode_images
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked import ahead, row_bands
@@ -46,8 +48,11 @@ def test_a_band_of_planes_is_the_planes_of_a_band(shape, images, seed):
             assert np.array_equal(cut.planes(word_planes(flat, 5)), word_planes(band, 5))
 
 
-def striding_network():
-    """Convolutions with strides and paddings, a sum of two branches, words that are opened twice, both activations."""
+def striding_network(compared_first=True):
+    """Convolutions with strides and paddings, a sum of two branches, words that are opened twice, both activations.
+
+    `compared_first`: of the words that are opened twice, a ReLU opens them before a convolution does.
+    """
     b = ProgramBuilder((3, 32, 24), 8, seed=5)
 
     def conv(name, source, channels, kernel, size, stride=(1, 1), padding=(0, 0, 0, 0)):
@@ -65,17 +70,21 @@ def striding_network():
     b.add(SquareOp, "square", ["sum.t"], (8, 16, 12), 16)
     b.add(AffineOp, "poly", ["square", "sum.t"], (8, 16, 12), 24, multipliers=((1,), (1 << 16,)))
     b.add(TruncateOp, "poly.t", ["poly"], (8, 16, 12), 8, bits=16)
-    b.add(ReluOp, "again", ["poly.t"], (8, 16, 12), 8)
+    if compared_first:
+        b.add(ReluOp, "again", ["poly.t"], (8, 16, 12), 8)
     last = conv("last", "poly.t", 8, 3, (16, 12), padding=(2, 1, 0, 1))
+    if not compared_first:
+        b.add(ReluOp, "again", ["poly.t"], (8, 16, 12), 8)
     b.add(TruncateOp, "last.t", [last], (8, 16, 12), 8, bits=8)
     b.add(AffineOp, "joined", ["last.t", "again"], (8, 16, 12), 8, multipliers=((1,), (1,)))
     return b.program(), b.weights
 
 
 @every_masked
+@pytest.mark.parametrize("compared_first", [True, False])
 @pytest.mark.parametrize("images", [1, 2])
-def test_a_network_in_bands_is_the_reference_and_sends_what_is_predicted(execution, images):
-    program, weights = striding_network()
+def test_a_network_in_bands_is_the_reference_and_sends_what_is_predicted(execution, images, compared_first):
+    program, weights = striding_network(compared_first)
     bands = [operation_bands(*each, program) for each in zip(program.operations, plan_masked(program))]
     assert {len(each) for each in bands} == {8}
     pixels = np.random.default_rng(images).normal(size=(images, 3, 32, 24))
@@ -88,6 +97,58 @@ def test_a_network_of_every_operation_runs_ahead(execution, change):
     program, weights = network()
     pixels = np.random.default_rng(3).normal(size=(2, 2, 8, 8))
     assert disagreement(change(program), weights, pixels, execution, ahead=True) is None
+
+
+def multiplying_network():
+    """A product of two tensors of which a convolution beside it has opened one before, on fewer bits."""
+    b = ProgramBuilder((3, 16, 8), 8, seed=6)
+
+    def conv(name, source, bits=8):
+        weight = b.constant(f"{name}.w", (4, b.tensors[source].shape[0], 3, 3), bits, 30)
+        geometry = {"bias": None, "stride": (1, 1), "padding": (1, 1, 1, 1)}
+        made = b.add(ConvOp, name, [source], (4, 16, 8), 8 + bits, weight=weight, **geometry)
+        return b.add(TruncateOp, f"{name}.t", [made], (4, 16, 8), 8, bits=bits)
+
+    first, second = conv("first", "image"), conv("second", "image")
+    side = conv("side", first, 2)
+    b.add(MulOp, "product", [first, second], (4, 16, 8), 16)
+    b.add(TruncateOp, "product.t", ["product"], (4, 16, 8), 8, bits=8)
+    b.add(AffineOp, "joined", ["product.t", side], (4, 16, 8), 8, multipliers=((1,), (1,)))
+    b.add(ReluOp, "end", ["joined"], (4, 16, 8), 8)
+    program = b.program()
+    rings = {"first.t": 16, "second.t": 16, "side.t": 16, "product.t": 16, "joined": 16}
+    tensors = {name: replace(tensor, ring_bits=rings.get(name, 32)) for name, tensor in program.tensors.items()}
+    return replace(program, tensors=tensors), b.weights
+
+
+def test_words_are_opened_again_only_after_all_that_read_them():
+    program = multiplying_network()[0]
+    plans, places = plan_masked(program), []
+    tasks = ahead._Tasks(program, plans, lambda index: None)
+    for index, operation in enumerate(program.operations):
+        begins = len(tasks.tasks)
+        if isinstance(operation, ConvOp) and plans[index].opens:
+            bands = row_bands.row_bands(program.tensor(operation.inputs[0]).shape)
+            tasks.open(index, operation, [(rows, lambda: None) for rows in bands])
+        tasks.add(index, operation, operation_bands(operation, plans[index], program), lambda band: None)
+        places.append(set(range(begins, len(tasks.tasks))))
+    names = [operation.name for operation in program.operations]
+    product, side = names.index("product"), names.index("side")
+    (task,) = places[product]
+    assert plans[side].opens
+    assert plans[product].opens
+    behind, new = set(), {task}
+    while new:
+        new = set().union(*(tasks.tasks[place].needs for place in new)) - behind
+        behind |= new
+    assert places[side] <= behind
+
+
+@every_masked
+def test_a_product_beside_a_convolution_of_the_same_words_is_the_reference(execution):
+    program, weights = multiplying_network()
+    pixels = np.random.default_rng(4).normal(size=(1, 3, 16, 8))
+    assert disagreement(program, weights, pixels, execution, ahead=True) is None
 
 
 def test_several_messages_make_one_round():
