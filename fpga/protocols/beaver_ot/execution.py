@@ -81,7 +81,7 @@ class BeaverOTParty(PartyProgram):
         weight_masks: Callable[[int], RandomSource],
         observe: Observer,
     ) -> None:
-        self._weights = weight_shares
+        self._biases: dict[int, np.ndarray] = {}
         self._linear: dict[int, BeaverLinear] = {}
         for index, operation in enumerate(self.program.operations):
             if not isinstance(operation, ConvOp | LinearOp):
@@ -91,6 +91,8 @@ class BeaverOTParty(PartyProgram):
             with observe(operation.name):
                 mask = weight_masks(index).words(*geometry.weights)[0]
                 linear.setup(self.channel, weight_shares[operation.weight], mask)
+            if operation.bias is not None:
+                self._biases[index] = weight_shares[operation.bias]
 
     def prepare(self, material: BatchMaterial, observe: Observer) -> ExpandedMaterial:
         """Expand everything."""
@@ -132,9 +134,8 @@ class BeaverOTParty(PartyProgram):
             case ConvOp() | LinearOp():
                 output = self.program.tensor(operation.output).shape
                 result = self._linear[index].evaluate(channel, share, output, source, dealt)
-                if operation.bias is not None:
-                    bias = self._weights[operation.bias]
-                    result += bias.reshape(-1, *(1,) * (result.ndim - 2))
+                if index in self._biases:
+                    result += self._biases[index].reshape(-1, *(1,) * (result.ndim - 2))
                 return result
             case SquareOp():
                 return BeaverSquare.evaluate(number, channel, share, source, dealt)

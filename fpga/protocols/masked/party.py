@@ -54,7 +54,7 @@ class MaskedParty(PartyProgram):
         weight_masks: Callable[[int], RandomSource],
         observe: Observer,
     ) -> None:
-        self._weights = weight_shares
+        self._biases: dict[int, np.ndarray] = {}  # of the weights only what is opened is kept, packed
         self._factors: dict[int, tuple[LinearGeometry, PackedWeights, PackedWeights]] = {}
         for index, operation in enumerate(self.program.operations):
             if not isinstance(operation, ConvOp | LinearOp):
@@ -67,6 +67,8 @@ class MaskedParty(PartyProgram):
                 negated = np.uint32(0) - opened
                 factors = pack_weights(negated, geometry.groups), pack_weights(online, geometry.groups)
                 self._factors[index] = geometry, *factors
+            if operation.bias is not None:
+                self._biases[index] = weight_shares[operation.bias]
 
     def open_weights(self, index: int, masked: np.ndarray) -> np.ndarray:
         """Both parties' masked weights of an operation; the host of an accelerator keeps them for it."""
@@ -151,8 +153,8 @@ class MaskedParty(PartyProgram):
         result = own.words(*self.program.tensor(operation.output).shape)
         if mask is not None:
             geometry.product(mask, negated, result)
-        if operation.bias is not None:
-            result += self._weights[operation.bias].reshape(-1, *(1,) * (result.ndim - 2))
+        if index in self._biases:
+            result += self._biases[index].reshape(-1, *(1,) * (result.ndim - 2))
         return result
 
     def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:

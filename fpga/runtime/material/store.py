@@ -22,7 +22,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...protocols.material import Corrections
 from ...protocols.shared.randomness import Keystream
-from .corrections_file import corrections_path, unpack_corrections
+from .corrections_file import CorrectionsFile, corrections_path
 from .key_chain import PartyKeys
 from .party_set import (
     CERTIFICATES,
@@ -178,16 +178,9 @@ class MaterialStore:
                 return
             path.unlink(missing_ok=True)
 
-    def _load(self, index: int) -> list[np.ndarray]:
-        """One inference's corrections, cut by operation."""
-        if self.description.corrections_bytes == 0:
-            return []
-        path = corrections_path(self.path, index)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ExecutionFault(f"the material {path} cannot be read: {error.strerror}") from error
-        return unpack_corrections(data, str(path))
+    def _load(self, index: int) -> Sequence[np.ndarray]:
+        """One inference's corrections by operation, checked now and read as they are asked for."""
+        return CorrectionsFile(corrections_path(self.path, index)) if self.description.corrections_bytes else ()
 
     def weight_masks(self, operation: int) -> Keystream:
         """This party's part of an operation's weight mask."""

@@ -111,9 +111,7 @@ class Party:
             self.number, self._program, self._execution, self._link, self._recorder, self._pace, ahead
         )
         started = time.perf_counter()
-        with self._recorder.measure("setup", SHARE_WEIGHTS):
-            shares = exchange_weight_shares(self._link, self.number, self._program, weights)
-        evaluator.setup(shares, self._store.weight_masks)
+        self._set_up(evaluator, weights)
         setup_s = time.perf_counter() - started
         conversation = Conversation(
             self.number, self._program, self._link, evaluator, self._recorder, terms.reveal_to, terms.reveal
@@ -131,6 +129,12 @@ class Party:
             prepare_s=executed.prepare_s,
             online_s=executed.online_s,
         )
+
+    def _set_up(self, evaluator: PartyEvaluator, weights: Mapping[str, np.ndarray] | None) -> None:
+        """The weights' shares end with this: what a protocol needs of them it keeps."""
+        with self._recorder.measure("setup", SHARE_WEIGHTS):
+            shares = exchange_weight_shares(self._link, self.number, self._program, weights)
+        evaluator.setup(shares, self._store.weight_masks)
 
 
 def exchange_weight_shares(
