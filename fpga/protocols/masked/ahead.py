@@ -8,18 +8,20 @@ order: values, bytes and rounds stay what they are.
 from __future__ import annotations
 
 import copy
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ...program import AnyOperation, ConvOp, Program, TruncateOp
 from ..lanes import LaneChannel
+from ..material import RandomSource
 from ..party import AheadChannel, BatchMaterial, Channel, Observer
 from ..shared.opened_words import OperationPlan, opened_by
-from ..wavefront import Task, run_tasks
+from ..wavefront import Task, TaskGraph
 from .comparison import Comparison
 from .opening import open_wire
 from .party import MaskedParty
@@ -42,6 +44,21 @@ class BandedOperation:
     openings: list[np.ndarray]
 
 
+@dataclass
+class _Walk:
+    """What a walk through the tasks works on.
+
+    Attributes:
+        known: of every operation.
+        values: of the program.
+        left: parts of every operation that are not done.
+    """
+
+    known: list[BandedOperation]
+    values: Values
+    left: list[int]
+
+
 class AheadParty(MaskedParty):
     """A party that begins rounds before others have ended, over a link that allows it."""
 
@@ -52,6 +69,24 @@ class AheadParty(MaskedParty):
         self._ahead = ahead
         plans = zip(program.operations, self._plans, strict=True)
         self._bands = [operation_bands(operation, plan, program) for operation, plan in plans]
+        tasks = _Tasks(program, self._plans, self._end)
+        for index, operation in enumerate(program.operations):
+            if isinstance(operation, ConvOp) and self._plans[index].opens:
+                source = row_bands(program.tensor(operation.inputs[0]).shape)
+                opens = [partial(self._open_rows, index, band, rows) for band, rows in enumerate(source)]
+                tasks.open(index, operation, list(zip(source, opens, strict=True)))
+            tasks.add(index, operation, self._bands[index], partial(self._evaluate_band, index))
+        self._graph, self._parts = TaskGraph(tasks.tasks), tasks.parts
+
+    def setup(
+        self,
+        weight_shares: Mapping[str, np.ndarray],
+        weight_masks: Callable[[int], RandomSource],
+        observe: Observer,
+    ) -> None:
+        super().setup(weight_shares, weight_masks, observe)
+        self._lane = copy.copy(self)  # which evaluates a task's operation, and keeps no reduced shares of a band
+        self._lane.channel, self._lane.reduced = LaneChannel(), None
 
     def prepare(self, material: BatchMaterial, observe: Observer) -> list[BandedOperation]:  # type: ignore[override]
         return [self._cut(index, known) for index, known in enumerate(super().prepare(material, observe))]
@@ -72,44 +107,37 @@ class AheadParty(MaskedParty):
     def evaluate(  # type: ignore[override]
         self, share: np.ndarray, prepared: list[BandedOperation], observe: Observer
     ) -> np.ndarray:
-        values = Values(self.program, share)
-        tasks = _Tasks(self.program, self._plans, lambda index: self._end(index, values))
-        for index, operation in enumerate(self.program.operations):
-            known, bands = prepared[index], self._bands[index]
-            if isinstance(operation, ConvOp):
-                source = row_bands(self.program.tensor(operation.inputs[0]).shape) if known.openings else ()
-                opens = [partial(self._open_rows, index, known, band, rows, values) for band, rows in enumerate(source)]
-                tasks.open(index, operation, list(zip(source, opens, strict=True)))
-            tasks.add(index, operation, bands, partial(self._evaluate_band, index, known, values))
-        run_tasks(tasks.tasks, self._ahead, observe)
-        return values.narrow(self.program.output)
+        walk = _Walk(prepared, Values(self.program, share), self._parts.copy())
+        self._graph.walk(walk, self._ahead, observe)
+        return walk.values.narrow(self.program.output)
 
-    def _end(self, index: int, values: Values) -> None:
-        """Every band of an operation is done."""
+    def _end(self, index: int, walk: _Walk) -> None:
+        """A part of an operation is done; when all are, its inputs have been read."""
+        walk.left[index] -= 1
+        if walk.left[index]:
+            return
         operation = self.program.operations[index]
         if self.reduced is not None and isinstance(operation, TruncateOp) and self._plans[index].reduces:
-            self.reduced[operation.name] = values.shares[operation.inputs[0]]
-        values.end_reading(operation)
+            self.reduced[operation.name] = walk.values.shares[operation.inputs[0]]
+        walk.values.end_reading(operation)
 
-    def _open_rows(self, index: int, known: BandedOperation, band: int, rows: Rows, values: Values) -> None:
+    def _open_rows(self, index: int, band: int, rows: Rows, walk: _Walk) -> None:
         """Open some rows of a convolution's input."""
         width, name = self._plans[index].width, self.program.operations[index].inputs[0]
-        view = RowsOfValues(values, self.program, rows)
-        mask = known.openings[band]
+        view = RowsOfValues(walk.values, self.program, rows)
+        mask = walk.known[index].openings[band]
         view.opened[name] = open_wire(LaneChannel(), self.number, view.narrow(name), mask, width)
 
-    def _evaluate_band(self, index: int, known: BandedOperation, values: Values, band: int) -> None:
+    def _evaluate_band(self, index: int, band: int, walk: _Walk) -> None:
         """One band of an operation, or all of it."""
-        operation, rows = self.program.operations[index], self._bands[index][band]
-        part, known.parts[band] = known.parts[band], PreparedOperation()  # read for the last time
+        operation, rows, parts = self.program.operations[index], self._bands[index][band], walk.known[index].parts
+        part, parts[band] = parts[band], PreparedOperation()  # read for the last time
         whole = len(self._bands[index]) == 1
-        view = values if whole else RowsOfValues(values, self.program, rows)
+        view = walk.values if whole else RowsOfValues(walk.values, self.program, rows)
         if isinstance(operation, ConvOp):
-            view.shares[operation.output] = self._convolve_rows(index, operation, rows, values, part)
+            view.shares[operation.output] = self._convolve_rows(index, operation, rows, walk.values, part)
             return
-        lane = copy.copy(self)
-        lane.channel, lane.reduced = LaneChannel(), None
-        lane._evaluate_operation(index, operation, view, part)
+        self._lane._evaluate_operation(index, operation, view, part)
 
     def _convolve_rows(
         self, index: int, operation: ConvOp, rows: Rows, values: Values, known: PreparedOperation
@@ -123,20 +151,20 @@ class AheadParty(MaskedParty):
 
 
 class _Tasks:
-    """The tasks of a program, each behind those that make what it reads.
+    """The tasks of a program, each behind those that make what it reads, and of how many parts operations are.
 
     An operation that replaces words or shares of a tensor waits for all that read them before.
     """
 
-    def __init__(self, program: Program, plans: tuple[OperationPlan, ...], end: Callable[[int], None]) -> None:
+    def __init__(self, program: Program, plans: tuple[OperationPlan, ...], end: Callable[[int, Any], None]) -> None:
         self.tasks: list[Task] = []
+        self.parts = [0] * len(program.operations)
         self._program, self._plans, self._end = program, plans, end
         self._writers: dict[str, list[tuple[int, Rows]]] = defaultdict(list)
         self._readers: dict[str, set[int]] = defaultdict(set)
         self._opened: set[str] = set()
-        self._left: Counter[int] = Counter()
 
-    def open(self, index: int, operation: ConvOp, bands: list[tuple[Rows, Callable[[], None]]]) -> None:
+    def open(self, index: int, operation: ConvOp, bands: list[tuple[Rows, Callable[[Any], None]]]) -> None:
         """Tasks that open the bands of a convolution's input."""
         name = operation.inputs[0]
         replaced = self._readers[name].copy() if name in self._opened else set()
@@ -147,7 +175,9 @@ class _Tasks:
         if bands:
             self._opened.add(name)
 
-    def add(self, index: int, operation: AnyOperation, bands: tuple[Rows, ...], run: Callable[[int], None]) -> None:
+    def add(
+        self, index: int, operation: AnyOperation, bands: tuple[Rows, ...], run: Callable[[int, Any], None]
+    ) -> None:
         """Tasks that make the bands of an operation's output."""
         plan, written = self._plans[index], [operation.output]
         if not isinstance(operation, ConvOp):
@@ -181,14 +211,12 @@ class _Tasks:
             place for place, (first, end) in self._writers[name] if rows is None or (first < rows[1] and rows[0] < end)
         }
 
-    def _put(self, index: int, needs: set[int], run: Callable[[], None], counts: bool) -> int:
-        self._left[index] += 1
+    def _put(self, index: int, needs: set[int], run: Callable[[Any], None], counts: bool) -> int:
+        self.parts[index] += 1
 
-        def do() -> None:
-            run()
-            self._left[index] -= 1
-            if not self._left[index]:
-                self._end(index)
+        def do(walk: Any) -> None:
+            run(walk)
+            self._end(index, walk)
 
         self.tasks.append(Task(self._program.operations[index].name, frozenset(needs), do, counts))
         return len(self.tasks) - 1

@@ -5,6 +5,7 @@ A band has whole octets of every bit plane, so that a tensor takes as many bytes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from ..shared.opened_words import OperationPlan
 from .comparison import Comparison, SelectMaterial
 from .values import Lifted, PreparedOperation, Values
 
-#: A band has as many rows as make at most so many bands, in steps of the least.
-MOST_BANDS, LEAST_ROWS = 8, 2
+#: A band has as many rows as make at most so many bands: what is sent last of a tensor is waited for.
+MOST_BANDS = 16
 #: First row of a band, and the one behind its last.
 Rows = tuple[int, int]
 
@@ -25,7 +26,8 @@ def row_bands(shape: tuple[int, ...]) -> tuple[Rows, ...]:
     if len(shape) != 3:
         return ((0, 1),)
     _, height, width = shape
-    rows = LEAST_ROWS * -(-height // (LEAST_ROWS * MOST_BANDS))
+    step = 8 // math.gcd(8, width)
+    rows = step * -(-height // (step * MOST_BANDS))
     bands = tuple((first, min(first + rows, height)) for first in range(0, height, rows))
     return bands if all((end - first) * width % 8 == 0 for first, end in bands) else ((0, height),)
 
@@ -34,13 +36,26 @@ def operation_bands(operation: AnyOperation, plan: OperationPlan, program: Progr
     """The bands in which an operation makes its output; a single one where it needs all of its input at once."""
     shape = program.tensor(operation.output).shape
     match operation:
-        case ConvOp() | TruncateOp():
+        case ConvOp():
+            return _convolved_bands(operation, program)
+        case TruncateOp():
             return row_bands(shape)
         case ReluOp() | SquareOp() if not (plan.lifts and plan.wide_forms):  # shares that it makes wide are replaced
             return row_bands(shape)
         case AffineOp() if all(len(values) in (1, shape[0]) for values in (*operation.multipliers, operation.addend)):
             return row_bands(shape)
     return ((0, shape[1] if len(shape) == 3 else 1),)
+
+
+def _convolved_bands(operation: ConvOp, program: Program) -> tuple[Rows, ...]:
+    """Bands of a convolution's output that end up waiting for the same band of its input are one."""
+    source = row_bands(program.tensor(operation.inputs[0]).shape)
+    joined: dict[int, Rows] = {}
+    for first, end in row_bands(program.tensor(operation.output).shape):
+        (_, last), _ = rows_read(operation, program, (first, end))
+        awaited = sum(begin < last for begin, _ in source)
+        joined[awaited] = joined[awaited][0] if awaited in joined else first, end
+    return tuple(joined.values())
 
 
 def rows_read(operation: ConvOp, program: Program, rows: Rows) -> tuple[Rows, Rows]:

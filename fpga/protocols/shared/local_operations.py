@@ -5,6 +5,8 @@ All are linear, so that the shares of the result are the results of the shares; 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ...program import AffineOp, AnyOperation, ConcatOp, PadOp, PickOp, ReshapeOp, SumPoolOp
@@ -41,7 +43,7 @@ def _weighted_sum(operation: AffineOp, inputs: list[np.ndarray], addend: bool) -
     """Factors of one and addends of nothing take no pass over memory."""
     total, own = inputs[0], False
     for place, (multiplier, term) in enumerate(zip(operation.multipliers, inputs, strict=True)):
-        scaled = any(value != 1 for value in multiplier)
+        scaled = set(multiplier) != {1}
         if scaled:
             term = _coefficients(multiplier, term) * term
         if place == 0:
@@ -56,9 +58,16 @@ def _weighted_sum(operation: AffineOp, inputs: list[np.ndarray], addend: bool) -
 
 
 def _coefficients(values: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+    return spread_coefficients(_ring_words(values, like.dtype), like.shape[1:])
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _ring_words(values: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """What an operation's coefficients are in words of a kind, made once: few operations, many images."""
     signed = [(value + 2**31) % 2**32 - 2**31 for value in values]
-    words = np.array(signed, dtype=np.int64).astype(like.dtype)
-    return spread_coefficients(words, like.shape[1:])
+    words = np.array(signed, dtype=np.int64).astype(kind)
+    words.flags.writeable = False
+    return words
 
 
 def _window_sums(share: np.ndarray, operation: SumPoolOp) -> np.ndarray:

@@ -21,7 +21,7 @@ from ...program import Program
 from ...protocols.shared.randomness import SEED_BYTES, Keystream, fresh_bytes
 from ..link.link import Link
 from ..link.strands import Strand, Strands
-from ..material.store import ClaimedMaterial
+from ..material.store import ClaimedMaterial, PartyMaterial
 from .accounting import OPEN_LOGITS, SHARE_INPUT, Recorder
 from .evaluator import PartyEvaluator
 from .output_policy import drop, dropped_bits, restore
@@ -38,6 +38,14 @@ class Executed:
     logits: np.ndarray
     prepare_s: float
     online_s: float
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """What a party has of a batch before its images: the server's share of them, uint32 [N, *shape], and material."""
+
+    server_share: np.ndarray
+    known: Any
 
 
 @dataclass(frozen=True)
@@ -68,22 +76,28 @@ class Conversation:
         evaluator = self.evaluator.beside(strand, recorder)
         return Conversation(self.number, self.program, strand, evaluator, recorder, self.reveal_to, self.reveal)
 
-    def execute(self, images: np.ndarray | None, size: int, prepared: Any) -> np.ndarray:
-        """The opened logits of one batch; `images` are the client's words, None at the server."""
-        share = self._share_images(images, size)
-        return self.open_logits(self.evaluator.evaluate(share, prepared))
+    def prepare(self, material: PartyMaterial) -> PreparedBatch:
+        """What a batch needs before its images are known. The client sends first, and waits for nothing."""
+        if self.number == 0:
+            share = self._server_share(material.images)
+            return PreparedBatch(share, self.evaluator.prepare(material))
+        known = self.evaluator.prepare(material)
+        return PreparedBatch(self._server_share(material.images), known)
 
-    def _share_images(self, images: np.ndarray | None, size: int) -> np.ndarray:
-        """The client's images in two shares: the server's is the expansion of a seed that the client draws."""
-        shape = self.program.tensor(self.program.input).shape
-        with self.recorder.measure("online", SHARE_INPUT):
-            seed = send_seed(self.channel, sender=self.number == 0)
-            share = Keystream([seed], 0).words(size, *shape)[0]
-            if self.number == 1:
-                return share
+    def execute(self, images: np.ndarray | None, prepared: PreparedBatch) -> np.ndarray:
+        """The opened logits of one batch; `images` are the client's words, None at the server."""
+        share = prepared.server_share
+        if self.number == 0:
             if images is None:
                 raise Refusal("the client needs images")
-            return images - share
+            share = images - share
+        return self.open_logits(self.evaluator.evaluate(share, prepared.known))
+
+    def _server_share(self, size: int) -> np.ndarray:
+        """The server's share of the images is the expansion of a seed that the client draws."""
+        shape = self.program.tensor(self.program.input).shape
+        with self.recorder.measure("online", SHARE_INPUT):
+            return Keystream([send_seed(self.channel, sender=self.number == 0)], 0).words(size, *shape)[0]
 
     def open_logits(self, share: np.ndarray) -> np.ndarray:
         """The logits, as far as they are revealed, at the party that may know them; at the other one nothing."""
@@ -141,12 +155,12 @@ def _waves(
         wave = list(zip(conversations, batches[at : at + len(conversations)]))
         started = time.perf_counter()
         taken = [material.take(size) for _, size in wave]
-        prepared = run_all([partial(each.evaluator.prepare, part) for (each, _), part in zip(wave, taken, strict=True)])
+        prepared = run_all([partial(each.prepare, part) for (each, _), part in zip(wave, taken, strict=True)])
         begun = time.perf_counter()
         jobs = []
         for (each, size), known in zip(wave, prepared, strict=True):
             part = None if images is None else images[first : first + size]
-            jobs.append(partial(each.execute, part, size, known))
+            jobs.append(partial(each.execute, part, known))
             first += size
         opened += run_all(jobs)
         prepare_s, online_s = prepare_s + begun - started, online_s + time.perf_counter() - begun

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrnet_nni.fpga.protocols.lanes import LaneChannel
-from rrnet_nni.fpga.protocols.wavefront import Task, run_tasks
+from rrnet_nni.fpga.protocols.wavefront import Task, TaskGraph
 
 
 class Echo:
@@ -48,7 +49,8 @@ def test_every_task_runs_behind_what_it_needs_and_hears_its_own_answers(
 ) -> None:
     channel, echo, ended, measured = LaneChannel(), Echo(), list[int](), set[str]()
 
-    def run(place: int) -> None:
+    def run(place: int, work: object) -> None:
+        assert work == "this walk's"
         needs, exchanges, _ = graph[place]
         assert needs <= set(ended)
         for turn in range(exchanges):
@@ -60,11 +62,11 @@ def test_every_task_runs_behind_what_it_needs_and_hears_its_own_answers(
         measured.add(name)
         return nullcontext()
 
-    tasks = [
-        Task(str(place), needs, lambda place=place: run(place), counts)  # type: ignore[misc]
-        for place, (needs, _, counts) in enumerate(graph)
-    ]
-    run_tasks(tasks, echo, observe)
+    tasks = [Task(str(place), needs, partial(run, place), counts) for place, (needs, _, counts) in enumerate(graph)]
+    prepared = TaskGraph(tasks)
+    prepared.walk("this walk's", Echo(), observe)
+    ended.clear()
+    prepared.walk("this walk's", echo, observe)  # as good as the first one
     assert sorted(ended) == list(range(len(graph)))
     assert measured == {task.name for task in tasks}
     assert echo.rounds == sum(exchanges for _, exchanges, counts in graph if counts)
@@ -72,14 +74,22 @@ def test_every_task_runs_behind_what_it_needs_and_hears_its_own_answers(
 
 def test_what_can_be_sent_is_under_way_before_an_answer_is_waited_for() -> None:
     channel, echo = LaneChannel(), Echo()
-    tasks = [Task("a", frozenset(), lambda: channel.exchange(np.zeros(1, np.uint8), 1) and None) for _ in range(5)]
-    run_tasks(tasks, echo, lambda name: nullcontext())
+    tasks = [Task("a", frozenset(), lambda work: channel.exchange(np.zeros(1, np.uint8), 1)) for _ in range(5)]
+    TaskGraph(tasks).walk(None, echo, lambda name: nullcontext())
     assert echo.most_under_way == 5
 
 
+def test_what_a_task_makes_ready_is_sent_before_others_that_were_ready_are_computed() -> None:
+    order = list[int]()
+    needs = frozenset[int](), frozenset[int](), frozenset({0}), frozenset({0}), frozenset({2})
+    tasks = [Task("a", each, lambda work, place=place: order.append(place)) for place, each in enumerate(needs)]  # type: ignore[misc]
+    TaskGraph(tasks).walk(None, Echo(), lambda name: nullcontext())
+    assert order == [0, 2, 4, 3, 1]
+
+
 def test_a_task_that_fails_ends_the_walk() -> None:
-    def fails() -> None:
+    def fails(work: object) -> None:
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        run_tasks([Task("a", frozenset(), fails)], Echo(), lambda name: nullcontext())
+        TaskGraph([Task("a", frozenset(), fails)]).walk(None, Echo(), lambda name: nullcontext())
