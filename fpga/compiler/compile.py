@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..program.build import DEVICE, IMAGES, INSTRUCTIONS, OPERANDS, PAGE, TILES,
 from ..program.isa import Instruction, encode_instructions
 from ..program.write_build import check_output, json_bytes, write_build
 from ..protocols import ProtocolCosts, get_costs
-from .fixed_point.calibration import Calibration, calibrate, load_calibration
+from .fixed_point.calibration import Calibration, UnfitRange, calibrate_beside, load_calibration
 from .fixed_point.certificate import approximations, certify, estimated_error
 from .fixed_point.rings import NARROW, WHOLE
 from .fixed_point.saturation import keep_saturation
@@ -32,7 +32,7 @@ from .graph import Graph
 from .onnx.frontend import read_onnx
 from .passes import PassResult, run_passes
 from .passes.equalize import equalize
-from .report.gains import pass_gains
+from .report.gains import graphs_without, pass_gains
 from .report.page import report_page
 from .report.report import build_report, tiles_document, trace_events
 from .schedule.accelerated import has_operand_table
@@ -62,28 +62,41 @@ class Compilation:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """A graph in fixed point, before it is scheduled: enough for `run_reference`; `plain` is it before its passes."""
+    """A graph in fixed point, before it is scheduled: enough for `run_reference`.
 
-    plain: Graph
+    `without` has what the graph becomes without each of its passes, or why it becomes nothing, and `calibrations` what
+    calibration saw of those; both are empty where nobody asked.
+    """
+
     graph: Graph
     program: Program
     weights: dict[str, np.ndarray]
     calibration: Calibration
     passes: list[PassResult]
+    without: Mapping[str, Graph | Refusal] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration | UnfitRange] = field(default_factory=dict)
 
 
 def compile_program(
-    graph: Graph, images: np.ndarray | None = None, disabled: Collection[str] = (), ring: str = WHOLE
+    graph: Graph,
+    images: np.ndarray | None = None,
+    disabled: Collection[str] = (),
+    ring: str = WHOLE,
+    compare_passes: bool = False,
 ) -> FixedPoint:
     """Passes, calibration, formats and program of a graph; arguments and refusals as of `compile_graph`.
 
-    Without a protocol there is no better ring than whole words.
+    Without a protocol there is no better ring than whole words. `compare_passes` asks for the graph without each pass.
     """
     plain = keep_saturation(graph, images)
     optimized, passes = run_passes(plain, disabled)
-    optimized, calibration = equalize(optimized, calibrate(optimized, images))
+    without = graphs_without(plain, passes, disabled) if compare_passes else {}
+    others = {name: other for name, other in without.items() if isinstance(other, Graph)}
+    calibration, beside = calibrate_beside(optimized, list(others.values()), images)
+    optimized, calibration = equalize(optimized, calibration)
     program, weights = to_program(optimized, calibration, narrow=ring == NARROW)
-    return FixedPoint(plain, optimized, program, weights, calibration, passes)
+    calibrations = dict(zip(others, beside, strict=True))
+    return FixedPoint(optimized, program, weights, calibration, passes, without, calibrations)
 
 
 def compile_graph(
@@ -112,17 +125,18 @@ def compile_graph(
     """
     check_budget(device)
     on_step(FORMATS)
-    fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING)
-    program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
+    fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING, compare_passes=True)
+    program, passes = fixed.program, fixed.passes
     on_step(CERTIFICATE)
-    certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
+    certificates, errors = certify(fixed.graph, program, fixed.weights, fixed.calibration)
+    calibration = replace(fixed.calibration, exact={})
     on_step(SCHEDULE)
     schedule = schedule_program(program, device, protocol)
     if optimal:
         schedule = optimize(schedule)
     instructions = schedule_instructions(schedule)
     on_step(GAINS)
-    gains = pass_gains(fixed.plain, program, device, protocol, calibration.sample, passes, disabled)
+    gains = pass_gains(fixed.without, fixed.calibrations, program, device, protocol)
     report = build_report(
         program, schedule, len(instructions), device, protocol, calibration, certificates, errors, passes, gains
     )

@@ -154,7 +154,7 @@ def encode(values: np.ndarray, fraction_bits: int) -> Words:
 
 def decode(words: Words, fraction_bits: int) -> np.ndarray:
     """Signed words back to float64."""
-    return np.ldexp(words.view(np.int32).astype(np.float64), -fraction_bits)
+    return words.view(np.int32) * np.ldexp(1.0, -fraction_bits)
 
 
 def decode_tensor(program: Program, name: str, words: Words) -> np.ndarray:
@@ -177,15 +177,16 @@ def truncate_words(value: Words, bits: int, mask: np.ndarray) -> Words:
         shift, integers = np.uint64(bits), value.view(np.int32).astype(np.int64).view(np.uint64)
         return (((integers + mask) >> shift) - (mask >> shift)).astype(np.uint32)
     mask = np.asarray(mask, dtype=np.uint32)
-    opened = value + np.uint32(1 << TRUNCATION_BOUND_BITS) + mask
-    wrapped = (mask >> np.uint32(31)) & ~(opened >> np.uint32(31)) & np.uint32(1)
-    lifted = wrapped << np.uint32(32 - bits)
-    return (
-        (opened >> np.uint32(bits))
-        - (mask >> np.uint32(bits))
-        + lifted
-        - np.uint32(1 << (TRUNCATION_BOUND_BITS - bits))
-    )
+    opened = value + np.uint32(1 << TRUNCATION_BOUND_BITS)
+    opened += mask
+    lifted = mask & ~opened  # its sign says that the sum passed 2**32
+    lifted >>= np.uint32(31)
+    lifted <<= np.uint32(32 - bits)
+    opened >>= np.uint32(bits)
+    opened -= mask >> np.uint32(bits)
+    opened += lifted
+    opened -= np.uint32(1 << (TRUNCATION_BOUND_BITS - bits))
+    return opened
 
 
 def evaluate(operation: AnyOperation, inputs: list[Words], weights: Mapping[str, np.ndarray]) -> Words:

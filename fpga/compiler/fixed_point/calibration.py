@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from rrnet_nni.base.array_file import read_array
 from rrnet_nni.base.errors import Refusal
 
-from ..float_interpreter import walk_float
 from ..graph import Graph
+from .walk_together import walk_together
 
 #: Without calibration images, normalized images are assumed to lie in ±DEFAULT_RANGE ...
 DEFAULT_RANGE = 3.0
@@ -49,6 +49,7 @@ class Calibration:
         powers: tensor -> mean square of every channel, of an image that most images are not smaller than.
         left_out: the kind of assumed images on which activations explode, and which do not count therefore.
         sample: a few of the images, float32, for the error budget.
+        exact: tensor -> its values of the sample in floating point, where calibration kept them.
     """
 
     seen: Mapping[str, float]
@@ -58,6 +59,7 @@ class Calibration:
     channels: Mapping[str, np.ndarray] = field(default_factory=dict)
     powers: Mapping[str, np.ndarray] = field(default_factory=dict)
     left_out: str | None = None
+    exact: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def typical(self, name: str) -> float:
         """Root mean square of a tensor where images leave it small: what rounding is to be measured by."""
@@ -106,37 +108,95 @@ def calibrate(graph: Graph, images: np.ndarray | None) -> Calibration:
     Raises:
         Refusal: a tensor overflows; names the first one.
     """
+    return calibrate_beside(graph, (), images)[0]
+
+
+def calibrate_beside(
+    graph: Graph, others: Sequence[Graph], images: np.ndarray | None
+) -> tuple[Calibration, list[Calibration | UnfitRange]]:
+    """`calibrate` a graph, and other forms of it by the sample alone, what they have in common once.
+
+    Of another form that overflows, the second part says so. Where there are others, the calibration has `exact`.
+
+    Raises:
+        Refusal: a tensor of the graph itself overflows; names the first one.
+    """
     affordable = max(len(KINDS), SAMPLE_ELEMENTS // sum(math.prod(shape) for shape in graph.shapes.values()))
     given = assumed_images(graph)[:affordable] if images is None else images[:CALIBRATION_LIMIT]
-    reached, squares = _statistics(graph, given)
-    left_out = _left_out(reached) if images is None else None
+    at_once = len(given) <= min(SAMPLE_IMAGES, affordable)  # the sample, unless some of it explode
+    seen = _watch([graph, *others] if at_once else [graph], given, keep=at_once and bool(others))
+    left_out = _left_out(seen[0].reached) if images is None else None
     kept = np.array([left_out is None or KINDS[row % len(KINDS)] != left_out for row in range(len(given))])
-    channels = {name: rows[kept].max(axis=0) for name, rows in reached.items()}
+    sample = given[kept][: min(SAMPLE_IMAGES, affordable)]
+    calibration = _calibration(seen[0], kept, sample, images is None, left_out)
+    if others and not (at_once and kept.all()):
+        seen = _watch([graph, *others], sample, keep=True)
+    return replace(calibration, exact=seen[0].values), [_unless_unfit(other, sample) for other in seen[1:]]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Per tensor [N, C], of every image and channel: the largest absolute value (infinite for NaN), and mean square.
+
+    `values` are the tensors themselves, where they are kept.
+    """
+
+    reached: dict[str, np.ndarray]
+    squares: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+
+
+def _watch(graphs: Sequence[Graph], images: np.ndarray, keep: bool = False) -> list[_Seen]:
+    """What these images make of every graph; `keep` the values of the first one, where they come in one batch."""
+    steps = [max(1, BATCH_ELEMENTS // max(map(math.prod, graph.shapes.values()))) for graph in graphs]
+    found: list[_Seen] = [_Seen({}, {}, {}) for _ in graphs]
+    for step in dict.fromkeys(steps):
+        numbers = [number for number, own in enumerate(steps) if own == step]
+        parts: list[dict[str, list[tuple[np.ndarray, np.ndarray]]]] = [{} for _ in graphs]
+        for start in range(0, len(images), step):
+            batch = images[start : start + step]
+            for places, value in walk_together([graphs[number] for number in numbers], batch):
+                statistics = _statistics(value)
+                for place, name in places:
+                    parts[numbers[place]].setdefault(name, []).append(statistics)
+                    if keep and not numbers[place] and len(batch) == len(images):
+                        found[0].values[name] = value
+        for number in numbers:
+            graph = graphs[number]
+            for name in (graph.input, *(node.output for node in graph.nodes)):
+                reached, squares = zip(*parts[number][name], strict=True)
+                found[number].reached[name] = np.concatenate(reached)
+                found[number].squares[name] = np.concatenate(squares)
+    return found
+
+
+def _statistics(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N, C] of a tensor [N, C, ...]: the largest absolute value, infinite for NaN, and the mean square."""
+    inside = tuple(range(2, value.ndim))
+    reach = np.maximum(value.max(axis=inside), -value.min(axis=inside))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(np.isfinite(reach), reach, np.inf), np.mean(np.square(value), axis=inside)
+
+
+def _unless_unfit(seen: _Seen, sample: np.ndarray) -> Calibration | UnfitRange:
+    try:
+        return _calibration(seen, np.ones(len(sample), bool), sample, False, None)
+    except UnfitRange as unfit:
+        return unfit
+
+
+def _calibration(
+    watched: _Seen, kept: np.ndarray, sample: np.ndarray, assumed: bool, left_out: str | None
+) -> Calibration:
+    """What the images that are `kept` reach; raises `UnfitRange`, with the first tensor that overflows."""
+    channels = {name: rows[kept].max(axis=0) for name, rows in watched.reached.items()}
     seen = {name: float(reach.max()) for name, reach in channels.items()}
     for name, extreme in seen.items():
         if not math.isfinite(extreme):
-            image = int(np.flatnonzero(kept & ~np.isfinite(reached[name]).all(axis=1))[0])
+            image = int(np.flatnonzero(kept & ~np.isfinite(watched.reached[name]).all(axis=1))[0])
             raise UnfitRange(f"tensor {name!r} overflows on calibration image {image}: no format fits")
-    powers = {name: _of_small_image(rows[kept]) for name, rows in squares.items()}
-    sample = given[kept][: min(SAMPLE_IMAGES, affordable)]
-    return Calibration(seen, int(kept.sum()), images is None, sample, channels, powers, left_out)
-
-
-def _statistics(graph: Graph, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Per tensor [N, C], of every image and channel: the largest absolute value (infinite for NaN), and mean square."""
-    reached: dict[str, list[np.ndarray]] = {}
-    squares: dict[str, list[np.ndarray]] = {}
-    step = max(1, BATCH_ELEMENTS // max(math.prod(shape) for shape in graph.shapes.values()))
-    for start in range(0, len(images), step):
-        for name, value in walk_float(graph, images[start : start + step]):
-            inside = tuple(range(2, value.ndim))
-            reach = np.maximum(value.max(axis=inside), -value.min(axis=inside))
-            reached.setdefault(name, []).append(np.where(np.isfinite(reach), reach, np.inf))
-            with np.errstate(over="ignore", invalid="ignore"):
-                squares.setdefault(name, []).append(np.mean(np.square(value), axis=inside))
-    joined = ({name: np.concatenate(parts) for name, parts in rows.items()} for rows in (reached, squares))
-    first, second = joined
-    return first, second
+    powers = {name: _of_small_image(rows[kept]) for name, rows in watched.squares.items()}
+    return Calibration(seen, int(kept.sum()), assumed, sample, channels, powers, left_out)
 
 
 def _left_out(reached: Mapping[str, np.ndarray]) -> str | None:

@@ -82,12 +82,12 @@ def certify(
     Raises:
         Refusal: a tensor comes too close to the end of its range; names it.
     """
-    exact = dict(walk_float(graph, calibration.sample))
+    exact = calibration.exact or dict(walk_float(graph, calibration.sample))
     certificates, errors = [], []
     for name, words in walk_reference(program, weights, calibration.sample):
-        tensor = program.tensor(name)
-        values = decode(words, tensor.fraction_bits)
-        seen = max(float(np.abs(values).max()), calibration.seen.get(name.removesuffix(UNTRUNCATED), 0.0))
+        tensor, signed = program.tensor(name), words.view(np.int32)
+        reached = math.ldexp(max(int(signed.max()), -int(signed.min())), -tensor.fraction_bits)
+        seen = max(reached, calibration.seen.get(name.removesuffix(UNTRUNCATED), 0.0))
         allowed = 2.0 ** (tensor.ring_bits - 2 - tensor.fraction_bits)
         margin = math.log2(allowed / seen) if seen else float(TRUNCATION_BOUND_BITS)
         if margin < LEAST_MARGIN_BITS:
@@ -97,25 +97,19 @@ def certify(
             )
         certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3), tensor.ring_bits))
         if name in exact:
-            errors.append(_layer_error(name, values - exact[name], exact[name]))
+            errors.append(_layer_error(name, decode(words, tensor.fraction_bits), exact[name]))
     return certificates, errors
 
 
-def _layer_error(name: str, difference: np.ndarray, exact: np.ndarray) -> LayerError:
-    lost, sizes = (
-        np.sqrt(np.mean(np.square(values.reshape(len(values), -1), dtype=np.float64), axis=1))
-        for values in (difference, exact)
-    )
+def _layer_error(name: str, values: np.ndarray, exact: np.ndarray) -> LayerError:
+    """Of float64 `values`, which are overwritten: these are the largest arrays of a compilation."""
+    difference = np.subtract(values, exact, out=values)
+    largest = max(float(difference.max()), -float(difference.min()))
+    squares = (np.square(difference, out=difference), np.square(exact, dtype=np.float64))
+    lost, sizes = (np.sqrt(np.mean(each.reshape(len(each), -1), axis=1)) for each in squares)
     size = float(np.sqrt(np.mean(sizes**2)))
     shares = lost / np.maximum(sizes, SMALLEST_IMAGE * size) if size else np.zeros(1)
-    return LayerError(
-        name,
-        float(np.sqrt(np.mean(lost**2))),
-        float(lost.max()),
-        float(shares.max()),
-        float(np.abs(difference).max()),
-        size,
-    )
+    return LayerError(name, float(np.sqrt(np.mean(lost**2))), float(lost.max()), float(shares.max()), largest, size)
 
 
 def estimated_error(error: LayerError) -> float:

@@ -43,7 +43,7 @@ def equalize(graph: Graph, calibration: Calibration) -> tuple[Graph, Calibration
         name: graph.scales.get(name, np.ones(1)) * factor for name, factor in factors.items() if (factor != 1).any()
     }
     scaled = replace(graph, scales=scales).with_nodes(rescaled(node, factors) for node in graph.nodes)
-    return scaled, replace(calibration, seen=seen, channels=channels, powers=powers)
+    return scaled, replace(calibration, seen=seen, channels=channels, powers=powers, exact={})
 
 
 def _passes_factors_on(node: AnyNode) -> bool:

@@ -10,6 +10,7 @@ import ctypes
 import functools
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,12 +20,13 @@ from ...program.isa import Queue
 from .job_table import JobTable
 from .jobs import Job
 
-_SOURCE = Path(__file__).with_name("schedule_kernels.c")
-_OPTIONS = ("-O2", "-fPIC", "-shared")
+_SOURCE = Path(__file__).with_name("kernels") / "schedule_kernels.c"
+_OPTIONS = ("-O3", "-fPIC", "-shared")
 _WORD, _POINTER, _STATUS = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
 _COLUMNS = ("queue", "duration", "latency", "allocates", "weights", "load", "product")
 _RANGES = ("dependencies", "readers", "releases")
 _NO_MEMORY = 1
+_CACHE_LINE = 64
 
 
 class _Graph(ctypes.Structure):
@@ -37,8 +39,10 @@ class _Graph(ctypes.Structure):
 
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "schedule_forward": (_STATUS, [_POINTER, _POINTER, _POINTER, *[_WORD] * 4, _POINTER, _POINTER]),
-    "schedule_backward": (_STATUS, [_POINTER] * 3),
+    "packed_bytes": (ctypes.c_size_t, [_POINTER]),
+    "pack_jobs": (None, [_POINTER] * 2),
+    "schedule_forward": (_STATUS, [*[_POINTER] * 4, *[_WORD] * 4, _POINTER, _POINTER]),
+    "schedule_backward": (_STATUS, [_POINTER] * 4),
     "queue_bounds": (_STATUS, [_POINTER] * 2),
     "joins_bound": (_STATUS, [_POINTER, _POINTER, _WORD, _POINTER, *[_WORD] * 3, _POINTER, _POINTER]),
 }
@@ -49,6 +53,7 @@ class CompiledLoops:
 
     def __init__(self) -> None:
         self._library = load_library(build_library(_SOURCE, _OPTIONS), _SIGNATURES)
+        self._packed: WeakKeyDictionary[JobTable, np.ndarray] = WeakKeyDictionary()
 
     def forward(
         self, table: JobTable, order: np.ndarray, buffer_bytes: int, reserve: int, prefetched: int
@@ -58,6 +63,7 @@ class CompiledLoops:
         starts, addresses = np.empty(len(table), np.int64), np.empty(len(table), np.int64)
         status = self._library.schedule_forward(
             ctypes.byref(_graph(table)),
+            self._pack(table).ctypes.data,
             order.ctypes.data,
             table.weight_loads.ctypes.data,
             len(table.weight_loads),
@@ -73,8 +79,19 @@ class CompiledLoops:
     def backward(self, table: JobTable, ends: np.ndarray) -> np.ndarray:
         """How late each job may start, in cycles before the end and negative."""
         ends, starts = np.ascontiguousarray(ends, np.int64), np.empty(len(table), np.int64)
-        _check(self._library.schedule_backward(ctypes.byref(_graph(table)), ends.ctypes.data, starts.ctypes.data))
+        graph, packed = ctypes.byref(_graph(table)), self._pack(table).ctypes.data
+        _check(self._library.schedule_backward(graph, packed, ends.ctypes.data, starts.ctypes.data))
         return starts
+
+    def _pack(self, table: JobTable) -> np.ndarray:
+        """The table as list schedules read it, from the begin of a line of the cache; made once."""
+        packed = self._packed.get(table)
+        if packed is None:
+            graph = _graph(table)
+            memory = np.empty(self._library.packed_bytes(ctypes.byref(graph)) + _CACHE_LINE, np.uint8)
+            packed = self._packed[table] = memory[-memory.ctypes.data % _CACHE_LINE :]
+            self._library.pack_jobs(ctypes.byref(graph), packed.ctypes.data)
+        return packed
 
     def queues(self, table: JobTable) -> list[int]:
         """The one-machine bound of every queue, then the critical path; cycles."""

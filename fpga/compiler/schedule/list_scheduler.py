@@ -5,7 +5,7 @@ ready, the most urgent goes first. Scheduling the same jobs backwards from the e
 late each may start; taken as urgencies these make the next forward schedule shorter (forward-backward improvement:
 Li and Willis, 1992; Tormos and Lova, 2001).
 
-The loops are here in Python, which says what they mean, and in `schedule_kernels.c`, which does the same in a
+The loops are here in Python, which says what they mean, and in `kernels/list_schedules.h`, which does the same in a
 fiftieth of the time.
 """
 
