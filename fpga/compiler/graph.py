@@ -32,7 +32,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Weighted(Node):
-    """A node with a matrix of weights; how large they are is asked for again and again, and takes a pass over them."""
+    """A node with a matrix of weights: what takes a pass over them is kept, for the next graph that has the node."""
 
     weight: np.ndarray
 
@@ -40,6 +40,16 @@ class Weighted(Node):
     def root_mean_square(self) -> float:
         """Of the weights; 1 where all are zero."""
         return float(np.sqrt(np.mean(np.square(self.weight)))) or 1.0
+
+    @cached_property
+    def reach(self) -> float:
+        """Largest absolute value of the weights; 0 of none."""
+        return float(max(self.weight.max(initial=0.0), -self.weight.min(initial=0.0)))
+
+    @cached_property
+    def copies(self) -> dict[tuple[bytes, bytes], AnyNode]:
+        """The node between scaled tensors, by the factors of input and output."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ def _lower_product(state: Lowering, node: Conv | Linear) -> None:
     budget = state.formats.product_budgets[node.output] - state.fraction_bits(source)
     weight_bits = min(budget, weight_bits_wanted(node) + state.formats.spare_weight_bits)
     bits = state.fraction_bits(source) + weight_bits
-    weight = state.constant(f"{node.name}.weight", node.weight, weight_bits)
+    weight = state.constant(f"{node.name}.weight", node.weight, weight_bits, node.reach)
     bias = state.constant(f"{node.name}.bias", node.bias, bits) if node.bias.any() else None
     if isinstance(node, Conv):
         geometry: dict[str, Any] = {"stride": node.stride, "padding": node.padding, "groups": node.groups}

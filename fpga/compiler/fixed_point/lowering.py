@@ -37,14 +37,17 @@ class Lowering:
         self.tensors[name] = Tensor(name, shape, fraction_bits, tuple(float(factor) for factor in scale))
         return name
 
-    def constant(self, name: str, values: np.ndarray, fraction_bits: int) -> str:
-        """round(values * 2**f) modulo 2**32 in weights.bin."""
-        reach = max(values.max(initial=0.0), -values.min(initial=0.0))
+    def constant(self, name: str, values: np.ndarray, fraction_bits: int, reach: float | None = None) -> str:
+        """round(values * 2**f) modulo 2**32 in weights.bin; `reach` is their largest absolute value, if it is known."""
+        if reach is None:
+            reach = max(values.max(initial=0.0), -values.min(initial=0.0))
         if np.ldexp(reach, fraction_bits) >= 2.0**62:
             raise UnfitRange(f"constant {name!r} reaches {reach:.4g}: no fixed-point format fits it")
         if self.makes_constants:
-            words = np.rint(np.ldexp(values, fraction_bits))
-            self.weights[name] = words.astype(np.int64).astype(np.uint32).view(np.int32)
+            words = values * np.ldexp(1.0, fraction_bits)
+            np.rint(words, out=words)
+            fits = np.ldexp(reach, fraction_bits) < 2.0**31 - 1
+            self.weights[name] = words.astype(np.int32) if fits else words.astype(np.int64).astype(np.int32)
         self.constants[name] = Constant(name, tuple(values.shape), fraction_bits, self.offset)
         self.offset += 4 * values.size
         return name

@@ -88,9 +88,9 @@ class _Tensors:
 
     def _key(self, node: AnyNode, reads: tuple[int, ...]) -> Key:
         """Equal for nodes that make the same tensor."""
-        own = (type(node), *(_content(getattr(node, name)) for name in _numbers(type(node))))
+        own: Key = (type(node).__name__, *(_content(getattr(node, name)) for name in _numbers(type(node))))
         source = self.keys[reads[0]] if isinstance(node, MaxPool) else ()
-        if source and source[0] is Relu:
+        if source and source[0] == Relu.__name__:
             pooled = self.numbers.get((*own, source[-1]))  # the pooling of what the ReLU reads, of an earlier graph
             if pooled is not None:
                 return (*source[:-1], (pooled,))

@@ -242,6 +242,15 @@ def rescaled(node: AnyNode, factors: Mapping[str, np.ndarray]) -> AnyNode:
 def _rescaled_product(node: Conv | Linear, into: np.ndarray, out: np.ndarray) -> Conv | Linear:
     if (into == 1).all() and (out == 1).all():
         return node
+    factors = into.tobytes(), out.tobytes()
+    if factors not in node.copies:
+        node.copies[factors] = _scaled_copy(node, into, out)
+    copy = node.copies[factors]
+    assert isinstance(copy, Conv | Linear)
+    return copy
+
+
+def _scaled_copy(node: Conv | Linear, into: np.ndarray, out: np.ndarray) -> Conv | Linear:
     outputs, per_group = node.weight.shape[:2]
     groups = node.groups if isinstance(node, Conv) else 1
     inputs = np.broadcast_to(into, (per_group * groups,)).reshape(groups, per_group)
