@@ -51,6 +51,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "model-zoo-executed": of_script("benchmarks/parties/model_zoo.py", "executed_table", "model_zoo.json"),
     "fixed-point": of_script("docs/measured.py", "fixed_point", "fixed_point.json"),
     "accuracy": of_script("benchmarks/search/accuracy.py", results="accuracy.json", part="runs"),
+    "contrast": of_script("benchmarks/search/contrast.py", results="contrast.json", part="rows"),
     "relu-budgets": of_script("benchmarks/search/relu_budgets.py", results="relu_budgets.json", part="runs"),
     "executed": of_script("benchmarks/search/executed.py", results="executed.json"),
     "shared-signs": of_script("docs/computed.py", "shared_signs"),

@@ -33,6 +33,9 @@ class DataOptions:
         resize: how a folder's picture that is not square becomes one: `squeeze` scales both sides for themselves,
             `crop` takes the middle, `pad` adds black bars.
         test_fraction: of a folder without `train/` and `test/`, the part that is for the test.
+        contrast_bound: the most contrast (`ImageFormat`) of an image outside of training, as a multiple of the
+            deviation of all training images' values: an image of more is brought to it, so that no square explodes.
+            None leaves images as they are.
         leave_out: files of a folder that are not taken, relative to `root`.
         train_images: limit of the training images, a seeded part with every class in proportion; None takes all.
         test_images: likewise of the test images.
@@ -55,6 +58,7 @@ class DataOptions:
     resize: Resize = "squeeze"
     test_fraction: OpenShare = 0.2
     leave_out: tuple[str, ...] = ()
+    contrast_bound: Positive | None = 1.2
 
     def __post_init__(self) -> None:
         check_settings(self)

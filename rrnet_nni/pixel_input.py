@@ -14,7 +14,10 @@ NODES = ("normalization.scale", "normalization.shift")
 
 
 def take_pixels(model: onnx.ModelProto, images: ImageFormat) -> ImageFormat:
-    """Put `(pixel / scale - mean) / std` in front of a model, in place; returns what it knows of its images then."""
+    """Put `(pixel / scale - mean) / std` in front of a model, in place; returns what it knows of its images then.
+
+    A bound of contrast stays with whoever hands over the pixels: the format that is returned says it, of pixels.
+    """
     graph = model.graph
     image = graph.input[0].name
     std, mean = (np.array(values, dtype=np.float64).reshape(1, -1, 1, 1) for values in (images.std, images.mean))
@@ -28,11 +31,14 @@ def take_pixels(model: onnx.ModelProto, images: ImageFormat) -> ImageFormat:
         graph.node.insert(
             index, helper.make_node(operator, [inputs[index], operand], [NODES[index]], name=NODES[index])
         )
-    return replace(images, mean=(0.0,) * images.channels, std=(1.0,) * images.channels, scale=1.0)
+    bound = None if images.contrast_bound is None else images.contrast_bound * images.scale
+    plain = {"mean": (0.0,) * images.channels, "std": (1.0,) * images.channels, "scale": 1.0}
+    return replace(images, **plain, contrast_bound=bound)
 
 
 def pixels_of_normalized(normalized: np.ndarray, images: ImageFormat) -> np.ndarray:
-    """The pixels 0..255, float32 [N, C, H, W], that became these normalized images."""
+    """The pixels 0..255, float32 [N, C, H, W], that became these normalized images; whole where nothing bounds them."""
     std, mean = (np.array(values).reshape(-1, 1, 1) for values in (images.std, images.mean))
     pixels = (normalized.astype(np.float64) * std + mean) * images.scale
-    return np.rint(pixels).clip(0, 255).astype(np.float32)
+    whole = pixels if images.contrast_bound is not None else np.rint(pixels)
+    return whole.clip(0, 255).astype(np.float32)

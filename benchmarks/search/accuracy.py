@@ -75,6 +75,7 @@ class Bench:
             "judged_on": "held-out training images" if run.held_out else "test images",
             "images": result.test.images,
             "exploded_images": result.test.exploded,
+            "contrast_bound": dataset.contrast_bound,
             "skipped_steps": result.skipped_steps,
             "fallbacks": len(result.fallbacks),
             "last_epoch_loss": result.loss,

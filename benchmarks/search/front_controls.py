@@ -1,12 +1,12 @@
-"""Is the search worth its time? Beside every network of a front, random networks of the same latency, trained alike.
+"""Is the search worth its time? Beside every network that it found, random networks of the same latency, trained alike.
 
     python benchmarks/search/front_controls.py DIR --task examples/cifar10_quarter_front.yml [--images FOLDER] [-o FILE]
         [--figure FILE.png]
 
-DIR is what `front_experiment.py --directory DIR` was given. For every distinct network of the trials on the front, two
-others of the space are drawn whose latency is within 5 %, trained as the trials train theirs (same task, teacher and
-seed), and judged on the same images. DIR/controls keeps every finished one: the same command goes on from there, and
-several processes may share the work.
+DIR is what `front_experiment.py --directory DIR` was given. For every distinct network of the trials, those too that
+another trial beats, two others of the space are drawn whose latency is within 5 %, trained as the trials train theirs
+(same task, teacher and seed), and judged on the same images. DIR/controls keeps every finished one: the same command
+goes on from there, and several processes may share the work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from rrnet_nni.base.figures import figure_canvas, save_figure
 from rrnet_nni.base.files import write_whole_json
 from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS, describe, teacher_of, train_architecture
-from rrnet_nni.strategies.pareto_front import Point, pareto_front
 from rrnet_nni.trained import load_trained
 from rrnet_nni.workbench import Workbench, prepare
 
@@ -56,17 +55,12 @@ def drawn(bench: Workbench, near: Architecture, seed: int, tolerance: float = TO
     return None
 
 
-def searched(bench: Workbench, folder: Path) -> list[tuple[Architecture, Path]]:
-    """The distinct networks that no other trial beats in validation accuracy and latency, fastest first."""
-    found: dict[Point, tuple[Architecture, Path]] = {}
-    for result in sorted(folder.glob("runs/[!_]*/environments/*/trials/*/result.json")):
-        architecture, answer = Architecture.load(result.parent / ARCHITECTURE), json.loads(result.read_text())
-        point = Point(answer["validation_accuracy"], answer["latency_ms"], float(answer["latency_weight"]))
-        found.setdefault(point, (architecture, result.parent))
+def searched(folder: Path) -> list[tuple[Architecture, Path]]:
+    """The distinct networks of all trials, those off the front too, fastest first."""
     distinct: dict[str, tuple[Architecture, Path]] = {}
-    for point in pareto_front(list(found)):
-        architecture, trial = found[point]
-        distinct.setdefault(json.dumps(dict(architecture.choices), sort_keys=True), (architecture, trial))
+    for result in sorted(folder.glob("runs/[!_]*/environments/*/trials/*/result.json")):
+        architecture = Architecture.load(result.parent / ARCHITECTURE)
+        distinct.setdefault(json.dumps(dict(architecture.choices), sort_keys=True), (architecture, result.parent))
     return sorted(distinct.values(), key=lambda one: one[0].latency_ms or 0.0)
 
 
@@ -109,10 +103,10 @@ class Controls:
 
 
 def compared(bench: Workbench, folder: Path) -> list[dict[str, Any]]:
-    """Every network of the front beside its controls, so far as they are finished."""
+    """Every network that was found beside its controls, so far as they are finished."""
     controls = Controls(bench, folder / "controls")
     rows = []
-    for architecture, trial in searched(bench, folder):
+    for architecture, trial in searched(folder):
         others = [controls.finished(architecture, number) for number in range(CONTROLS)]
         test = evaluate(load_trained(architecture, trial / WEIGHTS), bench.dataset)
         rows.append(
@@ -131,7 +125,7 @@ def compared(bench: Workbench, folder: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The front beside its controls as Markdown; a point is won where it is above the mean of its controls."""
+    """The networks beside their controls as Markdown; a point is won where it is above the mean of its controls."""
     lines = ["| latency, ms | ReLUs | searched | random, same latency | won |", "| --- | --- | --- | --- | --- |"]
     won = 0
     for row in rows:
@@ -145,7 +139,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Test accuracy of the front and of its controls against latency, and against ReLUs."""
+    """Test accuracy of the networks and of their controls against latency, and against ReLUs."""
     figure, (axes,) = figure_canvas(2)
     for axis, quantity, label in zip(axes, ("latency_ms", "relus"), ("2PC latency, ms", "ReLUs"), strict=True):
         for networks, mark, name in ((rows, "o-", "searched"), (controls_of(rows), "x", "random")):
@@ -169,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="train/CLASS/*, test/CLASS/* in place of the task's dataset")
     parser.add_argument("--seed", type=int, help="of the task, where the trials were given one")
-    parser.add_argument("--figure", type=Path, help="draw the front beside its controls")
+    parser.add_argument("--figure", type=Path, help="draw the networks beside their controls")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

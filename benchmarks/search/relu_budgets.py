@@ -159,6 +159,7 @@ class BudgetBench:
             "latency_ms": latency.profile(choices),
             "accuracy": result.accuracy,
             "exploded_images": result.test.exploded,
+            "contrast_bound": problem.dataset.contrast_bound,
             "images": result.test.images,
             "tuned_epochs": options.epochs,
             "search_s": found["search_s"],

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rrnet_nni.base.image_format import PEAK_SHARE
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -39,6 +41,7 @@ class BatchLoader:
         std: per channel.
         augmentation: None leaves images as they are.
         drop_last: leave out the last batch where it is not full.
+        contrast_bound: of values in 0..1, as `ImageFormat` has it.
     """
 
     def __init__(
@@ -53,10 +56,11 @@ class BatchLoader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        contrast_bound: float | None = None,
     ) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
         self.augmentation, self.shuffle, self.seed, self.drop_last = augmentation, shuffle, seed, drop_last
-        self.epoch = 0
+        self.epoch, self.contrast_bound = 0, contrast_bound
         # (v / 255 - mean) / std as one multiplication and one addition.
         self._factor = _per_channel([1 / (255 * s) for s in std], images)
         self._offset = _per_channel([-m / s for m, s in zip(mean, std)], images)
@@ -84,6 +88,8 @@ class BatchLoader:
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] -> the float images that the network takes."""
+        if self.contrast_bound is not None:
+            images = within_contrast(images, 255 * self.contrast_bound)
         return torch.addcmul(self._offset, images, self._factor)
 
     def set_epoch(self, epoch: int) -> None:
@@ -94,6 +100,15 @@ class BatchLoader:
     def sampler(self) -> BatchLoader:
         """Where Lightning looks for `set_epoch`."""
         return self
+
+
+def within_contrast(images: Tensor, bound: float) -> Tensor:
+    """Images [N, C, H, W] as float32, each of more contrast than `bound` brought to it, as `ImageFormat` has it."""
+    deviation, mean = torch.std_mean(images.double(), (1, 2, 3), correction=0, keepdim=True)
+    distance = images - mean
+    contrast = deviation.maximum(PEAK_SHARE * distance.abs().amax((1, 2, 3), keepdim=True))
+    factor = bound / contrast.clamp_min(bound)
+    return torch.where(factor < 1, mean + distance * factor, images).float()
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

@@ -30,7 +30,8 @@ class ImageDataset:
     """Images uint8 [N, C, H, W] (or as many files), labels int64 [N], and what training needs to know of them.
 
     `mean` and `std` are per channel, of the training images' values in 0..1; `resize` and `central_share` say how a
-    picture of another shape is brought to the size.
+    picture of another shape is brought to the size. `contrast_bound` is as `ImageFormat` has it; images of a training
+    are left as they are, so that a network has seen more contrast than it meets.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ImageDataset:
     augmentation: Augmentation
     resize: Resize = "squeeze"
     central_share: float = 1.0
+    contrast_bound: float | None = None
 
     @property
     def classes(self) -> int:
@@ -68,6 +70,7 @@ class ImageDataset:
             classes=self.class_names,
             resize=self.resize,
             central_share=self.central_share,
+            contrast_bound=self.contrast_bound,
             task=task,
         )
 
@@ -86,12 +89,14 @@ class ImageDataset:
             shuffle=training,
             seed=seed,
             drop_last=training,
+            contrast_bound=None if training else self.contrast_bound,
         )
 
     def normalized(self, images: Images) -> Tensor:
         """uint8 images, or files, -> the float images that the network takes, all in memory."""
         images = images.decoded() if isinstance(images, ImageFiles) else images
-        return BatchLoader(images, torch.zeros(len(images)), len(images), self.mean, self.std).normalize(images)
+        loader = self.loader(images, torch.zeros(len(images)), len(images))
+        return loader.normalize(images)
 
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same dataset with its tensors on a device, where batches are then made."""
@@ -149,7 +154,10 @@ def _dataset(options: DataOptions, arrays: Arrays, augmentation: Augmentation) -
     train = train[0][order], train[1][order]
     test = _limited(arrays.test_images, arrays.test_labels, options.test_images, options.seed)
     mean, std = _statistics(train[0])
-    return ImageDataset(options.name, *train, *test, arrays.class_names, mean, std, augmentation, options.resize)
+    return ImageDataset(
+        *(options.name, *train, *test, arrays.class_names, mean, std, augmentation, options.resize),
+        contrast_bound=_contrast_bound(options, std),
+    )
 
 
 def _dataset_on_disk(options: DataOptions) -> ImageDataset:
@@ -167,7 +175,7 @@ def _dataset_on_disk(options: DataOptions) -> ImageDataset:
     test = parts.test_images, torch.from_numpy(parts.test_labels)
     return ImageDataset(
         *(options.name, train_images, train_labels, *test, parts.class_names, mean, std),
-        *(parts.augmentation, parts.resize, parts.central_share),
+        *(parts.augmentation, parts.resize, parts.central_share, _contrast_bound(options, std)),
     )
 
 
@@ -176,6 +184,10 @@ def _limited(images: np.ndarray, labels: np.ndarray, limit: int | None, seed: in
         chosen = stratified(labels, limit, seed)
         images, labels = images[chosen], labels[chosen]
     return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _contrast_bound(options: DataOptions, std: tuple[float, ...]) -> float | None:
+    return None if options.contrast_bound is None else options.contrast_bound * sum(std) / len(std)
 
 
 def _statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -19,12 +19,14 @@ from .settings import Count, Positive, WrongSetting, check_settings, checked, re
 
 #: The key of an ONNX file's `metadata_props` under which the format stands.
 METADATA_KEY = "rrnet.images"
+#: What the largest distance from a picture's mean counts beside the deviation of all: squares explode at single places.
+PEAK_SHARE = 0.4
 _CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3}
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """Pixels 0..255 of a picture become `(pixel / scale - mean) / std`, per channel.
+    """Pixels 0..255 of a picture become `(pixel / scale - mean) / std`, per channel, once its contrast is bounded.
 
     Attributes:
         height, width: pixels that the network takes.
@@ -34,6 +36,9 @@ class ImageFormat:
         scale: what a pixel is divided by first: 255, or 1 where the network takes 0..255.
         resize: how a picture of another shape is brought to the size (`pictures.Resize`).
         central_share: of the largest middle part, the share that `crop` takes.
+        contrast_bound: the most contrast of a picture's values once divided by scale: their standard deviation over
+            pixels and channels, or `PEAK_SHARE` of the largest distance from their mean where that is more. A picture
+            that has more is brought to it around its mean. None leaves pictures as they are.
         task: what the network was trained for.
     """
 
@@ -46,6 +51,7 @@ class ImageFormat:
     scale: Positive = 255.0
     resize: Resize = "squeeze"
     central_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    contrast_bound: Positive | None = None
     task: str = ""
 
     def __post_init__(self) -> None:
@@ -78,7 +84,10 @@ class ImageFormat:
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
         """float32 [N, C, H, W], what the network takes, of values 0..255."""
         mean, std = (np.array(values, dtype=np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
-        return (pixels.astype(np.float32) / np.float32(self.scale) - mean) / std
+        values = pixels.astype(np.float32) / np.float32(self.scale)
+        if self.contrast_bound is not None:
+            values = _within_contrast(values, self.contrast_bound)
+        return (values - mean) / std
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """What black and white pixels become: two arrays [C, 1, 1]."""
@@ -88,6 +97,17 @@ class ImageFormat:
     def to_json(self) -> str:
         """One JSON object, the same for the same format."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def _within_contrast(values: np.ndarray, bound: float) -> np.ndarray:
+    """Values float32 [..., C, H, W] with each picture's distances from its mean shrunk to a contrast of `bound`."""
+    picture = (-3, -2, -1)
+    mean = values.mean(picture, dtype=np.float64, keepdims=True)
+    distance = values - mean
+    peak = np.abs(distance).max(picture, keepdims=True)
+    contrast = np.maximum(distance.std(picture, keepdims=True), PEAK_SHARE * peak)
+    factor = bound / np.maximum(contrast, bound)
+    return np.where(factor < 1, mean + distance * factor, values).astype(np.float32)
 
 
 def read_format(text: str | bytes, where: str) -> ImageFormat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ formats = st.sampled_from(["gray", "rgb", "bgr"]).flatmap(
         std=st.tuples(*[st.floats(0.01, 10)] * (1 if color == "gray" else 3)),
         classes=st.lists(st.text(), max_size=3).map(tuple),
         resize=st.sampled_from(["squeeze", "crop", "pad"]),
+        contrast_bound=st.none() | st.floats(0.01, 300),
         task=st.text(),
     )
 )
@@ -47,7 +49,15 @@ def test_a_file_by_hand_may_be_yaml_and_its_mistakes_have_lines(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "change",
-    [{"height": 0}, {"color": "hsv"}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}, {"scale": 0.0}, {"central_share": 1.5}],
+    [
+        {"height": 0},
+        {"color": "hsv"},
+        {"std": (0.0,)},
+        {"mean": (0.1, 0.2)},
+        {"scale": 0.0},
+        {"central_share": 1.5},
+        {"contrast_bound": 0},
+    ],
 )
 def test_impossible_formats_are_refused(change: dict[str, object]) -> None:
     values = {"height": 4, "width": 4, "color": "gray", "mean": (0.5,), "std": (0.25,)} | change
@@ -61,3 +71,42 @@ def test_pictures_come_in_the_order_of_the_channels(tmp_path: Path) -> None:
     bgr = ImageFormat(2, 3, "bgr", (0.0,) * 3, (1.0,) * 3).pixels(tmp_path / "orange.png")
     assert rgb.shape == bgr.shape == (3, 2, 3)
     assert rgb[:, 0, 0].tolist() == bgr[::-1, 0, 0].tolist() == [255, 128, 0]
+
+
+def contrast_of(values: np.ndarray) -> float:
+    return max(float(values.std()), 0.4 * float(np.abs(values - values.mean()).max()))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.5), st.sampled_from([1.0, 255.0]))
+def test_a_picture_keeps_its_mean_and_has_no_more_contrast_than_the_bound(
+    seed: int, bound: float, scale: float
+) -> None:
+    chance = np.random.default_rng(seed)
+    pixels = chance.normal(128, [[[[5]]], [[[90]]], [[[30]]]], (3, 3, 6, 6)).clip(0, 255).astype(np.uint8)
+    pixels[2, 0, 0, 0] = 255
+    plain = ImageFormat(6, 6, "rgb", (0.0,) * 3, (1.0,) * 3, scale=scale)
+    free = plain.normalized(pixels)
+    bound *= 255 / scale
+    found = replace(plain, contrast_bound=bound).normalized(pixels)
+    for before, after in zip(free, found, strict=True):
+        assert after.mean() == pytest.approx(before.mean(), rel=1e-4)
+        assert contrast_of(after) == pytest.approx(min(contrast_of(before), bound), rel=1e-3)
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9999
+        if contrast_of(before) < bound:
+            assert np.array_equal(before, after)
+
+
+def test_a_single_bright_place_counts_as_contrast() -> None:
+    pixels = np.full((1, 1, 16, 16), 20, np.uint8)
+    pixels[0, 0, 3, 3] = 240
+    plain = ImageFormat(16, 16, "gray", (0.0,), (1.0,))
+    free = plain.normalized(pixels)
+    assert free.std() < 0.1
+    found = replace(plain, contrast_bound=0.1).normalized(pixels)
+    assert np.abs(found - found.mean()).max() == pytest.approx(0.25)
+
+
+def test_a_picture_of_one_color_has_no_contrast_to_bound() -> None:
+    images = ImageFormat(4, 4, "gray", (0.5,), (0.25,), contrast_bound=0.1)
+    assert np.array_equal(images.normalized(np.full((2, 1, 4, 4), 255)), np.full((2, 1, 4, 4), 2, np.float32))
+    assert [float(value.squeeze()) for value in images.limits()] == [-2.0, 2.0]

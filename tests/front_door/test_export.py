@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,20 @@ def test_a_network_that_takes_pixels_answers_as_it_does_to_normalized_images(tmp
     assert (said.normalized(pixels) == pixels).all()
     assert said.classes == IMAGES.classes
     assert (pixels_of_normalized(IMAGES.normalized(pixels), IMAGES) == pixels).all()
+
+
+def test_a_bound_of_contrast_goes_with_a_network_that_takes_pixels(tmp_path: Path) -> None:
+    images = replace(IMAGES, contrast_bound=0.2)
+    built = network("x2act", "avgpool")
+    model = export_onnx(built, (1, 16, 16), tmp_path / "model.onnx", images, pixels=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 16, 16)).astype(np.uint8)
+    assert pixels.std((1, 2, 3)).min() > 255 * 0.2
+    said = read_format(model.metadata_props[0].value, "the model")
+    taken = said.normalized(pixels)
+    assert taken.std((1, 2, 3)).max() <= 255 * 0.2 < 1.01 * taken.std((1, 2, 3)).min()
+    expected = built(torch.from_numpy(images.normalized(pixels))).detach().numpy()
+    assert np.allclose(onnx_logits(tmp_path / "model.onnx", taken), expected, atol=1e-4)
+    assert np.allclose(pixels_of_normalized(images.normalized(pixels), images), taken, atol=1e-3)
 
 
 def test_its_build_takes_pixels_and_answers_the_same(tmp_path: Path) -> None:

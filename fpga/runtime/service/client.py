@@ -87,8 +87,7 @@ class PrivateClassifier:
         """Class of every image, int [N].
 
         Args:
-            images: [N, *shape]; uint8 are pixels, which become what the model expects as its build says; anything else
-                is in the model's own units already.
+            images: [N, *shape]; uint8 are pixels, made into the model's units as it says; all else is in them already.
 
         Raises BadImages for another shape or values beyond the model's, ServiceFault for no answer after all attempts.
         """
@@ -97,8 +96,7 @@ class PrivateClassifier:
     @property
     def classes(self) -> list[str]:
         """Names of the classes; empty where the model has none."""
-        known = self.description["images"]
-        return [] if known is None else list(known["classes"])
+        return list((self.description["images"] or {"classes": ()})["classes"])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The model's outputs, float64 [N, *shape]; raises as `predict` does."""
@@ -123,7 +121,12 @@ class PrivateClassifier:
             if known is None:
                 raise BadImages("this model does not say what it makes of pixels: give floats in its own units")
             mean, std = (np.array(known[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
-            values = (values / known["scale"] - mean) / std
+            values = values / known["scale"]
+            if bound := known.get("contrast_bound"):
+                apart = values - (middle := values.mean((1, 2, 3), keepdims=True))
+                contrast = np.maximum(apart.std((1, 2, 3)), 0.4 * np.abs(apart).max((1, 2, 3)))[:, None, None, None]
+                values = middle + apart * (bound / np.maximum(contrast, bound))
+            values = (values - mean) / std
         scaled = np.rint(np.ldexp(values, expected["fraction_bits"]))
         if not (np.abs(scaled) < 2.0 ** expected["word_bits"]).all():
             limit = 2.0 ** (expected["word_bits"] - expected["fraction_bits"])
@@ -148,11 +151,10 @@ class PrivateClassifier:
         bodies = (words - own).astype("<u4").tobytes(), seed
         path = f"/v1/models/{urllib.parse.quote(self.model)}/requests/{request_id}?images={len(words)}"
         path += f"&program={self.description['program']}"
-        problems = [server.send(path, body) for server, body in zip(self._servers, bodies)]
-        problem = next((each for each in problems if each is not None), None)
-        if problem is not None:
+        problems = [problem for server, body in zip(self._servers, bodies) if (problem := server.send(path, body))]
+        if problems:
             self.close()
-            return [], problem
+            return [], problems[0]
         replies = []
         for server in self._by_readiness():
             replies.append(server.receive())
@@ -182,8 +184,7 @@ class PrivateClassifier:
         return str(names[0])
 
     def _describe(self) -> dict[str, Any]:
-        path = f"/v1/models/{urllib.parse.quote(self.model)}"
-        first, second = (server.get(path) for server in self._servers)
+        first, second = (server.get(f"/v1/models/{urllib.parse.quote(self.model)}") for server in self._servers)
         for party, said in enumerate((first, second)):
             if said["party"] != party:
                 raise ServiceFault(f"{self._servers[party].url} is not the server of party {party}")
@@ -259,9 +260,8 @@ class _Server:
         if response.will_close:
             self.close()
         retry = named.get("retry-after", "")
-        return _Reply(
-            response.status, body, named.get(EXECUTION_HEADER, ""), float(retry) if retry.isdecimal() else 0.0
-        )
+        retry_s = float(retry) if retry.isdecimal() else 0.0
+        return _Reply(response.status, body, named.get(EXECUTION_HEADER, ""), retry_s)
 
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is None:

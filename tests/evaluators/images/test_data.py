@@ -41,10 +41,29 @@ def test_digits_keep_500_images_of_all_classes_for_test() -> None:
 
 
 def test_training_images_are_normalized_by_their_own_statistics() -> None:
-    dataset = load_dataset(DataOptions(image_size=32))
+    dataset = load_dataset(DataOptions(image_size=32, contrast_bound=None))
     images = dataset.normalized(dataset.train_images)
     assert abs(float(images.mean())) < 1e-4
     assert float(images.std()) == pytest.approx(1, abs=1e-4)
+
+
+def contrasts(images: torch.Tensor) -> torch.Tensor:
+    peaks = (images - images.mean((1, 2, 3), keepdim=True)).abs().amax((1, 2, 3))
+    return images.std((1, 2, 3), correction=0).maximum(0.4 * peaks)
+
+
+@pytest.mark.parametrize("multiple", [0.8, 1.0])
+def test_images_have_bounded_contrast_wherever_a_network_does_not_train(multiple: float) -> None:
+    dataset = load_dataset(DataOptions(contrast_bound=multiple))
+    assert dataset.contrast_bound == pytest.approx(multiple * dataset.std[0])
+    batch = dataset.train_images[:64], dataset.train_labels[:64]
+    ((judged, _),) = dataset.loader(*batch, 64)
+    assert torch.equal(judged, dataset.normalized(batch[0]))
+    assert contrasts(judged).amax() == pytest.approx(multiple, rel=1e-5)
+    ((trained, _),) = dataset.loader(*batch, 64, training=True)
+    assert contrasts(trained).amax() > 1.05 * multiple
+    client = dataset.image_format("digits").normalized(batch[0].numpy())
+    assert np.allclose(client, judged.numpy(), atol=1e-5)
 
 
 def test_folder_is_read_by_class(folder: Path) -> None:

@@ -31,7 +31,15 @@ from rrnet_nni.fpga.runtime.service.client import PrivateClassifier, ServiceFaul
 PROTOCOL = "masked"
 #: The helper only asks whether servers are there.
 ANY_CERTIFICATE = ssl._create_unverified_context()
-PIXELS = ImageFormat(16, 16, "gray", (0.3,), (0.3,), tuple("0123456789"))
+PIXELS = ImageFormat(16, 16, "gray", (0.3,), (0.3,), tuple("0123456789"), contrast_bound=0.2)
+
+
+def contrasting_pixels(side=16):
+    """Pixels uint8 [2, 1, side, side] of more contrast than `PIXELS` allows: a wide spread, and a bright place."""
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 1, side, side), dtype=np.uint8)
+    pixels[1] //= 8
+    pixels[1, 0, 3, 3] = 255
+    return pixels
 
 
 def write_digits_sized_build(path, side=16):

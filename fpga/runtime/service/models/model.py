@@ -106,6 +106,7 @@ def _describe_images(images: ImageFormat) -> dict[str, Any]:
         "scale": images.scale,
         "mean": list(images.mean),
         "std": list(images.std),
+        "contrast_bound": images.contrast_bound,
         "classes": list(images.classes),
     }
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from helpers.networks.small_programs import digits_network
 from helpers.parties.served import (
+    PIXELS,
     PROTOCOL,
     Servers,
     ask_many,
     clear_images,
+    contrasting_pixels,
     post,
     wait_until,
     write_digits_sized_build,
@@ -81,10 +83,10 @@ def test_one_request_may_hold_several_images(served):
 
 
 def test_pixels_become_what_the_build_says(served):
-    pixels = np.random.default_rng(3).integers(0, 256, (2, 1, 16, 16), dtype=np.uint8)
+    pixels = contrasting_pixels()
     with PrivateClassifier(served.urls) as classifier:
         assert classifier.classes == list("0123456789")
-        assert np.abs(classifier.logits(pixels) - classifier.logits((pixels / 255 - 0.3) / 0.3)).max() < 0.2
+        assert np.abs(classifier.logits(pixels) - classifier.logits(PIXELS.normalized(pixels))).max() < 0.2
 
 
 def test_the_client_refuses_images_that_the_model_does_not_take(served):

@@ -47,9 +47,10 @@ export class PrivateClassifier {
     if (pixels.length !== size) throw new ServiceFault(`an image has ${size} numbers, not ${pixels.length}`);
     if (known === null) throw new ServiceFault("this model does not say what it makes of pixels");
     const perChannel = size / shape[0];
-    return Uint32Array.from(pixels, (pixel, index) => {
+    const values = withinContrast(Float64Array.from(pixels, (pixel) => pixel / known.scale), known.contrast_bound);
+    return Uint32Array.from(values, (value, index) => {
       const channel = Math.floor(index / perChannel);
-      const word = Math.round(((pixel / known.scale - known.mean[channel]) / known.std[channel]) * 2 ** bits);
+      const word = Math.round(((value - known.mean[channel]) / known.std[channel]) * 2 ** bits);
       if (!(Math.abs(word) < 2 ** wordBits)) throw new ServiceFault("the image has values beyond the model's limit");
       return word >>> 0;
     });
@@ -126,6 +127,17 @@ export async function getJson(url) {
   }
   if (!reply.ok) throw new ServiceFault(`${url}: status ${reply.status}`);
   return reply.json();
+}
+
+// Values of one image; where their contrast is above `bound`, they are brought to it around their mean.
+function withinContrast(values, bound) {
+  if (!bound) return values;
+  const average = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+  const middle = average(values);
+  const apart = values.map((value) => value - middle);
+  const peak = apart.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  const contrast = Math.max(Math.sqrt(average(apart.map((value) => value ** 2))), 0.4 * peak);
+  return apart.map((value) => middle + value * (bound / Math.max(contrast, bound)));
 }
 
 function randomWords(count) {
