@@ -32,8 +32,8 @@ def take_pixels(model: onnx.ModelProto, images: ImageFormat) -> ImageFormat:
             index, helper.make_node(operator, [inputs[index], operand], [NODES[index]], name=NODES[index])
         )
     bound = None if images.contrast_bound is None else images.contrast_bound * images.scale
-    plain = {"mean": (0.0,) * images.channels, "std": (1.0,) * images.channels, "scale": 1.0}
-    return replace(images, **plain, contrast_bound=bound)
+    zeros, ones = (0.0,) * images.channels, (1.0,) * images.channels
+    return replace(images, mean=zeros, std=ones, scale=1.0, contrast_bound=bound)
 
 
 def pixels_of_normalized(normalized: np.ndarray, images: ImageFormat) -> np.ndarray:

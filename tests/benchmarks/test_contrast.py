@@ -10,6 +10,7 @@ import pytest
 import torch
 from accuracy_plan import Run
 
+from rrnet_nni.evaluators.accuracy import evaluate
 from rrnet_nni.evaluators.images.data import DataOptions, load_dataset
 
 RUN = Run("held-out/x2act", "resnet8", 0.125, "x2act", 1, training={"precision": "float32", "channels_last": False})
@@ -31,7 +32,7 @@ def test_rows_bound_what_was_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def spy(network, dataset, images, labels):  # type: ignore[no-untyped-def]
         met.append((dataset.contrast_bound, float(dataset.normalized(images).std((1, 2, 3), correction=0).max())))
-        return accuracy.evaluate(network, dataset, images, labels)
+        return evaluate(network, dataset, images, labels)
 
     monkeypatch.setattr(contrast, "evaluate", spy)
     found = list(contrast.rows(bench, RUN))
