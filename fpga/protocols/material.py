@@ -12,6 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+#: Where words of any size may begin.
+WIDE_BYTES = 8
+
 
 class RandomSource(Protocol):
     """Values that a party expands from its seed, drawn in the order in which the dealer drew them.
@@ -81,7 +84,7 @@ class Expanded(_OctetReader):
 
 
 class Corrections(_OctetReader):
-    """The dealer's corrections for a batch, read in order: one buffer per image.
+    """The dealer's corrections for a batch, read in order: one buffer per image, the reader's to change.
 
     Raises ValueError when more is read than the dealer wrote.
     """
@@ -103,7 +106,9 @@ class Corrections(_OctetReader):
         return [buffer[start:end] for buffer in self._buffers]
 
     def _take(self, count: int) -> np.ndarray:
-        return np.stack(self._rows(count))
+        rows = self._rows(count)
+        alone = len(rows) == 1 and rows[0].__array_interface__["data"][0] % WIDE_BYTES == 0
+        return rows[0][None] if alone else np.stack(rows)
 
     def wide_rows(self, *shape: int) -> list[np.ndarray]:
         """uint64 [*shape] of every image, where it lies: large material is not copied."""

@@ -1,4 +1,4 @@
-"""The file of one inference's corrections: their count and lengths, the octets, and a checksum."""
+"""The file of one inference's corrections: their count and lengths, the octets, and checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rrnet_nni.base.errors import ExecutionFault, Refusal
 
 from ...native.checksum import crc32
 
-#: What is read at once to check a file, which a processor's cache holds.
+#: What is read at once and then checked, while a processor's cache holds it.
 _CHECKED_BYTES = 1 << 18
 
 
@@ -24,15 +24,17 @@ def corrections_path(path: Path, index: int) -> Path:
 
 
 def write_corrections(path: Path, parts: Sequence[np.ndarray]) -> None:
-    """One inference's corrections, uint8 per operation: their count and lengths, the octets, CRC-32."""
+    """One inference's corrections, uint8 per operation: their count and lengths, the octets, CRC-32 of each and before.
+
+    The first checksum is that of count and lengths.
+    """
     header = np.array([len(parts), *(len(part) for part in parts)], "<u8").tobytes()
-    checksum = crc32(header)
+    checksums = np.array([crc32(header), *(crc32(part.data) for part in parts)], "<u4")
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(header)
         for part in parts:
             file.write(part.data)
-            checksum = crc32(part.data, checksum)
-        file.write(checksum.to_bytes(4, "little"))
+        file.write(checksums.tobytes())
 
 
 class CorrectionsFile(Sequence[np.ndarray]):
@@ -41,7 +43,7 @@ class CorrectionsFile(Sequence[np.ndarray]):
     It can be read on when it has been removed from its directory, and is let go with this object.
 
     Raises:
-        Refusal: it is damaged.
+        Refusal: it is damaged, or the part that is asked for.
         ExecutionFault: it cannot be read.
     """
 
@@ -52,12 +54,15 @@ class CorrectionsFile(Sequence[np.ndarray]):
         except OSError as error:
             raise self._unreadable(error) from error
         weakref.finalize(self, os.close, self._file)
-        size = os.fstat(self._file).st_size
-        if size < 12 or self._checksum(size - 4) != int.from_bytes(self._read(size - 4, 4).tobytes(), "little"):
+        size, count = os.fstat(self._file).st_size, int(self._read(0, 8).view("<u8")[0])
+        header, checksums = 8 * (count + 1), 4 * (count + 1)
+        if header + checksums > size:
             raise self._damaged()
-        count = int(self._read(0, 8).view("<u8")[0])
-        self._lengths = self._read(8, 8 * count).view("<u8").astype(np.int64)
-        self._ends = 8 * (count + 1) + np.cumsum(self._lengths)
+        self._checksums = self._read(size - checksums, checksums).view("<u4")
+        self._lengths = self._read(0, header, self._checksums[0]).view("<u8")[1:].astype(np.int64)
+        self._ends = header + np.cumsum(self._lengths)
+        if header + self._lengths.sum() + checksums != size:
+            raise self._damaged()
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -71,20 +76,18 @@ class CorrectionsFile(Sequence[np.ndarray]):
     def __getitem__(self, place: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
         length = int(self._lengths[place])
-        return self._read(int(self._ends[place]) - length, length)
+        return self._read(int(self._ends[place]) - length, length, self._checksums[place + 1])
 
-    def _checksum(self, end: int) -> int:
-        checksum, chunk = 0, np.empty(_CHECKED_BYTES, np.uint8)
-        for start in range(0, end, _CHECKED_BYTES):
-            part = chunk[: end - start]
-            self._read_into(part, start)
-            checksum = crc32(part.data, checksum)
-        return checksum
-
-    def _read(self, start: int, count: int) -> np.ndarray:
-        octets = np.empty(count, np.uint8)
-        self._read_into(octets, start)
+    def _read(self, start: int, count: int, checksum: int | None = None) -> np.ndarray:
+        octets, found = np.empty(count, np.uint8), 0
+        for first in range(0, count, _CHECKED_BYTES):
+            part = octets[first : first + _CHECKED_BYTES]
+            self._read_into(part, start + first)
+            found = crc32(part.data, found)
+        if checksum is not None and found != checksum:
+            raise self._damaged()
         return octets
 
     def _read_into(self, octets: np.ndarray, start: int) -> None:

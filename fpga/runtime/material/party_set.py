@@ -20,7 +20,7 @@ from rrnet_nni.base.settings import Mistake, WrongSetting, checked
 from ...protocols.shared.randomness import KEY_BYTES
 from .key_chain import LINK_BYTES, PartyKeys
 
-SET_SCHEMA = 2
+SET_SCHEMA = 3
 SET_ID_BYTES = 16
 
 #: Who makes material: a third party that both trust, or the two parties themselves.

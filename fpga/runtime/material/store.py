@@ -179,7 +179,7 @@ class MaterialStore:
             path.unlink(missing_ok=True)
 
     def _load(self, index: int) -> Sequence[np.ndarray]:
-        """One inference's corrections by operation, checked now and read as they are asked for."""
+        """One inference's corrections by operation, read and checked as they are asked for."""
         return CorrectionsFile(corrections_path(self.path, index)) if self.description.corrections_bytes else ()
 
     def weight_masks(self, operation: int) -> Keystream:

@@ -34,7 +34,7 @@ from ..models.model import Model
 from ..models.pool import MADE_PREFIX
 from .dialogue import ask, field_of, hear, tell
 
-#: Octets that a file of corrections has beside them: at most this many, and 8 for every operation.
+#: Octets that a file of corrections has beside them: at most this many, and 12 for every operation.
 FILE_OVERHEAD = 64
 _SET_ID = re.compile("[0-9a-f]{32}")
 _NAME = re.compile(f"{MADE_PREFIX}[0-9a-f]{{16}}")
@@ -72,7 +72,7 @@ def take_part(model: Model, link: Link, question: dict[str, Any]) -> int:
     """
     name, described = field_of(question, "name", str), _description(model, field_of(question, "set", dict))
     size = field_of(question, "file_bytes", int)
-    most = described.corrections_bytes + FILE_OVERHEAD + 8 * len(model.build.program.operations)
+    most = described.corrections_bytes + FILE_OVERHEAD + 12 * len(model.build.program.operations)
     if not _NAME.fullmatch(name) or not 0 <= size <= most or (size > 0) != (described.corrections_bytes > 0):
         raise Refusal("the dealer sends a set whose name or size is not valid")
     root = model.pool.root / name

@@ -25,6 +25,8 @@ def test_every_part_is_read_as_it_was_written_in_any_order_and_again(written):
     assert len(found) == len(parts)
     for place in (4, 0, 3, 1, 2, 4, -1):
         assert np.array_equal(found[place], parts[place])
+    with pytest.raises(IndexError):
+        found[5]
     assert all(map(np.array_equal, found, parts))
     assert all(map(np.array_equal, found[1:4], parts[1:4]))
 
@@ -61,14 +63,16 @@ def test_no_more_is_in_memory_than_the_part_that_is_read(written):
     assert read < (3 << 20) + (1 << 16)
 
 
-@pytest.mark.parametrize("place", [0, 9, 30, 1 << 20, -1])
-def test_a_changed_octet_anywhere_is_refused(written, place):
-    path, _ = written
+@pytest.mark.parametrize("place", [0, 7, 8, 30, 48, 53, 1 << 20, (1 << 20) + 70, -30, -24, -20, -1])
+def test_a_changed_octet_anywhere_is_refused_before_what_it_is_part_of_is_used(written, place):
+    path, parts = written
     octets = bytearray(path.read_bytes())
     octets[place] ^= 1
     path.write_bytes(octets)
+    used = []
     with pytest.raises(Refusal, match="damaged"):
-        CorrectionsFile(path)
+        used.extend(CorrectionsFile(path))
+    assert all(map(np.array_equal, used, parts))
 
 
 def test_a_file_that_is_cut_is_refused_before_and_while_it_is_read(written):

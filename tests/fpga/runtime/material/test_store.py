@@ -163,8 +163,11 @@ def test_damage_is_refused(root):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with MaterialStore(root, 1) as store, pytest.raises(Refusal, match="damaged"):
-        store.claim(0, 1).take(1)
+    operations = range(len(small_program().operations))
+    with MaterialStore(root, 1) as store:
+        material = store.claim(0, 1).take(1)
+        with pytest.raises(Refusal, match="damaged"):
+            list(map(material.corrections, operations))
     (party_directory(root, 0) / "used.json").write_text("{}")
     with pytest.raises(Refusal, match="what was used is unknown"):
         unused_count(party_directory(root, 0))
