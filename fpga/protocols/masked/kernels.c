@@ -56,6 +56,32 @@ void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, in
     }
 }
 
+/* Adds to a share of the highest digit's `greater` the products of a chain: each of some opened bits and one share, that
+ * of a mask, of a product of masks behind them, or of one. opened, masks [images, bits, plane], bits 16 at most; products
+ * [images, dealt, plane]; monomials [count, 2]: the opened bits, and the share's place or -1; result [images, plane]. */
+void plane_chain(const uint8_t *opened, const uint8_t *masks, const uint8_t *products, int64_t images, int64_t plane,
+                 int64_t bits, int64_t dealt, const int32_t *monomials, int64_t monomial_count, int first,
+                 uint8_t *result) {
+    for (int64_t image = 0; image < images; image++) {
+        for (int64_t start = 0; start < plane; start += OCTETS) {
+            int64_t count = plane - start < OCTETS ? plane - start : OCTETS;
+            octets open[16], sum = load(result + start, count);
+            for (int bit = 0; bit < bits; bit++) open[bit] = load(opened + bit * plane + start, count);
+            for (int64_t i = 0; i < monomial_count; i++) {
+                int32_t which = monomials[2 * i], place = monomials[2 * i + 1];
+                if (place < 0 && !first) continue;
+                octets product = ~(octets){0};
+                if (place >= bits) product = load(products + (place - bits) * plane + start, count);
+                else if (place >= 0) product = load(masks + place * plane + start, count);
+                for (; which; which &= which - 1) product &= open[__builtin_ctz((unsigned)which)];
+                sum ^= product;
+            }
+            store(result + start, sum, count);
+        }
+        opened += bits * plane, masks += bits * plane, products += dealt * plane, result += plane;
+    }
+}
+
 /* A form of a share where the public bits t choose between two: `other` is null where there is one. */
 static inline uint32_t chosen(const uint32_t *form, const uint32_t *other, const uint32_t *t, int64_t i) {
     return other ? form[i] ^ ((form[i] ^ other[i]) & (0 - t[i])) : form[i];

@@ -19,6 +19,7 @@ from ...native.backend import choose
 from ...native.library import build_library, load_library
 from ...native.threads import run_parts
 from ...program import RING_BITS
+from ..shared.and_chain import MOST_DIGITS, chain_monomials, chain_opened, chain_products
 from ..shared.bit_planes import PLANES_SIGNATURE, compiled_planes
 from ..shared.digit_planes import CHOICE_PLANES
 from .costs import ONEHOT_PLANES, packed_bytes
@@ -53,6 +54,21 @@ class CompiledKernels(NumpyKernels):
 
         _by_images(part, images)
         return leaves
+
+    def join_chain(
+        self, number: int, highest: np.ndarray, opened: np.ndarray, masks: np.ndarray, products: np.ndarray
+    ) -> np.ndarray:
+        result, monomials = highest.copy(), chain_monomials(1 + opened.shape[1] // 2)
+        bits, dealt, octets = opened.shape[1], products.shape[1], opened.shape[2]
+
+        def part(own: slice, count: int) -> None:
+            self._library.plane_chain(
+                *(_address(opened[own]), _address(masks[own]), _address(products[own]), count, octets, bits, dealt),
+                *(_address(monomials), len(monomials), int(number == 0), _address(result[own])),
+            )
+
+        _by_images(part, len(opened))
+        return result
 
     def select(
         self,
@@ -155,6 +171,7 @@ _PACK = (None, [_POINTER, _SIZE, _SIZE, _FLAG, _POINTER])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "word_planes": PLANES_SIGNATURE,
     "plane_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
+    "plane_chain": (None, [*(_POINTER,) * 3, *(_SIZE,) * 4, _POINTER, _SIZE, _FLAG, _POINTER]),
     "plane_select": (None, [*(_POINTER,) * 6, _SIZE, _SIZE, _FLAG, _POINTER]),
     "plane_lift": _LIFT,
     "plane_lift_wide": _LIFT,
@@ -199,6 +216,10 @@ def agrees_with_numpy(compiled: NumpyKernels) -> bool:
     onehot = generator.integers(0, 256, (2, ONEHOT_PLANES, planes.shape[2]), dtype=np.uint8)
     calls: list[tuple[str, tuple[Any, ...]]] = [("word_planes", (opened, CHOICE_PLANES)), ("leaves", (onehot, planes))]
     calls.append(("leaves", (onehot[:, :56].copy(), planes[:, :15].copy())))
+    for digits in range(2, MOST_DIGITS + 1):
+        counts = chain_opened(digits), chain_opened(digits), len(chain_products(digits))
+        chain = [generator.integers(0, 256, (2, count, planes.shape[2]), dtype=np.uint8) for count in counts]
+        calls += [("join_chain", (number, planes[:, 0].copy(), *chain)) for number in (0, 1)]
     for width in (7, 16, 24, 29, RING_BITS):
         calls.append(("sign_plane", (opened, width)))
         calls += [("pack", (opened, width)), ("add_packed", (words(), plain.pack(opened, width), width))]

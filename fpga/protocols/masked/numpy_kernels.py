@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...program import RING_BITS
+from ..shared.and_chain import join_chain
 from ..shared.bit_planes import exclusive_suffixes, plane_words, select, word_planes
 from ..shared.digit_planes import ENTRIES, LOWEST_ENTRIES, plane_blocks, split_digits
 from .masks import Forms, lifted_public, select_form
@@ -35,6 +36,12 @@ class NumpyKernels:
             block = rows, slice(None), columns
             leaves[block] = _less_and_equal(onehot[block], opened[block])
         return leaves
+
+    def join_chain(
+        self, number: int, highest: np.ndarray, opened: np.ndarray, masks: np.ndarray, products: np.ndarray
+    ) -> np.ndarray:
+        """As `and_chain.join_chain`."""
+        return join_chain(number, highest, opened, masks, products)
 
     def select(
         self,

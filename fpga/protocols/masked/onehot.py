@@ -14,7 +14,7 @@ import numpy as np
 
 from ..material import Corrections, CorrectionWriter, RandomSource
 from ..party import Channel
-from ..shared.and_chain import MOST_DIGITS, deal_chain, join_chain
+from ..shared.and_chain import MOST_DIGITS, chain_places, deal_chain
 from ..shared.and_tree import BitTriples, deal_bit_triples, draw_bit_triples, join_leaves
 from ..shared.bit_planes import indicators, plane_bytes, word_planes
 from ..shared.digit_planes import split_digits, split_leaves
@@ -68,6 +68,10 @@ class OneHotComparison(Comparison):
     ) -> np.ndarray:
         steps = kernels()
         leaves = steps.leaves(material.onehot, steps.word_planes(opened, width - 1))
-        if compared_digits(width) <= MOST_DIGITS:
-            return join_chain(number, channel, *split_leaves(leaves), *material.triples[0])
+        digits = compared_digits(width)
+        if digits <= MOST_DIGITS:
+            masks, products = material.triples[0]
+            mine = np.take(leaves, chain_places(digits), axis=1) ^ masks
+            opened = mine ^ channel.exchange(mine, mine.nbytes).reshape(mine.shape)
+            return steps.join_chain(number, leaves[:, 2 * digits - 3], opened, masks, products)
         return join_leaves(number, channel, *split_leaves(leaves), material.triples)

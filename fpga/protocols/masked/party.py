@@ -64,9 +64,8 @@ class MaskedParty(PartyProgram):
                 mask = weight_masks(index).words(*geometry.weights)[0]
                 opened = self.open_weights(index, weight_shares[operation.weight] + mask)  # M_W = W + r_W
                 online = opened - mask if self.number == 1 else np.uint32(0) - mask  # i·M_W − r_W,i
-                negated = np.uint32(0) - opened
-                factors = pack_weights(negated, geometry.groups), pack_weights(online, geometry.groups)
-                self._factors[index] = geometry, *factors
+                negated, online = (pack_weights(each, geometry.groups) for each in (np.uint32(0) - opened, online))
+                self._factors[index] = geometry, negated, online
             if operation.bias is not None:
                 self._biases[index] = weight_shares[operation.bias]
 

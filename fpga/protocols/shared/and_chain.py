@@ -17,7 +17,6 @@ from itertools import combinations
 import numpy as np
 
 from ..material import CorrectionWriter, RandomSource
-from ..party import Channel
 
 #: Digits of the longest chain: 15 dealt products. Five digits have 37, eight 367.
 MOST_DIGITS = 4
@@ -48,42 +47,55 @@ def _subsets(places: Places) -> Iterator[Places]:
     return (each for size in range(2, len(places) + 1) for each in combinations(places, size))
 
 
+@functools.cache
+def chain_places(digits: int) -> tuple[int, ...]:
+    """Where the opened bits are among the leaves: greater of the lowest digit; greater and equal of each other one."""
+    upper = digits - 1
+    return (*range(2 * upper, 0, -2), *range(2 * upper - 3, 0, -2), 0)
+
+
+@functools.cache
+def chain_monomials(digits: int) -> np.ndarray:
+    """The sum of all terms as products of opened bits and one share: int32 [M, 2].
+
+    First the opened bits, a bit of a number each; then the share's place among the masks and, behind them, the dealt
+    products, -1 where no mask is in it.
+    """
+    singles, products = chain_opened(digits), chain_products(digits)
+    shares: dict[Places, int] = {(): -1} | {(bit,): bit for bit in range(singles)}
+    shares |= {each: singles + place for place, each in enumerate(products)}
+    return np.array(
+        [
+            (sum(1 << bit for bit in term if bit not in each), shares[each])
+            for term in chain_terms(digits)
+            for size in range(len(term) + 1)
+            for each in combinations(term, size)
+        ],
+        np.int32,
+    )
+
+
 def join_chain(
-    number: int, channel: Channel, greater: np.ndarray, equal: np.ndarray, masks: np.ndarray, products: np.ndarray
+    number: int, highest: np.ndarray, opened: np.ndarray, masks: np.ndarray, products: np.ndarray
 ) -> np.ndarray:
-    """This party's share of the comparison [N, P], in one round.
+    """This party's share of the comparison, a plane [N, P].
 
     Args:
         number: this party.
-        channel: to the other party.
-        greater: shares of all digits, planes [N, D, P], the least significant first; `equal` of all but that one.
-        equal: planes [N, D - 1, P].
-        masks: shares of the opened bits' masks, planes [N, 2(D - 1), P].
+        highest: share of `greater` of the highest digit, a plane [N, P].
+        opened: the opened bits, planes [N, 2(D - 1), P].
+        masks: shares of their masks, planes of the same shape.
         products: shares of the masks' products, planes [N, products, P].
     """
-    digits = greater.shape[1]
-    mine = np.concatenate((equal[:, ::-1], greater[:, -2::-1]), axis=1) ^ masks
-    opened = mine ^ channel.exchange(mine, mine.nbytes).reshape(mine.shape)
-    whole = np.full_like(opened[:, 0], 0xFF if number == 0 else 0)  # the product of no masks is one
-    shares: dict[Places, np.ndarray] = {(): whole}
-    shares |= {(bit,): masks[:, bit] for bit in range(masks.shape[1])}
-    shares |= {each: products[:, index] for index, each in enumerate(chain_products(digits))}
-    result = greater[:, -1].copy()
-    for term in chain_terms(digits):
-        result ^= _product(term, opened, shares)
+    result, shares = highest.copy(), np.concatenate((masks, products), axis=1)
+    for bits, place in chain_monomials(1 + opened.shape[1] // 2):
+        whole = np.full_like(highest, 0xFF if number == 0 else 0)  # the product of no masks is one
+        product = whole if place < 0 else shares[:, place]
+        for bit in range(opened.shape[1]):
+            if bits >> bit & 1:
+                product = product & opened[:, bit]
+        result ^= product
     return result
-
-
-def _product(term: Places, opened: np.ndarray, shares: dict[Places, np.ndarray]) -> np.ndarray:
-    """A share of the product of a term's bits: bit by bit, the sets with a bit and those without it are joined."""
-    left = {each: shares[each] for size in range(len(term) + 1) for each in combinations(term, size)}
-    for bit in term:
-        left = {
-            each: (opened[:, bit] & share) ^ left[tuple(sorted((*each, bit)))]
-            for each, share in left.items()
-            if bit not in each
-        }
-    return left[()]
 
 
 def deal_chain(octets: int, sources: tuple[RandomSource, RandomSource], writer: CorrectionWriter, digits: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrnet_nni.fpga.protocols.masked import kernels as masked_kernels
 from rrnet_nni.fpga.protocols.masked.costs import and_levels, onehot_planes
 from rrnet_nni.fpga.protocols.masked.onehot import OneHotComparison
 from rrnet_nni.fpga.protocols.material import Corrections, CorrectionWriter
@@ -119,8 +120,9 @@ def test_every_dealt_product_decides_some_comparison(digits):
 
 
 def test_a_wrong_term_is_noticed(monkeypatch):
-    right = and_chain.chain_terms
-    monkeypatch.setattr(and_chain, "chain_terms", lambda digits: right(digits)[:-1])
+    right = and_chain.chain_monomials
+    for module in (and_chain, masked_kernels):
+        monkeypatch.setattr(module, "chain_monomials", lambda digits: right(digits)[:-1])
     mask = np.random.default_rng(1).integers(0, 2**16, (1, 800), dtype=np.uint32)
     opened = mask ^ np.uint32(1)
     assert not np.array_equal(compare(opened, mask, 16)[0], expected(opened, mask, 16))
