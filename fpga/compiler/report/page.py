@@ -31,7 +31,7 @@ def gantt_bars(schedule: Schedule, device: Device) -> dict[str, list[list[float]
     """Per queue: [operation index, start ms, end ms]; touching bars of one operation are joined."""
     ms = 1e3 / device.clock_hz
     bars: dict[str, list[list[float]]] = {queue.name.lower(): [] for queue in Queue}
-    for index in sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i)):
+    for index in schedule.order:
         job, start = schedule.jobs[index], schedule.starts[index]
         row = bars[job.queue.name.lower()]
         if row and row[-1][0] == job.operation and row[-1][2] >= start:

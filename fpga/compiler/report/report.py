@@ -157,7 +157,7 @@ def trace_events(schedule: Schedule, program: Program, device: Device) -> bytes:
 def _trace_lines(schedule: Schedule, program: Program, microseconds: float) -> Iterator[str]:
     """The event of every job; written out here, since objects for tens of thousands take a second."""
     names = [json.dumps(operation.name) for operation in program.operations]
-    for index in sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i)):
+    for index in schedule.order:
         job = schedule.jobs[index]
         start, duration = round(schedule.starts[index] * microseconds, 4), round(job.duration * microseconds, 4)
         yield (

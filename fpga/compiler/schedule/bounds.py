@@ -23,7 +23,7 @@ import numpy as np
 from ...devices import Device
 from ...program.isa import Queue
 from .compiled_loops import compiled_loops
-from .job_table import JobTable
+from .job_table import JobGraph, JobTable
 from .jobs import Job, Rates
 
 #: A job that waits for so many others is a join; narrower joins add less. The first width with few enough of them.
@@ -32,9 +32,9 @@ JOIN_WIDTHS = (4, 8, 16)
 JOIN_BUDGET = 8_000_000
 
 
-def lower_bounds(jobs: Sequence[Job], device: Device) -> dict[str, int]:
+def lower_bounds(graph: JobGraph, device: Device) -> dict[str, int]:
     """Cycles by reason: the critical path, every queue, and joins."""
-    table, loops = JobTable(jobs), compiled_loops()
+    jobs, table, loops = graph.jobs, graph.table, compiled_loops()
     *queues, critical = queue_bounds(jobs) if loops is None else loops.queues(table)
     names = (queue.name.lower() for queue in Queue)
     return {"critical path": critical} | dict(zip(names, queues)) | {"joins": joins_bound(jobs, device, table)}

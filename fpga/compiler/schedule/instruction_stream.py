@@ -16,7 +16,7 @@ def schedule_instructions(schedule: Schedule) -> list[Instruction]:
     A wait that other waits already imply is left out; where more remain than an instruction holds, WAIT instructions
     carry them.
     """
-    order = sorted(range(len(schedule.jobs)), key=lambda i: (schedule.starts[i], i))
+    order = schedule.order
     buffer_waits = _buffer_waits(schedule, order)
     writer = _Writer(schedule)
     for index in order:

@@ -1,15 +1,16 @@
-"""Jobs as columns of numbers, and who waits for whom, for the loops that schedule and bound them."""
+"""All jobs of one image, and the columns of numbers, with who waits for whom, that are scheduled and bounded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, pairwise
 from operator import attrgetter
 
 import numpy as np
 
-from .jobs import Job
+from .jobs import Job, Stage
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,23 @@ class JobTable:
 
     def __len__(self) -> int:
         return len(self.queue)
+
+
+@dataclass
+class JobGraph:
+    """All jobs of one image, in an order that respects dependencies, and the tiles that they work on.
+
+    `reserve` bytes of buffer are never taken by weights, so that tiles can always go on.
+    """
+
+    reserve: int
+    jobs: list[Job] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+
+    @cached_property
+    def table(self) -> JobTable:
+        """The jobs as columns, once all of them are there."""
+        return JobTable(self.jobs)
 
 
 def _column(jobs: Sequence[Job], name: str) -> np.ndarray:

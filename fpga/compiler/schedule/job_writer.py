@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...cost.protocol import Compute, Phase
 from ...devices import Device
 from ...program.isa import Queue
-from .jobs import BUFFER_GRANULE, Job, JobGraph, Rates
+from .job_table import JobGraph
+from .jobs import BUFFER_GRANULE, Job, Rates
+from .tile_phases import Work
 
 WORD_BYTES = 4
-KERNEL_QUEUE = {"array": Queue.ARRAY, "comparator": Queue.COMPARATOR, "alu": Queue.ALU}
 #: A band of weights is loaded in pieces of this size, so that tiles need not wait long for the memory.
 WEIGHT_PIECE_BYTES = 65_536
 
@@ -35,7 +35,7 @@ class TileWork:
     count: int
     load_bytes: int
     store_bytes: int
-    phases: Sequence[Phase]
+    phases: Sequence[Work]
     waits: tuple[int, ...]
     weights: tuple[int, ...] = ()
 
@@ -68,8 +68,9 @@ class JobWriter:
         where = (*step, work.first_phase, work.count, work.waits, work.buffer_bytes, False, (), load)
         self._add(Job(Queue.LOAD, cycles, 0, work.load_bytes, *where))
         last: tuple[int, ...] = (load,)
-        for phase, part in enumerate(work.phases, work.first_phase):
-            last = self._phase(part, (*step, phase, work.count), last, load)
+        for phase, works in enumerate(work.phases, work.first_phase):
+            if works:
+                last = self._phase(works, (*step, phase, work.count), last, load)
         cycles = math.ceil(work.store_bytes / self.rates.store_bytes_per_cycle)
         released = (load, *work.weights[:1])
         end = work.first_phase + len(work.phases)
@@ -77,21 +78,15 @@ class JobWriter:
             Job(Queue.STORE, cycles, 0, work.store_bytes, *step, end, work.count, last, releases=released, load=load)
         )
 
-    def _phase(
-        self, phase: Phase, step: tuple[int, int, int, int], last: tuple[int, ...], load: int
-    ) -> tuple[int, ...]:
+    def _phase(self, works: Work, step: tuple[int, int, int, int], last: tuple[int, ...], load: int) -> tuple[int, ...]:
         """Jobs of a phase, which wait for `last`; returns what the next phase waits for."""
-        if isinstance(phase, Compute):
-            cycles = int(phase.cycles)
-            if not cycles:
-                return last
-            return (self._add(Job(KERNEL_QUEUE[phase.kernel], cycles, 0, cycles, *step, last, load=load)),)
-        sent = []
-        for queue, size in zip((Queue.SEND, Queue.RECEIVE), phase.bytes_sent, strict=True):
-            if size:
-                cycles = math.ceil(size / self.rates.link_bytes_per_cycle)
-                sent.append(self._add(Job(queue, cycles, self.rates.latency_cycles, size, *step, last, load=load)))
-        return tuple(sent) or last
+        jobs, first = self.graph.jobs, len(self.graph.jobs)
+        for queue, amount in works:
+            cycles, latency = amount, 0
+            if queue is Queue.SEND or queue is Queue.RECEIVE:
+                cycles, latency = math.ceil(amount / self.rates.link_bytes_per_cycle), self.rates.latency_cycles
+            jobs.append(Job(queue, cycles, latency, amount, *step, last, load=load))
+        return (first,) if len(works) == 1 else (first, first + 1)
 
     def _add(self, job: Job) -> int:
         self.graph.jobs.append(job)

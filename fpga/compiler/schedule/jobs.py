@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...devices import Device
 from ...program.isa import Queue
@@ -48,18 +48,6 @@ class Stage:
     regions: tuple[Region, ...]
     first_job: int
     end_job: int
-
-
-@dataclass
-class JobGraph:
-    """All jobs of one image, in an order that respects dependencies, and the tiles that they work on.
-
-    `reserve` bytes of buffer are never taken by weights, so that tiles can always go on.
-    """
-
-    reserve: int
-    jobs: list[Job] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from ...devices import Device
 from ...program.isa import Queue
 from .buffers import OnChipBuffer
 from .compiled_loops import compiled_loops
-from .job_table import JobTable
-from .jobs import JobGraph
+from .job_table import JobGraph, JobTable
 
 #: How far ahead weights are fetched, in convolutions and linear layers.
 PREFETCHED_PRODUCTS = 4
@@ -36,8 +35,7 @@ class ListScheduler:
     """
 
     def __init__(self, graph: JobGraph, device: Device) -> None:
-        self.table = JobTable(graph.jobs)
-        self.reserve, self.buffer_bytes = graph.reserve, device.buffer_bytes
+        self.graph, self.device, self.table = graph, device, graph.table
         self.jobs_scheduled = 0
 
     def forward(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,8 +43,8 @@ class ListScheduler:
         loops = compiled_loops()
         self.jobs_scheduled += len(self.table)
         if loops is not None:
-            return loops.forward(self.table, order, self.buffer_bytes, self.reserve, PREFETCHED_PRODUCTS)
-        starts, addresses = Forward(self.table, order, self.buffer_bytes, self.reserve).run()
+            return loops.forward(self.table, order, self.device.buffer_bytes, self.graph.reserve, PREFETCHED_PRODUCTS)
+        starts, addresses = Forward(self.table, order, self.device.buffer_bytes, self.graph.reserve).run()
         return np.array(starts, np.int64), np.array(addresses, np.int64)
 
     def latest_starts(self, ends: np.ndarray) -> np.ndarray:

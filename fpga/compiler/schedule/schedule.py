@@ -16,7 +16,8 @@ from ...devices import Device
 from ...program import Program
 from ...program.isa import Queue
 from .bounds import lower_bounds
-from .jobs import Job, JobGraph, Stage
+from .job_table import JobGraph
+from .jobs import Job, Stage
 from .list_scheduler import ListScheduler
 from .starting_orders import SLANTS, starting_order
 from .tiling import build_jobs
@@ -70,10 +71,15 @@ class Schedule:
         return self.graph.stages
 
     @cached_property
+    def order(self) -> list[int]:
+        """The jobs in the order of their start, then of their number."""
+        return np.argsort(np.array(self.starts, np.int64), kind="stable").tolist()
+
+    @cached_property
     def bounds(self) -> dict[str, int]:
         """Cycles that no schedule of these jobs can undercut, by reason."""
         proven = {"constraint programming": self.proven} if self.proven else {}
-        return lower_bounds(self.jobs, self.device) | proven
+        return lower_bounds(self.graph, self.device) | proven
 
     @property
     def lower_bound(self) -> int:
@@ -84,17 +90,27 @@ class Schedule:
         return self.starts[job] + self.jobs[job].duration + self.jobs[job].latency
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
-    """A schedule, the slant of the order that it started from, and what schedules its jobs again."""
+    """A schedule while others are tried: `starts` and `addresses` int64 by job, of what `scheduler` schedules.
 
-    schedule: Schedule
+    `slant` is that of the order that it started from, `tiles` as in `Schedule`.
+    """
+
+    starts: np.ndarray
+    addresses: np.ndarray
+    makespan: int
     slant: int
+    tiles: int
     scheduler: ListScheduler
 
     @property
-    def makespan(self) -> int:
-        return self.schedule.makespan
+    def schedule(self) -> Schedule:
+        """As it is handed on."""
+        scheduler, table = self.scheduler, self.scheduler.table
+        busy = {queue: int(table.duration[table.queue == queue].sum()) for queue in Queue}
+        starts, addresses = self.starts.tolist(), self.addresses.tolist()
+        return Schedule(scheduler.graph, starts, addresses, self.makespan, busy, self.tiles, scheduler.device)
 
 
 def schedule_program(
@@ -123,8 +139,8 @@ def _polished(found: list[Found], budget: int) -> list[Found]:
         found = sorted(found, key=lambda item: item.makespan)
         for place, item in enumerate(found):
             spent = item.scheduler.jobs_scheduled
-            times = min(most, max(0, budget) // (rounds * max(1, len(item.schedule.jobs))))
-            found[place] = replace(item, schedule=improve(item.schedule, times, item.scheduler))
+            times = min(most, max(0, budget) // (rounds * max(1, len(item.starts))))
+            found[place] = improve(item, times)
             budget -= item.scheduler.jobs_scheduled - spent
     return found
 
@@ -159,62 +175,51 @@ def list_schedules(
 ) -> list[Found]:
     """Schedule all jobs greedily, once from each of the starting orders; each gets so many improvements."""
     scheduler = ListScheduler(graph, device)
-    table = scheduler.table
-    busy = {queue: int(table.duration[table.queue == queue].sum()) for queue in Queue}
     found = []
     for slant in slants:
-        starts, addresses = scheduler.forward(starting_order(graph, table, slant))
-        makespan = scheduler.makespan(starts)
-        first = Schedule(graph, starts.tolist(), addresses.tolist(), makespan, busy, tiles, device)
-        found.append(Found(improved(first, improvements, scheduler), slant, scheduler))
+        starts, addresses = scheduler.forward(starting_order(graph, scheduler.table, slant))
+        first = Found(starts, addresses, scheduler.makespan(starts), slant, tiles, scheduler)
+        found.append(improved(first, improvements))
     return found
 
 
-def improved(schedule: Schedule, passes: int, scheduler: ListScheduler) -> Schedule:
+def improved(found: Found, passes: int) -> Found:
     """The shortest of the schedule and those of up to `passes` backward and forward passes that start from it."""
-    if not passes:
-        return schedule
-    starts, shortest, in_vain = np.array(schedule.starts, np.int64), schedule.makespan, 0
-    best: tuple[np.ndarray, np.ndarray] | None = None
+    best, starts, scheduler, in_vain = found, found.starts, found.scheduler, 0
     for _ in range(passes):
         starts, addresses = scheduler.forward(scheduler.latest_starts(starts + scheduler.table.duration))
         makespan = scheduler.makespan(starts)
-        in_vain = 0 if makespan < shortest else in_vain + 1
+        in_vain = 0 if makespan < best.makespan else in_vain + 1
         if not in_vain:
-            best, shortest = (starts, addresses), makespan
+            best = replace(found, starts=starts, addresses=addresses, makespan=makespan)
         elif in_vain == PATIENCE:
             break
-    if best is None:
-        return schedule
-    return replace(schedule, starts=best[0].tolist(), addresses=best[1].tolist(), makespan=shortest)
+    return best
 
 
-def nudged(schedule: Schedule, nudges: int, scheduler: ListScheduler) -> Schedule:
+def nudged(found: Found, nudges: int) -> Found:
     """The shortest of the schedule and those of orders near the best one, in which tiles move up or down a little.
 
     Forward-backward passes end in an order from which they lead nowhere else; a nudge leaves it. What is tried is
     random, and the same in every run.
     """
     if not nudges:
-        return schedule
-    generator, table = np.random.default_rng(SEED), scheduler.table
+        return found
+    generator, scheduler, table = np.random.default_rng(SEED), found.scheduler, found.scheduler.table
     _, tile = np.unique((table.operation << 16) + table.tile, return_inverse=True)
-    order = scheduler.latest_starts(np.array(schedule.starts, np.int64) + table.duration)
-    shortest, in_vain = schedule.makespan, 0
-    best: tuple[np.ndarray, np.ndarray] | None = None
+    order = scheduler.latest_starts(found.starts + table.duration)
+    best, in_vain = found, 0
     for number in range(nudges):
         cycles = NUDGE_CYCLES[number % len(NUDGE_CYCLES)]
         starts, _ = scheduler.forward(order + generator.integers(0, cycles, tile.max(initial=0) + 1)[tile])
         tried = scheduler.latest_starts(starts + table.duration)
         starts, addresses = scheduler.forward(tried)
         makespan = scheduler.makespan(starts)
-        in_vain = 0 if makespan < shortest else in_vain + 1
-        if makespan <= shortest:
+        in_vain = 0 if makespan < best.makespan else in_vain + 1
+        if makespan <= best.makespan:
             order = tried
         if not in_vain:
-            best, shortest = (starts, addresses), makespan
+            best = replace(found, starts=starts, addresses=addresses, makespan=makespan)
         elif in_vain == NUDGES_IN_VAIN:
             break
-    if best is None:
-        return schedule
-    return replace(schedule, starts=best[0].tolist(), addresses=best[1].tolist(), makespan=shortest)
+    return best

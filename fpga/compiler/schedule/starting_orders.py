@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .job_table import JobTable
-from .jobs import JobGraph
+from .job_table import JobGraph, JobTable
 
 #: How many operations the first rows may run ahead of the last ones; 0 is the program's own order.
 SLANTS = (0, 2, 4, 8, 16, 32, 64)

@@ -10,6 +10,7 @@ F = W - B, the opened input and the input's share; other operations read shares 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ from ...program.shapes import operation_shape
 from ...program.views import view_channel
 from ...protocols import get_protocol
 from ...protocols.shared.local_operations import LOCAL_OPERATIONS
+from .job_table import JobGraph
 from .job_writer import WORD_BYTES, JobWriter, TileWork, granules
-from .jobs import BUFFER_GRANULE, JobGraph, Stage
+from .jobs import BUFFER_GRANULE, Stage
 from .regions import Region, Tiles, channel_count, needed_of, overlapping, row_count, split
 from .tile_phases import TilePhases
 from .tile_shapes import TileShapes
@@ -129,6 +131,7 @@ class _Builder:
         exchanges = any(isinstance(phase, Exchange) for phase in phases[:2])
         hands_on = self._hands_on(operation)
 
+        @functools.cache
         def load_bytes(region: Region) -> int:
             words = sum(self.shapes.needed_elements(operation, name, region) for name in operation.inputs)
             return loaded * forms * words
@@ -247,13 +250,13 @@ class _Builder:
         """
         graph = self.writer.graph
         first_job = len(graph.jobs)
-        total = sum(self.shapes.elements(tensor, tile.region) for tile in tiles)
+        counts = [self.shapes.elements(tensor, tile.region) for tile in tiles]
+        total, parts = sum(counts), self.parts.of_stage(operation, phases, first_phase)
         stored = self.placed[operation.name].word_bytes()[1] if tensor == operation.output else WORD_BYTES
         done = 0
         made: Tiles = []
-        for number, tile in enumerate(tiles):
-            count = self.shapes.elements(tensor, tile.region)
-            parts = self.parts.parts(operation, tile.region, phases, first_phase, (done, done + count, total))
+        for number, (tile, count) in enumerate(zip(tiles, counts, strict=True)):
+            works = parts(tile.region, (done, done + count, total))
             done += count
             waits = list(tile.weights)
             for source, tilings in ready.items():
@@ -261,7 +264,7 @@ class _Builder:
                     waits += self._waits(operation, tensor, source, tile.region, made_before, number)
             load_bytes = tile.load_bytes + math.ceil(material_per_element * count)
             step = (index, number, first_phase, count)
-            work = TileWork(*step, load_bytes, stored * count, parts, tuple(waits), tile.weights)
+            work = TileWork(*step, load_bytes, stored * count, works, tuple(waits), tile.weights)
             if work.buffer_bytes > self.reserve:
                 raise self.shapes.too_large(operation)
             made.append((tile.region, self.writer.tile(work)))

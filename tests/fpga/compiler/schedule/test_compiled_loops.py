@@ -13,7 +13,8 @@ from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model
 from rrnet_nni.fpga.compiler.schedule import bounds, list_scheduler, schedule
 from rrnet_nni.fpga.compiler.schedule.compiled_loops import compiled_loops
-from rrnet_nni.fpga.compiler.schedule.jobs import Job, JobGraph
+from rrnet_nni.fpga.compiler.schedule.job_table import JobGraph
+from rrnet_nni.fpga.compiler.schedule.jobs import Job
 from rrnet_nni.fpga.compiler.schedule.list_scheduler import ListScheduler
 from rrnet_nni.fpga.compiler.schedule.tiling import build_jobs
 from rrnet_nni.fpga.devices import Device, load_device
@@ -29,7 +30,7 @@ def answers(
     scheduler = ListScheduler(graph, device)
     starts, addresses = scheduler.forward(order)
     latest = scheduler.latest_starts(starts + scheduler.table.duration)
-    return starts.tolist(), addresses.tolist(), latest.tolist(), bounds.lower_bounds(graph.jobs, device)
+    return starts.tolist(), addresses.tolist(), latest.tolist(), bounds.lower_bounds(graph, device)
 
 
 def both(

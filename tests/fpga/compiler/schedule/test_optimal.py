@@ -21,7 +21,8 @@ from rrnet_nni.fpga.compiler.compile import compile_model, compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model
 from rrnet_nni.fpga.compiler.schedule import bounds, optimal
 from rrnet_nni.fpga.compiler.schedule.instruction_stream import schedule_instructions
-from rrnet_nni.fpga.compiler.schedule.jobs import Job, JobGraph
+from rrnet_nni.fpga.compiler.schedule.job_table import JobGraph
+from rrnet_nni.fpga.compiler.schedule.jobs import Job
 from rrnet_nni.fpga.compiler.schedule.optimal import optimize
 from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, list_schedule
 from rrnet_nni.fpga.compiler.schedule.simulate import simulate
@@ -42,7 +43,7 @@ def test_no_bound_exceeds_the_optimum_and_no_schedule_undercuts_it(jobs: list[Jo
     listed = list_schedule(JobGraph(128, jobs), device, 0, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "JOIN_WIDTHS", (width,))
-        own = max(bounds.lower_bounds(jobs, device).values())
+        own = max(bounds.lower_bounds(JobGraph(128, jobs), device).values())
         patch.setattr(Schedule, "lower_bound", 0)  # the solver is not told our bound
         best = optimize(listed, seconds=5.0)
     assert own <= best.makespan <= listed.makespan

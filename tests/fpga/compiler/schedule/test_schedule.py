@@ -15,9 +15,9 @@ from rrnet_nni.fpga.compiler.report.page import buffer_blocks
 from rrnet_nni.fpga.compiler.schedule import job_writer
 from rrnet_nni.fpga.compiler.schedule.bounds import lower_bounds, one_machine_bound
 from rrnet_nni.fpga.compiler.schedule.instruction_stream import schedule_instructions
-from rrnet_nni.fpga.compiler.schedule.jobs import Job, JobGraph, Rates
-from rrnet_nni.fpga.compiler.schedule.list_scheduler import ListScheduler
-from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, list_schedule, nudged
+from rrnet_nni.fpga.compiler.schedule.job_table import JobGraph
+from rrnet_nni.fpga.compiler.schedule.jobs import Job, Rates
+from rrnet_nni.fpga.compiler.schedule.schedule import Schedule, list_schedule, list_schedules, nudged, shortest
 from rrnet_nni.fpga.compiler.schedule.simulate import simulate
 from rrnet_nni.fpga.compiler.schedule.tiling import build_jobs
 from rrnet_nni.fpga.devices import load_device
@@ -120,7 +120,7 @@ def layers_of(count: int, width: int, duration: int) -> list[Job]:
 
 @pytest.mark.parametrize(("count", "width", "duration"), [(1, 8, 10), (5, 8, 10), (3, 20, 4)])
 def test_joins_bound_what_adds_up_layer_by_layer(count: int, width: int, duration: int) -> None:
-    bounds = lower_bounds(layers_of(count, width, duration), DEVICE)
+    bounds = lower_bounds(JobGraph(0, layers_of(count, width, duration)), DEVICE)
     assert bounds["joins"] == count * (width * duration + 2)
     assert bounds["critical path"] == count * (duration + 2)
 
@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit_the_buffer_are_loaded_after_the_first_tile() ->
         jobs.append(Job(Queue.LOAD, 1, 0, 1, 0, band, 0, 1, (band,), allocates=64, load=load))
         jobs.append(Job(Queue.SEND, 1, 498, 1, 0, band, 0, 1, (load,), load=load))
         jobs.append(Job(Queue.STORE, 1, 0, 1, 0, band, 1, 1, (load + 1,), releases=(load, band), load=load))
-    bounds = lower_bounds(jobs, dataclasses.replace(DEVICE, buffer_bytes=2 * size))
+    bounds = lower_bounds(JobGraph(0, jobs), dataclasses.replace(DEVICE, buffer_bytes=2 * size))
     tile, rounding = 1 + 1 + 498 + 1, 4
     assert bounds["joins"] == (100 + tile) + 200 - rounding + tile
     assert bounds["load"] == 400 + 4 + tile - 1
@@ -145,7 +145,7 @@ def test_weights_that_do_not_fit_the_buffer_are_loaded_after_the_first_tile() ->
 def test_no_schedule_undercuts_its_bounds_whatever_the_buffer(program: Program, passes: int, buffer_bytes: int) -> None:
     device = dataclasses.replace(DEVICE, buffer_bytes=buffer_bytes)
     graph = build_jobs(program, device, get_costs("beaver-ot"), 8)
-    assert max(lower_bounds(graph.jobs, device).values()) <= list_schedule(graph, device, 8, passes).makespan
+    assert max(lower_bounds(graph, device).values()) <= list_schedule(graph, device, 8, passes).makespan
 
 
 def test_the_memory_map_never_shows_two_blocks_in_one_place(program: Program) -> None:
@@ -161,8 +161,8 @@ def test_the_memory_map_never_shows_two_blocks_in_one_place(program: Program) ->
 
 
 def test_orders_near_the_best_one_never_make_a_schedule_longer_and_are_the_same_every_time(program: Program) -> None:
-    start = scheduled(program, "beaver-ot", 16, 4)
-    found = [nudged(start, nudges, ListScheduler(start.graph, DEVICE)) for nudges in (0, 12, 48, 48)]
+    start = shortest(list_schedules(build_jobs(program, DEVICE, get_costs("beaver-ot"), 16), DEVICE, 16, 4))
+    found = [nudged(start, nudges).schedule for nudges in (0, 12, 48, 48)]
     makespans = [schedule.makespan for schedule in found]
     assert makespans[0] == start.makespan
     assert makespans == sorted(makespans, reverse=True)

@@ -7,8 +7,8 @@ from helpers.networks.small_onnx_models import mixed_model
 from rrnet_nni.fpga.compiler.compile import compile_program
 from rrnet_nni.fpga.compiler.onnx.frontend import import_model
 from rrnet_nni.fpga.compiler.schedule.bounds import lower_bounds
-from rrnet_nni.fpga.compiler.schedule.job_table import JobTable
-from rrnet_nni.fpga.compiler.schedule.jobs import Job, JobGraph, Stage
+from rrnet_nni.fpga.compiler.schedule.job_table import JobGraph
+from rrnet_nni.fpga.compiler.schedule.jobs import Job, Stage
 from rrnet_nni.fpga.compiler.schedule.regions import Region
 from rrnet_nni.fpga.compiler.schedule.schedule import (
     finalists,
@@ -46,7 +46,7 @@ def products_before_messages(tiles: int, work: int) -> JobGraph:
 def test_a_wavefront_lets_messages_travel_while_the_layer_before_still_computes() -> None:
     graph = products_before_messages(tiles=16, work=100)
     schedules = list_schedules(graph, DEVICE, 16, 0)
-    bound = max(lower_bounds(graph.jobs, DEVICE).values())
+    bound = max(lower_bounds(graph, DEVICE).values())
     assert schedules[0].makespan > 1.8 * bound  # in the program's order, messages begin when all products are done
     assert shortest(schedules).makespan < 1.1 * bound
 
@@ -54,7 +54,7 @@ def test_a_wavefront_lets_messages_travel_while_the_layer_before_still_computes(
 def test_places_are_the_last_rows_of_tiles_and_weights_come_before_them() -> None:
     program = compile_program(import_model(mixed_model(image_size=16), "model")).program
     graph = build_jobs(program, DEVICE, get_costs("beaver-ot"), 4)
-    down = places(graph, JobTable(graph.jobs))
+    down = places(graph, graph.table)
     covered = set()
     for stage in graph.stages:
         rows = max(region.rows[1] for region in stage.regions)
@@ -70,7 +70,7 @@ def test_places_are_the_last_rows_of_tiles_and_weights_come_before_them() -> Non
 
 def test_the_first_starting_order_is_the_program_s_and_slants_let_the_first_rows_run_ahead() -> None:
     graph = products_before_messages(tiles=4, work=10)
-    table = JobTable(graph.jobs)
+    table = graph.table
     orders = [starting_order(graph, table, slant) for slant in SLANTS]
     assert sorted(range(len(graph.jobs)), key=lambda index: orders[0][index]) == list(range(len(graph.jobs)))
     first_row_of_the_last_layer, last_row_of_the_first = 2 * 3 * 4, 3 * 3
@@ -86,7 +86,7 @@ def test_the_program_s_own_order_stays_a_finalist_where_it_is_nearly_as_short() 
     best = shortest(found)
     assert finalists([]) == []
     assert finalists(found) == [best]
-    close = replace(found[0], schedule=replace(found[0].schedule, makespan=round(1.01 * best.makespan)))
+    close = replace(found[0], makespan=round(1.01 * best.makespan))
     assert finalists([close, *found[1:]]) == [best, close]
     assert finalists([close]) == [close]
 
@@ -95,5 +95,5 @@ def test_finer_tilings_try_the_program_s_own_order_the_best_slant_and_its_neighb
     assert promising_slants([]) == SLANTS
     found = list_schedules(products_before_messages(tiles=4, work=100), DEVICE, 4, 0)
     for place, item in enumerate(found):
-        ahead = [replace(item, schedule=replace(item.schedule, makespan=1))]
+        ahead = [replace(item, makespan=1)]
         assert promising_slants(found + ahead) == tuple(sorted({0, *SLANTS[max(0, place - 1) : place + 2]}))
