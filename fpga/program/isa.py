@@ -82,7 +82,7 @@ def opcodes_of(queue: Queue) -> tuple[Opcode, ...]:
     return (Opcode.WAIT, QUEUE_OPCODE[queue], *weights)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # and not frozen: a program has tens of thousands, which are made three times as fast
 class Instruction:
     """One instruction; `waits` are (queue, completed instructions)."""
 

@@ -30,17 +30,18 @@ def report_page(report: dict[str, Any], schedule: Schedule, program: Program, de
 def gantt_bars(schedule: Schedule, device: Device) -> dict[str, list[list[float]]]:
     """Per queue: [operation index, start ms, end ms]; touching bars of one operation are joined."""
     ms = 1e3 / device.clock_hz
-    bars: dict[str, list[list[float]]] = {queue.name.lower(): [] for queue in Queue}
+    bars: list[list[list[float]]] = [[] for _ in Queue]
+    jobs, starts = schedule.jobs, schedule.starts
     for index in schedule.order:
-        job, start = schedule.jobs[index], schedule.starts[index]
-        row = bars[job.queue.name.lower()]
+        job, start = jobs[index], starts[index]
+        row = bars[job.queue]
         if row and row[-1][0] == job.operation and row[-1][2] >= start:
             row[-1][2] = start + job.duration
         elif job.duration:
             row.append([job.operation, start, start + job.duration])
     return {
-        name: [[operation, round(start * ms, 5), round(end * ms, 5)] for operation, start, end in row]
-        for name, row in bars.items()
+        queue.name.lower(): [[operation, round(start * ms, 5), round(end * ms, 5)] for operation, start, end in row]
+        for queue, row in zip(Queue, bars, strict=True)
     }
 
 

@@ -157,9 +157,10 @@ def trace_events(schedule: Schedule, program: Program, device: Device) -> bytes:
 def _trace_lines(schedule: Schedule, program: Program, microseconds: float) -> Iterator[str]:
     """The event of every job; written out here, since objects for tens of thousands take a second."""
     names = [json.dumps(operation.name) for operation in program.operations]
+    jobs, starts = schedule.jobs, schedule.starts
     for index in schedule.order:
-        job = schedule.jobs[index]
-        start, duration = round(schedule.starts[index] * microseconds, 4), round(job.duration * microseconds, 4)
+        job = jobs[index]
+        start, duration = round(starts[index] * microseconds, 4), round(job.duration * microseconds, 4)
         yield (
             f'{{"ph":"X","pid":0,"tid":{int(job.queue)},"name":{names[job.operation]},"ts":{start!r},"dur":{duration!r},'
             f'"args":{{"tile":{job.tile},"phase":{job.phase},"amount":{job.amount}}}}}'

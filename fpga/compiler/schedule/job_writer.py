@@ -17,7 +17,7 @@ WORD_BYTES = 4
 WEIGHT_PIECE_BYTES = 65_536
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # and not frozen, as jobs
 class TileWork:
     """A tile of one stage: which one, its elements, what it moves between memory and chip, and what it does there.
 

@@ -49,7 +49,7 @@ from .tile_shapes import TileShapes
 RESERVES = (8, 4, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # and not frozen, as jobs
 class _Tile:
     """A region to make, the bytes of inputs that it loads, and the loads of its weights."""
 

@@ -16,7 +16,7 @@ typedef struct {
     word buffer_cycles, joins;
     Task *tasks;
     Late *late;
-    Heap waiting;
+    Entry *waiting; /* of `one_machine` */
 } Heads;
 
 static int by_tail(const void *first, const void *second) {
@@ -118,7 +118,7 @@ static word all_done(Heads *state, const word *last, word lasts, word limit) {
             state->tasks[count++] = (Task){state->heads[job], graph->duration[job],
                                            state->tails[job] + graph->latency[job]};
         }
-        word alone = one_machine(state->tasks, count, &state->waiting);
+        word alone = one_machine(state->tasks, count, state->waiting);
         if (alone > bound) bound = alone;
     }
     word weights = weights_bound(state, lowest, first_of_head(state, LOAD, least[LOAD]));
@@ -168,12 +168,12 @@ int joins_bound(const Graph *graph, const word *operation, word operations, cons
     word *words = malloc((4 * jobs + (size_t)operations + (size_t)joins) * sizeof(word));
     Task *tasks = malloc(jobs * sizeof(Task));
     Late *late = malloc(jobs * sizeof(Late));
-    Entry *entries = malloc(jobs * sizeof(Entry));
+    Entry *waiting = malloc(2 * jobs * sizeof(Entry));
     int status = NO_MEMORY;
-    if (words && tasks && late && entries) {
+    if (words && tasks && late && waiting) {
         Heads state = {.graph = graph, .operation = operation, .heads = heads, .tails = words, .taken = words + jobs,
                        .first_release = words + 4 * jobs, .buffer_cycles = buffer_cycles,
-                       .tasks = tasks, .late = late, .waiting = {entries, 0}};
+                       .tasks = tasks, .late = late, .waiting = waiting};
         word *last = words + 3 * jobs, *bounded = state.first_release + operations, ends = 0;
         for (int queue = 0; queue < QUEUES; queue++) {
             state.sorted[queue] = words + 2 * jobs + queued;
@@ -190,7 +190,7 @@ int joins_bound(const Graph *graph, const word *operation, word operations, cons
     free(words);
     free(tasks);
     free(late);
-    free(entries);
+    free(waiting);
     return status;
 }
 

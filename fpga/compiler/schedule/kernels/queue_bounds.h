@@ -7,29 +7,52 @@
 
 typedef struct { word head, duration, tail; } Task;
 
-/* Jackson's preemptive schedule of one machine; tasks in order of their heads. */
-static word one_machine(const Task *tasks, word count, Heap *waiting) {
+/* Tasks that wait, the longest tail first. In most graphs tails become shorter as heads become later, so that most tasks
+   stand in line as they come; those with a longer tail than the last in line are in a heap. */
+typedef struct {
+    Entry *line; /* (-tail, rest of the duration), from `first` to `end` */
+    word first, end;
+    Heap ahead;
+} Waiting;
+
+static void wait_in(Waiting *waiting, word tail, word duration) {
+    if (waiting->first == waiting->end || waiting->line[waiting->end - 1].key <= -tail)
+        waiting->line[waiting->end++] = (Entry){-tail, duration};
+    else
+        push(&waiting->ahead, -tail, duration);
+}
+
+/* The one to work on; NULL: none. */
+static Entry *longest_tail(const Waiting *waiting) {
+    Entry *line = waiting->first < waiting->end ? waiting->line + waiting->first : NULL;
+    Entry *ahead = waiting->ahead.size ? waiting->ahead.entries : NULL;
+    return !ahead || (line && line->key <= ahead->key) ? line : ahead;
+}
+
+static void leave(Waiting *waiting, const Entry *done) {
+    if (done == waiting->ahead.entries) pop(&waiting->ahead);
+    else waiting->first++;
+}
+
+/* Jackson's preemptive schedule of one machine; tasks in order of their heads. `memory` holds twice as many entries. */
+static word one_machine(const Task *tasks, word count, Entry *memory) {
+    Waiting waiting = {memory, 0, 0, {memory + count, 0}};
     word now = 0, bound = 0;
-    waiting->size = 0;
-    for (word at = 0; at < count; at++) {
-        while (waiting->size && now < tasks[at].head) {
-            Entry *first = waiting->entries; /* (-tail, rest of the duration) */
-            if (now + first->value > tasks[at].head) {
-                Entry entry = pop(waiting);
-                push(waiting, entry.key, entry.value - (tasks[at].head - now));
+    for (word at = 0; at <= count; at++) {
+        word head = at < count ? tasks[at].head : INT64_MAX;
+        for (Entry *first; now < head && (first = longest_tail(&waiting));) {
+            if (first->value > head - now) {
+                first->value -= head - now;
+                now = head;
                 break;
             }
             now += first->value;
             if (now - first->key > bound) bound = now - first->key;
-            pop(waiting);
+            leave(&waiting, first);
         }
-        if (now < tasks[at].head) now = tasks[at].head;
-        push(waiting, -tasks[at].tail, tasks[at].duration);
-    }
-    while (waiting->size) {
-        Entry entry = pop(waiting);
-        now += entry.value;
-        if (now - entry.key > bound) bound = now - entry.key;
+        if (at == count) break;
+        if (now < head) now = head;
+        wait_in(&waiting, tasks[at].tail, tasks[at].duration);
     }
     return bound;
 }
@@ -44,11 +67,10 @@ int queue_bounds(const Graph *graph, word *bounds) {
     size_t jobs = (size_t)graph->jobs;
     word *words = malloc(2 * jobs * sizeof(word));
     Task *tasks = malloc(jobs * sizeof(Task));
-    Entry *entries = malloc(jobs * sizeof(Entry));
+    Entry *entries = malloc(2 * jobs * sizeof(Entry));
     int status = NO_MEMORY;
     if (words && tasks && entries) {
         word *heads = words, *tails = words + jobs;
-        Heap waiting = {entries, 0};
         memset(tails, 0, jobs * sizeof(word));
         memset(bounds, 0, (QUEUES + 1) * sizeof(word));
         for (size_t index = 0; index < jobs; index++) {
@@ -74,7 +96,7 @@ int queue_bounds(const Graph *graph, word *bounds) {
                 if (graph->queue[index] == queue)
                     tasks[count++] = (Task){heads[index], graph->duration[index], tails[index]};
             qsort(tasks, count, sizeof(Task), by_head);
-            bounds[queue] = one_machine(tasks, (word)count, &waiting);
+            bounds[queue] = one_machine(tasks, (word)count, entries);
         }
         status = DONE;
     }
