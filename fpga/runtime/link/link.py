@@ -62,6 +62,17 @@ class LinkCounters:
     rounds: int = 0
     waited_s: float = 0.0
 
+    def after_round(self, bytes_sent: int, bytes_received: int, frames: int, waited_s: float) -> LinkCounters:
+        """With one round more, of at most one message each way."""
+        return LinkCounters(
+            self.bytes_sent + bytes_sent,
+            self.bytes_received + bytes_received,
+            self.overhead_bytes + frames * HEADER.size,
+            self.messages + (bytes_sent > 0),
+            self.rounds + 1,
+            self.waited_s + waited_s,
+        )
+
     def __add__(self, other: LinkCounters) -> LinkCounters:
         return LinkCounters(
             self.bytes_sent + other.bytes_sent,
@@ -133,16 +144,7 @@ class Link:
         payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
         received = np.empty(incoming_bytes, np.uint8)
         frames = self._transfer(DATA, payload, received.data)
-        counted = self.counters
-        self.counters = replace(
-            counted,
-            bytes_sent=counted.bytes_sent + len(payload),
-            bytes_received=counted.bytes_received + incoming_bytes,
-            overhead_bytes=counted.overhead_bytes + frames * HEADER.size,
-            messages=counted.messages + (len(payload) > 0),
-            rounds=counted.rounds + 1,
-            waited_s=counted.waited_s + time.perf_counter() - started,
-        )
+        self.counters = self.counters.after_round(len(payload), incoming_bytes, frames, time.perf_counter() - started)
         return received
 
     def exchange_control(self, message: bytes) -> bytes:

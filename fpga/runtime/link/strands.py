@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .frames import DATA, FRAME_BYTES, HEADER, DataReceiver, LinkFault, Receiver, Sender
+from .frames import DATA, FRAME_BYTES, DataReceiver, LinkFault, Receiver, Sender
 from .link import Link, LinkCounters, told_as_faults
 
 #: Four bits of a frame's kind say the strand.
@@ -101,15 +101,7 @@ class Strand:
         payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
         received = np.empty(incoming_bytes, np.uint8)
         frames = self._strands.move(self.number, payload, received.data)
-        counted = self.counters
-        self.counters = LinkCounters(
-            counted.bytes_sent + len(payload),
-            counted.bytes_received + incoming_bytes,
-            counted.overhead_bytes + frames * HEADER.size,
-            counted.messages + (len(payload) > 0),
-            counted.rounds + 1,
-            counted.waited_s + time.perf_counter() - started,
-        )
+        self.counters = self.counters.after_round(len(payload), incoming_bytes, frames, time.perf_counter() - started)
         return received
 
 
