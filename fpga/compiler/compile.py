@@ -126,10 +126,9 @@ def compile_graph(
     check_budget(device)
     on_step(FORMATS)
     fixed = compile_program(graph, images, disabled, ring or DEFAULT_RING, compare_passes=True)
-    program, passes = fixed.program, fixed.passes
+    program, calibration, passes = fixed.program, fixed.calibration, fixed.passes
     on_step(CERTIFICATE)
-    certificates, errors = certify(fixed.graph, program, fixed.weights, fixed.calibration)
-    calibration = replace(fixed.calibration, exact={})
+    certificates, errors = certify(fixed.graph, program, fixed.weights, calibration)
     on_step(SCHEDULE)
     schedule = schedule_program(program, device, protocol)
     if optimal:

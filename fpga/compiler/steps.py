@@ -7,7 +7,7 @@ READING, FORMATS, CERTIFICATE, SCHEDULE, GAINS, WRITING = (
     *("what the passes save", "writing the build"),
 )
 #: Seconds of one processor for ResNet-18 at 224 pixels with eight calibration images; only their ratios are meant.
-STEPS = {READING: 0.1, FORMATS: 0.6, CERTIFICATE: 0.9, SCHEDULE: 1.6, GAINS: 1.3, WRITING: 0.3}
+STEPS = {READING: 0.2, FORMATS: 1.2, CERTIFICATE: 0.4, SCHEDULE: 1.6, GAINS: 0.2, WRITING: 0.4}
 
 
 def unheard(step: str) -> None:

@@ -44,7 +44,7 @@ def write_build(
     """
     path = Path(path)
     check_output(path)
-    contents = {
+    contents: dict[str, bytes | memoryview] = {
         PROGRAM: json_bytes(program_to_dict(program)),
         WEIGHTS: join_weights(program, weights),
         REPORT: json_bytes({**report, "public_numbers": public_numbers(program, report)}),
@@ -101,8 +101,8 @@ def json_bytes(document: Any) -> bytes:
     return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
 
 
-def join_weights(program: Program, weights: Mapping[str, np.ndarray]) -> bytes:
-    """weights.bin: every constant little-endian at its offset."""
+def join_weights(program: Program, weights: Mapping[str, np.ndarray]) -> memoryview:
+    """weights.bin, the largest file: every constant little-endian at its offset."""
     size = max((entry.offset + 4 * int(np.prod(entry.shape)) for entry in program.constants.values()), default=0)
     data = np.zeros(size // 4, dtype="<i4")
     for constant in program.constants.values():
@@ -111,10 +111,10 @@ def join_weights(program: Program, weights: Mapping[str, np.ndarray]) -> bytes:
             raise ValueError(f"constant {constant.name!r} is {words.dtype} {words.shape}, not 32-bit {constant.shape}")
         start = constant.offset // 4
         data[start : start + words.size] = words.view("<i4").reshape(-1)
-    return data.tobytes()
+    return data.view(np.uint8).data
 
 
-def _manifest(contents: Mapping[str, bytes]) -> bytes:
+def _manifest(contents: Mapping[str, bytes | memoryview]) -> bytes:
     files = {
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in sorted(contents.items())
@@ -122,7 +122,9 @@ def _manifest(contents: Mapping[str, bytes]) -> bytes:
     return json_bytes({"format": BUILD_FORMAT, "schema": BUILD_SCHEMA, "files": files})
 
 
-def _write_atomically(path: Path, contents: Mapping[str, bytes], client: Mapping[str, bytes]) -> None:
+def _write_atomically(
+    path: Path, contents: Mapping[str, bytes | memoryview], client: Mapping[str, bytes | memoryview]
+) -> None:
     """Into a hidden sibling first; one rename makes it visible, one more takes the old build away."""
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)

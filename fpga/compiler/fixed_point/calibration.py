@@ -49,7 +49,7 @@ class Calibration:
         powers: tensor -> mean square of every channel, of an image that most images are not smaller than.
         left_out: the kind of assumed images on which activations explode, and which do not count therefore.
         sample: a few of the images, float32, for the error budget.
-        exact: tensor -> its values of the sample in floating point, where calibration kept them.
+        exact: tensor -> its values of the sample in floating point, where calibration kept them for the certificate.
     """
 
     seen: Mapping[str, float]
@@ -59,7 +59,7 @@ class Calibration:
     channels: Mapping[str, np.ndarray] = field(default_factory=dict)
     powers: Mapping[str, np.ndarray] = field(default_factory=dict)
     left_out: str | None = None
-    exact: Mapping[str, np.ndarray] = field(default_factory=dict)
+    exact: dict[str, np.ndarray] = field(default_factory=dict)
 
     def typical(self, name: str) -> float:
         """Root mean square of a tensor where images leave it small: what rounding is to be measured by."""

@@ -77,7 +77,7 @@ def approximations(graph: Graph) -> list[Approximation]:
 def certify(
     graph: Graph, program: Program, weights: Mapping[str, np.ndarray], calibration: Calibration
 ) -> tuple[list[Certificate], list[LayerError]]:
-    """Execute the sample in fixed point and compare.
+    """Execute the sample in fixed point and compare; what the calibration has as `exact` is forgotten by this.
 
     Raises:
         Refusal: a tensor comes too close to the end of its range; names it.
@@ -97,7 +97,8 @@ def certify(
             )
         certificates.append(Certificate(name, tensor.fraction_bits, seen, allowed, round(margin, 3), tensor.ring_bits))
         if name in exact:
-            errors.append(_layer_error(name, decode(words, tensor.fraction_bits), exact[name]))
+            errors.append(_layer_error(name, decode(words, tensor.fraction_bits), exact.pop(name)))
+    exact.clear()
     return certificates, errors
 
 

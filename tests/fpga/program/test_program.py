@@ -20,7 +20,7 @@ from rrnet_nni.fpga.program.write_build import join_weights
 
 COMPILED = compile_program(import_model(mixed_model(image_size=8), "model"))
 DOCUMENT = json.loads(json.dumps(program_to_dict(COMPILED.program)))
-WEIGHTS = join_weights(COMPILED.program, COMPILED.weights)
+WEIGHTS = bytes(join_weights(COMPILED.program, COMPILED.weights))
 VALUES = st.sampled_from([None, -1, 0, 2**40, -(2**70), 10**400, 1.5, float("nan"), "x", [], {}, True, [1, 2], [[1]]])
 
 

@@ -1,5 +1,6 @@
 """Nearly equal graphs are calibrated at once: the same numbers to the bit as one after the other, with less work."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from helpers.networks.small_onnx_models import ModelBuilder, mixed_model
 
+from rrnet_nni.fpga.compiler.fixed_point import calibration as calibrating
 from rrnet_nni.fpga.compiler.fixed_point import walk_together as together
 from rrnet_nni.fpga.compiler.fixed_point.calibration import (
+    DEFAULT_IMAGES,
     SAMPLE_IMAGES,
     Calibration,
     UnfitRange,
@@ -111,7 +114,10 @@ def test_calibrations_beside_each_other_are_those_of_each_alone(images: np.ndarr
     assert not wanted.exact
 
 
-def test_images_that_do_not_count_do_not_count_for_the_others_either() -> None:
+@pytest.mark.parametrize("affordable", [2, DEFAULT_IMAGES])
+def test_images_that_do_not_count_do_not_count_for_the_others_either(
+    affordable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sums of windows, squared twice: smooth images explode, and the sample is the others."""
     build = ModelBuilder((3, 16, 16))
     x = build.node("Conv", ["image", build.constant("blur", np.eye(3)[:, :, None, None] * np.full((7, 7), 1 / 7))], "w")
@@ -119,8 +125,9 @@ def test_images_that_do_not_count_do_not_count_for_the_others_either() -> None:
         x = build.node("Mul", [x, x], f"square{place}")
     pooled = build.node("Flatten", [build.node("GlobalAveragePool", [x], "pool")], "flat")
     graph, *others = forms(import_model(build.model(build.gemm(pooled, "logits", 3, 4)), "m"))
+    monkeypatch.setattr(calibrating, "SAMPLE_ELEMENTS", affordable * sum(map(math.prod, graph.shapes.values())))
     found, beside = calibrate_beside(graph, others, None)
-    assert found.left_out == "smooth"
+    assert (found.left_out, found.images) == ("smooth", affordable // 2)
     assert_same(found, calibrate(graph, None))
     for other, calibration in zip(others, beside, strict=True):
         assert isinstance(calibration, Calibration)

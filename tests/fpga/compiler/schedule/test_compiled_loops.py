@@ -54,6 +54,18 @@ def test_random_graphs_in_any_order(jobs: list[Job], free: int, seed: int, width
     assert compiled == plain
 
 
+@settings(max_examples=40, deadline=None)
+@given(jobs=layered_jobs(), seed=st.integers(0, 99))
+def test_jobs_of_no_cycles_and_messages_of_any_latency(jobs: list[Job], seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    for job in jobs:
+        job.duration *= int(generator.integers(0, 2))
+        job.latency = int(generator.integers(0, 3) * generator.integers(0, 40))
+    order = generator.integers(0, 5, len(jobs))
+    compiled, plain = both(JobGraph(128, jobs), DEVICE, order)
+    assert compiled == plain
+
+
 @pytest.mark.parametrize("buffer_bytes", [200_000, DEVICE.buffer_bytes])
 @pytest.mark.parametrize("limit", [100, 8_000_000])
 def test_a_network_in_a_small_and_a_large_buffer(
