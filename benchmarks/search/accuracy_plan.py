@@ -96,7 +96,7 @@ def judged() -> Iterator[Run]:
     """The runs that are judged on the test images, once, the most important first."""
     half = [run for seed in (0, 1, 2) for run in family("resnet18-half", "resnet18", 0.5, seed, 10)]
     yield from sorted(half, key=lambda run: run.kind == "relu+avgpool")
-    for backbone in ("mobilenet_v2", "vgg16", "resnet34", "resnet50"):
+    for backbone in ("resnet18", "mobilenet_v2", "vgg16", "resnet34", "resnet50"):
         yield from family(f"{backbone}-quarter", backbone, 0.25, 0, 10)
     yield from family("resnet18-full", "resnet18", 1.0, 0, 10)
 

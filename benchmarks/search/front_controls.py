@@ -30,29 +30,34 @@ from rrnet_nni.pipeline import ARCHITECTURE, WEIGHTS, describe, teacher_of, trai
 from rrnet_nni.trained import load_trained
 from rrnet_nni.workbench import Workbench, prepare
 
+Choices = dict[str, str]
+
 CONTROLS = 2
 TOLERANCE = 0.05
 #: Draws before a latency counts as one that no other network has.
 MOST_DRAWS = 20_000
 
 
-def drawn(bench: Workbench, near: Architecture, seed: int, tolerance: float = TOLERANCE) -> dict[str, str] | None:
-    """Choices of another network whose latency is that of `near` within `tolerance`; None where none was found.
+def drawn(bench: Workbench, near: Architecture, count: int = CONTROLS, tolerance: float = TOLERANCE) -> list[Choices]:
+    """Choices of distinct networks, none of them `near`, whose latency is its own within `tolerance`.
 
     How many gates take their slower candidate is drawn first, so that both ends of the space are met as often as its
-    middle.
+    middle. The same network gives the same draws; there are fewer than `count` where so many were not found.
     """
     assert near.latency_ms is not None
-    chance = random.Random(seed)
+    chance = random.Random(f"{near.latency_ms:.4f}")
     entries = bench.table.entries
     ordered = {label: sorted(costs, key=lambda name: costs[name].latency_ms) for label, costs in entries.items()}
+    found: list[Choices] = []
     for _ in range(MOST_DRAWS):
+        if len(found) == count:
+            break
         share = chance.random()
         choices = {label: names[-1] if chance.random() < share else names[0] for label, names in ordered.items()}
         apart = abs(bench.table.latency_ms(choices) / near.latency_ms - 1)
-        if apart <= tolerance and choices != dict(near.choices):
-            return choices
-    return None
+        if apart <= tolerance and choices != dict(near.choices) and choices not in found:
+            found.append(choices)
+    return found
 
 
 def searched(folder: Path) -> list[tuple[Architecture, Path]]:
@@ -83,9 +88,10 @@ class Controls:
         return row
 
     def _trained(self, architecture: Architecture, number: int, folder: Path) -> dict[str, Any]:
-        choices = drawn(self.bench, architecture, seed=number)
-        if choices is None:
+        found = drawn(self.bench, architecture)
+        if number >= len(found):
             return {"latency_ms": None}
+        choices = found[number]
         control = describe(self.bench, choices)
         lesson = teacher_of(self.bench)
         _, validation, test = train_architecture(
@@ -97,7 +103,6 @@ class Controls:
             "validation_accuracy": validation.accuracy,
             "accuracy": test.accuracy,
             "exploded_images": test.exploded,
-            "drawn_with_seed": number,
             "choices": choices,
         }
 
