@@ -56,6 +56,7 @@ class Dealer:
 
     def start(self):
         command = [sys.executable, "-m", "rrnet_nni.fpga.runtime.service.deal", self.root / "build"]
+        self.said_before = len(self.log())
         command += ["--listen", self.address, "--tls", self.root / "keys" / "dealer", *MARKS]
         self.process = subprocess.Popen(
             [*map(str, command)],
@@ -68,13 +69,16 @@ class Dealer:
         self.process.wait()
 
     def log(self):
-        return (self.root / "dealer.log").read_text()
+        path = self.root / "dealer.log"
+        return path.read_text() if path.exists() else ""
 
     def __enter__(self):
         self.servers.__enter__()
         return self
 
     def __exit__(self, *error):
+        # until it listens, a signal ends it as it ends any process
+        wait_until(lambda: "listening" in self.log()[self.said_before :], "the dealer does not listen")
         self.process.terminate()
         assert self.process.wait(20) == 0
         self.servers.__exit__(*error)
