@@ -132,7 +132,7 @@ def compared(bench: Workbench, folder: Path) -> list[dict[str, Any]]:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The networks beside their controls as Markdown; a point is won where it is above the mean of its controls."""
     lines = ["| latency, ms | ReLUs | searched | random, same latency | won |", "| --- | --- | --- | --- | --- |"]
-    won = 0
+    won, compared = 0, sum(bool(row["controls"]) for row in rows)
     for row in rows:
         others = [control["accuracy"] for control in row["controls"]]
         above = bool(others) and row["accuracy"] > statistics.mean(others)
@@ -140,7 +140,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         shown = " / ".join(f"{100 * other:.2f}" for other in others) or "–"
         mark = "yes" if above else "no" if others else "–"
         lines.append(f"| {row['latency_ms']:.3f} | {row['relus']:,} | {100 * row['accuracy']:.2f} | {shown} | {mark} |")
-    return "\n".join([*lines, "", f"above the mean of its controls on {won} of {len(rows)} points"])
+    return "\n".join([*lines, "", f"Above the mean of its controls on {won} of {compared} points that have some."])
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

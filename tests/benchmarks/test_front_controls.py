@@ -87,4 +87,4 @@ def test_a_point_is_won_above_the_mean_of_its_controls() -> None:
     table = front_controls.table(rows)
     assert "| 80.00 | 79.00 / 80.00 | yes |" in table
     assert "| 80.00 | 90.00 / 71.00 | no |" in table
-    assert table.endswith("on 1 of 3 points")
+    assert table.endswith("on 1 of 2 points that have some.")
