@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_missing_wait_is_found(tmp_path: Path) -> None:
     """Without its waits the schedule stops with a status, or computes something else, in some order of the units."""
     build = compiled(tmp_path / "model", mixed_model(16))
     instructions = decode_instructions((build.path / "instructions.bin").read_bytes())
-    free = [type(item)(**{**vars(item), "waits": ()}) for item in instructions]
+    free = [replace(item, waits=()) for item in instructions]
     data = encode_instructions(free, bytes.fromhex(build.program_digest))
     changed = load_build(rewritten(build.path, tmp_path / "changed", "instructions.bin", data))
     words = encode_images(build.program, images_for(build, 1))
