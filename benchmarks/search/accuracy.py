@@ -160,9 +160,13 @@ def finished(cache: Path, runs: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def report(cache: Path, runs: Iterable[Any], output: Path | None) -> None:
-    """Write all finished rows to `output`."""
-    if output is not None:
-        write_whole_json(output, {"runs": finished(cache, runs)})
+    """Write all finished rows to `output`; what it has of other runs stays."""
+    if output is None:
+        return
+    runs = list(runs)
+    keys = {run.key for run in runs}
+    there = json.loads(output.read_text())["runs"] if output.exists() else []
+    write_whole_json(output, {"runs": [row for row in there if row["key"] not in keys] + finished(cache, runs)})
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

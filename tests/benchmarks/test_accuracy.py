@@ -41,6 +41,14 @@ def test_queue_trains_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
     assert "1 + 1 epochs | 0 |" in accuracy.table(list(rows.values()))
 
 
+def test_rows_of_other_runs_stay_in_the_file(tmp_path: Path) -> None:
+    output = tmp_path / "rows.json"
+    for runs in ([TEACHER], [STUDENT], [STUDENT]):
+        accuracy.work(bench(tmp_path), runs if runs[0].start is None else [TEACHER, *runs], None)
+        accuracy.report(tmp_path, runs, output)
+    assert [row["key"] for row in json.loads(output.read_text())["runs"]] == [TEACHER.key, STUDENT.key]
+
+
 def test_a_run_in_other_hands_is_left_to_them(tmp_path: Path) -> None:
     with accuracy.claimed(tmp_path / TEACHER.key) as first, accuracy.claimed(tmp_path / TEACHER.key) as second:
         assert (first, second) == (True, False)

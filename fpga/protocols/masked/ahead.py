@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 
 from ...program import AnyOperation, ConvOp, Program, TruncateOp
 from ..lanes import LaneChannel
-from ..material import RandomSource
 from ..party import AheadChannel, BatchMaterial, Channel, Observer
 from ..shared.opened_words import OperationPlan, opened_by
 from ..wavefront import Task, TaskGraph
@@ -49,11 +48,13 @@ class _Walk:
     """What a walk through the tasks works on.
 
     Attributes:
+        lane: the party, over the channel of a task.
         known: of every operation.
         values: of the program.
         left: parts of every operation that are not done.
     """
 
+    lane: MaskedParty
     known: list[BandedOperation]
     values: Values
     left: list[int]
@@ -78,16 +79,6 @@ class AheadParty(MaskedParty):
             tasks.add(index, operation, self._bands[index], partial(self._evaluate_band, index))
         self._graph, self._parts = TaskGraph(tasks.tasks), tasks.parts
 
-    def setup(
-        self,
-        weight_shares: Mapping[str, np.ndarray],
-        weight_masks: Callable[[int], RandomSource],
-        observe: Observer,
-    ) -> None:
-        super().setup(weight_shares, weight_masks, observe)
-        self._lane = copy.copy(self)  # which evaluates a task's operation, and keeps no reduced shares of a band
-        self._lane.channel, self._lane.reduced = LaneChannel(), None
-
     def prepare(self, material: BatchMaterial, observe: Observer) -> list[BandedOperation]:  # type: ignore[override]
         return [self._cut(index, known) for index, known in enumerate(super().prepare(material, observe))]
 
@@ -107,7 +98,9 @@ class AheadParty(MaskedParty):
     def evaluate(  # type: ignore[override]
         self, share: np.ndarray, prepared: list[BandedOperation], observe: Observer
     ) -> np.ndarray:
-        walk = _Walk(prepared, Values(self.program, share), self._parts.copy())
+        lane = copy.copy(self)
+        lane.channel = LaneChannel()
+        walk = _Walk(lane, prepared, Values(self.program, share), self._parts.copy())
         self._graph.walk(walk, self._ahead, observe)
         return walk.values.narrow(self.program.output)
 
@@ -137,7 +130,7 @@ class AheadParty(MaskedParty):
         if isinstance(operation, ConvOp):
             view.shares[operation.output] = self._convolve_rows(index, operation, rows, walk.values, part)
             return
-        self._lane._evaluate_operation(index, operation, view, part)
+        walk.lane._evaluate_operation(index, operation, view, part)
 
     def _convolve_rows(
         self, index: int, operation: ConvOp, rows: Rows, values: Values, known: PreparedOperation

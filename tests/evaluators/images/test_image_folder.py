@@ -56,6 +56,7 @@ def test_the_client_reads_a_picture_as_training_did(folder: Path, workers: int |
     for resize in ("squeeze", "crop", "pad"):
         dataset = load_dataset(options(folder, image_size=8, resize=resize, workers=workers))
         images = dataset.image_format("pets")
+        assert images.contrast_bound == pytest.approx(1.2 * sum(dataset.std) / 3)
         pixels = images.pixels(picture)[None]
         trained = dataset.normalized(dataset.test_images[:1]).numpy()
         assert np.allclose(images.normalized(pixels), trained, atol=1e-6), resize
