@@ -32,7 +32,9 @@ from rrnet_nni.base.tables import markdown_table
 from rrnet_nni.fpga.native.memory import keep_freed_memory
 from rrnet_nni.fpga.native.threads import use_threads
 from rrnet_nni.fpga.program import ConvOp, LinearOp, Program
+from rrnet_nni.fpga.protocols.masked.costs import onehot_planes
 from rrnet_nni.fpga.protocols.masked.kernels import kernels
+from rrnet_nni.fpga.protocols.masked.masks import Lifting
 from rrnet_nni.fpga.protocols.shared.linear_geometry import linear_geometry
 from rrnet_nni.fpga.ring import pack_weights
 from rrnet_nni.fpga.runtime.link.link import Link
@@ -72,16 +74,19 @@ def elementwise(images: int) -> float:
     def words() -> np.ndarray:
         return generator.integers(0, 2**32, (images, 64, 32, 32), dtype=np.uint32)
 
-    share, mask, forms, steps = words(), words(), (words(), words()), kernels()
-    flat = share.reshape(images, -1)
+    steps, lifting, width = kernels(), Lifting(width=16), 16
+    share, mask, forms = words(), words(), (words(), words())
+    bit, products = words().reshape(images, -1), (words().reshape(images, -1), words().reshape(images, -1))
+    planes = bit.shape[1] // 8
+    onehot = generator.integers(0, 256, (images, onehot_planes(width), planes), dtype=np.uint8)
+    sign = onehot[:, 0].copy()
 
     def work() -> None:
-        masked, packed = steps.mask(0, share, 7, mask, 24)
-        opened = steps.add_packed(masked, packed, 24)
-        public, form, _ = steps.lift(0, opened, 0, forms, 24)
-        planes = steps.word_planes(opened.reshape(images, -1), 15)
-        sign, last = planes[:, 0].copy(), (mask.reshape(images, -1),)
-        steps.select(0, sign, public.reshape(images, -1), form.reshape(images, -1), flat, (*last, flat), (flat, *last))
+        masked, packed = steps.mask(0, share, 0, mask, width)
+        opened = steps.add_packed(masked, packed, width)
+        own, flat = steps.lift(0, opened, lifting, forms), opened.reshape(images, -1)
+        steps.word_leaves(onehot, flat)
+        steps.select(0, sign, flat, lifting, own.reshape(images, -1), bit, products)
 
     return median_time(work)
 

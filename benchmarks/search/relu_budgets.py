@@ -100,7 +100,7 @@ def plan() -> Iterator[BudgetRun]:
         for name in sorted(STRATEGIES, key=lambda name: name == "knapsack"):
             key = f"budgets/{QUARTER}/strategies/{name}/seed{seed}"
             time_of = key.replace(name, "rrnet") if name == "knapsack" else None
-            yield BudgetRun(key, teacher, "slices", name, share=0.125, time_of=time_of)
+            yield BudgetRun(key, teacher, "whole", name, share=0.125, time_of=time_of)
     full = next(family(FULL, "resnet18", 1.0, 0, 10))
     yield BudgetRun(f"budgets/{FULL}/12900/slices/seed0", full, "slices", comparisons=12_900)
 

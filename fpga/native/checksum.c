@@ -13,15 +13,49 @@ static inline __m128i fold(__m128i sum, __m128i by, __m128i next) {
     return _mm_xor_si128(_mm_xor_si128(low, high), next);
 }
 
+#if defined(__VPCLMULQDQ__) && defined(__AVX512F__)
+#define WIDE 256 /* octets that are folded at once */
+
+static inline __m512i fold_wide(__m512i sum, __m512i by, __m512i next) {
+    __m512i low = _mm512_clmulepi64_epi128(sum, by, 0x00), high = _mm512_clmulepi64_epi128(sum, by, 0x11);
+    return _mm512_ternarylogic_epi64(low, high, next, 0x96);
+}
+
+/* Folds as many octets as make whole steps, WIDE at least, to 64; returns how many. */
+static int64_t fold_most(const uint8_t *octets, int64_t count, uint32_t before, __m128i sum[4]) {
+    const __m512i by_256 = _mm512_set4_epi32(1, 0x322d1430, 1, 0x1542778a);
+    const __m512i by_64 = _mm512_set4_epi32(1, (int)0xc6e41596, 1, 0x54442bd4);
+    __m512i part[4];
+    for (int i = 0; i < 4; i++) part[i] = _mm512_loadu_si512(octets + 64 * i);
+    part[0] = _mm512_xor_si512(part[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)before)));
+    int64_t done = WIDE;
+    for (; done + WIDE <= count; done += WIDE)
+        for (int i = 0; i < 4; i++) part[i] = fold_wide(part[i], by_256, _mm512_loadu_si512(octets + done + 64 * i));
+    for (int i = 1; i < 4; i++) part[i] = fold_wide(part[i - 1], by_64, part[i]);
+    _mm512_storeu_si512(sum, part[3]);
+    return done;
+}
+#else
+#define WIDE INT64_MAX
+
+static int64_t fold_most(const uint8_t *octets, int64_t count, uint32_t before, __m128i sum[4]) { return 0; }
+#endif
+
 /* The checksum of `count` octets, a multiple of 16 and at least 64, behind those whose checksum is `crc`. */
 uint32_t crc_octets(const uint8_t *octets, int64_t count, uint32_t crc) {
     const __m128i by_64 = _mm_set_epi64x(0x01c6e41596, 0x0154442bd4), by_16 = _mm_set_epi64x(0x00ccaa009e, 0x01751997d0);
     const __m128i polynomial = _mm_set_epi64x(0x01f7011641, 0x01db710641), mask = _mm_setr_epi32(-1, 0, -1, 0);
     const __m128i *block = (const __m128i *)octets;
     __m128i sum[4];
-    for (int i = 0; i < 4; i++) sum[i] = _mm_loadu_si128(block + i);
-    sum[0] = _mm_xor_si128(sum[0], _mm_cvtsi32_si128((int)~crc));
-    for (block += 4, count -= 64; count >= 64; block += 4, count -= 64)
+    if (count >= WIDE) {
+        int64_t folded = fold_most(octets, count, ~crc, sum);
+        block += folded / 16, count -= folded;
+    } else {
+        for (int i = 0; i < 4; i++) sum[i] = _mm_loadu_si128(block + i);
+        sum[0] = _mm_xor_si128(sum[0], _mm_cvtsi32_si128((int)~crc));
+        block += 4, count -= 64;
+    }
+    for (; count >= 64; block += 4, count -= 64)
         for (int i = 0; i < 4; i++) sum[i] = fold(sum[i], by_64, _mm_loadu_si128(block + i));
     __m128i all = sum[0];
     for (int i = 1; i < 4; i++) all = fold(all, by_16, sum[i]);

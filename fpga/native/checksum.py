@@ -61,6 +61,6 @@ def agrees_with_zlib(checksum: Checksum) -> bool:
     octets = np.random.default_rng(0).integers(0, 256, 700, np.uint8).tobytes()
     return all(
         checksum(octets[:count], before) == zlib.crc32(octets[:count], before)
-        for count in (64, 79, 80, 127, 128, 700)
+        for count in (64, 79, 80, 127, 128, 255, 256, 320, 511, 512, 700)
         for before in (0, 0xDEADBEEF)
     )

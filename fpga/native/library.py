@@ -23,7 +23,8 @@ import numpy as np
 
 from rrnet_nni.base.caches import cache_folder, prune
 
-_OPTIONS = ("-O3", "-march=native", "-funroll-loops", "-fPIC", "-shared")
+#: Of a compiler, for kernels of whole numbers.
+OPTIONS = ("-O3", "-march=native", "-funroll-loops", "-fPIC", "-shared")
 #: For kernels whose float64 arithmetic must round as it is written.
 EXACT_OPTIONS = ("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
 _COMPILERS = ("cc", "gcc", "clang", "c++", "g++")
@@ -55,7 +56,7 @@ def declare(library: ctypes.CDLL, signatures: Signatures) -> None:
         function.restype, function.argtypes = result, arguments
 
 
-def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
+def build_library(source: Path, options: tuple[str, ...] = OPTIONS) -> Path:
     """Compile `source` into the user's cache unless it is there; returns the library's path.
 
     It may include headers by quoted paths that are relative to the including file.
@@ -85,15 +86,20 @@ def build_library(source: Path, options: tuple[str, ...] = _OPTIONS) -> Path:
     return target
 
 
-def address(array: np.ndarray) -> ctypes.c_void_p:
-    """Where a contiguous array lies.
+def address(array: np.ndarray) -> int:
+    """Where a contiguous array lies; its owner keeps it alive while that is used.
 
     Raises:
         ValueError: it is not contiguous.
     """
-    if not array.flags.c_contiguous:
-        raise ValueError("a kernel needs a contiguous array")
-    return ctypes.c_void_p(array.__array_interface__["data"][0])
+    try:
+        octet = ctypes.c_char.from_buffer(array.data)  # several times as fast as what NumPy offers
+        return ctypes.addressof(octet)
+    except (TypeError, ValueError):  # of an array that nobody may write, or an empty one
+        if not array.flags.c_contiguous:
+            raise ValueError("a kernel needs a contiguous array") from None
+        place: int = array.__array_interface__["data"][0]
+        return place
 
 
 def _with_headers(source: Path) -> Iterator[Path]:

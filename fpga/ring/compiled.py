@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..native.library import build_library, load_library
+from ..native.library import address, build_library, load_library
 from ..native.threads import run_parts
 from .geometry import ConvGeometry, conv_geometry
 
@@ -121,9 +121,10 @@ def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:
 
 
 def word_address(array: np.ndarray) -> int:
-    if array.dtype != np.uint32 or not array.flags.c_contiguous:
-        raise ValueError("a ring kernel needs contiguous uint32 words")
-    return array.ctypes.data
+    """Where contiguous uint32 words lie."""
+    if array.dtype != np.uint32:
+        raise ValueError("a ring kernel needs uint32 words")
+    return address(array)
 
 
 def check_memory(status: int) -> None:

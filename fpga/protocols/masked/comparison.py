@@ -18,7 +18,7 @@ from ..party import Channel
 from ..shared.bit_planes import plane_words, spread_plane
 from ..shared.pool_tree import first_differences, pool_levels
 from .kernels import kernels
-from .masks import Forms, Sources, ring_mask
+from .masks import Forms, Lifting, Sources, ring_mask
 
 
 class Cut(Protocol):
@@ -67,13 +67,13 @@ class Comparison(ABC):
 class SelectMaterial:
     """One party's material for max(x, 0) on N x E elements.
 
-    `comparison`: material of the comparison; `sign` a share of msb(r) ⊕ r_d; `masks` the forms ρ_t of x = A − ρ_t;
+    `comparison`: material of the comparison; `sign` a share of msb(r) ⊕ r_d; `mask` of r where x = M − r is not lifted;
     `bit` the share of r_d, one for every sign, and `products` of r_d·ρ_t.
     """
 
     comparison: Any
     sign: np.ndarray
-    masks: Forms
+    mask: np.ndarray | None
     bit: np.ndarray
     products: Forms
 
@@ -93,7 +93,8 @@ def draw_select(
     material, sign = comparison.draw(number, signs, source, dealt, width)
     own: RandomSource | Corrections = source if number == 0 else dealt
     bit = own.words(signs)
-    return SelectMaterial(material, sign, masks, bit, tuple(own.words(elements) for _ in masks))
+    mask = masks[0] if len(masks) == 1 else None
+    return SelectMaterial(material, sign, mask, bit, tuple(own.words(elements) for _ in masks))
 
 
 def draw_pool(
@@ -146,21 +147,23 @@ def evaluate_select(
     number: int,
     channel: Channel,
     opened: np.ndarray,
-    public: np.ndarray,
-    form: np.ndarray | None,
+    word: np.ndarray,
+    lifting: Lifting | None,
+    own: np.ndarray | None,
     material: SelectMaterial,
     width: int,
     index: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Share of max(x, 0) for x = A − ρ_t, uint32 [N, E]; the comparison's rounds and one more.
+    """Share of max(x, 0), uint32 [N, E]; the comparison's rounds and one more.
 
     Args:
         comparison: how words are compared.
         number: this party.
         channel: to the other party.
         opened: the public word M of which x has the sign: sign(x) = sign(M − r).
-        public: A.
-        form: t per element where there are two forms, else None.
+        word: the public word from which x = A − ρ_t follows.
+        lifting: how it does; None where x = M − r.
+        own: this party's share of a lifted x.
         material: this party's.
         width: bits of the opened word.
         index: the sign of each element, int64 [E], where `opened` has other words than x, [N, S]: x · [M − r > 0].
@@ -175,7 +178,9 @@ def evaluate_select(
     if index is not None:
         sign = spread_plane(sign, opened.shape[1], index)
         bit = np.take(bit, index, axis=1)
-    return kernels().select(number, sign, public, form, bit, material.products, material.masks)
+    known = material.mask if own is None else own
+    assert known is not None, "a value that is not lifted has a mask"
+    return kernels().select(number, sign, word, lifting, known, bit, material.products)
 
 
 def top_bit(words: np.ndarray, width: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from .comparison import Comparison
 from .costs import masked_offline_bytes, masked_steps
 from .dcf import DcfComparison
 from .dealer import MaskedDealer
-from .masks import Forms, MaskShares, Sources, both_words, lifted_forms, lifted_public, select_form
+from .masks import Forms, Lifting, MaskShares, Sources, both_words, lifted_forms, lifted_public, select_form
 from .numpy_kernels import reduce_share
 from .onehot import OneHotComparison
 from .party import MaskedParty
@@ -133,7 +133,7 @@ class MaskedRounding:
     def _lift(self, name: str, mask: np.ndarray, value: np.ndarray, bits: int, source: RandomSource) -> None:
         """Follow a word y that is opened under a mask: without its `bits` low bits it is the value `name`."""
         forms = lifted_forms(mask, bits, wide=True)
-        public, form = lifted_public(value + mask, bits, wide=True)
+        public, form = lifted_public(value + mask, Lifting(bits), wide=True)
         own = _other_shares(forms, source)
         self._masks.lifted[name] = mask, forms
         self._lifted[name] = public, form, own

@@ -3,15 +3,16 @@
  * The first element of a plane is in the highest bit. Unsigned words wrap.
  */
 #include "../shared/bit_planes.h"
+#include "packing.h"
 
 #define BLOCK 256 /* elements whose bits are spread to words together */
 
-/* Shares of [m < r] and [m = r] of one digit, from the planes of m's bits and of the one-hot share of r's digit. */
-static inline void digit(const uint8_t *onehot, const uint8_t *bits, int width, int64_t plane, int64_t count,
+/* Shares of [m < r] and [m = r] of one digit, from planes of the one-hot share of r's digit and octets of m's bits. */
+static inline void digit(const uint8_t *onehot, int64_t plane, const uint8_t *bits, int width, int64_t count,
                          octets *less, octets *equal) {
     octets below[ENTRIES / 2], same[ENTRIES / 2], sum[ENTRIES / 2];
     int pairs = 1 << (width - 1);
-    octets bit = load(bits, count);
+    octets bit = load(bits, OCTETS);
     for (int i = 0; i < pairs; i++) {
         octets low = load(onehot + 2 * i * plane, count), high = load(onehot + (2 * i + 1) * plane, count);
         below[i] = high & ~bit;
@@ -19,7 +20,7 @@ static inline void digit(const uint8_t *onehot, const uint8_t *bits, int width, 
         sum[i] = low ^ high;
     }
     for (int level = 1; level < width; level++) {
-        bit = load(bits + level * plane, count);
+        bit = load(bits + level * OCTETS, OCTETS);
         pairs /= 2;
         for (int i = 0; i < pairs; i++) {
             octets low = below[2 * i] ^ sum[2 * i + 1], high = below[2 * i + 1];
@@ -32,26 +33,31 @@ static inline void digit(const uint8_t *onehot, const uint8_t *bits, int width, 
     *equal = same[0];
 }
 
-/* onehot [images, 8 + 16 * upper_digits, plane], bits of m [images, 3 + 4 * upper_digits, plane]
- * -> leaves [images, 1 + 2 * upper_digits, plane]. */
-void plane_leaves(const uint8_t *onehot, const uint8_t *bits, int64_t images, int64_t plane, int64_t upper_digits,
-                  uint8_t *leaves) {
-    for (int64_t image = 0; image < images; image++) {
+/* onehot [images, 8 + 16 * upper_digits, plane], words m [images, elements]
+ * -> leaves [images, 1 + 2 * upper_digits, plane] of the comparison of their 3 + 4 * upper_digits low bits. */
+void word_leaves(const uint8_t *onehot, const uint32_t *words, int64_t images, int64_t elements, int64_t upper_digits,
+                 uint8_t *leaves) {
+    int64_t plane = (elements + 7) / 8;
+    int width = LOWEST_BITS + DIGIT_BITS * (int)upper_digits;
+    for (int64_t image = 0; image < images; image++, words += elements) {
         for (int64_t start = 0; start < plane; start += OCTETS) {
             int64_t count = plane - start < OCTETS ? plane - start : OCTETS;
+            uint8_t bits[31 * OCTETS];
+            if (count < OCTETS) memset(bits, 0, sizeof bits);
+            for (int64_t at = 8 * start; at < elements && at < 8 * (start + OCTETS); at += SPLIT)
+                split_words(words + at, elements - at < SPLIT ? elements - at : SPLIT, 0, width, OCTETS,
+                            bits + at / 8 - start);
             octets less, equal;
-            digit(onehot + start, bits + start, LOWEST_BITS, plane, count, &less, &equal);
+            digit(onehot + start, plane, bits, LOWEST_BITS, count, &less, &equal);
             store(leaves + start, less, count);
             for (int upper = 0; upper < upper_digits; upper++) {
                 int64_t entry = LOWEST_ENTRIES + upper * ENTRIES, bit = LOWEST_BITS + upper * DIGIT_BITS;
-                digit(onehot + entry * plane + start, bits + bit * plane + start, DIGIT_BITS, plane, count, &less,
-                      &equal);
+                digit(onehot + entry * plane + start, plane, bits + bit * OCTETS, DIGIT_BITS, count, &less, &equal);
                 store(leaves + (1 + 2 * upper) * plane + start, less, count);
                 store(leaves + (2 + 2 * upper) * plane + start, equal, count);
             }
         }
         onehot += (LOWEST_ENTRIES + upper_digits * ENTRIES) * plane;
-        bits += (LOWEST_BITS + upper_digits * DIGIT_BITS) * plane;
         leaves += (1 + 2 * upper_digits) * plane;
     }
 }
@@ -82,149 +88,98 @@ void plane_chain(const uint8_t *opened, const uint8_t *masks, const uint8_t *pro
     }
 }
 
-/* A form of a share where the public bits t choose between two: `other` is null where there is one. */
-static inline uint32_t chosen(const uint32_t *form, const uint32_t *other, const uint32_t *t, int64_t i) {
-    return other ? form[i] ^ ((form[i] ^ other[i]) & (0 - t[i])) : form[i];
+/* z = A - rho_t follows from the word M = y + r, opened on `width` bits: z is y without its `bits` low bits. */
+typedef struct {
+    uint32_t added, ring;
+    int bits, width;
+} lifting;
+
+static inline lifting lifting_of(int bits, int width) {
+    return (lifting){(uint32_t)1 << (width - 2), ~(uint32_t)0 >> (32 - width), bits, width};
 }
 
-/* Share of s x for x = A - rho_t and the opened masked sign: (1 - 2s)(A bit - product_t) - s rho_t, and s A once. */
-void plane_select(const uint8_t *sign, const uint32_t *public_word, const uint32_t *t, const uint32_t *bit,
-                  const uint32_t *const *products, const uint32_t *const *masks, int64_t images, int64_t elements,
-                  int first, uint32_t *result) {
+/* A, modulo 2^32 or 2^64, and all bits set where t is. */
+#define PUBLIC(WORD, NAME)                                                                                           \
+    static inline void NAME(lifting how, uint32_t opened, WORD *a, WORD *top) {                                      \
+        uint32_t word = (opened + how.added) & how.ring;                                                             \
+        *a = (WORD)(word >> how.bits) - ((WORD)1 << (how.width - 2 - how.bits));                                     \
+        *top = 0 - (WORD)(word >> (how.width - 1));                                                                  \
+    }
+PUBLIC(uint32_t, public_word)
+PUBLIC(uint64_t, public_wide)
+
+/* A share of z. */
+#define LIFT(WORD, NAME, OF)                                                                                         \
+    void NAME(const uint32_t *opened, const WORD *zero, const WORD *one, int64_t count, int bits, int width,         \
+              int first, WORD *share) {                                                                              \
+        lifting how = lifting_of(bits, width);                                                                       \
+        for (int64_t i = 0; i < count; i++) {                                                                        \
+            WORD a, top;                                                                                             \
+            OF(how, opened[i], &a, &top);                                                                            \
+            WORD mask = zero[i] ^ ((zero[i] ^ one[i]) & top);                                                        \
+            share[i] = first ? a - mask : 0 - mask;                                                                  \
+        }                                                                                                            \
+    }
+LIFT(uint32_t, plane_lift, public_word)
+LIFT(uint64_t, plane_lift_wide, public_wide)
+
+/* Share of s x for the opened masked sign: (1 - 2s)(A bit - product_t) + s [x].
+ *
+ * x is lifted, `own` a share of it; with no second product it is M - r, `own` a share of r and A is M. */
+void plane_select(const uint8_t *sign, const uint32_t *opened, int bits, int width, const uint32_t *own,
+                  const uint32_t *bit, const uint32_t *const *products, int64_t images, int64_t elements, int first,
+                  uint32_t *result) {
     int64_t plane = (elements + 7) / 8;
+    lifting how = lifting_of(bits, width);
     for (int64_t image = 0; image < images; image++) {
         const uint8_t *signs = sign + image * plane;
         for (int64_t start = 0; start < elements; start += BLOCK) {
             int64_t count = elements - start < BLOCK ? elements - start : BLOCK, base = image * elements + start;
-            uint32_t s[BLOCK];
-            for (int64_t i = 0; i < count; i++) s[i] = (signs[(start + i) / 8] >> (7 - i % 8)) & 1;
-            for (int64_t i = 0; i < count; i++) {
-                uint32_t a = public_word[base + i];
-                uint32_t product = chosen(products[0], products[1], t, base + i);
-                uint32_t mask = chosen(masks[0], masks[1], t, base + i);
-                uint32_t value = (1 - 2 * s[i]) * (a * bit[base + i] - product) - s[i] * mask;
-                result[base + i] = first ? value + s[i] * a : value;
-            }
+            const uint32_t *words = opened + base, *mine = own + base, *r_d = bit + base, *zero = products[0] + base;
+            uint32_t s[BLOCK]; /* all bits of a word are the sign */
+            for (int64_t octet = 0; 8 * octet < count; octet++)
+                for (int i = 0; i < 8; i++) s[8 * octet + i] = 0 - ((uint32_t)signs[start / 8 + octet] >> (7 - i) & 1);
+            if (products[1]) {
+                const uint32_t *one = products[1] + base;
+                for (int64_t i = 0; i < count; i++) {
+                    uint32_t a, top;
+                    public_word(how, words[i], &a, &top);
+                    uint32_t product = zero[i] ^ ((zero[i] ^ one[i]) & top);
+                    result[base + i] = ((a * r_d[i] - product) ^ s[i]) - s[i] + (mine[i] & s[i]);
+                }
+            } else
+                for (int64_t i = 0; i < count; i++) {
+                    uint32_t share = (first ? words[i] : 0) - mine[i];
+                    result[base + i] = ((words[i] * r_d[i] - zero[i]) ^ s[i]) - s[i] + (share & s[i]);
+                }
         }
     }
 }
 
-/* z = A - rho_t from the opened word y + r on `width` bits, without its `bits` low bits: A, t, and a share of z. */
-#define LIFT(WORD, NAME)                                                                                             \
-    void NAME(const uint32_t *opened, const WORD *zero, const WORD *one, int64_t count, int bits, int width,         \
-              int first, WORD *public_word, uint32_t *t, WORD *share) {                                              \
-        WORD offset = (WORD)1 << (width - 2 - bits);                                                                 \
-        uint32_t added = (uint32_t)1 << (width - 2), ring = ~(uint32_t)0 >> (32 - width);                            \
-        for (int64_t i = 0; i < count; i++) {                                                                        \
-            uint32_t word = (opened[i] + added) & ring, top = word >> (width - 1);                                   \
-            WORD a = (WORD)(word >> bits) - offset, selected = 0 - (WORD)top;                                        \
-            WORD mask = zero[i] ^ ((zero[i] ^ one[i]) & selected);                                                   \
-            public_word[i] = a;                                                                                      \
-            t[i] = top;                                                                                              \
-            share[i] = first ? a - mask : 0 - mask;                                                                  \
-        }                                                                                                            \
-    }
-LIFT(uint32_t, plane_lift)
-LIFT(uint64_t, plane_lift_wide)
-
-/* q = [first] A^2 - 2 A rho_t + (rho_t^2), modulo 2^64. */
-void plane_square_wide(const uint64_t *public_word, const uint32_t *t, const uint64_t *const *masks,
+/* q = 2 A [z] - [first] A^2 + (rho_t^2), modulo 2^64, of a share of the lifted z. */
+void plane_square_wide(const uint32_t *opened, int bits, int width, const uint64_t *own,
                        const uint64_t *const *squares, int64_t count, int first, uint64_t *result) {
+    lifting how = lifting_of(bits, width);
     for (int64_t i = 0; i < count; i++) {
-        uint64_t a = public_word[i], selected = 0 - (uint64_t)t[i];
-        uint64_t mask = masks[0][i] ^ ((masks[0][i] ^ masks[1][i]) & selected);
-        uint64_t square = squares[0][i] ^ ((squares[0][i] ^ squares[1][i]) & selected);
-        result[i] = first ? square - 2 * a * mask + a * a : square - 2 * a * mask;
+        uint64_t a, top;
+        public_wide(how, opened[i], &a, &top);
+        uint64_t square = squares[0][i] ^ ((squares[0][i] ^ squares[1][i]) & top);
+        result[i] = first ? square + a * (2 * own[i] - a) : square + 2 * a * own[i];
     }
 }
 
-/* Eight words take `width` octets; with a constant width, loops over them have no branches left. */
-#define GROUP 8
-
-static inline __attribute__((always_inline)) void pack_group(const uint32_t *words, int width, uint8_t *packed) {
-    uint64_t pending = 0;
-    int filled = 0;
-    for (int i = 0; i < GROUP; i++) {
-        pending |= (uint64_t)(words[i] & (~(uint32_t)0 >> (32 - width))) << filled;
-        filled += width;
-        if (filled >= 32) {
-            uint32_t low = (uint32_t)pending;
-            memcpy(packed, &low, 4);
-            packed += 4;
-            pending >>= 32;
-            filled -= 32;
-        }
-    }
-    memcpy(packed, &pending, (size_t)(filled / 8));
-}
-
-static inline __attribute__((always_inline)) void add_group(const uint8_t *packed, int width, uint32_t *words) {
-    uint64_t pending = 0;
-    int filled = 0, left = width;
-    for (int i = 0; i < GROUP; i++) {
-        if (filled < width) {
-            uint32_t next = 0;
-            int count = left < 4 ? left : 4;
-            memcpy(&next, packed, (size_t)count);
-            packed += count;
-            left -= count;
-            pending |= (uint64_t)next << filled;
-            filled += 8 * count;
-        }
-        words[i] = (words[i] + (uint32_t)pending) & (~(uint32_t)0 >> (32 - width));
-        pending >>= width;
-        filled -= width;
-    }
-}
-
-static inline __attribute__((always_inline)) void pack_image(const uint32_t *words, int64_t elements, int width,
-                                                             uint8_t *packed) {
-    int64_t whole = elements / GROUP;
-    for (int64_t i = 0; i < whole; i++) pack_group(words + GROUP * i, width, packed + width * i);
-    if (elements % GROUP) {
-        uint32_t rest[GROUP] = {0};
-        uint8_t octets[32];
-        memcpy(rest, words + GROUP * whole, 4 * (size_t)(elements % GROUP));
-        pack_group(rest, width, octets);
-        memcpy(packed + width * whole, octets, (size_t)((elements % GROUP * width + 7) / 8));
-    }
-}
-
-static inline __attribute__((always_inline)) void add_image(const uint8_t *packed, int64_t elements, int width,
-                                                            uint32_t *words) {
-    int64_t whole = elements / GROUP;
-    for (int64_t i = 0; i < whole; i++) add_group(packed + width * i, width, words + GROUP * i);
-    if (elements % GROUP) {
-        uint32_t rest[GROUP] = {0};
-        uint8_t octets[32] = {0};
-        memcpy(rest, words + GROUP * whole, 4 * (size_t)(elements % GROUP));
-        memcpy(octets, packed + width * whole, (size_t)((elements % GROUP * width + 7) / 8));
-        add_group(octets, width, rest);
-        memcpy(words + GROUP * whole, rest, 4 * (size_t)(elements % GROUP));
-    }
-}
-
-/* One case per width, so that each is compiled for its constant. */
-#define WIDTHS(CASE)                                                                                                 \
-    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)      \
-    CASE(14) CASE(15) CASE(16) CASE(17) CASE(18) CASE(19) CASE(20) CASE(21) CASE(22) CASE(23) CASE(24) CASE(25)      \
-    CASE(26) CASE(27) CASE(28) CASE(29) CASE(30) CASE(31) CASE(32)
-#define PACK(WIDTH) case WIDTH: pack_image(words, elements, WIDTH, packed); break;
-#define ADD(WIDTH) case WIDTH: add_image(packed, elements, WIDTH, words); break;
-
-/* The `width` low bits of the words of each image, one after the other, the lowest bit of the first word first. */
+/* The `width` low bits of the words of each image. */
 void pack_words(const uint32_t *words, int64_t images, int64_t elements, int width, uint8_t *packed) {
-    for (int64_t image = 0; image < images; image++) {
-        switch (width) { WIDTHS(PACK) }
-        words += elements;
-        packed += (elements * width + 7) / 8;
-    }
+    packing how = packing_of(width);
+    for (int64_t image = 0; image < images; image++, words += elements, packed += packed_octets(elements, width))
+        pack_block(&how, words, elements, packed);
 }
 
 /* A share without `bits` low bits, as party 0 (`first`) or party 1 drops them, and a mask: the words, and packed. */
 #define MASK(WORD, NAME)                                                                                             \
     void NAME(const WORD *share, const uint32_t *mask, int64_t images, int64_t elements, int bits, int first,        \
               int width, uint32_t *words, uint8_t *octets) {                                                         \
+        packing how = packing_of(width);                                                                             \
         for (int64_t image = 0; image < images; image++, share += elements, mask += elements, words += elements) {   \
             for (int64_t start = 0; start < elements; start += BLOCK) {                                              \
                 int64_t count = elements - start < BLOCK ? elements - start : BLOCK;                                 \
@@ -235,8 +190,8 @@ void pack_words(const uint32_t *words, int64_t images, int64_t elements, int wid
                     for (int64_t i = start; i < start + count; i++)                                                  \
                         words[i] = mask[i] - (uint32_t)((0 - share[i]) >> bits);                                     \
                 if (width < 32) {                                                                                    \
-                    pack_words(words + start, 1, count, width, octets);                                              \
-                    octets += (count * width + 7) / 8;                                                               \
+                    pack_block(&how, words + start, count, octets);                                                  \
+                    octets += packed_octets(count, width);                                                           \
                 }                                                                                                    \
             }                                                                                                        \
         }                                                                                                            \
@@ -246,9 +201,7 @@ MASK(uint64_t, mask_wide_words)
 
 /* The words that `pack_words` packed are added to the words given, modulo 2^width. */
 void add_packed(const uint8_t *packed, int64_t images, int64_t elements, int width, uint32_t *words) {
-    for (int64_t image = 0; image < images; image++) {
-        switch (width) { WIDTHS(ADD) }
-        words += elements;
-        packed += (elements * width + 7) / 8;
-    }
+    packing how = packing_of(width);
+    for (int64_t image = 0; image < images; image++, words += elements, packed += packed_octets(elements, width))
+        add_block(&how, packed, elements, words);
 }

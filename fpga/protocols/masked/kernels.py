@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from ...native.backend import choose
-from ...native.library import build_library, load_library
+from ...native.library import OPTIONS, address, build_library, load_library
 from ...native.threads import run_parts
 from ...program import RING_BITS
 from ..shared.and_chain import MOST_DIGITS, chain_monomials, chain_opened, chain_products
 from ..shared.bit_planes import PLANES_SIGNATURE, compiled_planes
 from ..shared.digit_planes import CHOICE_PLANES
 from .costs import ONEHOT_PLANES, packed_bytes
-from .masks import Forms
+from .masks import Forms, Lifting
 from .numpy_kernels import NumpyKernels, upper_digits
 
 _SOURCE = Path(__file__).with_name("kernels.c")
@@ -34,8 +34,8 @@ class CompiledKernels(NumpyKernels):
 
     name = "compiled"
 
-    def __init__(self) -> None:
-        self._library = load_library(build_library(_SOURCE), _SIGNATURES)
+    def __init__(self, options: tuple[str, ...] = OPTIONS) -> None:
+        self._library = load_library(build_library(_SOURCE, options), _SIGNATURES)
 
     def word_planes(self, words: np.ndarray, bits: int) -> np.ndarray:
         return compiled_planes(self._library, words, 0, bits)
@@ -43,14 +43,14 @@ class CompiledKernels(NumpyKernels):
     def sign_plane(self, words: np.ndarray, width: int) -> np.ndarray:
         return compiled_planes(self._library, words, width - 1, width)[:, 0]
 
-    def leaves(self, onehot: np.ndarray, opened: np.ndarray) -> np.ndarray:
+    def word_leaves(self, onehot: np.ndarray, words: np.ndarray) -> np.ndarray:
         images, _, octets = onehot.shape
-        digits = upper_digits(onehot)
+        digits, words = upper_digits(onehot), np.ascontiguousarray(words)
         leaves = np.empty((images, 1 + 2 * digits, octets), np.uint8)
 
         def part(own: slice, count: int) -> None:
-            given = _address(onehot[own]), _address(opened[own])
-            self._library.plane_leaves(*given, count, octets, digits, _address(leaves[own]))
+            given = address(onehot[own]), address(words[own])
+            self._library.word_leaves(*given, count, words.shape[1], digits, address(leaves[own]))
 
         _by_images(part, images)
         return leaves
@@ -63,8 +63,8 @@ class CompiledKernels(NumpyKernels):
 
         def part(own: slice, count: int) -> None:
             self._library.plane_chain(
-                *(_address(opened[own]), _address(masks[own]), _address(products[own]), count, octets, bits, dealt),
-                *(_address(monomials), len(monomials), int(number == 0), _address(result[own])),
+                *(address(opened[own]), address(masks[own]), address(products[own]), count, octets, bits, dealt),
+                *(address(monomials), len(monomials), int(number == 0), address(result[own])),
             )
 
         _by_images(part, len(opened))
@@ -74,55 +74,52 @@ class CompiledKernels(NumpyKernels):
         self,
         number: int,
         sign: np.ndarray,
-        public: np.ndarray,
-        form: np.ndarray | None,
+        opened: np.ndarray,
+        lifting: Lifting | None,
+        own: np.ndarray,
         bit: np.ndarray,
         products: Forms,
-        masks: Forms,
     ) -> np.ndarray:
-        public, result = np.ascontiguousarray(public), np.empty(public.shape, np.uint32)
-        elements = public.shape[1]
+        result, how = np.empty(opened.shape, np.uint32), lifting or Lifting()
+        elements = opened.shape[1]
 
-        def part(own: slice, count: int) -> None:
-            chosen = None if form is None else _address(form[own])
+        def part(images: slice, count: int) -> None:
             self._library.plane_select(
-                *(_address(sign[own]), _address(public[own]), chosen, _address(bit[own])),
-                *(_addresses(products, own), _addresses(masks, own), count, elements),
-                *(int(number == 0), _address(result[own])),
+                *(address(sign[images]), address(opened[images]), how.bits, how.width, address(own[images])),
+                *(address(bit[images]), _addresses(products, images), count, elements, int(number == 0)),
+                address(result[images]),
             )
-
-        _by_images(part, len(public))
-        return result
-
-    def lift(
-        self, number: int, opened: np.ndarray, bits: int, forms: Forms, width: int = RING_BITS
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        word = forms[0].dtype
-        public, form, share = (np.empty(opened.shape, kind) for kind in (word, np.uint32, word))
-        kernel = self._library.plane_lift_wide if word == np.uint64 else self._library.plane_lift
-
-        def part(own: slice, count: int) -> None:
-            read = _address(opened[own]), *(_address(mask[own]) for mask in forms)
-            written = _address(public[own]), _address(form[own]), _address(share[own])
-            kernel(*read, count * opened[0].size, bits, width, int(number == 0), *written)
 
         _by_images(part, len(opened))
-        return public, form, share
+        return result
+
+    def lift(self, number: int, opened: np.ndarray, lifting: Lifting, forms: Forms) -> np.ndarray:
+        wide = forms[0].dtype == np.uint64
+        share = np.empty(opened.shape, forms[0].dtype)
+        kernel = self._library.plane_lift_wide if wide else self._library.plane_lift
+
+        def part(images: slice, count: int) -> None:
+            read = address(opened[images]), *(address(mask[images]) for mask in forms)
+            how = lifting.bits, lifting.width, int(number == 0)
+            kernel(*read, count * opened[0].size, *how, address(share[images]))
+
+        _by_images(part, len(opened))
+        return share
 
     def square(
-        self, number: int, public: np.ndarray, form: np.ndarray | None, masks: Forms, squares: Forms
+        self, number: int, opened: np.ndarray, lifting: Lifting | None, own: np.ndarray, squares: Forms
     ) -> np.ndarray:
-        if form is None or public.dtype != np.uint64:
-            return super().square(number, public, form, masks, squares)
-        result = np.empty(public.shape, np.uint64)
+        if lifting is None or own.dtype != np.uint64:
+            return super().square(number, opened, lifting, own, squares)
+        result, how = np.empty(opened.shape, np.uint64), (lifting.bits, lifting.width)
 
-        def part(own: slice, count: int) -> None:
+        def part(images: slice, count: int) -> None:
             self._library.plane_square_wide(
-                *(_address(public[own]), _address(form[own]), _addresses(masks, own), _addresses(squares, own)),
-                *(count * public[0].size, int(number == 0), _address(result[own])),
+                *(address(opened[images]), *how, address(own[images]), _addresses(squares, images)),
+                *(count * opened[0].size, int(number == 0), address(result[images])),
             )
 
-        _by_images(part, len(public))
+        _by_images(part, len(opened))
         return result
 
     def mask(
@@ -135,8 +132,8 @@ class CompiledKernels(NumpyKernels):
         kernel = self._library.mask_wide_words if share.dtype == np.uint64 else self._library.mask_words
 
         def part(own: slice, count: int) -> None:
-            given = _address(share[own]), _address(mask[own]), count, elements, bits, int(number == 0), width
-            kernel(*given, _address(words[own]), _address(packed[own]))
+            given = address(share[own]), address(mask[own]), count, elements, bits, int(number == 0), width
+            kernel(*given, address(words[own]), address(packed[own]))
 
         _by_images(part, images)
         return words, packed.reshape(images, -1)
@@ -145,7 +142,7 @@ class CompiledKernels(NumpyKernels):
         words = np.ascontiguousarray(words)
         images, elements = len(words), words[0].size
         packed = np.empty((images, packed_bytes(elements, width)), np.uint8)
-        self._library.pack_words(_address(words), images, elements, width, _address(packed))
+        self._library.pack_words(address(words), images, elements, width, address(packed))
         return packed
 
     def add_packed(self, words: np.ndarray, packed: np.ndarray, width: int) -> np.ndarray:
@@ -153,7 +150,7 @@ class CompiledKernels(NumpyKernels):
         elements = words[0].size
 
         def part(own: slice, count: int) -> None:
-            self._library.add_packed(_address(packed[own]), count, elements, width, _address(result[own]))
+            self._library.add_packed(address(packed[own]), count, elements, width, address(result[own]))
 
         _by_images(part, len(words))
         return result
@@ -165,17 +162,19 @@ def _by_images(work: Callable[[slice, int], None], images: int) -> None:
 
 
 _POINTER, _SIZE, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-_LIFT = (None, [*(_POINTER,) * 3, _SIZE, _FLAG, _FLAG, _FLAG, *(_POINTER,) * 3])
+_LIFT = (None, [*(_POINTER,) * 3, _SIZE, _FLAG, _FLAG, _FLAG, _POINTER])
+_SELECT = (None, [*(_POINTER,) * 2, _FLAG, _FLAG, *(_POINTER,) * 3, _SIZE, _SIZE, _FLAG, _POINTER])
+_SQUARE = (None, [_POINTER, _FLAG, _FLAG, _POINTER, _POINTER, _SIZE, _FLAG, _POINTER])
 _MASK = (None, [_POINTER, _POINTER, _SIZE, _SIZE, _FLAG, _FLAG, _FLAG, _POINTER, _POINTER])
 _PACK = (None, [_POINTER, _SIZE, _SIZE, _FLAG, _POINTER])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "word_planes": PLANES_SIGNATURE,
-    "plane_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
+    "word_leaves": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER]),
     "plane_chain": (None, [*(_POINTER,) * 3, *(_SIZE,) * 4, _POINTER, _SIZE, _FLAG, _POINTER]),
-    "plane_select": (None, [*(_POINTER,) * 6, _SIZE, _SIZE, _FLAG, _POINTER]),
+    "plane_select": _SELECT,
     "plane_lift": _LIFT,
     "plane_lift_wide": _LIFT,
-    "plane_square_wide": (None, [*(_POINTER,) * 4, _SIZE, _FLAG, _POINTER]),
+    "plane_square_wide": _SQUARE,
     "mask_words": _MASK,
     "mask_wide_words": _MASK,
     "pack_words": _PACK,
@@ -183,17 +182,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def _address(array: np.ndarray) -> int:
-    """Address of an array's data; its owner keeps it alive during the call."""
-    if not array.flags.c_contiguous:
-        raise ValueError("a kernel needs contiguous words")
-    place: int = array.__array_interface__["data"][0]
-    return place
-
-
 def _addresses(forms: Forms, images: slice) -> ctypes.Array[ctypes.c_void_p]:
     """Two pointers to those images, the second null where there is one form."""
-    pair = [_address(form[images]) for form in forms]
+    pair = [address(form[images]) for form in forms]
     return (ctypes.c_void_p * 2)(*pair, *([None] if len(pair) == 1 else []))
 
 
@@ -214,13 +205,13 @@ def agrees_with_numpy(compiled: NumpyKernels) -> bool:
     opened = words()
     planes = plain.word_planes(opened, CHOICE_PLANES)
     onehot = generator.integers(0, 256, (2, ONEHOT_PLANES, planes.shape[2]), dtype=np.uint8)
-    calls: list[tuple[str, tuple[Any, ...]]] = [("word_planes", (opened, CHOICE_PLANES)), ("leaves", (onehot, planes))]
-    calls.append(("leaves", (onehot[:, :56].copy(), planes[:, :15].copy())))
+    calls: list[tuple[str, tuple[Any, ...]]] = [("word_planes", (opened, CHOICE_PLANES))]
+    calls += [("word_leaves", (onehot[:, :count].copy(), opened)) for count in (8, 56, ONEHOT_PLANES)]
     for digits in range(2, MOST_DIGITS + 1):
         counts = chain_opened(digits), chain_opened(digits), len(chain_products(digits))
         chain = [generator.integers(0, 256, (2, count, planes.shape[2]), dtype=np.uint8) for count in counts]
         calls += [("join_chain", (number, planes[:, 0].copy(), *chain)) for number in (0, 1)]
-    for width in (7, 16, 24, 29, RING_BITS):
+    for width in range(1, RING_BITS + 1):
         calls.append(("sign_plane", (opened, width)))
         calls += [("pack", (opened, width)), ("add_packed", (words(), plain.pack(opened, width), width))]
     for number in (0, 1):
@@ -228,13 +219,13 @@ def agrees_with_numpy(compiled: NumpyKernels) -> bool:
             ("mask", (number, opened, bits, words(), width)) for bits, width in ((7, 17), (0, 24), (9, RING_BITS))
         ]
         for kind in (np.uint32, np.uint64):
-            calls.append(("lift", (number, opened, 9, (words(kind), words(kind)))))
-            calls.append(("lift", (number, opened, 0, (words(kind), words(kind)), 16)))
-        pairs = (words(), words()), (words(), words())
-        calls.append(("select", (number, planes[:, 0].copy(), words(), words() & np.uint32(1), words(), *pairs)))
-        calls.append(("select", (number, planes[:, 1].copy(), words(), None, words(), (words(),), (words(),))))
-        wide = (words(np.uint64), words(np.uint64)), (words(np.uint64), words(np.uint64))
-        calls.append(("square", (number, words(np.uint64), words() & np.uint32(1), *wide)))
+            pair, own = (words(kind), words(kind)), words(kind)
+            for how in (Lifting(9), Lifting(0, 16)):
+                calls.append(("lift", (number, opened, how, pair)))
+                calls.append(("square", (number, opened, how, own, pair)))
+        for lifted, products in ((Lifting(9), 2), (Lifting(0, 16), 2), (None, 1)):
+            known = words(), words(), tuple(words() for _ in range(products))
+            calls.append(("select", (number, planes[:, 0].copy(), opened, lifted, *known)))
     return all(_same(getattr(compiled, name)(*deepcopy(given)), getattr(plain, name)(*given)) for name, given in calls)
 
 

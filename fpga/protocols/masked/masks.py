@@ -17,6 +17,14 @@ Sources = tuple[RandomSource, RandomSource]
 Forms = tuple[np.ndarray, ...]
 
 
+@dataclass(frozen=True)
+class Lifting:
+    """How z = A − ρ_t follows from M = y + r: M was opened on `width` bits, and z is y without its `bits` low bits."""
+
+    bits: int = 0
+    width: int = RING_BITS
+
+
 @dataclass
 class MaskShares:
     """A walk over masks in program order, on the masks themselves (dealer) or on one party's shares of them.
@@ -63,8 +71,9 @@ def lifted_forms(mask: np.ndarray, bits: int, wide: bool, width: int = RING_BITS
     return shifted - top * np.array(2 ** (width - bits) % 2 ** (8 * kind.itemsize), kind), shifted
 
 
-def lifted_public(opened: np.ndarray, bits: int, wide: bool, width: int = RING_BITS) -> tuple[np.ndarray, np.ndarray]:
-    """A and t of z = A − ρ_t from M = y + r, opened on w bits: z is y, |y| < 2^(w−2), without its `bits` low bits."""
+def lifted_public(opened: np.ndarray, lifting: Lifting, wide: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A and t of z = A − ρ_t from M = y + r, opened on w bits, |y| < 2^(w−2); A modulo 2^64 if `wide`, else 2^32."""
+    bits, width = lifting.bits, lifting.width
     word = (opened + np.uint32(1 << (width - 2))) & ring_mask(width)
     kind, offset = np.dtype(np.uint64 if wide else np.uint32), 1 << (width - 2 - bits)
     return (word >> np.uint32(bits)).astype(kind) - np.array(offset, kind), word >> np.uint32(width - 1)
@@ -80,9 +89,9 @@ def draw_words(own: RandomSource | Corrections, shape: tuple[int, ...], wide: bo
     return own.wide_words(*shape) if wide else own.words(*shape)
 
 
-def select_form(forms: Forms, form: np.ndarray | None) -> np.ndarray:
+def select_form(forms: Forms, form: np.ndarray) -> np.ndarray:
     """ρ_t for the public t."""
-    return forms[0] if form is None else np.where(form.astype(bool), forms[1], forms[0])
+    return np.where(form.astype(bool), forms[1], forms[0])
 
 
 def both_words(sources: Sources, shape: tuple[int, ...]) -> np.ndarray:

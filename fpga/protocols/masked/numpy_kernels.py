@@ -7,8 +7,8 @@ import numpy as np
 from ...program import RING_BITS
 from ..shared.and_chain import join_chain
 from ..shared.bit_planes import exclusive_suffixes, plane_words, select, word_planes
-from ..shared.digit_planes import ENTRIES, LOWEST_ENTRIES, plane_blocks, split_digits
-from .masks import Forms, lifted_public, select_form
+from ..shared.digit_planes import DIGIT, ENTRIES, LOWEST, LOWEST_ENTRIES, plane_blocks, split_digits
+from .masks import Forms, Lifting, lifted_public, select_form
 
 
 class NumpyKernels:
@@ -43,43 +43,56 @@ class NumpyKernels:
         """As `and_chain.join_chain`."""
         return join_chain(number, highest, opened, masks, products)
 
+    def word_leaves(self, onehot: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """As `leaves`, of words m, uint32 [N, E]."""
+        return self.leaves(onehot, self.word_planes(words, LOWEST + DIGIT * upper_digits(onehot)))
+
     def select(
         self,
         number: int,
         sign: np.ndarray,
-        public: np.ndarray,
-        form: np.ndarray | None,
+        opened: np.ndarray,
+        lifting: Lifting | None,
+        own: np.ndarray,
         bit: np.ndarray,
         products: Forms,
-        masks: Forms,
     ) -> np.ndarray:
-        """Share of s·x for x = A − ρ_t: [i = 0]·ŝ·A − ŝ·ρ_t,i + (1 − 2ŝ)(A·r_d,i − (r_d·ρ_t)_i), uint32 [N, E].
+        """Share of s·x for x = A − ρ_t: (1 − 2ŝ)(A·r_d,i − (r_d·ρ_t)_i) + ŝ·x_i, uint32 [N, E].
 
         Args:
             number: this party.
             sign: ŝ = s ⊕ r_d, opened, a plane [N, P].
-            public: A; form: t, where there are two forms; bit: share of r_d; products: of r_d·ρ_t; masks: of ρ_t.
+            opened: the word M from which A and t follow by `lifting`; None where x = M − r.
+            own: share of x; of r where x is M − r.
+            bit: share of r_d; products: of r_d·ρ_t.
         """
-        opened = plane_words(sign, public.shape[1])
-        mask, product = select_form(masks, form), select_form(products, form)
-        result = (np.uint32(1) - opened - opened) * (public * bit - product) - opened * mask
-        return result + opened * public if number == 0 else result
+        signs = plane_words(sign, opened.shape[1])
+        if lifting is None:
+            public, product, share = opened, products[0], _unmasked(number, opened, own)
+        else:
+            public, form = lifted_public(opened, lifting, wide=False)
+            product, share = select_form(products, form), own
+        return (np.uint32(1) - signs - signs) * (public * bit - product) + signs * share
 
-    def lift(
-        self, number: int, opened: np.ndarray, bits: int, forms: Forms, width: int = RING_BITS
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A, t and a share of z = A − ρ_t, from y + r opened on `width` bits and shares of ρ_0 and ρ_1."""
-        public, form = lifted_public(opened, bits, forms[0].dtype == np.uint64, width)
-        mask = select_form(forms, form)
-        return public, form, public - mask if number == 0 else mask.dtype.type(0) - mask
+    def lift(self, number: int, opened: np.ndarray, lifting: Lifting, forms: Forms) -> np.ndarray:
+        """A share of z = A − ρ_t, from the opened word and shares of ρ_0 and ρ_1."""
+        public, form = lifted_public(opened, lifting, forms[0].dtype == np.uint64)
+        return _unmasked(number, public, select_form(forms, form))
 
     def square(
-        self, number: int, public: np.ndarray, form: np.ndarray | None, masks: Forms, squares: Forms
+        self, number: int, opened: np.ndarray, lifting: Lifting | None, own: np.ndarray, squares: Forms
     ) -> np.ndarray:
-        """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
-        mask, square = select_form(masks, form), select_form(squares, form)
-        result = square - (public + public) * mask
-        return result + public * public if number == 0 else result
+        """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i = 2A·z_i − [i = 0]·A² + (ρ_t²)_i.
+
+        Args as in `select`; z is wide where `own`, its share, is.
+        """
+        if lifting is None:
+            public, square, share = opened, squares[0], _unmasked(number, opened, own)
+        else:
+            public, form = lifted_public(opened, lifting, own.dtype == np.uint64)
+            square, share = select_form(squares, form), own
+        result = square + (public + public) * share
+        return result - public * public if number == 0 else result
 
     def mask(
         self, number: int, share: np.ndarray, bits: int, mask: np.ndarray, width: int
@@ -111,6 +124,11 @@ def reduce_share(number: int, share: np.ndarray, bits: int) -> np.ndarray:
     """
     shift, zero = share.dtype.type(bits), share.dtype.type(0)
     return share >> shift if number == 0 else zero - ((zero - share) >> shift)
+
+
+def _unmasked(number: int, public: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A share of A − ρ."""
+    return public - mask if number == 0 else mask.dtype.type(0) - mask
 
 
 def upper_digits(onehot: np.ndarray) -> int:

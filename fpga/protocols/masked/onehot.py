@@ -67,7 +67,7 @@ class OneHotComparison(Comparison):
         self, number: int, channel: Channel, opened: np.ndarray, material: OneHotMaterial, width: int
     ) -> np.ndarray:
         steps = kernels()
-        leaves = steps.leaves(material.onehot, steps.word_planes(opened, width - 1))
+        leaves = steps.word_leaves(material.onehot, opened)
         digits = compared_digits(width)
         if digits <= MOST_DIGITS:
             masks, products = material.triples[0]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ...program import (
-    RING_BITS,
     AnyOperation,
     ConvOp,
     LinearOp,
@@ -31,9 +30,9 @@ from ..shared.linear_geometry import LinearGeometry, linear_geometry, open_words
 from ..shared.local_operations import LOCAL_OPERATIONS, evaluate_local
 from ..shared.opened_words import OperationPlan, opened_by
 from ..shared.pool_tree import first_differences, pool_shape, run_pool_tree
-from .comparison import Comparison, SelectMaterial, draw_pool, draw_select, evaluate_select
+from .comparison import Comparison, draw_pool, draw_select, evaluate_select
 from .kernels import kernels
-from .masks import Forms, MaskShares, draw_words
+from .masks import Forms, Lifting, MaskShares, draw_words
 from .numpy_kernels import reduce_share
 from .opening import open_together, open_wire
 from .plan import plan_masked
@@ -185,7 +184,7 @@ class MaskedParty(PartyProgram):
             case TruncateOp() if plan.reduces:
                 self._reduce(operation, plan, values, known)
             case TruncateOp():
-                self._lift(output, values.opened[name], operation.bits, known.forms, values)
+                self._lift(output, values.opened[name], Lifting(operation.bits), known.forms, values)
             case SquareOp():
                 values.shares[output] = self._square(name, plan, values, known)
             case ReluOp():
@@ -214,31 +213,28 @@ class MaskedParty(PartyProgram):
             values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
             return
         values.opened[output] = open_wire(self.channel, self.number, share, known.mask, plan.width, operation.bits)
-        self._lift(output, values.opened[output], 0, known.forms, values, plan.width)
+        self._lift(output, values.opened[output], Lifting(width=plan.width), known.forms, values)
 
-    def _lift(
-        self, name: str, opened: np.ndarray, bits: int, forms: Forms, values: Values, width: int = RING_BITS
-    ) -> None:
-        """The opened word without its `bits` low bits is the value `name` in the lifted form, and a share of it."""
-        public, form, values.shares[name] = kernels().lift(self.number, opened, bits, forms, width)
-        values.lifted[name] = Lifted(public, form, opened)
+    def _lift(self, name: str, opened: np.ndarray, lifting: Lifting, forms: Forms, values: Values) -> None:
+        """The value `name` follows from the opened word by `lifting`: in public, and a share of it."""
+        values.shares[name] = kernels().lift(self.number, opened, lifting, forms)
+        values.lifted[name] = Lifted(opened, lifting)
 
     def _gate_input(
         self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The word with the input's sign, A, and t where there are two forms."""
+    ) -> tuple[np.ndarray, Lifting | None, np.ndarray | None]:
+        """The opened word of a gate's input; of a lifted one how it follows from that, and this party's share."""
         if plan.lifts:
-            self._lift(name, values.opened[name], 0, known.forms, values, plan.width)
-        if plan.lifted or plan.lifts:
-            lifted = values.lifted[name]
-            public = lifted.public if plan.wide else lifted.public.astype(np.uint32, copy=False)
-            return lifted.opened, public, lifted.form
-        return values.opened[name], values.opened[name], None
+            self._lift(name, values.opened[name], Lifting(width=plan.width), known.forms, values)
+        if not (plan.lifted or plan.lifts):
+            return values.opened[name], None, None
+        lifted = values.lifted[name]
+        return lifted.opened, lifted.lifting, values.shares[name] if plan.wide else values.narrow(name)
 
     def _square(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""
-        _, public, form = self._gate_input(name, plan, values, known)
-        return kernels().square(self.number, public, form, known.forms, known.squares)
+        opened, lifting, own = self._gate_input(name, plan, values, known)
+        return kernels().square(self.number, opened, lifting, known.forms[0] if own is None else own, known.squares)
 
     def _multiply(
         self, operation: MulOp, plan: OperationPlan, values: Values, masks: Forms, product: np.ndarray
@@ -261,29 +257,30 @@ class MaskedParty(PartyProgram):
         masks = zip(operation.inputs, known.factor_masks, strict=True)
         self._open_together([(name, mask) for name, mask in masks if mask is not None], plan.width, values)
         name, signs = operation.inputs
-        _, public, form = self._gate_input(name, plan, values, known)
-        shape, index = public.shape, patch_index(public.shape[1:], operation.patch)
-        flat = None if form is None else form.reshape(len(form), -1)
-        opened, words = values.opened[signs].reshape(shape[0], -1), public.reshape(shape[0], -1)
-        return self._select(opened, words, flat, known.selects[0], plan.width, index).reshape(shape)
+        word, lifting, own = self._gate_input(name, plan, values, known)
+        shape, index = word.shape, patch_index(word.shape[1:], operation.patch)
+        return self._select(values.opened[signs], word, lifting, own, known, plan.width, index).reshape(shape)
 
     def _relu(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
-        opened, public, form = self._gate_input(name, plan, values, known)
-        flat = None if form is None else form.reshape(len(form), -1)
-        words = opened.reshape(len(opened), -1), public.reshape(len(opened), -1)
-        return self._select(*words, flat, known.selects[0], plan.width).reshape(opened.shape)
+        word, lifting, own = self._gate_input(name, plan, values, known)
+        return self._select(word, word, lifting, own, known, plan.width).reshape(word.shape)
 
     def _select(
         self,
         opened: np.ndarray,
-        public: np.ndarray,
-        form: np.ndarray | None,
-        material: SelectMaterial,
+        word: np.ndarray,
+        lifting: Lifting | None,
+        own: np.ndarray | None,
+        known: PreparedOperation,
         width: int,
         index: np.ndarray | None = None,
+        level: int = 0,
     ) -> np.ndarray:
-        compared = self._comparison, self.number, self.channel
-        return evaluate_select(*compared, opened, public, form, material, width, index)
+        """As `evaluate_select`, of tensors."""
+        compared, images = (self._comparison, self.number, self.channel), len(word)
+        words = opened.reshape(images, -1), word.reshape(images, -1)
+        share = None if own is None else own.reshape(images, -1)
+        return evaluate_select(*compared, *words, lifting, share, known.selects[level], width, index)
 
     def _pool(self, operation: MaxPoolOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """Levels of max(a, b) = b + relu(a − b); the first level's differences are open with the input."""
@@ -295,6 +292,6 @@ class MaskedParty(PartyProgram):
                 opened = first_differences(values.opened[name], shape)
             else:
                 opened = open_wire(self.channel, self.number, difference, known.level_masks[level], plan.width)
-            return self._select(opened, opened, None, known.selects[level], plan.width)
+            return self._select(opened, opened, None, None, known, plan.width, level=level)
 
         return run_pool_tree(values.narrow(name), shape, relu)

@@ -103,7 +103,7 @@ class Cut:
         return SelectMaterial(
             comparison.cut(known.comparison, self),
             self.planes(known.sign),
-            tuple(map(self.flat, known.masks)),
+            None if known.mask is None else self.flat(known.mask),
             self.flat(known.bit),
             tuple(map(self.flat, known.products)),
         )
@@ -131,14 +131,14 @@ class RowsOfLifted:
         self._whole, self._program, self._rows = whole, program, slice(*rows)
 
     def __getitem__(self, name: str) -> Lifted:
-        return Lifted(*(np.ascontiguousarray(words[:, :, self._rows]) for words in self._whole[name].words))
+        whole = self._whole[name]
+        return Lifted(np.ascontiguousarray(whole.opened[:, :, self._rows]), whole.lifting)
 
     def __setitem__(self, name: str, band: Lifted) -> None:
         if name not in self._whole:
-            shape = len(band.form), *self._program.tensor(name).shape
-            self._whole[name] = Lifted(*(np.empty(shape, words.dtype) for words in band.words))
-        for words, part in zip(self._whole[name].words, band.words, strict=True):
-            words[:, :, self._rows] = part
+            shape = len(band.opened), *self._program.tensor(name).shape
+            self._whole[name] = Lifted(np.empty(shape, np.uint32), band.lifting)
+        self._whole[name].opened[:, :, self._rows] = band.opened
 
 
 class RowsOfValues(Values):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...program import AnyOperation, Program
 from .comparison import SelectMaterial
-from .masks import Forms
+from .masks import Forms, Lifting
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,13 @@ class PreparedOperation:
 
 @dataclass(frozen=True)
 class Lifted:
-    """A value z = A − ρ_t in public: A, the bit t, and the word M = y + r with the sign of z."""
+    """A value z = A − ρ_t in public: the word M = y + r with its sign, and how A and the bit t follow from it.
 
-    public: np.ndarray
-    form: np.ndarray
+    The parties' shares of z are those of the value.
+    """
+
     opened: np.ndarray
-
-    @property
-    def words(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.public, self.form, self.opened
+    lifting: Lifting
 
 
 class Values:

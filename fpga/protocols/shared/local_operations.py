@@ -71,8 +71,17 @@ def _ring_words(values: tuple[int, ...], kind: np.dtype) -> np.ndarray:
 
 
 def _window_sums(share: np.ndarray, operation: SumPoolOp) -> np.ndarray:
+    """One pass for every tap of the window; a window that is the whole image is one sum."""
     top, left, bottom, right = operation.padding
-    padded = np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, operation.kernel, axis=(2, 3))
-    windows = windows[:, :, :: operation.stride[0], :: operation.stride[1]]
-    return windows.sum(axis=(4, 5), dtype=share.dtype)
+    if any(operation.padding):
+        share = np.pad(share, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    images, channels, height, width = share.shape
+    if operation.kernel == (height, width):
+        return share.reshape(images, channels, -1).sum(axis=2, dtype=share.dtype).reshape(images, channels, 1, 1)
+    rows, columns = (
+        (size - taps) // step for size, taps, step in zip((height, width), operation.kernel, operation.stride)
+    )
+    result = np.zeros((images, channels, rows + 1, columns + 1), share.dtype)
+    for y, x in np.ndindex(*operation.kernel):
+        result += share[:, :, y :: operation.stride[0], x :: operation.stride[1]][:, :, : rows + 1, : columns + 1]
+    return result

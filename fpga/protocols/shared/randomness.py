@@ -6,18 +6,21 @@ counter range of its own.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Sequence
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 16
 #: `update_into` wants room for a block less one octet beyond what it writes.
 _SLACK = 15
+#: Zeros up to so many are made once.
+_MOST_KEPT = 1 << 22
 
 
 def fresh_bytes(count: int) -> bytes:
@@ -28,6 +31,18 @@ def fresh_bytes(count: int) -> bytes:
 def derive(secret: bytes, label: str, length: int = KEY_BYTES) -> bytes:
     """Octets from a secret, an AES key by default; different labels give independent ones."""
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"rrnet-2pc " + label.encode()).derive(secret)
+
+
+def _zeros(count: int) -> memoryview:
+    """What a cipher turns into its stream."""
+    if count > _MOST_KEPT:
+        return memoryview(bytes(count))
+    return memoryview(_kept_zeros(count.bit_length()))[:count]
+
+
+@functools.cache
+def _kept_zeros(bits: int) -> bytes:
+    return bytes(1 << bits)
 
 
 class Keystream:
@@ -41,14 +56,18 @@ class Keystream:
     def __init__(self, keys: Sequence[bytes], operation: int, set_id: bytes = b"") -> None:
         self.keys: Sequence[bytes] = tuple(keys)
         self.set_id = set_id
-        nonce = operation.to_bytes(8, "big") + bytes(8)
-        self._ciphers = [Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor() for key in keys]
+        self._nonce = operation.to_bytes(8, "big") + bytes(8)
+
+    @functools.cached_property
+    def _ciphers(self) -> list[CipherContext]:
+        """One per image, made when something is drawn: many an operation draws nothing."""
+        return [Cipher(algorithms.AES(key), modes.CTR(self._nonce)).encryptor() for key in self.keys]
 
     def octets(self, count: int) -> np.ndarray:
         """uint8 [N, count]."""
         images = len(self._ciphers)
         buffer = np.empty(images * count + _SLACK, np.uint8)
-        zeros, target = bytes(count), buffer.data
+        zeros, target = _zeros(count), buffer.data
         for image, cipher in enumerate(self._ciphers):
             cipher.update_into(zeros, target[image * count : (image + 1) * count + _SLACK])
         return buffer[: images * count].reshape(images, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from ..link.listener import accept_one
 from ..link.tls import load_identity, secure
 from ..session.agreement import ROLES
 from ..session.output_policy import check_policy
+
+#: A line is rewritten no more often: writing it takes as long as many an operation.
+LINE_S = 0.05
 
 
 def add_party_options(parser: Parser) -> None:
@@ -130,15 +134,21 @@ def party_progress(
 ) -> Callable[[str, str], None] | None:
     """Where the party stands, on standard error: a line that rewrites itself, or lines for the parent process.
 
-    The line is wiped when the step called `last` starts. `left` hears of every step and adds to its line.
+    The line is wiped when the step called `last` starts. `left` hears of every step and adds to its line. Of steps that
+    follow each other faster than `LINE_S` only some are told.
     """
     if not options.progress_lines and not sys.stderr.isatty():
         return None
     places = {operation.name: index + 1 for index, operation in enumerate(program.operations)}
-    total = len(places)
+    total, told = len(places), 0.0
 
     def report(phase: str, operation: str) -> None:
-        text = f"{phase} {places.get(operation, 0)}/{total} {operation}{left(operation) if left else ''}"
+        nonlocal told
+        rest, now = left(operation) if left else "", time.perf_counter()
+        if now < told + LINE_S and operation != last:
+            return
+        told = now
+        text = f"{phase} {places.get(operation, 0)}/{total} {operation}{rest}"
         if options.progress_lines:
             sys.stderr.write(f"progress {text}\n")
         else:

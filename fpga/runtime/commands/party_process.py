@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,7 @@ def run_party(options: argparse.Namespace) -> dict[str, Any]:
             pace = _pace(options, build, execution.name)
             progress = party_progress(options, build.program, OPEN_LOGITS, _time_left(build, terms))
             party = Party(number, build.program, execution, link, store, progress, pace, _quota(options))
+            gc.freeze()  # what is there now stays: no use in looking through it while an image waits
             try:
                 result = party.run(terms, images, build.weights if number == 1 else None)
             except (Refusal, ExecutionFault) as error:

@@ -63,6 +63,10 @@ def test_an_address_is_that_of_contiguous_words_alone() -> None:
     import numpy as np
 
     words = np.zeros((4, 4), np.uint32)
-    assert address(words).value == words.ctypes.data
+    assert address(words) == words.ctypes.data
+    assert address(words[:0]) == words.ctypes.data
+    assert address(words[2]) == words.ctypes.data + 32
+    read_only = np.frombuffer(bytes(16), np.uint32)
+    assert address(read_only) == read_only.ctypes.data
     with pytest.raises(ValueError, match="contiguous"):
         address(words[:, 1:])

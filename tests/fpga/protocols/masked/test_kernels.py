@@ -5,27 +5,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrnet_nni.fpga.native.library import CompilationUnavailable
+from rrnet_nni.fpga.native.library import OPTIONS, CompilationUnavailable
 from rrnet_nni.fpga.program import AffineOp, MaxPoolOp, ReluOp, SquareOp, TruncateOp
 from rrnet_nni.fpga.protocols import executions
 from rrnet_nni.fpga.protocols.masked import comparison as masked_comparison
 from rrnet_nni.fpga.protocols.masked import party as masked_party
 from rrnet_nni.fpga.protocols.masked.kernels import CompiledKernels, agrees_with_numpy, kernels
-from rrnet_nni.fpga.protocols.masked.masks import lifted_forms
+from rrnet_nni.fpga.protocols.masked.masks import Lifting, lifted_forms
 from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.shared.bit_planes import indicators, plane_words
 from rrnet_nni.fpga.protocols.shared.digit_planes import split_digits, split_leaves
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence
 
+#: Without the abilities of the CPU that compiles: what is written for vectors of another length is left out.
+PLAIN = tuple(option for option in OPTIONS if option != "-march=native")
+
 
 def backends():
     try:
-        return [NumpyKernels(), CompiledKernels()]
+        return [NumpyKernels(), CompiledKernels(), CompiledKernels(PLAIN)]
     except CompilationUnavailable:
         return [NumpyKernels()]
 
 
-pytestmark = pytest.mark.parametrize("steps", backends(), ids=lambda backend: backend.name)
+pytestmark = pytest.mark.parametrize("steps", backends(), ids=("numpy", "compiled", "compiled for any CPU"))
 
 
 def words(seed, *shape):
@@ -51,8 +54,7 @@ def test_leaves_compare_each_digit_with_the_masks(steps, elements, seed):
     digits = [indicators(part) for part in split_digits(steps.word_planes(r, 31))]
     onehot = np.concatenate([part.reshape(1, -1, part.shape[-1]) for part in digits], axis=1)
     first = np.random.default_rng(seed).integers(0, 256, onehot.shape, dtype=np.uint8)
-    opened = steps.word_planes(m, 31)
-    less, equal = split_leaves(steps.leaves(first, opened) ^ steps.leaves(onehot ^ first, opened))
+    less, equal = split_leaves(steps.word_leaves(first, m) ^ steps.word_leaves(onehot ^ first, m))
     shift = 0
     for index, width in enumerate((3, 4, 4, 4, 4, 4, 4, 4)):
         mine, other = ((value >> np.uint32(shift)) & np.uint32((1 << width) - 1) for value in (m, r))
@@ -72,8 +74,8 @@ def test_a_lifted_word_is_the_integer_without_its_low_bits(steps, bits, seed, wi
     opened = value.astype(np.uint32) + mask
     forms = lifted_forms(mask, bits, wide)
     shares = tuple(generator.integers(0, np.iinfo(form.dtype).max, form.shape, dtype=form.dtype) for form in forms)
-    _, _, zero = steps.lift(0, opened, bits, shares)
-    _, _, one = steps.lift(1, opened, bits, tuple(form - share for form, share in zip(forms, shares)))
+    zero = steps.lift(0, opened, Lifting(bits), shares)
+    one = steps.lift(1, opened, Lifting(bits), tuple(form - share for form, share in zip(forms, shares)))
     lifted = (zero + one).view(np.int64 if wide else np.int32)
     assert np.isin(lifted - (value >> bits), (0, 1)).all()
 
@@ -111,8 +113,8 @@ def test_a_network_executes_on_this_backend(steps, monkeypatch):
 
 def test_a_backend_that_computes_something_else_is_passed_over(steps, monkeypatch):
     class Wrong(type(steps)):
-        def leaves(self, onehot, opened):
-            return super().leaves(onehot, opened) ^ np.uint8(1)
+        def word_leaves(self, onehot, words):
+            return super().word_leaves(onehot, words) ^ np.uint8(1)
 
     assert agrees_with_numpy(steps)
     assert not agrees_with_numpy(Wrong())

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from helpers.statistics import assert_full_entropy
 
 from rrnet_nni.fpga.protocols.shared import randomness
@@ -74,3 +75,11 @@ def test_operations_under_one_key_have_streams_of_their_own():
     key = fresh_bytes(KEY_BYTES)
     blocks = [Keystream([key], operation).octets(64).tobytes() for operation in (*range(5_000), 2**32, 2**40 + 1)]
     assert len({octets[start : start + 16] for octets in blocks for start in range(0, 64, 16)}) == 4 * len(blocks)
+
+
+def test_streams_of_any_length_are_the_ciphers():
+    """Draws follow each other, whether or not their zeros are kept."""
+    key, nonce = bytes(range(KEY_BYTES)), (7).to_bytes(8, "big") + bytes(8)
+    stream, plain = Keystream([key], 7), Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor()
+    for count in (0, 1, 5, 4096, randomness._MOST_KEPT, randomness._MOST_KEPT + 1, 3):
+        assert stream.octets(count).tobytes() == plain.update(bytes(count))
