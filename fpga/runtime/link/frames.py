@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from rrnet_nni.base.errors import ExecutionFault
 
 from ...native.checksum import crc32
@@ -82,6 +84,15 @@ class Sender:
         self.done = not self._pending and not self._body and self._position == len(self._payload)
         return True
 
+    def skip(self, count: int) -> None:
+        """The first frame begins and so many of its octets have been sent."""
+        if self.done:
+            return
+        self._next_frame()
+        header = min(count, len(self._pending))
+        self._pending, self._body = self._pending[header:], self._body[count - header :]
+        self.done = not self._pending and not self._body and self._position == len(self._payload)
+
     def _next_frame(self) -> None:
         body = self._payload[self._position : self._position + FRAME_BYTES]
         self._position += len(body)
@@ -135,6 +146,20 @@ class Receiver:
         if self._body is not None and self._filled == len(self._body):
             self._close_frame()
         return True
+
+    def take(self, header: bytes, body: memoryview) -> None:
+        """Octets of the first frame have been read: of its header, and of its payload."""
+        if self.done:
+            return
+        self._header += header
+        if len(self._header) < HEADER.size:
+            return
+        self._open_frame()
+        assert self._body is not None
+        self._filled = min(len(body), len(self._body))
+        self._body[: self._filled] = body[: self._filled]
+        if self._filled == len(self._body):
+            self._close_frame()
 
     def drain(self, connection: socket.socket) -> None:
         """After a failed send: read on, since the peer may have said why it stopped (raises LinkFault then)."""
@@ -216,3 +241,8 @@ class ControlReceiver(Receiver):
 
 def frame_header(kind: int, sequence: int, length: int, checksum: int) -> bytes:
     return HEADER.pack(FRAME_MAGIC, WIRE_VERSION, kind, sequence & 0xFFFFFFFF, length, checksum)
+
+
+def checksum_in(header: np.ndarray) -> int:
+    """The checksum that a header names, of octets."""
+    return int.from_bytes(header[-4:].tobytes(), "big")

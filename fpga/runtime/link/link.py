@@ -8,6 +8,7 @@ sender back. Every payload octet is counted; headers and the handshake are count
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -20,23 +21,29 @@ from types import TracebackType
 import numpy as np
 
 from ...native import checksum
+from ...native.checksum import crc32
 from .frames import (
     ABORT,
     ABORT_LIMIT,
     CONTROL,
     DATA,
+    FRAME_BYTES,
     HEADER,
     ControlReceiver,
     DataReceiver,
     LinkFault,
     Receiver,
     Sender,
+    checksum_in,
+    frame_header,
     without_paths,
 )
+from .round import SILENT, WHOLE, Moved, compiled_round
 from .tls_problems import tls_problem
 
 SOCKET_BUFFER_BYTES = 1 << 22
 DEFAULT_TIMEOUT_S = 60.0
+_NOTHING = np.zeros(0, np.uint8)
 
 
 @contextlib.contextmanager
@@ -109,6 +116,8 @@ class Link:
         local_paths: Sequence[Path] = (),
     ) -> None:
         checksum.load()
+        # an encrypted socket has messages of its own
+        self._round = None if isinstance(connection, ssl.SSLSocket) else compiled_round()
         self._local_paths = local_paths
         self.socket = connection
         self.peer = peer
@@ -141,9 +150,9 @@ class Link:
     def exchange(self, outgoing: np.ndarray | None, incoming_bytes: int) -> np.ndarray:
         """One round: send `outgoing` while receiving `incoming_bytes` octets as uint8."""
         started = time.perf_counter()
-        payload = memoryview(b"") if outgoing is None else np.ascontiguousarray(outgoing).data.cast("B")
+        payload = _NOTHING if outgoing is None else np.ascontiguousarray(outgoing).reshape(-1).view(np.uint8)
         received = np.empty(incoming_bytes, np.uint8)
-        frames = self._transfer(DATA, payload, received.data)
+        frames = self._transfer(payload, received)
         self.counters = self.counters.after_round(len(payload), incoming_bytes, frames, time.perf_counter() - started)
         return received
 
@@ -183,12 +192,43 @@ class Link:
         except OSError:
             return
 
-    def _transfer(self, kind: int, payload: memoryview, received: memoryview) -> int:
-        sender = Sender(kind, payload, self.sequence_out)
-        receiver = DataReceiver(received, self.sequence_in, self.peer)
+    def _transfer(self, payload: np.ndarray, received: np.ndarray) -> int:
+        """Send and fill; how many frames were sent."""
+        if self._round is None or max(len(payload), len(received)) > FRAME_BYTES:
+            return self._move(*self._ends(payload, received))
+        header = frame_header(DATA, self.sequence_out, len(payload), crc32(payload.data))
+        found = np.empty(HEADER.size, np.uint8)
+        moved = self._round(self.socket, header, payload, self.sequence_in, found, received, self.timeout_s)
+        if moved.state != WHOLE or (len(received) and checksum_in(found) != crc32(received.data)):
+            return self._finish(payload, found, received, moved)
+        self.sequence_out += len(payload) > 0
+        self.sequence_in += len(received) > 0
+        return int(len(payload) > 0)
+
+    def _finish(self, payload: np.ndarray, found: np.ndarray, received: np.ndarray, moved: Moved) -> int:
+        """Go on where a round stopped, or say why it cannot."""
+        if moved.state == SILENT:
+            raise self._stalled()
+        sender, receiver = self._ends(payload, received)
+        header = min(HEADER.size, moved.received)
+        sender.skip(moved.sent)
+        with told_as_faults(self.peer, lambda: receiver.drain(self.socket)):
+            receiver.take(found[:header].tobytes(), received.data[: moved.received - header])
+            if moved.error:
+                raise OSError(moved.error, os.strerror(moved.error))
+        return self._move(sender, receiver)
+
+    def _ends(self, payload: np.ndarray, received: np.ndarray) -> tuple[Sender, DataReceiver]:
+        sender = Sender(DATA, payload.data, self.sequence_out)
+        return sender, DataReceiver(received.data, self.sequence_in, self.peer)
+
+    def _move(self, sender: Sender, receiver: DataReceiver) -> int:
         self._pump(sender, receiver)
         self.sequence_out, self.sequence_in = sender.sequence, receiver.sequence
         return sender.frames
+
+    def _stalled(self) -> LinkFault:
+        return LinkFault(f"the link to {self.peer} stalled: nothing moved for {self.timeout_s:g} s")
 
     def _pump(self, sender: Sender, receiver: Receiver) -> None:
         """Move both directions until both are done."""
@@ -201,7 +241,7 @@ class Link:
                 if progress:
                     deadline = time.monotonic() + self.timeout_s
                 elif not self._wait(deadline, sender.done, receiver.done):
-                    raise LinkFault(f"the link to {self.peer} stalled: nothing moved for {self.timeout_s:g} s")
+                    raise self._stalled()
 
     def _wait(self, deadline: float, all_sent: bool, all_received: bool) -> bool:
         poll = select.poll()

@@ -1,5 +1,6 @@
 """The link delivers exactly what was sent, or says what is wrong with the other end."""
 
+import signal
 import socket
 import struct
 import threading
@@ -14,9 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.runtime.link import link as link_module
 from rrnet_nni.fpga.runtime.link.frames import FRAME_BYTES, LinkFault
 from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.link.tls import load_identity, make_pair, secure
+
+
+@pytest.fixture(scope="module", params=["compiled", "python"], autouse=True)
+def way_of_a_round(request):
+    """Links move frames in C where that works, and by Python alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "python":
+            patch.setattr(link_module, "compiled_round", lambda: None)
+        yield
 
 
 @pytest.fixture
@@ -126,6 +137,37 @@ def test_an_aborting_party_says_why(ends):
     second.abort("the disk is full")
     with pytest.raises(LinkFault, match="the server stopped: the disk is full"):
         first.exchange(np.zeros(10, np.uint8), 10)
+
+
+def test_a_round_goes_on_after_a_signal(ends):
+    """What a handler does is done at once, not when the round has ended."""
+    first, second = (Link(end, "the other", 10) for end in ends)
+    message, handled = np.arange(100_000, dtype=np.uint8), []
+    before = signal.signal(signal.SIGALRM, lambda *_: handled.append(time.monotonic()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(lambda: (time.sleep(0.4), second.exchange(message, 3))[1])
+            started = time.monotonic()
+            received = first.exchange(np.arange(3, dtype=np.uint8), message.nbytes)
+        assert 0.05 < handled[0] - started < 0.35
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert np.array_equal(received, message)
+    assert late.result().tolist() == [0, 1, 2]
+    assert np.array_equal(
+        both(lambda: first.exchange(message, 5), lambda: second.exchange(message[:5], 10**5))[1], message
+    )
+
+
+@pytest.mark.parametrize("cut", [5, 12, 16, 20, 19_999])
+def test_a_message_that_comes_in_pieces_is_whole(ends, cut):
+    link, message = Link(ends[0], "the server", 10), np.arange(20_000, dtype=np.uint16).view(np.uint8)[:20_000]
+    octets = frame(message.tobytes()) + frame(b"next", sequence=1)
+    threading.Timer(0.1, ends[1].sendall, (octets[cut:],)).start()
+    ends[1].sendall(octets[:cut])
+    assert np.array_equal(link.exchange(None, 20_000), message)
+    assert link.exchange(None, 4).tobytes() == b"next"
 
 
 def tls_ends(directories):
