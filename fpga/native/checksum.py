@@ -36,13 +36,13 @@ class CompiledChecksum:
             raise CompilationUnavailable("the processor has no carry-less product")
         declare(
             self._library,
-            {"crc_octets": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32])},
+            {"checksum_octets": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32])},
         )
 
     def __call__(self, octets: Any, before: int) -> int:
         array = np.frombuffer(octets, np.uint8)
         whole = len(array) // _STEP_BYTES * _STEP_BYTES
-        return zlib.crc32(array[whole:].data, self._library.crc_octets(address(array), whole, before))
+        return zlib.crc32(array[whole:].data, self._library.checksum_octets(address(array), whole, before))
 
 
 def load() -> None:

@@ -21,7 +21,6 @@ from types import TracebackType
 import numpy as np
 
 from ...native import checksum
-from ...native.checksum import crc32
 from .frames import (
     ABORT,
     ABORT_LIMIT,
@@ -34,8 +33,6 @@ from .frames import (
     LinkFault,
     Receiver,
     Sender,
-    checksum_in,
-    frame_header,
     without_paths,
 )
 from .round import SILENT, WHOLE, Moved, compiled_round
@@ -196,10 +193,9 @@ class Link:
         """Send and fill; how many frames were sent."""
         if self._round is None or max(len(payload), len(received)) > FRAME_BYTES:
             return self._move(*self._ends(payload, received))
-        header = frame_header(DATA, self.sequence_out, len(payload), crc32(payload.data))
-        found = np.empty(HEADER.size, np.uint8)
-        moved = self._round(self.socket, header, payload, self.sequence_in, found, received, self.timeout_s)
-        if moved.state != WHOLE or (len(received) and checksum_in(found) != crc32(received.data)):
+        found, sequences = np.empty(HEADER.size, np.uint8), (self.sequence_out, self.sequence_in)
+        moved = self._round(self.socket, sequences, payload, found, received, self.timeout_s)
+        if moved.state != WHOLE:
             return self._finish(payload, found, received, moved)
         self.sequence_out += len(payload) > 0
         self.sequence_in += len(received) > 0

@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "../../native/crc.h"
+
 #define HEADER 16
 #define KNOWN 12 /* octets of a header before its checksum */
 
-enum { WHOLE, CLOSED, BROKEN, SILENT, INTERRUPTED, UNEXPECTED };
+enum { WHOLE, CLOSED, BROKEN, SILENT, INTERRUPTED, UNEXPECTED, DAMAGED };
 
 typedef struct {
     uint8_t *header, *payload;
@@ -44,11 +46,20 @@ static int move(int socket, frame *one, int receives) {
     return 1;
 }
 
-/* Move both frames, of which those of size 0 are none, until both are whole or something else happens: `expected` is how
- * the header of the incoming one begins. What has moved is added to, and `error` is that of a broken socket. */
-int exchange_frames(int socket, uint8_t *out_header, uint8_t *out, int64_t out_size, const uint8_t *expected,
-                    uint8_t *in_header, uint8_t *in, int64_t in_size, int64_t timeout_ms, int64_t *moved, int *error) {
-    frame sent = {out_header, out, out_size, 0}, received = {in_header, in, in_size, 0};
+/* Whether checksums are computed here. */
+int round_checks(void) { return CRC_AVAILABLE; }
+
+/* Move both frames, of which those of size 0 are none, until both are whole or something else happens. `sends` and
+ * `expected` are how their headers begin, `checksum` that of what is sent where it is not computed here; `found` becomes
+ * the header that came. `moved` are the octets of both, `error` is that of a broken socket. */
+int exchange_frames(int socket, const uint8_t *sends, uint32_t checksum, uint8_t *out, int64_t out_size,
+                    const uint8_t *expected, uint8_t *found, uint8_t *in, int64_t in_size, int64_t timeout_ms,
+                    int64_t *moved, int *error) {
+    uint8_t header[HEADER];
+    memcpy(header, sends, KNOWN);
+    if (CRC_AVAILABLE && out_size) checksum = crc_of(out, out_size);
+    for (int i = 0; i < HEADER - KNOWN; i++) header[KNOWN + i] = (uint8_t)(checksum >> (24 - 8 * i));
+    frame sent = {header, out, out_size, 0}, received = {found, in, in_size, 0};
     int64_t last = milliseconds();
     int state = WHOLE, checked = 0;
     while (state == WHOLE && !(whole(&sent) && whole(&received))) {
@@ -56,7 +67,7 @@ int exchange_frames(int socket, uint8_t *out_header, uint8_t *out, int64_t out_s
         int came = whole(&received) ? 0 : move(socket, &received, 1);
         if (came > 0 && !checked && received.moved >= KNOWN) {
             checked = 1;
-            if (memcmp(in_header, expected, KNOWN)) state = UNEXPECTED;
+            if (memcmp(found, expected, KNOWN)) state = UNEXPECTED;
         }
         int went = state != WHOLE || came < 0 || whole(&sent) ? 0 : move(socket, &sent, 0);
         if (came < 0 || went < 0) {
@@ -73,6 +84,11 @@ int exchange_frames(int socket, uint8_t *out_header, uint8_t *out, int64_t out_s
             if (!ready) state = SILENT;
             if (state == BROKEN) *error = errno;
         }
+    }
+    if (CRC_AVAILABLE && state == WHOLE && in_size) {
+        uint32_t told = 0;
+        for (int i = 0; i < HEADER - KNOWN; i++) told = told << 8 | found[KNOWN + i];
+        if (told != crc_of(in, in_size)) state = DAMAGED;
     }
     moved[0] = sent.moved, moved[1] = received.moved;
     return state;

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...program import WORD_BYTES, Program
 from ...protocols.party import Execution
@@ -28,55 +28,61 @@ class MeasuredOperation:
     bytes_sent: int
     bytes_received: int
 
-    def __add__(self, other: MeasuredOperation) -> MeasuredOperation:
-        return MeasuredOperation(
-            self.operation,
-            self.phase,
-            self.seconds + other.seconds,
-            self.waited_s + other.waited_s,
-            self.rounds + other.rounds,
-            self.messages + other.messages,
-            self.bytes_sent + other.bytes_sent,
-            self.bytes_received + other.bytes_received,
-        )
-
 
 class Recorder:
     """Measures named steps on a link or a strand of one; `progress` hears of each step that starts."""
 
     def __init__(self, link: Link | Strand, progress: Callable[[str, str], None] | None = None) -> None:
-        self._link = link
+        self.link = link
         self.progress = progress
-        self.rows: dict[tuple[str, str], MeasuredOperation] = {}
+        self._sums: dict[tuple[str, str], list[Any]] = {}
 
-    @contextmanager
-    def measure(self, phase: str, operation: str) -> Iterator[None]:
-        """Measure one step; the same step of a later batch is added to the first."""
+    @property
+    def rows(self) -> dict[tuple[str, str], MeasuredOperation]:
+        """Phase and step -> what was measured of it, in the order in which the steps first ended."""
+        return {(phase, step): MeasuredOperation(step, phase, *sums) for (phase, step), sums in self._sums.items()}
+
+    def measure(self, phase: str, operation: str) -> _Step:
+        """Measure one step; the same step of a later batch is added to the first. A step that fails is not counted."""
         if self.progress is not None:
             self.progress(phase, operation)
-        before, started = self._link.counters, time.perf_counter()
-        yield
-        used = self._link.counters - before
-        row = MeasuredOperation(
-            operation,
-            phase,
-            time.perf_counter() - started,
-            used.waited_s,
-            used.rounds,
-            used.messages,
-            used.bytes_sent,
-            used.bytes_received,
-        )
-        key = (phase, operation)
-        self.rows[key] = self.rows[key] + row if key in self.rows else row
+        return _Step(self, (phase, operation))
+
+    def count(self, key: tuple[str, str], values: Sequence[Any]) -> None:
+        """Add the fields of a `MeasuredOperation` behind its names."""
+        sums = self._sums.get(key)
+        self._sums[key] = list(values) if sums is None else [one + other for one, other in zip(sums, values)]
 
     def add(self, other: Recorder) -> None:
         """Count the steps of another recorder too, of a strand of the same link."""
-        for key, row in other.rows.items():
-            self.rows[key] = self.rows[key] + row if key in self.rows else row
+        for key, sums in other._sums.items():
+            self.count(key, sums)
 
     def seconds(self, phase: str) -> float:
         return sum(row.seconds for row in self.rows.values() if row.phase == phase)
+
+
+class _Step:
+    """One step that a recorder measures: there are many in an image, and each is waited for."""
+
+    __slots__ = ("_before", "_key", "_recorder", "_started")
+
+    def __init__(self, recorder: Recorder, key: tuple[str, str]) -> None:
+        self._recorder, self._key = recorder, key
+
+    def __enter__(self) -> None:
+        self._before, self._started = self._recorder.link.counters, time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        seconds, before, after = time.perf_counter() - self._started, self._before, self._recorder.link.counters
+        values = (
+            *(seconds, after.waited_s - before.waited_s, after.rounds - before.rounds),
+            *(after.messages - before.messages, after.bytes_sent - before.bytes_sent),
+            after.bytes_received - before.bytes_received,
+        )
+        self._recorder.count(self._key, values)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def predict(
     for traffic in execution.traffic(program, 1):
         if any(traffic.setup_bytes):
             result["setup", traffic.operation] = Prediction(1, traffic.setup_bytes)
-    result["online", SHARE_INPUT] = Prediction(len(batches), (SEED_BYTES * len(batches), 0))
+    result["online", SHARE_INPUT] = Prediction(len(batches), (0, SEED_BYTES * len(batches)))
     by_size = {size: execution.traffic(program, size) for size in set(batches)}
     for index, operation in enumerate(program.operations):
         parts = [by_size[size][index] for size in batches]

@@ -77,10 +77,7 @@ class Conversation:
         return Conversation(self.number, self.program, strand, evaluator, recorder, self.reveal_to, self.reveal)
 
     def prepare(self, material: PartyMaterial) -> PreparedBatch:
-        """What a batch needs before its images are known. The client sends first, and waits for nothing."""
-        if self.number == 0:
-            share = self._server_share(material.images)
-            return PreparedBatch(share, self.evaluator.prepare(material))
+        """What a batch needs before its images are known: at the client it returns when both have prepared."""
         known = self.evaluator.prepare(material)
         return PreparedBatch(self._server_share(material.images), known)
 
@@ -94,10 +91,10 @@ class Conversation:
         return self.open_logits(self.evaluator.evaluate(share, prepared.known))
 
     def _server_share(self, size: int) -> np.ndarray:
-        """The server's share of the images is the expansion of a seed that the client draws."""
+        """The server's share of the images is the expansion of a seed that it draws, and sends when it is ready."""
         shape = self.program.tensor(self.program.input).shape
         with self.recorder.measure("online", SHARE_INPUT):
-            return Keystream([send_seed(self.channel, sender=self.number == 0)], 0).words(size, *shape)[0]
+            return Keystream([send_seed(self.channel, sender=self.number == 1)], 0).words(size, *shape)[0]
 
     def open_logits(self, share: np.ndarray) -> np.ndarray:
         """The logits, as far as they are revealed, at the party that may know them; at the other one nothing."""
