@@ -17,7 +17,7 @@ import numpy as np
 
 from ...native.backend import choose
 from ...native.checksum import crc32
-from ...native.library import address, build_library, load_library
+from ...native.library import OPTIONS, address, build_library, load_library
 from .frames import DATA, HEADER, checksum_in, frame_header
 
 _SOURCE = Path(__file__).with_name("round.c")
@@ -42,11 +42,11 @@ class CompiledRound:
     `checks` says whether it computes and compares checksums itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: tuple[str, ...] = OPTIONS) -> None:
         pointer, size, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         signature = [flag, pointer, ctypes.c_uint32, pointer, size, *(pointer,) * 3, size, size, pointer, pointer]
         functions = {"round_checks": (flag, []), "exchange_frames": (flag, signature)}
-        self._library = load_library(build_library(_SOURCE), functions)
+        self._library = load_library(build_library(_SOURCE, options), functions)
         self.checks = bool(self._library.round_checks())
 
     def __call__(
@@ -76,7 +76,7 @@ class CompiledRound:
         )
         if state == WHOLE and len(incoming) and not self.checks and checksum_in(found) != crc32(incoming.data):
             state = DAMAGED
-        return Moved(state, *moved, error.value)
+        return Moved(state, moved[0], moved[1], error.value)
 
 
 @functools.cache
@@ -96,7 +96,7 @@ def _crosses(moves: CompiledRound | None) -> bool:
         for count in (3, 40, 700):
             message = np.arange(count).astype(np.uint8)
             found, incoming = np.zeros(HEADER.size, np.uint8), np.zeros(count, np.uint8)
-            octets = frame_header(DATA, count, count, zlib.crc32(message)) + message.tobytes()
+            octets = frame_header(DATA, count, count, zlib.crc32(message.data)) + message.tobytes()
             second.sendall(octets)
             moved = moves(first, (count, count), message, found, incoming, 1.0)
             read = found.tobytes() + incoming.tobytes()

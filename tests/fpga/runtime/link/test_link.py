@@ -15,18 +15,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrnet_nni.base.errors import ExecutionFault, Refusal
+from rrnet_nni.fpga.native.library import OPTIONS, CompilationUnavailable
 from rrnet_nni.fpga.runtime.link import link as link_module
 from rrnet_nni.fpga.runtime.link.frames import FRAME_BYTES, LinkFault
 from rrnet_nni.fpga.runtime.link.link import Link
+from rrnet_nni.fpga.runtime.link.round import CompiledRound, _crosses
 from rrnet_nni.fpga.runtime.link.tls import load_identity, make_pair, secure
 
+#: Without the abilities of the CPU that compiles.
+PLAIN = tuple(option for option in OPTIONS if option != "-march=native")
 
-@pytest.fixture(scope="module", params=["compiled", "python"], autouse=True)
+
+def ways():
+    """Links move frames by Python alone, and in C where that works: with its own checksums and without."""
+    try:
+        return {"python": None, "compiled": CompiledRound(), "without checksums": CompiledRound(PLAIN)}
+    except CompilationUnavailable:
+        return {"python": None}
+
+
+WAYS = ways()
+
+
+@pytest.fixture(scope="module", params=WAYS, autouse=True)
 def way_of_a_round(request):
-    """Links move frames in C where that works, and by Python alone."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "python":
-            patch.setattr(link_module, "compiled_round", lambda: None)
+        patch.setattr(link_module, "compiled_round", lambda: WAYS[request.param])
         yield
 
 
@@ -245,3 +259,10 @@ def test_a_message_that_is_heard_ahead_is_still_the_next_one(ends):
 
     assert both(speak, listen_first) == ((b"answer", b"more"), (b"question", b"question", b"question", b"and on"))
     assert first.counters.overhead_bytes == second.counters.overhead_bytes + len(b"question") - len(b"answer") + 2
+
+
+def test_a_round_that_computes_other_checksums_is_not_taken(monkeypatch):
+    assert [_crosses(way) for way in WAYS.values()] == [way is not None for way in WAYS.values()]
+    monkeypatch.setattr("rrnet_nni.fpga.runtime.link.round.zlib.crc32", lambda octets: 7)
+    own = [way for way in WAYS.values() if way is not None and way.checks]
+    assert not any(_crosses(way) for way in own)
