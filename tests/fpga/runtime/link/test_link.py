@@ -139,6 +139,15 @@ def test_a_stalled_link_ends_after_its_timeout(ends, outgoing):
     assert time.monotonic() - started < 5
 
 
+def test_a_link_that_was_silent_for_its_timeout_is_not_waited_for_again(ends, monkeypatch):
+    link, pumped = Link(ends[0], "the server", 0.1), []
+    pump = link._pump
+    monkeypatch.setattr(link, "_pump", lambda *arguments: (pumped.append(1), pump(*arguments)))
+    with pytest.raises(LinkFault, match=r"stalled: nothing moved for 0\.1 s"):
+        link.exchange(None, 4)
+    assert len(pumped) == (link._round is None)
+
+
 def test_a_peer_that_dies_while_it_is_sent_to_is_noticed(ends):
     link = Link(ends[0], "the server", 10)
     threading.Timer(0.2, ends[1].close).start()
@@ -153,24 +162,26 @@ def test_an_aborting_party_says_why(ends):
         first.exchange(np.zeros(10, np.uint8), 10)
 
 
-def test_a_round_goes_on_after_a_signal(ends):
-    """What a handler does is done at once, not when the round has ended."""
+@pytest.mark.parametrize("size", [3, 100_000, 3_000_000])
+def test_a_round_goes_on_after_a_signal(ends, size):
+    """What a handler does is done at once, not when the round has ended; a large message has been sent in part."""
     first, second = (Link(end, "the other", 10) for end in ends)
-    message, handled = np.arange(100_000, dtype=np.uint8), []
+    ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+    message, handled = np.random.default_rng(size).integers(0, 256, size, np.uint8), []
     before = signal.signal(signal.SIGALRM, lambda *_: handled.append(time.monotonic()))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with ThreadPoolExecutor(1) as pool:
-            late = pool.submit(lambda: (time.sleep(0.4), second.exchange(message, 3))[1])
+            late = pool.submit(lambda: (time.sleep(0.4), second.exchange(message[::-1], size))[1])
             started = time.monotonic()
-            received = first.exchange(np.arange(3, dtype=np.uint8), message.nbytes)
+            received = first.exchange(message, size)
         assert 0.05 < handled[0] - started < 0.35
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert np.array_equal(received, message)
-    assert late.result().tolist() == [0, 1, 2]
+    assert np.array_equal(received, message[::-1])
+    assert np.array_equal(late.result(), message)
     assert np.array_equal(
-        both(lambda: first.exchange(message, 5), lambda: second.exchange(message[:5], 10**5))[1], message
+        both(lambda: first.exchange(message, 1), lambda: second.exchange(message[:1], size))[1], message
     )
 
 
