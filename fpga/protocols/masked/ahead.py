@@ -100,7 +100,7 @@ class AheadParty(MaskedParty):
     ) -> np.ndarray:
         lane = copy.copy(self)
         lane.channel = LaneChannel()
-        walk = _Walk(lane, prepared, Values(self.program, share), self._parts.copy())
+        walk = _Walk(lane, prepared, Values(self.number, self.program, share, postpones=False), self._parts.copy())
         self._graph.walk(walk, self._ahead, observe)
         return walk.values.narrow(self.program.output)
 

@@ -33,7 +33,6 @@ from ..shared.pool_tree import first_differences, pool_shape, run_pool_tree
 from .comparison import Comparison, draw_pool, draw_select, evaluate_select
 from .kernels import kernels
 from .masks import Forms, Lifting, MaskShares, draw_words
-from .numpy_kernels import reduce_share
 from .opening import open_together, open_wire
 from .plan import plan_masked
 from .values import Lifted, PreparedOperation, Values
@@ -156,7 +155,7 @@ class MaskedParty(PartyProgram):
         return result
 
     def evaluate(self, share: np.ndarray, prepared: list[PreparedOperation], observe: Observer) -> np.ndarray:
-        values = Values(self.program, share)
+        values = Values(self.number, self.program, share, postpones=True)
 
         def step(index: int, operation: AnyOperation) -> None:
             self._evaluate_operation(index, operation, values, prepared[index])
@@ -174,7 +173,8 @@ class MaskedParty(PartyProgram):
             self._evaluate_local(operation, plan, values)
             return
         if plan.opens and known.mask is not None and not plan.reduces:
-            values.opened[name] = open_wire(self.channel, self.number, values.narrow(name), known.mask, plan.width)
+            own, bits = values.unreduced(name)
+            values.opened[name] = open_wire(self.channel, self.number, own, known.mask, plan.width, bits)
         match operation:
             case ConvOp() | LinearOp() if known.product is not None:
                 geometry, _, online = self._factors[index]
@@ -199,18 +199,17 @@ class MaskedParty(PartyProgram):
             values.opened[operation.output] = evaluate_local(
                 0, operation, [values.opened[name] for name in operation.inputs]
             )
-        inputs = [values.shares[name] if plan.wide else values.narrow(name) for name in operation.inputs]
+        inputs = [values.share(name) if plan.wide else values.narrow(name) for name in operation.inputs]
         values.shares[operation.output] = evaluate_local(self.number, operation, inputs)
 
     def _reduce(self, operation: TruncateOp, plan: OperationPlan, values: Values, known: PreparedOperation) -> None:
         """Drop bits of the share; where the result is needed on more bits than are left, open and lift it."""
         source, output = operation.inputs[0], operation.output
+        share = values.share(source)
         if self.reduced is not None:
-            self.reduced[operation.name] = values.shares[source]
-        share = values.shares[source]
+            self.reduced[operation.name] = share
         if known.mask is None:
-            reduced = reduce_share(self.number, share, operation.bits)
-            values.shares[output] = reduced if plan.wide else reduced.astype(np.uint32, copy=False)
+            values.reduce(output, share, operation.bits, plan.wide)
             return
         values.opened[output] = open_wire(self.channel, self.number, share, known.mask, plan.width, operation.bits)
         self._lift(output, values.opened[output], Lifting(width=plan.width), known.forms, values)
@@ -229,7 +228,7 @@ class MaskedParty(PartyProgram):
         if not (plan.lifted or plan.lifts):
             return values.opened[name], None, None
         lifted = values.lifted[name]
-        return lifted.opened, lifted.lifting, values.shares[name] if plan.wide else values.narrow(name)
+        return lifted.opened, lifted.lifting, values.share(name) if plan.wide else values.narrow(name)
 
     def _square(self, name: str, plan: OperationPlan, values: Values, known: PreparedOperation) -> np.ndarray:
         """q_i = [i = 0]·A² − 2A·ρ_t,i + (ρ_t²)_i."""

@@ -145,6 +145,7 @@ class RowsOfValues(Values):
     """What a party knows of some rows of the program's values: a view of what it knows of whole ones."""
 
     def __init__(self, values: Values, program: Program, rows: Rows) -> None:
+        self.number, self.postpones = values.number, False
         self.shares = RowsOfWords(values.shares, program, rows)  # type: ignore[assignment]
         self.opened = RowsOfWords(values.opened, program, rows)  # type: ignore[assignment]
         self.lifted = RowsOfLifted(values.lifted, program, rows)  # type: ignore[assignment]

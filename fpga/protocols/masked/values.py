@@ -10,6 +10,7 @@ import numpy as np
 from ...program import AnyOperation, Program
 from .comparison import SelectMaterial
 from .masks import Forms, Lifting
+from .numpy_kernels import reduce_share
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ class Lifted:
 class Values:
     """What a party knows of the program's values while it evaluates: shares, opened words M, lifted values.
 
-    What no operation reads any more is forgotten.
+    What no operation reads any more is forgotten. Where `postpones` is set, a truncation that opens nothing may leave
+    its share as it was: the mask that most readers put on it drops the bits in the same pass over memory.
     """
 
-    def __init__(self, program: Program, share: np.ndarray) -> None:
+    def __init__(self, number: int, program: Program, share: np.ndarray, postpones: bool) -> None:
+        self.number, self.postpones = number, postpones
         self.shares = {program.input: share}
         self.opened: dict[str, np.ndarray] = {}
         self.lifted: dict[str, Lifted] = {}
+        self._unreduced: dict[str, tuple[np.ndarray, int]] = {}
         self._readers = Counter(name for operation in program.operations for name in operation.inputs)
         self._readers[program.output] += 1
 
@@ -61,9 +65,28 @@ class Values:
         for name in operation.inputs:
             self._readers[name] -= 1
             if not self._readers[name]:
-                for known in (self.shares, self.opened, self.lifted):
+                for known in (self.shares, self.opened, self.lifted, self._unreduced):
                     known.pop(name, None)
+
+    def reduce(self, name: str, share: np.ndarray, bits: int, wide: bool) -> None:
+        """The value `name` has this share without its `bits` low bits."""
+        if self.postpones and not wide:
+            self._unreduced[name] = share, bits
+            return
+        reduced = reduce_share(self.number, share, bits)
+        self.shares[name] = reduced if wide else reduced.astype(np.uint32, copy=False)
+
+    def unreduced(self, name: str) -> tuple[np.ndarray, int]:
+        """The share modulo 2^32, or one of more bits of which so many low ones are to be dropped."""
+        return (self.narrow(name), 0) if not self.postpones or name in self.shares else self._unreduced[name]
+
+    def share(self, name: str) -> np.ndarray:
+        """The share in as many bits as it is held."""
+        if self.postpones and name not in self.shares:
+            share, bits = self._unreduced.pop(name)
+            self.shares[name] = reduce_share(self.number, share, bits).astype(np.uint32, copy=False)
+        return self.shares[name]
 
     def narrow(self, name: str) -> np.ndarray:
         """The share modulo 2^32."""
-        return self.shares[name].astype(np.uint32, copy=False)
+        return self.share(name).astype(np.uint32, copy=False)

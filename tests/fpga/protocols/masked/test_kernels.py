@@ -12,7 +12,7 @@ from rrnet_nni.fpga.protocols.masked import comparison as masked_comparison
 from rrnet_nni.fpga.protocols.masked import party as masked_party
 from rrnet_nni.fpga.protocols.masked.kernels import CompiledKernels, agrees_with_numpy, kernels
 from rrnet_nni.fpga.protocols.masked.masks import Lifting, lifted_forms
-from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
+from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels, reduce_share
 from rrnet_nni.fpga.protocols.shared.bit_planes import indicators, plane_words
 from rrnet_nni.fpga.protocols.shared.digit_planes import split_digits, split_leaves
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder, first_divergence
@@ -90,7 +90,7 @@ def test_reducing_a_wide_share_never_fails(steps, bits, seed):
     first = generator.integers(0, 2**64, 500, dtype=np.uint64)
     first[6:9] = 0, 2**64 - 1, 2**63
     shares = first, value.view(np.uint64) - first
-    total = sum(masked_party.reduce_share(party, share, bits) for party, share in enumerate(shares))
+    total = sum(reduce_share(party, share, bits) for party, share in enumerate(shares))
     difference = (total - (value >> bits).view(np.uint64)).astype(np.uint32)
     assert np.isin(difference, (0, 1)).all()
 
