@@ -24,6 +24,7 @@ from rrnet_nni.fpga.hls.rtl.modules import (
 from rrnet_nni.fpga.hls.rtl.simulator import Run
 from rrnet_nni.fpga.protocols.beaver_ot.products import BeaverSquare, Truncation
 from rrnet_nni.fpga.protocols.masked.costs import ONEHOT_PLANES
+from rrnet_nni.fpga.protocols.masked.masks import Lifting
 from rrnet_nni.fpga.protocols.masked.numpy_kernels import NumpyKernels
 from rrnet_nni.fpga.protocols.shared.bit_planes import word_planes
 from rrnet_nni.fpga.protocols.shared.digit_planes import CHOICE_PLANES, DIGIT_BITS
@@ -96,7 +97,7 @@ def test_the_square_of_masked() -> None:
     def case(size: int) -> tuple[dict[str, np.ndarray], dict[str, int], np.ndarray]:
         number = int(RANDOM.integers(2))
         public, mask, square = words(size), words(size), words(size)
-        expected = MASKED.square(number, public, None, (mask,), (square,))
+        expected = MASKED.square(number, public, None, mask, (square,))
         return {"e": public, "a": mask, "z": square}, {"party0": 1 - number, "subtract": 1}, expected
 
     check(BEAVER_SQUARE, case, lambda size: streaming.elementwise_cycles(size, stages=streaming.SQUARE_STAGES))
@@ -108,7 +109,7 @@ def test_the_wide_square_of_masked() -> None:
         number = int(RANDOM.integers(2))
         public = RANDOM.integers(-(2**31), 2**31, size, dtype=np.int64).astype(np.uint64)
         mask, square = (RANDOM.integers(0, 2**64, size, dtype=np.uint64) for _ in range(2))
-        expected = MASKED.square(number, public, None, (mask,), (square,))
+        expected = MASKED.square(number, public, None, mask, (square,))
         streams = {"e": public.view(np.uint32), "a": mask.view(np.uint32), "z": square.view(np.uint32)}
         return streams, {"party0": 1 - number}, expected
 
@@ -134,7 +135,7 @@ def test_the_truncation_of_masked() -> None:
     def case(size: int) -> tuple[dict[str, np.ndarray], dict[str, int], np.ndarray]:
         number, bits = int(RANDOM.integers(2)), int(RANDOM.integers(1, 31))
         opened, zero, one = words(size), words(size), words(size)
-        *_, expected = MASKED.lift(number, opened, bits, (zero, one))
+        expected = MASKED.lift(number, opened, Lifting(bits), (zero, one))
         return {"m": opened, "u": zero, "v": one}, {"party0": 1 - number, "dealt_top": 0, "bits": bits}, expected
 
     check(TRUNCATE, case, lambda size: streaming.elementwise_cycles(size, stages=streaming.TRUNCATE_STAGES))
