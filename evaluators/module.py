@@ -19,6 +19,7 @@ from .compilation import compiled_forward
 from .distillation import Teacher
 from .options import TrainingOptions
 from .parameters import clip_or_drop_gradients, parameter_groups
+from .settling import settling_factor
 from .stretching import stretched
 
 #: Strength of the range loss at the start of a training, and all through a search.
@@ -105,7 +106,7 @@ class ClassificationModule(LightningModule):
         self.range_strength = self.range_strength_at(self.global_step)
         if self._squares:
             seed = self.options.seed * 1_000_003 + self.global_step
-            images = stretched(images, self.options.stretch, self._done(self.global_step), seed)
+            images = stretched(images, self.options.stretch, self._stretching(self.global_step), seed)
         images = self.arithmetic.images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)
@@ -129,8 +130,10 @@ class ClassificationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def learning_rate_factor(self, step: int) -> float:
-        """Linear warm-up, then cosine to zero, by training step."""
-        total = self.options.epochs * self.steps_per_epoch
+        """Linear warm-up, then cosine to zero, by training step; of the settling epochs for themselves."""
+        total = self._moving_steps
+        if step >= total and self._settling_steps:
+            return self.learning_rate_scale * settling_factor((step - total) / self._settling_steps)
         warmup = min(self.options.warmup_epochs * self.steps_per_epoch, total / 2)
         if step < warmup:
             return self.learning_rate_scale * (step + 1) / (warmup + 1)
@@ -142,8 +145,24 @@ class ClassificationModule(LightningModule):
         onset = self.options.range_onset
         return min(1.0, max(RANGE_START, (self._done(step) - onset) / ((1 - onset) / 2)))
 
+    @property
+    def _settling_steps(self) -> int:
+        """Steps of the epochs in which a network with X2act settles."""
+        return self.options.settling_epochs * self.steps_per_epoch if self._squares else 0
+
+    @property
+    def _moving_steps(self) -> int:
+        """Steps before them, in which statistics move."""
+        return self.options.epochs * self.steps_per_epoch - self._settling_steps
+
     def _done(self, step: int) -> float:
-        return step / (self.options.epochs * self.steps_per_epoch)
+        return min(1.0, step / self._moving_steps)
+
+    def _stretching(self, step: int) -> float:
+        """Share of the steps that are done in which images are spread."""
+        if not self._settling_steps:
+            return self._done(step)
+        return max(0.0, (step - self._moving_steps) / self._settling_steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_options"] = asdict(self.options)

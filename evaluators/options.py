@@ -94,8 +94,11 @@ class TrainingOptions:
         range_bound: inputs of X2act within ± this cost nothing.
         range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
             of it when half of the rest is done.
+        settling_epochs: of networks with X2act, the last so many epochs, in which all statistics stand still, as at
+            inference, at a fiftieth of the learning rate: what explodes there shows in the loss.
         stretch: of networks with X2act, the part by which the contrast of an eighth of the images of a batch grows at
-            most; it comes to that over the first four fifths of the training. 0 leaves images alone.
+            most; it comes to that over the first four fifths of the training, or of the settling epochs where there are
+            any: images are then spread in these alone. 0 leaves images alone.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
@@ -121,6 +124,7 @@ class TrainingOptions:
     range_weight: NotNegative = 0.1
     range_bound: Positive = RANGE_BOUND
     range_onset: Share = 0.4
+    settling_epochs: Natural = 0
     stretch: NotNegative = 0.0
     w1_bound: Positive = 0.1
     clip_norm: Positive = 5.0
@@ -134,6 +138,10 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.settling_epochs >= self.epochs:
+            raise WrongSetting(
+                f"settling_epochs are the last of {self.epochs}, and {self.settling_epochs} leave none for the rest"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rrnet_nni.base.files import whole_file
+from rrnet_nni.search_spaces import x2act_modules
 
 from .accuracy import Evaluation, evaluate
 from .arithmetic import Arithmetic, choose_arithmetic
@@ -23,6 +24,7 @@ from .fused_squares import use_kernels
 from .images.data import ImageDataset
 from .kept_settings import read_checkpoint, refuse_other_settings
 from .module import ClassificationModule, TrainingOptions
+from .settling import Settling, settle
 
 __all__ = ["ClassificationModule", "EpochProgress", "TrainingOptions", "TrainingResult", "evaluate", "train_network"]
 
@@ -90,6 +92,8 @@ def train_network(
     network.to(device)
     report, guard = _EpochReport(options.epochs, progress), DivergenceGuard()
     callbacks: list[lightning.Callback] = [report, guard]
+    if options.settling_epochs and next(x2act_modules(network), None) is not None:
+        callbacks.append(Settling(options, network))
     resume: Path | None = None
     arithmetic: Arithmetic | None = None
     if checkpoint_dir is not None:
@@ -122,6 +126,7 @@ def train_network(
     network.to(device)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     use_kernels(network, None)
+    settle(network, False)
     test = evaluate(network, dataset)
     seconds = time.monotonic() - started
     return TrainingResult(test, report.loss, options.epochs, module.skipped_steps, tuple(guard.fallbacks), seconds)

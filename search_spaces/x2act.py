@@ -27,6 +27,7 @@ class X2act(nn.Module):
 
     Attributes:
         range_bound: inputs beyond ± this are penalized.
+        settled: in training mode too, statistics stand still and are those of inference.
         range_excess: Σ relu(|x| − range_bound)² / batch of the last forward in training mode (in normalized bases of z
             in place of x), a scalar that carries gradient; None before the first. The range loss sums it over layers.
     """
@@ -35,6 +36,7 @@ class X2act(nn.Module):
         super().__init__()
         self.label = label
         self.range_bound = RANGE_BOUND
+        self.settled = False
         self.range_excess: Tensor | None = None
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,12 +52,22 @@ class X2act(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: float [N, C, H, W] -> the same shape."""
-        return self.trained(x) if self.training else self.polynomial(x)
+        if not self.training:
+            return self.polynomial(x)
+        return self.still(x) if self.settled else self.trained(x)
 
     def trained(self, x: Tensor) -> Tensor:
         """What is computed in training mode; notes the range excess."""
-        self.range_excess = range_excess(x, self.range_bound)
+        return self.still(x)
+
+    def still(self, x: Tensor) -> Tensor:
+        """What is computed in training mode while statistics stand still; notes the range excess."""
+        self.range_excess = range_excess(self.normalized(x), self.range_bound)
         return self.polynomial(x)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """What must stay within the range, by the statistics of inference."""
+        return x
 
     def polynomial(self, x: Tensor) -> Tensor:
         """What is computed at inference."""
@@ -157,6 +169,10 @@ class NormalizedX2act(X2act):
             z * z, self.square_mean, self.square_variance, self.a2, self.a0, True, self.momentum, self.square_eps
         )
         return square + z * self.a1[:, None, None].to(z.dtype)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        mean, inverse = self.input_mean, (self.input_variance + self.eps).rsqrt()
+        return (x - mean[:, None, None]) * inverse[:, None, None]
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
         # (x − μ)/σ in a0 + a1 · z + a2 · (z² − m)/τ, by powers of x.

@@ -113,6 +113,7 @@ def search_evaluator(
     training = replace(
         problem.training,
         epochs=options.epochs,
+        settling_epochs=0,
         seed=options.seed,
         clip_norm=options.gradient_clip or problem.training.clip_norm,
     )

@@ -176,8 +176,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     tuned = [row for row in rows if row["start"] is not None and row["judged_on"] == "test images"]
-    for name in dict.fromkeys(row["key"].split("/")[0] for row in tuned):
+    for name, settled in dict.fromkeys((row["key"].split("/")[0], _settled(row)) for row in tuned):
         mine = [row for row in tuned if row["key"].split("/")[0] == name]
+        mine = [row for row in mine if row["kind"] != "x2act" or _settled(row) == settled]
         found = {kind: {row["seed"]: row for row in mine if row["kind"] == kind} for kind in KINDS}
         seeds = sorted(set(found["relu"]) & set(found["x2act"]))
         if not seeds:
@@ -187,9 +188,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         exploded = sum(row["exploded_images"] for row in mine)
         first = mine[0]
         title = f"{first['backbone']}, width {first['width']:g}, {first['epochs']} + {first['epochs']} epochs"
+        title += ", the last settled" if settled else ""
         shown = ", ".join(map(str, seeds))
         lines.append(f"| {title} | {shown} | {' | '.join(cells)} | {statistics.mean(gaps):.2f} | {exploded} |")
     return "\n".join(lines)
+
+
+def _settled(row: Mapping[str, Any]) -> bool:
+    return bool(row["training"].get("settling_epochs"))
 
 
 def _accuracies(rows: Mapping[int, Mapping[str, Any]], seeds: Sequence[int]) -> str:

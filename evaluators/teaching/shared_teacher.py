@@ -34,6 +34,7 @@ _UNHEEDED = (
     "range_bound",
     "range_onset",
     "stretch",
+    "settling_epochs",
     "w1_bound",
     "distillation_weight",
     "distillation_temperature",
