@@ -28,6 +28,7 @@ CANDIDATES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "wider-range": ("x2act", {"range_bound": 8.0}),
     "weaker-range": ("x2act", {"range_weight": 0.02}),
     "stretched": ("x2act", {"stretch": 0.5}),
+    "settled": ("x2act", SETTLED),
     "narrower-range": ("x2act", {"range_bound": 4.5}),
     "features": ("x2act", {"feature_weight": 1.0}),
     "mostly-taught": ("x2act", {"distillation_weight": 0.9, "label_smoothing": 0.0}),
