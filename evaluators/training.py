@@ -35,6 +35,7 @@ CHECKPOINT = "training.ckpt"
 class EpochProgress:
     """Where a training run stands after an epoch: `epoch` of `epochs` done, mean loss, and the time still needed.
 
+    The loss is the mean over the steps where it was finite; the others are among the `skipped_steps`.
     `network` is the one that trains on: who looks at it leaves it as it is.
     """
 
@@ -176,17 +177,19 @@ class _EpochReport(lightning.Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if self._first_epoch is None:
             self._first_epoch, self._started = trainer.current_epoch, time.monotonic()
-        self._total, self._steps = torch.zeros(()), 0
+        self._total, self._steps = torch.zeros(()), torch.zeros((), dtype=torch.long)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._total = self._total + outputs["loss"].detach()
-        self._steps += 1
+        loss = outputs["loss"].detach()
+        finite = torch.isfinite(loss)  # of a step that was left out it is not
+        self._total = self._total + torch.where(finite, loss, 0.0)
+        self._steps = self._steps + finite
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, ClassificationModule)
-        self.loss = float(self._total) / max(1, self._steps)
+        self.loss = float(self._total) / int(self._steps) if self._steps else float("nan")
         if self.progress is not None:
             assert self._first_epoch is not None
             done = trainer.current_epoch + 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from rrnet_nni.base.settings import WrongSetting
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.module import ClassificationModule
 from rrnet_nni.evaluators.settling import SETTLING_RATE, settle, settling_factor
-from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, train_network
+from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, _EpochReport, train_network
 from rrnet_nni.search_spaces import x2act_modules
 from rrnet_nni.search_spaces.x2act import NormalizedX2act
 
@@ -137,6 +139,20 @@ def test_a_run_that_goes_on_in_its_settling_ends_as_one_that_was_not_stopped(
         train_network(network(POLYNOMIAL), digits, options, checkpoint_dir=tmp_path, progress=stop)
     _, resumed = after_every_epoch(POLYNOMIAL, digits, options, tmp_path)
     assert all(torch.equal(whole[-1][name], resumed[-1][name]) for name in whole[-1])
+
+
+def test_the_loss_of_an_epoch_is_that_of_the_steps_that_were_taken() -> None:
+    told: list[EpochProgress] = []
+    module, trainer = ClassificationModule(SETTLED, 3), SimpleNamespace(current_epoch=0)
+    module.set_model(network(POLYNOMIAL))
+    report = _EpochReport(3, told.append)
+    for losses in ((2.0, float("nan"), 4.0), (float("inf"),) * 2):
+        report.on_train_epoch_start(trainer, module)
+        for loss in losses:
+            report.on_train_batch_end(trainer, module, {"loss": torch.tensor(loss)}, None, 0)
+        report.on_train_epoch_end(trainer, module)
+    assert told[0].loss == 3.0
+    assert math.isnan(told[1].loss)
 
 
 @pytest.mark.parametrize("epochs", [3, 4])
