@@ -163,4 +163,4 @@ class TeacherOptions:
 
     def training(self, task: TrainingOptions) -> TrainingOptions:
         """How the teacher of a task with this `training` is trained."""
-        return replace(task, epochs=self.epochs, learning_rate=self.learning_rate)
+        return replace(task, epochs=self.epochs, settling_epochs=0, learning_rate=self.learning_rate)

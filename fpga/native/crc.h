@@ -72,17 +72,21 @@ static inline uint32_t crc_octets(const uint8_t *octets, int64_t count, uint32_t
     return ~(uint32_t)_mm_extract_epi32(all, 1);
 }
 
-/* One octet after the other: `rest` has an entry for every octet. */
+static uint32_t crc_table[256]; /* of every octet */
+
+/* Filled when the library is loaded: several threads read it. */
+static __attribute__((constructor)) void crc_fill(void) {
+    for (uint32_t octet = 0; octet < 256; octet++) {
+        uint32_t value = octet;
+        for (int bit = 0; bit < 8; bit++) value = value >> 1 ^ (0xEDB88320u & (0 - (value & 1)));
+        crc_table[octet] = value;
+    }
+}
+
+/* One octet after the other. */
 static inline uint32_t crc_rest(const uint8_t *octets, int64_t count, uint32_t crc) {
-    static uint32_t rest[256];
-    if (!rest[1])
-        for (uint32_t octet = 256; octet--;) { /* the second entry last, which says that all are there */
-            uint32_t value = octet;
-            for (int bit = 0; bit < 8; bit++) value = value >> 1 ^ (0xEDB88320u & (0 - (value & 1)));
-            rest[octet] = value;
-        }
     crc = ~crc;
-    for (int64_t i = 0; i < count; i++) crc = crc >> 8 ^ rest[(crc ^ octets[i]) & 0xFF];
+    for (int64_t i = 0; i < count; i++) crc = crc >> 8 ^ crc_table[(crc ^ octets[i]) & 0xFF];
     return ~crc;
 }
 

@@ -15,6 +15,7 @@ from torch import nn
 from rrnet_nni.base.settings import WrongSetting
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
 from rrnet_nni.evaluators.module import ClassificationModule
+from rrnet_nni.evaluators.options import TeacherOptions
 from rrnet_nni.evaluators.settling import SETTLING_RATE, settle, settling_factor
 from rrnet_nni.evaluators.training import EpochProgress, TrainingOptions, _EpochReport, train_network
 from rrnet_nni.search_spaces import x2act_modules
@@ -159,3 +160,8 @@ def test_the_loss_of_an_epoch_is_that_of_the_steps_that_were_taken() -> None:
 def test_settling_leaves_an_epoch_before_it(epochs: int) -> None:
     with pytest.raises(WrongSetting, match=f"last of 3, and {epochs} leave none"):
         TrainingOptions(epochs=3, settling_epochs=epochs)
+
+
+def test_a_teacher_of_fewer_epochs_than_its_task_settles_does_not_settle() -> None:
+    taught = TeacherOptions(epochs=2).training(TrainingOptions(epochs=9, settling_epochs=3))
+    assert (taught.epochs, taught.settling_epochs) == (2, 0)
