@@ -178,3 +178,11 @@ def test_a_search_in_bfloat16_goes_on_with_the_same_bits_whatever_is_fastest_tod
     assert resumed.theta == whole.theta
     expected, found = end_of(tmp_path / "whole"), end_of(tmp_path / "stopped")
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_a_search_of_fewer_epochs_than_its_task_settles_does_not_settle(problem: SearchProblem, tmp_path: Path) -> None:
+    settling = replace(problem, training=replace(problem.training, epochs=9, settling_epochs=4))
+    for name, each in (("plain", problem), ("settling", settling)):
+        run(each, tmp_path / name)
+    plain, other = end_of(tmp_path / "plain"), end_of(tmp_path / "settling")
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
