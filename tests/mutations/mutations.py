@@ -13,6 +13,7 @@ from policies import POLICIES
 SECURITY = "tests/fpga/protocols/test_security.py"
 KEYS = "tests/fpga/protocols/shared/test_randomness.py"
 TRANSFERS = "tests/fpga/protocols/shared/oblivious_transfer/test_transfer_coins.py"
+SILENT = "tests/fpga/protocols/shared/oblivious_transfer/test_silent_coins.py"
 CIPHERTEXTS = "tests/fpga/protocols/shared/lattice/test_ciphertext_coins.py"
 SESSIONS = "tests/fpga/runtime/session/test_session_coins.py"
 PREPARATION = "tests/fpga/runtime/session/test_two_party_prepare_noise.py"
@@ -104,6 +105,42 @@ MUTATIONS = (
         "            self._numbered += len(rows)\n",
         "            pads[8 * part.start : 8 * part.stop] = self._hash.pads(rows, self._numbered, NO_OFFSET, words)\n"
         "            self._numbered = len(rows)\n",
+    ),
+    *(
+        one(
+            f"the roots of silent trees are {what}",
+            f"{SILENT}::test_every_tree_of_every_expansion_and_run_grows_from_a_root_of_its_own",
+            f"{OT}/silent.py",
+            "        roots = np.frombuffer(fresh_bytes(CODE.trees * ROW_BYTES), np.uint64).reshape(-1, 2)\n",
+            f"        roots = {roots}\n",
+        )
+        for what, roots in (
+            ("the same in every expansion", "np.random.default_rng(0).integers(0, 2**64, (CODE.trees, 2), np.uint64)"),
+            ("one root", "np.tile(np.frombuffer(fresh_bytes(ROW_BYTES), np.uint64), (CODE.trees, 1))"),
+        )
+    ),
+    one(
+        "the secret of the silent code is constant",
+        f"{SILENT}::test_the_receiver_starts_every_run_from_choices_of_its_own",
+        f"{OT}/silent.py",
+        "        choices = np.frombuffer(fresh_bytes(CODE.kept // 8), np.uint8)\n",
+        "        choices = np.random.default_rng(7).integers(0, 256, CODE.kept // 8, np.uint8)\n",
+    ),
+    Mutation(
+        "silent transfers are hashed under the numbers of others",
+        (
+            Edit(
+                f"{OT}/silent.py",
+                "            self._numbered += len(rows)\n        return pads\n",
+                "            self._numbered = len(rows)\n        return pads\n",
+            ),
+            Edit(
+                f"{OT}/silent.py",
+                "            self._numbered += len(rows)\n        return pads[0], pads[1]\n",
+                "            self._numbered = len(rows)\n        return pads[0], pads[1]\n",
+            ),
+        ),
+        f"{SILENT}::test_no_silent_transfer_is_hashed_under_another_ones_number",
     ),
     one(
         "the handshake's nonce is constant",

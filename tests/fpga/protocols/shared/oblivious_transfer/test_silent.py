@@ -1,18 +1,17 @@
 """Silent transfers: every one is right, what is sent is uniform and predicted, and nobody is told where noise is."""
 
 import math
-import socket
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from helpers.silent_pair import SESSION, SilentPair
 from helpers.statistics import LIMIT, assert_full_entropy
 
 from rrnet_nni.fpga.program import ReluOp
 from rrnet_nni.fpga.protocols.masked.preparation.preparation import MaskedPreparation
 from rrnet_nni.fpga.protocols.shared.oblivious_transfer import noise_trees as trees_module
 from rrnet_nni.fpga.protocols.shared.oblivious_transfer import silent
-from rrnet_nni.fpga.protocols.shared.oblivious_transfer.extension import CHUNK_OCTETS, OtReceiver, OtSender
+from rrnet_nni.fpga.protocols.shared.oblivious_transfer.extension import CHUNK_OCTETS
 from rrnet_nni.fpga.protocols.shared.oblivious_transfer.noise_trees import (
     CompiledTrees,
     LibraryTrees,
@@ -21,66 +20,18 @@ from rrnet_nni.fpga.protocols.shared.oblivious_transfer.noise_trees import (
 from rrnet_nni.fpga.protocols.shared.oblivious_transfer.silent import (
     CODE,
     NoiseCode,
-    SilentReceiver,
-    SilentSender,
     SilentSupply,
     code_places,
 )
 from rrnet_nni.fpga.protocols.shared.preparation import Manner
-from rrnet_nni.fpga.runtime.link.link import Link
 from rrnet_nni.fpga.runtime.session.conformance import ProgramBuilder
 
-SESSION = bytes(range(16))
 needs_aes = pytest.mark.skipif(not silent_kernels().silent_accelerated(), reason="no AES instructions here")
-
-
-class Pair:
-    """Both ends of silent transfers, and what they sent."""
-
-    def __init__(self):
-        self.links = [Link(end, "the other party", 30) for end in socket.socketpair()]
-        self.pool = ThreadPoolExecutor(2)
-        self.sent = [[], []]
-        receiver, sender = self.both(
-            lambda: OtReceiver(self.links[0], SESSION), lambda: OtSender(self.links[1], SESSION)
-        )
-        self.start = sender
-        self.before = [link.counters.bytes_sent for link in self.links]
-        self.receiver = SilentReceiver(receiver, self.channel(0), SESSION)
-        self.sender = SilentSender(sender, self.channel(1), SESSION)
-
-    def both(self, *functions):
-        return [future.result() for future in [self.pool.submit(function) for function in functions]]
-
-    def channel(self, number):
-        pair = self
-
-        class Recorded:
-            def exchange(self, outgoing, incoming_bytes):
-                if outgoing is not None:
-                    pair.sent[number].append(np.ascontiguousarray(outgoing).tobytes())
-                return pair.links[number].exchange(outgoing, incoming_bytes)
-
-        return Recorded()
-
-    def transfer(self, choices, words=1):
-        """The chosen pads and both; choices in octets."""
-        channels = [self.channel(number) for number in (0, 1)]
-        chosen, pads = self.both(
-            lambda: self.receiver.extend(choices, lambda message: channels[0].exchange(message, 0), words),
-            lambda: self.sender.extend(len(choices), lambda size: channels[1].exchange(None, size), words),
-        )
-        return chosen, pads
-
-    @property
-    def said(self):
-        """Octets that the receiver and the sender said since the extension started."""
-        return [link.counters.bytes_sent - before for link, before in zip(self.links, self.before)]
 
 
 @pytest.fixture(scope="module")
 def pair():
-    return Pair()
+    return SilentPair()
 
 
 def test_every_transfer_gives_the_chosen_pad_over_chunks_and_expansions(pair):
@@ -120,24 +71,6 @@ def test_rows_differ_by_the_secret_where_the_random_choice_is_one_and_no_row_rep
     assert abs(bits.mean() - 0.5) < LIMIT * 0.5 / math.sqrt(len(bits))
 
 
-def test_the_noise_of_every_expansion_is_elsewhere(pair, monkeypatch):
-    seen = []
-    real = pair.receiver._trees.puncture
-    monkeypatch.setattr(
-        pair.receiver._trees, "puncture", lambda holes, *given: seen.append(holes) or real(holes, *given)
-    )
-    for _ in range(3):
-        pair.transfer(np.zeros(CODE.gained // 8, np.uint8))
-    holes = np.concatenate(seen).reshape(-1, CODE.trees)
-    assert len(holes) >= 3
-    assert holes.min() >= 0
-    assert holes.max() < 1 << CODE.depth
-    for first, second in ((0, 1), (1, 2), (0, 2)):
-        assert (holes[first] == holes[second]).sum() < 20  # two of 918 agree by chance
-    ways = (holes[..., None] >> np.arange(CODE.depth)) & 1
-    assert abs(ways.mean() - 0.5) < LIMIT * 0.5 / math.sqrt(ways.size)
-
-
 @pytest.mark.parametrize("kind", [pytest.param(CompiledTrees, marks=needs_aes), LibraryTrees])
 @pytest.mark.parametrize("depth", [1, 2, 5, 9])
 def test_a_punctured_tree_is_the_whole_one_but_for_a_leaf_that_is_off_by_the_secret(kind, depth):
@@ -167,7 +100,7 @@ def test_compiled_trees_are_those_of_the_library():
 @needs_aes
 def test_two_parties_of_which_one_has_no_aes_instructions_understand_each_other(monkeypatch):
     monkeypatch.setattr(silent, "noise_trees", LibraryTrees)
-    pair = Pair()
+    pair = SilentPair()
     pair.sender._trees = trees_module.CompiledTrees(silent._hash_keys(SESSION)[1])
     choices = np.arange(256, dtype=np.uint8)
     chosen, pads = pair.transfer(choices)
