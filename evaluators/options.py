@@ -95,10 +95,12 @@ class TrainingOptions:
         range_onset: share of the training after which the range loss grows from a hundredth of its strength. It has all
             of it when half of the rest is done.
         settling_epochs: of networks with X2act, the last so many epochs, in which all statistics stand still, as at
-            inference, at a fiftieth of the learning rate: what explodes there shows in the loss.
+            inference, at a fiftieth of the learning rate and ten times the range loss: what explodes there shows.
         stretch: of networks with X2act, the part by which the contrast of an eighth of the images of a batch grows at
             most; it comes to that over the first four fifths of the training, or of the settling epochs where there are
             any: images are then spread in these alone. 0 leaves images alone.
+        push: in settling epochs, the part of its norm by which an eighth of the images of a batch moves at most towards
+            more deviation in the squares' inputs; it grows as `stretch` does. 0 leaves images alone.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
@@ -126,6 +128,7 @@ class TrainingOptions:
     range_onset: Share = 0.4
     settling_epochs: Natural = 0
     stretch: NotNegative = 0.0
+    push: NotNegative = 0.0
     w1_bound: Positive = 0.1
     clip_norm: Positive = 5.0
     distillation_weight: Annotated[float, Ge(0), Le(1)] = 0.5

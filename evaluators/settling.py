@@ -18,6 +18,8 @@ from .options import TrainingOptions
 
 #: Of the learning rate, and the share of the settling over which that is come to.
 SETTLING_RATE, SETTLING_WARMUP = 0.02, 0.1
+#: Times the range loss of other epochs: what it asks for is done in few steps, and no normalization undoes it.
+SETTLING_RANGE = 10.0
 
 
 def settle(network: nn.Module, settled: bool) -> None:
