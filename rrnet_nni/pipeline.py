@@ -75,7 +75,7 @@ def search_architecture(
         architecture,
         theta=found.theta,
         latency_weight=latency_weight,
-        strategy=options.strategy,
+        strategy=found.strategy,
         expected_latency_ms=found.expected_latency_ms,
     )
     _forget_other_training(directory, architecture)

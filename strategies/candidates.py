@@ -141,7 +141,7 @@ class CandidateTrainer:
         """The answer of a search that chose `best`."""
         latency = self.problem.latency
         return SearchResult(
-            strategy=self.options.strategy,
+            strategy=self.options.strategy_name,
             choices=best.choices,
             theta=self._one_hot(best.choices),
             expected_latency_ms=best.latency_ms,

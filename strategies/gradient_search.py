@@ -82,7 +82,7 @@ def run_strategy(
     choices = strategy.derived()
     expected = problem.latency(strategy.gates.theta(), strategy.gates.candidates)
     return SearchResult(
-        strategy=options.strategy,
+        strategy=options.strategy_name,
         choices=choices,
         theta=strategy.gates.probabilities(),
         expected_latency_ms=float(expected.detach()),

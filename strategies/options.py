@@ -19,7 +19,8 @@ class SearchOptions:
     """How a space is searched.
 
     Attributes:
-        strategy: name of the strategy.
+        strategy: name of the strategy; None takes `knapsack` within a target, and `rrnet` at a λ alone or where
+            `alpha_start` is given.
         epochs: passes over the search half of the training data.
         warmup_epochs: epochs at the start that train ω alone.
         latency_weight: λ in 1/ms (Sec. III-C).
@@ -41,7 +42,7 @@ class SearchOptions:
         seed: of everything random.
     """
 
-    strategy: StrategyName = "rrnet"
+    strategy: StrategyName | None = None
     epochs: Count = 15
     warmup_epochs: Natural = 3
     latency_weight: NotNegative = 0.1
@@ -68,6 +69,14 @@ class SearchOptions:
             raise WrongSetting(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
         if self.target_comparisons is not None and self.target_latency_ms is not None:
             raise WrongSetting("target_comparisons and target_latency_ms are two budgets: give one of them")
+
+    @property
+    def strategy_name(self) -> StrategyName:
+        """The strategy that searches: within a target the one that is the most accurate at equal processor time."""
+        if self.strategy is not None:
+            return self.strategy
+        at_weight = self.target_comparisons is None and self.target_latency_ms is None
+        return "rrnet" if at_weight or self.alpha_start != "uniform" else "knapsack"
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain JSON values; `SearchOptions(**options.to_dict())` gives them back."""

@@ -69,13 +69,13 @@ def search(
         Refusal: the strategy cannot do what is asked, or `run_dir` holds a search with other settings.
     """
     target = budget_of(latency, options)
-    if target is not None and options.strategy not in MEETING_A_TARGET:
+    if target is not None and options.strategy_name not in MEETING_A_TARGET:
         raise Refusal(
-            f"{target.option}: {options.strategy} searches at a given latency_weight; a target is met by "
+            f"{target.option}: {options.strategy_name} searches at a given latency_weight; a target is met by "
             f"{', '.join(MEETING_A_TARGET)}"
         )
     directory = Path(run_dir) if run_dir is not None else None
     problem = SearchProblem(backbone, space, dataset, latency, training or TrainingOptions(), initial_weights)
     if directory is not None:
         keep_settings(problem, options, directory)
-    return STRATEGIES[options.strategy](problem, options, directory, on_epoch)
+    return STRATEGIES[options.strategy_name](problem, options, directory, on_epoch)

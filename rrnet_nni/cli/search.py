@@ -36,7 +36,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     budget.add_argument(
         "--comparisons", type=int, metavar="N", help="find the best network of at most N comparisons, all included"
     )
-    parser.add_argument("--strategy", metavar="NAME", help="replaces the strategy of the task file")
+    parser.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="replaces the task file's (where it has none: knapsack within a budget, rrnet otherwise)",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for every file that it writes"
     )

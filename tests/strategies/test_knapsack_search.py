@@ -135,6 +135,15 @@ def test_what_was_measured_with_other_settings_is_refused(
         search(**problem, options=options, run_dir=tmp_path, initial_weights=weights)
 
 
+def test_candidates_of_fewer_epochs_than_their_task_settles_do_not_settle(problem: dict[str, Any]) -> None:
+    options = SearchOptions(strategy="knapsack", target_comparisons=200, **QUICK)
+    settling = replace(problem["training"], epochs=9, settling_epochs=4)
+    plain, other = (
+        search(**{**problem, "training": training}, options=options) for training in (problem["training"], settling)
+    )
+    assert other.candidates == plain.candidates
+
+
 def test_without_a_budget_a_larger_weight_gives_a_faster_network(problem: dict[str, Any]) -> None:
     latency = problem["latency"]
     labels = latency.milliseconds

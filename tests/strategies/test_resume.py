@@ -56,7 +56,7 @@ def digits(run: Path) -> None:
     table = build_lut(operators.choices, operators.fixed, load_device("zcu104"), get_costs("beaver-ot"))
     latency = ExpectedLatency.of_space(operators, table)
     target_ms = sum(latency.bounds_ms()) / 2
-    options = SearchOptions(epochs=5, warmup_epochs=1, target_latency_ms=target_ms, seed=3)
+    options = SearchOptions(strategy="rrnet", epochs=5, warmup_epochs=1, target_latency_ms=target_ms, seed=3)
     search("resnet8", space, dataset, latency, options, TrainingOptions(batch_size=32), run)
 
 

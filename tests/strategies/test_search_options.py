@@ -41,3 +41,20 @@ def test_options_survive_the_way_through_a_file() -> None:
 
 def test_a_weight_of_integer_zero_is_a_weight() -> None:
     assert SearchOptions(latency_weight=0).latency_weight == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "strategy"),
+    [
+        ({}, "rrnet"),
+        ({"target_latency_ms": 3.5}, "knapsack"),
+        ({"target_comparisons": 5000}, "knapsack"),
+        ({"target_comparisons": 5000, "alpha_start": "knapsack"}, "rrnet"),
+        ({"target_comparisons": 5000, "strategy": "rrnet-first-order"}, "rrnet-first-order"),
+        ({"strategy": "greedy"}, "greedy"),
+    ],
+)
+def test_within_a_target_the_knapsack_searches_unless_something_else_is_named(
+    settings: dict[str, Any], strategy: str
+) -> None:
+    assert SearchOptions(**settings).strategy_name == strategy
