@@ -53,6 +53,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "accuracy": of_script("benchmarks/search/accuracy.py", results="accuracy.json", part="runs"),
     "contrast": of_script("benchmarks/search/contrast.py", results="contrast.json", part="rows"),
     "relu-budgets": of_script("benchmarks/search/relu_budgets.py", results="relu_budgets.json", part="runs"),
+    "strategies-equal-time": of_script(
+        "benchmarks/search/relu_budgets.py", "strategies_table", "relu_budgets.json", "runs"
+    ),
     "front-controls": of_script("benchmarks/search/front_controls.py", results="front_controls.json", part="points"),
     "executed": of_script("benchmarks/search/executed.py", results="executed.json"),
     "shared-signs": of_script("docs/computed.py", "shared_signs"),

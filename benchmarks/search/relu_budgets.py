@@ -221,20 +221,49 @@ class BudgetBench:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line for every network, budget, space and strategy: the mean over the seeds, and each."""
+    """One line for every network, budget and space: the mean over the seeds, and each."""
     lines = ["| network | budget | space | strategy | comparisons | ms | accuracy, % | exploded |", "| --- " * 8 + "|"]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
+        if _compares_strategies(row):
+            continue
         name = f"{row['teacher']['backbone']}, width {row['teacher']['width']:g}"
         groups.setdefault((name, row["target"], row["space"], row["strategy"]), []).append(row)
     for (network, target, space, strategy), same in groups.items():
-        each = [100 * row["accuracy"] for row in same]
-        shown = " / ".join(f"{one:.2f}" for one in each)
-        mean = f"{statistics.mean(each):.2f} ({shown})" if len(each) > 1 else shown
+        mean = _accuracies(same)
         made, ms = max(row["comparisons_made"] for row in same), statistics.mean(row["latency_ms"] for row in same)
         exploded = sum(row["exploded_images"] for row in same)
         lines.append(f"| {network} | {target:,} | {space} | {strategy} | {made:,} | {ms:.3f} | {mean} | {exploded} |")
     return "\n".join(lines)
+
+
+def strategies_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The strategies in equal processor time, the best first: what each one's time went into, and what came of it."""
+    head = ("strategy", "search, s", "epochs of fine-tuning", "comparisons", "ms", "accuracy, %", "exploded")
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in filter(_compares_strategies, rows):
+        groups.setdefault(row["strategy"], []).append(row)
+    means = {name: statistics.mean(row["accuracy"] for row in same) for name, same in groups.items()}
+    for name in sorted(groups, key=means.__getitem__, reverse=True):
+        same = groups[name]
+        made, ms = max(row["comparisons_made"] for row in same), statistics.mean(row["latency_ms"] for row in same)
+        epochs = " / ".join(str(row["tuned_epochs"]) for row in same)
+        cells = f"{statistics.mean(row['search_s'] for row in same):.0f} | {epochs} | {made:,} | {ms:.3f}"
+        exploded = sum(row["exploded_images"] for row in same)
+        lines.append(f"| `{name}` | {cells} | {_accuracies(same)} | {exploded} |")
+    return "\n".join(lines)
+
+
+def _compares_strategies(row: Mapping[str, Any]) -> bool:
+    return "/strategies/" in row["key"]
+
+
+def _accuracies(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Their mean in %, and each where there are several."""
+    each = [100 * row["accuracy"] for row in rows]
+    shown = " / ".join(f"{one:.2f}" for one in each)
+    return f"{statistics.mean(each):.2f} ({shown})" if len(each) > 1 else shown
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -79,3 +79,32 @@ def test_the_plan_covers_the_bars_once_each(capsys: pytest.CaptureFixture[str], 
     assert {run.space for run in smallest} == set(relu_budgets.SPACES)
     relu_budgets.main(["list", "--cache", str(tmp_path)])
     assert capsys.readouterr().out.count("not finished") == len(keys)
+
+
+def test_strategies_stand_in_a_table_of_their_own_the_best_first() -> None:
+    row = {
+        "key": "budgets/tiny/whole",
+        "teacher": {"backbone": "resnet8", "width": 0.125},
+        "target": 2000,
+        "space": "whole",
+        "strategy": "knapsack",
+        "comparisons_made": 1999,
+        "latency_ms": 1.5,
+        "accuracy": 0.5,
+        "exploded_images": 0,
+        "tuned_epochs": 10,
+        "search_s": 1.2,
+    }
+    compared = [
+        {**row, "key": f"budgets/tiny/strategies/{name}/seed{seed}", "strategy": name, "accuracy": accuracy}
+        | {"tuned_epochs": 10 + 5 * seed, "search_s": 100.0 * seed}
+        for name, accuracies in (("rrnet", (0.6, 0.62)), ("knapsack", (0.7, 0.8)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    lines = relu_budgets.strategies_table([row, *compared]).splitlines()[2:]
+    assert lines == [
+        "| `knapsack` | 50 | 10 / 15 | 1,999 | 1.500 | 75.00 (70.00 / 80.00) | 0 |",
+        "| `rrnet` | 50 | 10 / 15 | 1,999 | 1.500 | 61.00 (60.00 / 62.00) | 0 |",
+    ]
+    plain = relu_budgets.table([row, *compared]).splitlines()[2:]
+    assert plain == ["| resnet8, width 0.125 | 2,000 | whole | knapsack | 1,999 | 1.500 | 50.00 | 0 |"]
