@@ -116,7 +116,7 @@ class ClassificationModule(LightningModule):
         if self._squares:
             seed, done = self.options.seed * 1_000_003 + self.global_step, self._stretching(self.global_step)
             images = stretched(images, self.options.stretch, done, seed)
-            if self._settles:
+            if self._settles(self.global_step):
                 images = pushed(images, self.options.push, done, seed, self.pushed_excess)
         images = self.arithmetic.images(images)
         logits = self(images)
@@ -143,7 +143,7 @@ class ClassificationModule(LightningModule):
     def learning_rate_factor(self, step: int) -> float:
         """Linear warm-up, then cosine to zero, by training step; of the settling epochs for themselves."""
         total = self._moving_steps
-        if step >= total and self._settling_steps:
+        if self._settles(step):
             return self.learning_rate_scale * settling_factor((step - total) / self._settling_steps)
         warmup = min(self.options.warmup_epochs * self.steps_per_epoch, total / 2)
         if step < warmup:
@@ -153,15 +153,14 @@ class ClassificationModule(LightningModule):
 
     def range_strength_at(self, step: int) -> float:
         """Constant, then linear to 1, then 1, by training step; in settling epochs more than that."""
-        if self._settling_steps and step >= self._moving_steps:
+        if self._settles(step):
             return SETTLING_RANGE
         onset = self.options.range_onset
         return min(1.0, max(RANGE_START, (self._done(step) - onset) / ((1 - onset) / 2)))
 
-    @property
-    def _settles(self) -> bool:
+    def _settles(self, step: int) -> bool:
         """Whether this step is of a settling epoch."""
-        return bool(self._settling_steps) and self.global_step >= self._moving_steps
+        return self._settling_steps > 0 and step >= self._moving_steps
 
     @property
     def _settling_steps(self) -> int:

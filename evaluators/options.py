@@ -145,6 +145,12 @@ class TrainingOptions:
             raise WrongSetting(
                 f"settling_epochs are the last of {self.epochs}, and {self.settling_epochs} leave none for the rest"
             )
+        if self.push and not self.settling_epochs:
+            raise WrongSetting(f"push moves images in settling epochs alone: {self.push:g} needs settling_epochs")
+
+    def unsettled(self) -> TrainingOptions:
+        """The same without settling epochs, for what is trained in passing: searches, candidates, teachers."""
+        return replace(self, settling_epochs=0, push=0.0)
 
 
 @dataclass(frozen=True)
@@ -166,4 +172,4 @@ class TeacherOptions:
 
     def training(self, task: TrainingOptions) -> TrainingOptions:
         """How the teacher of a task with this `training` is trained."""
-        return replace(task, epochs=self.epochs, settling_epochs=0, learning_rate=self.learning_rate)
+        return replace(task.unsettled(), epochs=self.epochs, learning_rate=self.learning_rate)

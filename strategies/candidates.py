@@ -126,9 +126,7 @@ class CandidateTrainer:
         """Train `network` in place and judge it; counts towards no budget until it is kept."""
         device = self.problem.dataset.train_images.device
         started = computation_seconds(device)
-        training: TrainingOptions = replace(
-            self.problem.training, epochs=epochs, settling_epochs=0, seed=self.options.seed
-        )
+        training: TrainingOptions = replace(self.problem.training.unsettled(), epochs=epochs, seed=self.options.seed)
         if fine_tuning:
             training = replace(training, learning_rate=training.learning_rate / 5, warmup_epochs=0.0)
         if epochs:

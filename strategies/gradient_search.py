@@ -111,9 +111,8 @@ def search_evaluator(
     else:
         parts = (torch.arange(len(dataset.train_labels)),) * 2
     training = replace(
-        problem.training,
+        problem.training.unsettled(),
         epochs=options.epochs,
-        settling_epochs=0,
         seed=options.seed,
         clip_norm=options.gradient_clip or problem.training.clip_norm,
     )

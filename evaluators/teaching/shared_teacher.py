@@ -35,6 +35,7 @@ _UNHEEDED = (
     "range_onset",
     "stretch",
     "settling_epochs",
+    "push",
     "w1_bound",
     "distillation_weight",
     "distillation_temperature",
@@ -81,11 +82,12 @@ def shared_teacher(
 
 
 def _key(backbone: str, space: SpaceOptions, dataset: ImageDataset, options: TrainingOptions) -> str:
-    """A hash of everything that decides the teacher's weights."""
+    """A hash of everything that decides the teacher's weights, so that an option which does not never changes it."""
+    heeded = {name: value for name, value in asdict(options).items() if name not in _UNHEEDED}
     made_of = {
         "backbone": backbone,
         "space": space.to_dict(),
-        "training": asdict(options),
+        "training": heeded,
         "images": training_images_hash(dataset),
         "normalization": [list(dataset.mean), list(dataset.std)],
         "augmentation": asdict(dataset.augmentation),

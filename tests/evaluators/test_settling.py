@@ -205,6 +205,11 @@ def test_settling_leaves_an_epoch_before_it(epochs: int) -> None:
         TrainingOptions(epochs=3, settling_epochs=epochs)
 
 
+def test_a_push_without_settling_epochs_is_refused() -> None:
+    with pytest.raises(WrongSetting, match=r"push moves images in settling epochs alone: 0\.03 needs settling_epochs"):
+        TrainingOptions(push=0.03)
+
+
 def test_a_teacher_of_fewer_epochs_than_its_task_settles_does_not_settle() -> None:
-    taught = TeacherOptions(epochs=2).training(TrainingOptions(epochs=9, settling_epochs=3))
+    taught = TeacherOptions(epochs=2).training(TrainingOptions(epochs=9, settling_epochs=3, push=0.03))
     assert (taught.epochs, taught.settling_epochs) == (2, 0)
