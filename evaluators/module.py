@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
@@ -20,7 +20,7 @@ from .distillation import Teacher
 from .options import TrainingOptions
 from .parameters import clip_or_drop_gradients, parameter_groups
 from .settling import SETTLING_RANGE, settling_factor
-from .stretching import PUSHED_BOUND, pushed, stretched
+from .stretching import stretched
 
 #: Strength of the range loss at the start of a training, and all through a search.
 RANGE_START = 0.01
@@ -97,15 +97,6 @@ class ClassificationModule(LightningModule):
             return loss
         return loss + self.range_strength * self.options.range_weight * self.range_loss()
 
-    def pushed_excess(self, images: Tensor) -> Tensor:
-        """Σ over X2act of the range excess of these images beyond `PUSHED_BOUND`."""
-        for square in self._squares:
-            square.range_bound = PUSHED_BOUND
-        self(self.arithmetic.images(images))
-        for square in self._squares:
-            square.range_bound = self.options.range_bound
-        return cast(Tensor, self.range_loss())
-
     def range_loss(self) -> Tensor | float:
         """Σ over X2act of the range excess of the last forward pass in training mode."""
         return sum((square.range_excess for square in self._squares if square.range_excess is not None), start=0.0)
@@ -114,10 +105,8 @@ class ClassificationModule(LightningModule):
         images, labels = batch
         self.range_strength = self.range_strength_at(self.global_step)
         if self._squares:
-            seed, done = self.options.seed * 1_000_003 + self.global_step, self._stretching(self.global_step)
-            images = stretched(images, self.options.stretch, done, seed)
-            if self._settles(self.global_step):
-                images = pushed(images, self.options.push, done, seed, self.pushed_excess)
+            seed = self.options.seed * 1_000_003 + self.global_step
+            images = stretched(images, self.options.stretch, self._stretching(self.global_step), seed)
         images = self.arithmetic.images(images)
         logits = self(images)
         loss = self.criterion(logits, labels)

@@ -99,8 +99,6 @@ class TrainingOptions:
         stretch: of networks with X2act, the part by which the contrast of an eighth of the images of a batch grows at
             most; it comes to that over the first four fifths of the training, or of the settling epochs where there are
             any: images are then spread in these alone. 0 leaves images alone.
-        push: in settling epochs, the part of its norm by which an eighth of the images of a batch moves at most towards
-            more deviation in the squares' inputs; it grows as `stretch` does. 0 leaves images alone.
         w1_bound: w1 is clamped to ± this after every step.
         clip_norm: largest norm of a step's gradient.
         distillation_weight: share of the loss that asks for the teacher's probabilities, where there is a teacher.
@@ -128,7 +126,6 @@ class TrainingOptions:
     range_onset: Share = 0.4
     settling_epochs: Natural = 0
     stretch: NotNegative = 0.0
-    push: NotNegative = 0.0
     w1_bound: Positive = 0.1
     clip_norm: Positive = 5.0
     distillation_weight: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -145,12 +142,10 @@ class TrainingOptions:
             raise WrongSetting(
                 f"settling_epochs are the last of {self.epochs}, and {self.settling_epochs} leave none for the rest"
             )
-        if self.push and not self.settling_epochs:
-            raise WrongSetting(f"push moves images in settling epochs alone: {self.push:g} needs settling_epochs")
 
     def unsettled(self) -> TrainingOptions:
         """The same without settling epochs, for what is trained in passing: searches, candidates, teachers."""
-        return replace(self, settling_epochs=0, push=0.0)
+        return replace(self, settling_epochs=0)
 
 
 @dataclass(frozen=True)

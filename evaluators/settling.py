@@ -18,7 +18,7 @@ from .options import TrainingOptions
 
 #: Of the learning rate, and the share of the settling over which that is come to.
 SETTLING_RATE, SETTLING_WARMUP = 0.02, 0.1
-#: Times the range loss of other epochs: what it asks for is done in few steps, and no normalization undoes it.
+#: Times the range loss of other epochs: at such a rate it asks for little otherwise.
 SETTLING_RANGE = 10.0
 
 

@@ -35,7 +35,6 @@ _UNHEEDED = (
     "range_onset",
     "stretch",
     "settling_epochs",
-    "push",
     "w1_bound",
     "distillation_weight",
     "distillation_temperature",

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -124,40 +123,6 @@ def test_images_are_spread_in_settling_epochs_alone(monkeypatch: pytest.MonkeyPa
     assert parts == [0.0] * 8 + [0.0, 0.25, 0.5, 0.75]
 
 
-def test_images_are_pushed_in_settling_epochs_alone(monkeypatch: pytest.MonkeyPatch, digits: ImageDataset) -> None:
-    parts: list[tuple[float, float]] = []
-
-    def note(images: torch.Tensor, most: float, done: float, seed: int, excess: Any) -> torch.Tensor:
-        parts.append((most, done))
-        return images
-
-    monkeypatch.setattr("rrnet_nni.evaluators.module.pushed", note)
-    after_every_epoch(POLYNOMIAL, digits, replace(SETTLED, push=0.03))
-    assert parts == [(0.03, done) for done in (0.0, 0.25, 0.5, 0.75)]
-
-
-def test_a_push_asks_for_deviations_beyond_three_and_leaves_the_network_as_it_is() -> None:
-    module = ClassificationModule(replace(SETTLED, range_bound=5.0), 10)
-    settled = network(POLYNOMIAL)
-    module.set_model(settled)
-    settle(settled.train(), True)
-    before = copied(settled.state_dict())
-    images = torch.randn(16, 1, 16, 16, generator=torch.Generator().manual_seed(0)).mul(4).requires_grad_()
-    found = module.pushed_excess(images)
-    deviations: list[torch.Tensor] = []
-    squares = list(x2act_modules(settled))
-    for square in squares:
-        square.register_forward_pre_hook(lambda square, given: deviations.append(square.normalized(given[0])))
-    settled(images)
-    expected = sum((each.abs() - 3).clamp(min=0).square().sum() / 16 for each in deviations)
-    torch.testing.assert_close(found, expected)
-    (gradient,) = torch.autograd.grad(found, [images])
-    assert gradient.abs().sum() > 0
-    assert {square.range_bound for square in squares} == {5.0}
-    assert all(parameter.grad is None for parameter in settled.parameters())
-    assert all(torch.equal(before[name], tensor) for name, tensor in settled.state_dict().items())
-
-
 def test_the_range_loss_counts_ten_times_while_a_network_settles() -> None:
     module = ClassificationModule(SETTLED, 10)
     module.set_model(network(POLYNOMIAL))
@@ -169,7 +134,7 @@ def test_the_range_loss_counts_ten_times_while_a_network_settles() -> None:
 def test_a_run_that_goes_on_in_its_settling_ends_as_one_that_was_not_stopped(
     tmp_path: Path, digits: ImageDataset
 ) -> None:
-    options = replace(SETTLED, epochs=4, settling_epochs=2, stretch=0.4, push=0.03)
+    options = replace(SETTLED, epochs=4, settling_epochs=2, stretch=0.4)
     _, whole = after_every_epoch(POLYNOMIAL, digits, options)
 
     class Stopped(Exception):
@@ -205,11 +170,6 @@ def test_settling_leaves_an_epoch_before_it(epochs: int) -> None:
         TrainingOptions(epochs=3, settling_epochs=epochs)
 
 
-def test_a_push_without_settling_epochs_is_refused() -> None:
-    with pytest.raises(WrongSetting, match=r"push moves images in settling epochs alone: 0\.03 needs settling_epochs"):
-        TrainingOptions(push=0.03)
-
-
 def test_a_teacher_of_fewer_epochs_than_its_task_settles_does_not_settle() -> None:
-    taught = TeacherOptions(epochs=2).training(TrainingOptions(epochs=9, settling_epochs=3, push=0.03))
+    taught = TeacherOptions(epochs=2).training(TrainingOptions(epochs=9, settling_epochs=3))
     assert (taught.epochs, taught.settling_epochs) == (2, 0)

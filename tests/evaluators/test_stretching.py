@@ -1,4 +1,4 @@
-"""Images that go further in training: which, how far, and that they change what a polynomial network learns alone."""
+"""Images of more contrast in training: which, how much, and that they change what a polynomial network learns alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from helpers.networks.digit_networks import POLYNOMIAL, RELU, network
 
 from rrnet_nni.evaluators.images.data import DataOptions, ImageDataset, load_dataset
-from rrnet_nni.evaluators.stretching import pushed, stretched
+from rrnet_nni.evaluators.stretching import stretched
 from rrnet_nni.evaluators.training import TrainingOptions, train_network
 
 IMAGES = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -35,38 +35,6 @@ def test_a_spread_image_keeps_its_mean() -> None:
 @pytest.mark.parametrize(("most", "done"), [(0.0, 1.0), (0.5, 0.0)])
 def test_nothing_is_spread_at_the_start_or_where_nobody_asks(most: float, done: float) -> None:
     assert stretched(IMAGES, most, done, 0) is IMAGES
-
-
-def norms(images: torch.Tensor) -> torch.Tensor:
-    return images.flatten(1).norm(dim=1)
-
-
-@pytest.mark.parametrize(("done", "largest"), [(0.2, 0.025), (0.8, 0.1), (1.0, 0.1)])
-def test_an_eighth_of_a_batch_is_pushed_by_up_to_a_part_of_its_norm(done: float, largest: float) -> None:
-    moves = (
-        torch.stack([pushed(IMAGES, 0.1, done, seed, lambda some: some.pow(3).sum()) for seed in range(200)]) - IMAGES
-    )
-    assert torch.equal(moves[:, 2:], torch.zeros_like(moves[:, 2:]))
-    parts = norms(moves[:, :2].flatten(0, 1)).reshape(200, 2) / norms(IMAGES[:2])
-    assert parts.min() < 0.1 * largest
-    assert 0.9 * largest < parts.max() <= largest + 1e-5
-
-
-def test_a_push_goes_along_the_gradient() -> None:
-    weights = torch.randn(IMAGES[:2].shape, generator=torch.Generator().manual_seed(2))
-    move = (pushed(IMAGES, 0.1, 1.0, 0, lambda some: (weights * some).sum()) - IMAGES)[:2]
-    torch.testing.assert_close(torch.cosine_similarity(move.flatten(1), weights.flatten(1)), torch.ones(2))
-
-
-def test_images_without_excess_or_with_one_that_is_not_finite_are_not_pushed() -> None:
-    factors = torch.tensor([0.0, torch.inf])[:, None, None, None]
-    assert torch.equal(pushed(IMAGES, 0.1, 1.0, 0, lambda some: (factors * some.square()).sum()), IMAGES)
-    assert pushed(IMAGES, 0.1, 1.0, 0, lambda some: some.new_zeros(())) is IMAGES
-
-
-@pytest.mark.parametrize(("most", "done"), [(0.0, 1.0), (0.1, 0.0)])
-def test_nothing_is_pushed_at_the_start_or_where_nobody_asks(most: float, done: float) -> None:
-    assert pushed(IMAGES, most, done, 0, lambda some: pytest.fail("asked for its excess")) is IMAGES
 
 
 @pytest.fixture(scope="module")

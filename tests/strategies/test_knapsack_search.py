@@ -137,7 +137,7 @@ def test_what_was_measured_with_other_settings_is_refused(
 
 def test_candidates_of_fewer_epochs_than_their_task_settles_do_not_settle(problem: dict[str, Any]) -> None:
     options = SearchOptions(strategy="knapsack", target_comparisons=200, **QUICK)
-    settling = replace(problem["training"], epochs=9, settling_epochs=4, push=0.03)
+    settling = replace(problem["training"], epochs=9, settling_epochs=4)
     plain, other = (
         search(**{**problem, "training": training}, options=options) for training in (problem["training"], settling)
     )

@@ -181,7 +181,7 @@ def test_a_search_in_bfloat16_goes_on_with_the_same_bits_whatever_is_fastest_tod
 
 
 def test_a_search_of_fewer_epochs_than_its_task_settles_does_not_settle(problem: SearchProblem, tmp_path: Path) -> None:
-    settling = replace(problem, training=replace(problem.training, epochs=9, settling_epochs=4, push=0.03))
+    settling = replace(problem, training=replace(problem.training, epochs=9, settling_epochs=4))
     for name, each in (("plain", problem), ("settling", settling)):
         run(each, tmp_path / name)
     plain, other = end_of(tmp_path / "plain"), end_of(tmp_path / "settling")

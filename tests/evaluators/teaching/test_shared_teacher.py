@@ -66,7 +66,7 @@ def test_teacher_is_trained_once_and_is_the_network_that_was_trained(digits: Ima
         ({"seed": 1}, 2),
         ({"learning_rate": 0.05}, 2),
         ({"range_bound": 3.0, "distillation_weight": 0.9, "feature_weight": 1.0}, 0),
-        ({"settling_epochs": 1, "stretch": 0.4, "push": 0.03}, 0),
+        ({"settling_epochs": 1, "stretch": 0.4}, 0),
     ],
 )
 def test_what_decides_its_weights_makes_another_teacher_and_nothing_else_does(
