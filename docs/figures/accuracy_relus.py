@@ -44,12 +44,12 @@ def relus(backbone: str, width: float, kind: str) -> int:
 
 
 def groups(runs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, float, str], list[float]]:
-    """Backbone, width and kind -> test accuracies in %, a seed each."""
-    found: dict[tuple[str, float, str], list[float]] = defaultdict(list)
-    for run in runs:
+    """Backbone, width and kind -> test accuracies in %, a seed each: of its settled network where there is one."""
+    found: dict[tuple[str, float, str], dict[int, float]] = defaultdict(dict)
+    for run in sorted(runs, key=lambda run: bool(run["training"].get("settling_epochs"))):
         if run["start"] is not None and run["judged_on"] == "test images":
-            found[run["backbone"], run["width"], run["kind"]].append(100 * run["accuracy"])
-    return found
+            found[run["backbone"], run["width"], run["kind"]][run["seed"]] = 100 * run["accuracy"]
+    return {network: list(accuracies.values()) for network, accuracies in found.items()}
 
 
 def table(runs: Iterable[Mapping[str, Any]]) -> str:
