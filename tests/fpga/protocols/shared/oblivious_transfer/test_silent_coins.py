@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.hash_numbers import assert_numbers_run_on, recorded_numbers
 from helpers.silent_pair import SilentPair
 from helpers.statistics import LIMIT, assert_full_entropy
 
@@ -66,23 +67,8 @@ def test_the_receiver_starts_every_run_from_choices_of_its_own(monkeypatch):
 
 def test_no_silent_transfer_is_hashed_under_another_ones_number():
     pair = SilentPair()
-    numbers = {"receiver": [], "sender": []}
-
-    def record(name, end):
-        plain = end._hash
-
-        class Recording:
-            def pads(self, rows, first, offset, words):
-                numbers[name].append((first, len(rows), bool(offset.any())))
-                return plain.pads(rows, first, offset, words)
-
-        end._hash = Recording()
-
-    record("receiver", pair.receiver)
-    record("sender", pair.sender)
+    receiver, sender = recorded_numbers(pair.receiver), recorded_numbers(pair.sender)
     for octets, words in ((3, 1), (CHUNK_OCTETS + 5, 1), (5, 4)):
         pair.transfer(np.zeros(octets, np.uint8), words)
-    for name, offset in (("receiver", False), ("sender", False), ("sender", True)):
-        ranges = [range(first, first + count) for first, count, shifted in numbers[name] if shifted == offset]
-        assert len(ranges) >= 4
-        assert [each.start for each in ranges] == [0, *(each.stop for each in ranges[:-1])]
+    for numbers, shifted in ((receiver, False), (sender, False), (sender, True)):
+        assert_numbers_run_on(numbers, shifted)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from helpers.hash_numbers import assert_numbers_run_on, recorded_numbers
 from helpers.statistics import LIMIT, assert_full_entropy, largest_bias, largest_correlation
 
 from rrnet_nni.fpga.protocols.shared.bit_planes import plane_bytes
@@ -134,26 +135,11 @@ def test_no_transfer_is_hashed_under_another_ones_number():
     """Numbers run on over chunks, calls and widths, at both ends alike."""
     sides = both(lambda link: OtReceiver(link, SESSION), lambda link: OtSender(link, SESSION))
     receiver, sender = (side for side, _ in sides)
-    numbers = {receiver: [], sender: []}
-
-    def record(end):
-        plain = end._hash
-
-        class Recording:
-            def pads(self, rows, first, offset, words):
-                numbers[end].append((first, len(rows), bool(offset.any())))
-                return plain.pads(rows, first, offset, words)
-
-        end._hash = Recording()
-
-    record(receiver)
-    record(sender)
+    received, sent = recorded_numbers(receiver), recorded_numbers(sender)
     for octets, words in ((3, 1), (1 << 14, 1), (5, 4)):
         messages = []
         receiver.extend(np.zeros(octets, np.uint8), messages.append, words)
         remaining = iter(messages)
         sender.extend(octets, lambda size, remaining=remaining: next(remaining).reshape(-1)[:size], words)
-    for end, offset in ((receiver, False), (sender, False), (sender, True)):
-        ranges = [range(first, first + count) for first, count, shifted in numbers[end] if shifted == offset]
-        assert len(ranges) >= 4
-        assert [each.start for each in ranges] == [0, *(each.stop for each in ranges[:-1])]
+    for numbers, shifted in ((received, False), (sent, False), (sent, True)):
+        assert_numbers_run_on(numbers, shifted)
